@@ -1,0 +1,3 @@
+"""Learning in deep weight spaces: networks whose input is the weights of another network."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,72 @@
+"""All affine maps from a weight space to vectors that ignore reorderings of hidden neurons."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.metanets.layers.pooling import (
+    Reduction,
+    check_batch,
+    check_reduction,
+    invariant_second_moments,
+    invariants,
+    node_features,
+)
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class InvariantLinear(nn.Module):
+    """Pool to the I invariants, then one dense map (Navon et al. 2023, Section 4 and Eq. (6)).
+
+    With ``reduction="mean"`` or ``"sum"`` these are all invariant affine maps, with
+    ``spec.num_invariants * in_channels * out_features`` weights.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: C_in.
+        out_features: F.
+        reduction: How features are pooled.
+        bias: Whether to add a constant.
+
+    Shape:
+        WeightBatch with C_in channels -> (B, F).
+
+    Raises:
+        ValueError: On an unknown reduction, or a batch of another spec or number of channels.
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        in_channels: int,
+        out_features: int,
+        *,
+        reduction: Reduction = "mean",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.spec = spec
+        self.in_channels = in_channels
+        self.reduction: Reduction = reduction
+        self.map = nn.Linear(spec.num_invariants * in_channels, out_features, bias=bias)
+        self.reset_parameters()
+
+    def pool(self, batch: WeightBatch) -> Float[Tensor, "b i*c"]:
+        """The invariants themselves, (B, I C_in)."""
+        check_batch(batch, self.spec, self.in_channels)
+        return invariants(batch, node_features(batch, self.reduction), self.reduction)
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Pool and map."""
+        return self.map(self.pool(batch))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start with unit variance on standard normal input, as in ``EquivariantLinear``."""
+        moment = self.in_channels * sum(invariant_second_moments(self.spec, self.reduction))
+        nn.init.normal_(self.map.weight, std=moment**-0.5)
+        if self.map.bias is not None:
+            nn.init.zeros_(self.map.bias)

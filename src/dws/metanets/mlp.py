@@ -1,0 +1,54 @@
+"""The plain baseline: an MLP on the flattened weights, blind to symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class MLP(nn.Module):
+    """Linear, batch norm, ReLU on all weights and biases in a row (Navon et al. 2023, Section 7).
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output.
+        hidden_features: Widths of the hidden layers, at least one.
+
+    Raises:
+        ValueError: On no hidden layer, or a size below 1.
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        hidden_features: Sequence[int] = (256, 256, 256),
+    ) -> None:
+        super().__init__()
+        sizes = (spec.num_params * in_channels, *hidden_features)
+        if not hidden_features or min(*sizes, out_features) < 1:
+            raise ValueError(
+                "expected hidden_features to be at least one width >= 1 and out_features >= 1, got "
+                f"{tuple(hidden_features)} and {out_features}"
+            )
+        self.spec = spec
+        self.body = nn.Sequential()
+        for d_in, d_out in pairwise(sizes):
+            self.body.extend([nn.Linear(d_in, d_out), nn.BatchNorm1d(d_out), nn.ReLU()])
+        self.head = nn.Linear(sizes[-1], out_features)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """The last hidden layer, (B, hidden_features[-1])."""
+        return self.body(batch.flatten().flatten(1))  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.embed(batch))  # type: ignore[no-any-return]

@@ -1,0 +1,17 @@
+"""The mathematics of MLP weights: their shapes, batches of them, and their symmetries."""
+
+from dws.weightspace.batch import WeightBatch
+from dws.weightspace.permutation import Permutation
+from dws.weightspace.spec import WeightSpaceSpec
+from dws.weightspace.statistics import Standardize, layer_std
+from dws.weightspace.testing import assert_equivariant, assert_invariant
+
+__all__ = [
+    "Permutation",
+    "Standardize",
+    "WeightBatch",
+    "WeightSpaceSpec",
+    "assert_equivariant",
+    "assert_invariant",
+    "layer_std",
+]

@@ -1,0 +1,146 @@
+"""A batch of points of a weight space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dws.weightspace.spec import WeightSpaceSpec
+
+
+@dataclass(frozen=True, eq=False)
+class WeightBatch:
+    """The weights and biases of B MLPs of one architecture, with C channels an entry.
+
+    Shapes are checked once, here; everything that takes a ``WeightBatch`` may rely on them.
+
+    Attributes:
+        weights: ``weights[i]`` is (B, d_i, d_{i+1}, C): rows are inputs, columns are outputs, the
+            transpose of ``torch.nn.Linear.weight``.
+        biases: ``biases[i]`` is (B, d_{i+1}, C).
+
+    Raises:
+        ValueError: If the shapes do not fit each other.
+
+    >>> spec = WeightSpaceSpec((2, 3, 1))
+    >>> batch = WeightBatch.from_flat(spec, torch.arange(26.0).view(2, 13, 1))
+    >>> batch.batch_size, batch.num_channels, batch.weights[0].shape
+    (2, 1, torch.Size([2, 2, 3, 1]))
+    >>> torch.equal(batch.flatten(), torch.arange(26.0).view(2, 13, 1))
+    True
+    """
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", tuple(self.weights))
+        object.__setattr__(self, "biases", tuple(self.biases))
+        if not self.weights or len(self.weights) != len(self.biases):
+            raise ValueError(
+                f"expected as many weights as biases and at least one, "
+                f"got {len(self.weights)} weights and {len(self.biases)} biases"
+            )
+        first = self.weights[0]
+        if first.ndim != 4:
+            raise ValueError(
+                f"expected weights[0] of shape (B, d_in, d_out, C), got {tuple(first.shape)}; "
+                "a batch without channels needs unsqueeze(-1)"
+            )
+        size, d_in, _, channels = first.shape
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            d_out = bias.shape[1] if bias.ndim == 3 else -1
+            if weight.shape != (size, d_in, d_out, channels) or bias.shape != (
+                size,
+                d_out,
+                channels,
+            ):
+                raise ValueError(
+                    f"expected weights[{i}] of shape (B={size}, {d_in}, d_out, C={channels}) and "
+                    f"biases[{i}] of shape (B={size}, d_out, C={channels}), "
+                    f"got {tuple(weight.shape)} and {tuple(bias.shape)}"
+                )
+            d_in = d_out
+
+    @classmethod
+    def from_flat(
+        cls, spec: WeightSpaceSpec, flat: Float[Tensor, "b num_params c"]
+    ) -> WeightBatch:
+        """Cut flat parameters in the order weight.0, bias.0, weight.1, ... (views, no copy).
+
+        Args:
+            spec: The architecture.
+            flat: (B, ``spec.num_params``, C), each weight row by row.
+
+        Raises:
+            ValueError: If ``flat`` does not hold ``spec.num_params`` entries a network.
+        """
+        if flat.ndim != 3 or flat.shape[1] != spec.num_params:
+            raise ValueError(
+                f"expected flat parameters of shape (B, {spec.num_params}, C) for dims={spec.dims},"
+                f" got {tuple(flat.shape)}"
+            )
+        weights, biases = [], []
+        start = 0
+        for d_in, d_out in spec.weight_shapes:
+            weights.append(flat[:, start : start + d_in * d_out].unflatten(1, (d_in, d_out)))
+            start += d_in * d_out
+            biases.append(flat[:, start : start + d_out])
+            start += d_out
+        return cls(tuple(weights), tuple(biases))
+
+    @classmethod
+    def from_linear(
+        cls, weights: Sequence[Float[Tensor, "d_out d_in"]], biases: Sequence[Float[Tensor, " d"]]
+    ) -> WeightBatch:
+        """One network from ``torch.nn.Linear`` parameters: the only place that transposes.
+
+        Args:
+            weights: ``Linear.weight`` of each layer, (out, in).
+            biases: ``Linear.bias`` of each layer, (out,).
+        """
+        return cls(tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in biases))
+
+    @property
+    def spec(self) -> WeightSpaceSpec:
+        """The architecture, read off the shapes."""
+        return WeightSpaceSpec((self.weights[0].shape[1], *(b.shape[1] for b in self.biases)))
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.weights[0].shape[0]
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.weights[0].shape[-1]
+
+    def tensors(self) -> Iterator[Tensor]:
+        """weight.0, bias.0, weight.1, ..., the order of ``flatten``."""
+        return chain.from_iterable(zip(self.weights, self.biases, strict=True))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> WeightBatch:
+        """Apply one function to every weight and bias."""
+        return WeightBatch(
+            tuple(function(w) for w in self.weights), tuple(function(b) for b in self.biases)
+        )
+
+    def flatten(self) -> Float[Tensor, "b num_params c"]:
+        """All entries as (B, num_params, C), the inverse of ``from_flat``."""
+        return torch.cat(
+            [t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1
+        )
+
+    def to(self, *args: torch.device | torch.dtype | str) -> WeightBatch:
+        """Move or cast every tensor, as ``Tensor.to`` does."""
+        return self.map(lambda t: t.to(*args))  # type: ignore[call-overload, no-any-return]
+
+    def __getitem__(self, index: slice | Tensor) -> WeightBatch:
+        """Networks of the batch, by slice or by a tensor of indices."""
+        return self.map(lambda t: t[index])

@@ -1,0 +1,96 @@
+"""The shape of a weight space, which holds no data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class WeightSpaceSpec:
+    """The widths d_0, ..., d_M of the MLPs whose weights form the space.
+
+    Layer m = 1..M has a weight matrix W_m (d_{m-1} x d_m) and a bias b_m (d_m); levels 1..M-1 are
+    hidden, and reordering the neurons of a hidden level leaves the MLP's function unchanged
+    (Section 3, Navon et al. 2023). Levels are numbered as in the paper; Python sequences of
+    weights and biases start at 0, so that ``weights[0]`` is W_1.
+
+    Attributes:
+        dims: d_0, ..., d_M; at least one hidden level, every width >= 1.
+
+    Raises:
+        ValueError: If there is no hidden level or a width is not a positive integer.
+
+    >>> spec = WeightSpaceSpec((2, 32, 32, 1))
+    >>> spec.num_layers, spec.num_params, spec.num_invariants, spec.num_equivariant_maps
+    (3, 1185, 7, 75)
+    """
+
+    dims: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        dims = tuple(self.dims)
+        object.__setattr__(self, "dims", dims)  # a list from a file becomes hashable
+        if len(dims) < 3:
+            raise ValueError(
+                f"expected at least three widths (input, hidden, output), got dims={dims}; "
+                "an MLP without a hidden level has no permutation symmetry"
+            )
+        if not all(isinstance(d, int) and not isinstance(d, bool) and d >= 1 for d in dims):
+            raise ValueError(f"expected widths that are integers >= 1, got dims={dims}")
+
+    @property
+    def num_layers(self) -> int:
+        """M, the number of weight matrices."""
+        return len(self.dims) - 1
+
+    @property
+    def hidden_dims(self) -> tuple[int, ...]:
+        """d_1, ..., d_{M-1}."""
+        return self.dims[1:-1]
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(d_{m-1}, d_m) of every layer: rows are inputs, columns are outputs."""
+        return tuple(pairwise(self.dims))
+
+    @property
+    def bias_shapes(self) -> tuple[tuple[int], ...]:
+        """(d_m,) of every layer."""
+        return tuple((d,) for d in self.dims[1:])
+
+    @property
+    def num_params(self) -> int:
+        """Number of weights and biases of one MLP."""
+        return sum(d_in * d_out + d_out for d_in, d_out in self.weight_shapes)
+
+    @property
+    def num_node_features(self) -> tuple[int, ...]:
+        """n_l, the node features of hidden levels l = 1..M-1.
+
+        Each neuron has its bias, what comes in and what goes out: the d_0 weights from the inputs
+        at the first level and one pooled column elsewhere, the d_M weights to the outputs at the
+        last level and one pooled row elsewhere.
+        """
+        d_0, d_out = self.dims[0], self.dims[-1]
+        last = self.num_layers - 1
+        return tuple(
+            1 + (d_0 if level == 1 else 1) + (d_out if level == last else 1)
+            for level in range(1, last + 1)
+        )
+
+    @property
+    def num_invariants(self) -> int:
+        """I = dim V^G = d_0 + 2 d_M + 2M - 3, the independent invariant linear functionals."""
+        return self.dims[0] + 2 * self.dims[-1] + 2 * self.num_layers - 3
+
+    @property
+    def num_equivariant_maps(self) -> int:
+        """dim Hom_G(V, V), the dimension of the space of equivariant linear maps.
+
+        It is I² + Σ_l n_l² + (M - 2): one dense map between the invariants, one on each hidden
+        level, one scalar on each inner weight. In closed form
+        I² + (d_0+2)² + (d_M+2)² + 9 (M-3) + (M-2) for M >= 3 and I² + (d_0+d_2+1)² for M = 2.
+        """
+        on_levels = sum(n * n for n in self.num_node_features)
+        return self.num_invariants**2 + on_levels + self.num_layers - 2

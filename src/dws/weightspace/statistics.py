@@ -1,0 +1,66 @@
+"""Means and standard deviations of weights, one number a layer."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.weightspace.batch import WeightBatch
+from dws.weightspace.spec import WeightSpaceSpec
+
+
+def layer_std(batch: WeightBatch) -> Float[Tensor, " two_m"]:
+    """Standard deviation of weight.0, bias.0, weight.1, ... over networks and entries, (2M,).
+
+    The fingerprint by which two zoos are compared.
+    """
+    return torch.stack([t.std() for t in batch.tensors()])
+
+
+class Standardize(nn.Module):
+    """Shift and scale each weight and bias by its layer's own mean and standard deviation.
+
+    One scalar pair for each matrix and each bias keeps the permutation symmetry; statistics of
+    single entries would break it. They are buffers, so a checkpoint carries them.
+
+    Args:
+        spec: The architecture. Until ``fit`` is called the module changes nothing.
+    """
+
+    mean: Float[Tensor, " two_m"]
+    std: Float[Tensor, " two_m"]
+
+    def __init__(self, spec: WeightSpaceSpec) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(2 * spec.num_layers))
+        self.register_buffer("std", torch.ones(2 * spec.num_layers))
+
+    def fit(self, reference: WeightBatch) -> Self:
+        """Take the statistics from a batch, which should be the whole training split.
+
+        Raises:
+            ValueError: If a layer of the reference is constant or not finite.
+        """
+        std = layer_std(reference)
+        if not bool((torch.isfinite(std) & (std > 0)).all()):
+            raise ValueError(
+                "expected layers with a finite, positive standard deviation, got "
+                f"{[round(s, 6) for s in std.tolist()]} for weight.0, bias.0, weight.1, ...; "
+                "look for constant or NaN networks in the training split"
+            )
+        self.mean.copy_(torch.stack([t.mean() for t in reference.tensors()]))
+        self.std.copy_(std)
+        return self
+
+    def forward(self, batch: WeightBatch) -> WeightBatch:
+        """Standardise a batch of the same architecture."""
+        return WeightBatch(
+            tuple((w - self.mean[2 * i]) / self.std[2 * i] for i, w in enumerate(batch.weights)),
+            tuple(
+                (b - self.mean[2 * i + 1]) / self.std[2 * i + 1]
+                for i, b in enumerate(batch.biases)
+            ),
+        )

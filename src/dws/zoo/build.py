@@ -1,0 +1,271 @@
+"""From signals to a zoo: fit shard after shard, going on where an earlier run stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from tqdm import tqdm
+
+import dws
+from dws.inr import FitConfig, SirenConfig, fit_inrs, init_siren
+from dws.inr.fit import use_compiler
+from dws.signals import SPLITS, SignalSource
+from dws.signals.source import derive_seed
+from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_std
+from dws.zoo.store import FORMAT_VERSION, MANIFEST, Zoo, shard_name, write_atomically, write_shard
+
+PLAN = "plan.json"
+INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
+
+
+@dataclass(frozen=True)
+class ZooConfig:
+    """What a zoo consists of, beside its signals.
+
+    Attributes:
+        seed: Initialisations and signals depend on it.
+        limit: Number of signals in all splits together, or None for all.
+        num_views: Independently initialised INRs for each signal.
+        shard_size: INRs in one file.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    seed: int = 0
+    limit: int | None = None
+    num_views: int = 1
+    shard_size: int = 512
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or min(self.num_views, self.shard_size) < 1:
+            raise ValueError(
+                "expected zoo.seed >= 0, zoo.num_views >= 1 and zoo.shard_size >= 1, got "
+                f"{self.seed}, {self.num_views} and {self.shard_size}"
+            )
+
+
+def build_zoo(
+    path: str | Path,
+    signals: SignalSource,
+    *,
+    zoo: ZooConfig,
+    inr: SirenConfig,
+    fit: FitConfig,
+) -> Zoo:
+    """Fit INRs to signals and write them to a folder; go on if it holds a part of the same zoo.
+
+    Each INR starts from its own initialisation, which depends on (zoo seed, signal id, view) alone.
+
+    Args:
+        path: The zoo's folder.
+        signals: What to fit.
+        zoo: Seed, size and sharding.
+        inr: The architecture of the INRs.
+        fit: How they are fitted.
+
+    Returns:
+        The finished zoo.
+
+    Raises:
+        ValueError: If the folder holds a zoo with other settings; the message names the keys.
+    """
+    builder = _Builder(Path(path), signals, zoo, inr, fit)
+    builder.claim_folder()
+    if (builder.path / MANIFEST).is_file():
+        print(f"dws: {path} is done already, {len(builder.ids)} INRs")
+    else:
+        builder.fit_missing_shards()
+        builder.write_manifest()
+    return Zoo.open(path)
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of signals with peak 1, in dB."""
+    return -10 * mse.log10()
+
+
+@dataclass(frozen=True)
+class _Builder:
+    path: Path
+    signals: SignalSource
+    zoo: ZooConfig
+    inr: SirenConfig
+    fit: FitConfig
+
+    @cached_property
+    def spec(self) -> WeightSpaceSpec:
+        """The weight space of INRs of these signals."""
+        d_0 = self.signals.coordinates.shape[1]
+        return WeightSpaceSpec((d_0, *self.inr.hidden, self.signals.num_outputs))
+
+    @cached_property
+    def splits(self) -> dict[str, Tensor]:
+        """Signal ids of each split."""
+        return self.signals.split(self.zoo.limit)
+
+    @cached_property
+    def ids(self) -> Tensor:
+        """Signal id of each row: split after split, the views of a signal in a row."""
+        return torch.cat([self.splits[s] for s in SPLITS]).repeat_interleave(self.zoo.num_views)
+
+    @cached_property
+    def views(self) -> Tensor:
+        """View of each row, 0 to ``num_views - 1``."""
+        return torch.arange(len(self.ids)) % self.zoo.num_views
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """All that the zoo's content depends on; a folder belongs to one plan."""
+        fit = asdict(self.fit)
+        del fit["compile"]  # how it is computed, not what
+        plan = {
+            "format_version": FORMAT_VERSION,
+            "signals": {"name": self.signals.name, **self.signals.describe()},
+            "zoo": asdict(self.zoo),
+            "inr": {**asdict(self.inr), "init": "released", "shared_init": False},
+            "fit": fit,
+            "dims": self.spec.dims,
+            "num_rows": len(self.ids),
+        }
+        return json.loads(json.dumps(plan))  # type: ignore[no-any-return]
+
+    def claim_folder(self) -> None:
+        """Write the plan to a new folder, or compare it with the one that is there."""
+        file = self.path / PLAN
+        if not file.is_file():
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.glob("*.safetensors")) or (self.path / MANIFEST).exists():
+                raise ValueError(
+                    f"expected an empty folder or a zoo with {PLAN}, got other files in "
+                    f"{self.path}; choose another zoo.path"
+                )
+            write_atomically(file, json.dumps(self.plan, indent=1).encode())
+        try:
+            existing = json.loads(file.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"expected JSON in {file}, got: {error}; remove {self.path}"
+            ) from error
+        different = _differences(existing, self.plan)
+        if different:
+            raise ValueError(
+                f"{self.path} holds a zoo with other settings ({'; '.join(different)}); "
+                "choose another zoo.path or remove the folder"
+            )
+
+    def fit_missing_shards(self) -> None:
+        """Fit what is not there yet, with a progress bar."""
+        size = self.zoo.shard_size
+        starts = range(0, len(self.ids), size)
+        missing = [s for s in starts if not _is_readable(self.path / shard_name(s // size))]
+        left = sum(len(self.ids[s : s + size]) for s in missing)
+        done = len(self.ids) - left
+        compiled = use_compiler(self.fit, left)
+        if done:
+            print(f"dws: going on in {self.path}, {done} of {len(self.ids)} INRs are there")
+        print(f"dws: fitting {left} INRs in {'a compiled' if compiled else 'an eager'} loop")
+        with _ProgressBar(
+            total=len(self.ids), initial=done, unit="INR", desc=f"fitting {self.path.name}"
+        ) as bar:
+            for start in missing:
+                self.fit_shard(start, compiled, bar)
+
+    def fit_shard(self, start: int, compiled: bool, bar: _ProgressBar) -> None:
+        """Fit the rows of one shard, chunk by chunk, and write it."""
+        rows = torch.arange(start, min(start + self.zoo.shard_size, len(self.ids)))
+        results = [
+            fit_inrs(
+                self.initial(chunk),
+                self.signals.coordinates,
+                self.signals.values(self.ids[chunk]),
+                config=self.fit,
+                omega_0=self.inr.omega_0,
+                output_offset=self.inr.output_offset,
+                compiled=compiled,
+                on_finished=bar.add,
+            )
+            for chunk in rows.split(self.fit.chunk_size)
+        ]
+        columns = {
+            "signal_id": self.ids[rows],
+            "view": self.views[rows],
+            "num_steps": torch.cat([r.num_steps for r in results]),
+            "mse": torch.cat([r.mse for r in results]),
+        }
+        weights = torch.cat([r.weights.flatten() for r in results])
+        write_shard(
+            self.path / shard_name(start // self.zoo.shard_size),
+            WeightBatch.from_flat(self.spec, weights),
+            columns,
+            self.signals.labels(self.ids[rows]),
+        )
+
+    def initial(self, rows: Tensor) -> WeightBatch:
+        """Where the fits of these rows start."""
+        pairs = zip(self.ids[rows].tolist(), self.views[rows].tolist(), strict=True)
+        seeds = [derive_seed(self.zoo.seed, i, view, INIT_STREAM) for i, view in pairs]
+        return init_siren(self.spec, seeds, omega_0=self.inr.omega_0)
+
+    def write_manifest(self) -> None:
+        """Declare the zoo finished: plan, splits as row ranges, and what came out."""
+        splits, start = {}, 0
+        for name in SPLITS:
+            stop = start + len(self.splits[name]) * self.zoo.num_views
+            splits[name], start = [start, stop], stop
+        labels = sorted(self.signals.labels(self.ids[:1]))
+        manifest = {**self.plan, "splits": splits, "labels": labels}
+        train = Zoo(self.path, manifest).split("train")
+        names = [f"{kind}.{i}" for i in range(self.spec.num_layers) for kind in ("weight", "bias")]
+        quantiles = psnr(train.column("mse")).quantile(torch.tensor([0.05, 0.5, 0.95]))
+        manifest |= {
+            "train_std": dict(zip(names, layer_std(train.weights()).tolist(), strict=True)),
+            "train_psnr": dict(zip(("q05", "median", "q95"), quantiles.tolist(), strict=True)),
+            "train_num_steps_median": int(train.column("num_steps").median()),
+            "versions": {"dws": dws.__version__, "torch": torch.__version__},
+        }
+        write_atomically(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+
+class _ProgressBar(tqdm):  # type: ignore[type-arg]
+    """Counts INRs and shows the mean PSNR of those that this run finished."""
+
+    total_psnr = 0.0
+    num_finished = 0
+
+    def add(self, mse: Tensor) -> None:
+        """Take note of INRs that finished, by their mean squared errors."""
+        self.total_psnr += float(psnr(mse).sum())
+        self.num_finished += len(mse)
+        if self.num_finished:
+            mean = self.total_psnr / self.num_finished
+            self.set_postfix_str(f"PSNR {mean:.1f} dB", refresh=False)
+        self.update(len(mse))
+
+
+def _differences(old: object, new: object, prefix: str = "") -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = sorted({*old, *new})
+        nested = (_differences(old.get(k), new.get(k), f"{prefix}.{k}".strip(".")) for k in keys)
+        return [line for lines in nested for line in lines]
+    return [] if old == new else [f"{prefix}: {old} there, {new} asked for"]
+
+
+def _is_readable(file: Path) -> bool:
+    """Whether a shard is there; renaming made sure that it was whole, its size is in its header."""
+    try:
+        with safe_open(file, framework="pt"):
+            return True
+    except FileNotFoundError:
+        return False
+    except SafetensorError as error:
+        print(f"dws: {file} is damaged ({error}) and will be fitted again")
+        return False

@@ -1,0 +1,196 @@
+"""The format of a zoo, and reading it.
+
+A zoo is a folder of safetensors shards and a ``manifest.json`` that is written last: a folder
+without one is unfinished. Row r of the zoo is row ``r % shard_size`` of shard ``r // shard_size``;
+the rows of each split are contiguous. A shard holds, each with its rows first,
+
+- ``weight.<i>`` (n, d_i, d_{i+1}) and ``bias.<i>`` (n, d_{i+1}), float32, inputs before outputs,
+- ``signal_id``, ``view``, ``num_steps`` (n,) int64 and ``mse`` (n,) float32,
+- ``label.<name>`` (n,) for each label of the signals.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dws.signals import SPLITS
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+LABEL_PREFIX = "label."
+
+
+def shard_name(index: int) -> str:
+    """File name of a shard."""
+    return f"shard-{index:05d}.safetensors"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name, flush to disk, rename: readers see all of it or nothing."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_shard(
+    path: Path, weights: WeightBatch, columns: Mapping[str, Tensor], labels: Mapping[str, Tensor]
+) -> None:
+    """Write one shard atomically.
+
+    Args:
+        path: Where to.
+        weights: n networks with one channel.
+        columns: What else is known of each row, (n,) each.
+        labels: Labels of each row, (n,) each.
+    """
+    tensors = {f"weight.{i}": w.squeeze(-1).contiguous() for i, w in enumerate(weights.weights)}
+    tensors |= {f"bias.{i}": b.squeeze(-1).contiguous() for i, b in enumerate(weights.biases)}
+    tensors |= {**columns, **{LABEL_PREFIX + name: label for name, label in labels.items()}}
+    write_atomically(path, save(tensors))
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """A finished zoo, opened read-only.
+
+    Attributes:
+        path: Its folder.
+        manifest: The content of ``manifest.json``.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Zoo:
+        """Read the manifest; weights are read when asked for.
+
+        Raises:
+            FileNotFoundError: If there is no zoo, or an unfinished one.
+            ValueError: If the manifest is damaged or of a newer format.
+        """
+        path = Path(path)
+        file = path / MANIFEST
+        if not file.is_file():
+            found = len(list(path.glob("*.safetensors")))
+            state = f"unfinished, {found} shards so far" if found else "no manifest.json there"
+            raise FileNotFoundError(
+                f"expected a zoo in {path}, got none ({state}); make or finish it with "
+                f"dws-fit-inrs zoo=<name> zoo.path={path}"
+            )
+        try:
+            manifest = json.loads(file.read_text())
+            version = manifest["format_version"]
+            WeightSpaceSpec(tuple(manifest["dims"]))
+            for key in ("signals", "zoo", "inr", "fit", "labels"):
+                manifest[key]
+            for split in SPLITS:
+                start, stop = manifest["splits"][split]
+                if not 0 <= start < stop <= manifest["num_rows"]:
+                    raise ValueError(f"rows {start} to {stop} of split {split}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"expected a zoo's manifest in {file}, got a damaged one: {error!r}") from error
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"expected zoo format {FORMAT_VERSION} in {file}, got {version}; update dws"
+            )
+        return cls(path, manifest)
+
+    def __len__(self) -> int:
+        return int(self.manifest["num_rows"])
+
+    @property
+    def spec(self) -> WeightSpaceSpec:
+        """The architecture of the INRs."""
+        return WeightSpaceSpec(tuple(self.manifest["dims"]))
+
+    def split(self, name: str) -> ZooSplit:
+        """One of "train", "val" and "test".
+
+        Raises:
+            ValueError: On another name.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {name!r}")
+        start, stop = self.manifest["splits"][name]
+        return ZooSplit(self, start, stop)
+
+    @property
+    def labels(self) -> dict[str, Tensor]:
+        """All labels of all rows, each (len,)."""
+        return ZooSplit(self, 0, len(self)).labels
+
+
+@dataclass(frozen=True)
+class ZooSplit:
+    """Rows ``start`` to ``stop`` of a zoo."""
+
+    zoo: Zoo
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def labels(self) -> dict[str, Tensor]:
+        """Labels by name, each (len,)."""
+        return {name: self.column(LABEL_PREFIX + name) for name in self.zoo.manifest["labels"]}
+
+    def weights(self) -> WeightBatch:
+        """All networks of the split, (len, ..., C=1), in memory."""
+        layers = range(self.zoo.spec.num_layers)
+        names = [f"weight.{i}" for i in layers] + [f"bias.{i}" for i in layers]
+        tensors = [t.unsqueeze(-1) for t in self._read(names)]
+        batch = WeightBatch(tuple(tensors[: len(layers)]), tuple(tensors[len(layers) :]))
+        if batch.spec != self.zoo.spec:
+            raise ValueError(
+                f"expected networks of widths {self.zoo.spec.dims} in {self.zoo.path}, "
+                f"got {batch.spec.dims}"
+            )
+        return batch
+
+    def column(self, name: str) -> Tensor:
+        """One column of the shards, such as ``mse``, (len,)."""
+        return self._read([name])[0]
+
+    def _read(self, names: list[str]) -> list[Tensor]:
+        """Rows of the named tensors, from every shard that they touch.
+
+        Raises:
+            FileNotFoundError: If a shard is missing.
+            ValueError: If a shard is damaged.
+        """
+        size = int(self.zoo.manifest["zoo"]["shard_size"])
+        pieces: list[list[Tensor]] = [[] for _ in names]
+        for index in range(self.start // size, (self.stop - 1) // size + 1):
+            file = self.zoo.path / shard_name(index)
+            first, last = max(self.start - index * size, 0), min(self.stop - index * size, size)
+            try:
+                with safe_open(file, framework="pt") as shard:
+                    for piece, name in zip(pieces, names, strict=True):
+                        piece.append(shard.get_slice(name)[first:last])
+            except FileNotFoundError:
+                raise FileNotFoundError(
+                    f"expected shard {file}, got no such file; fit the zoo again to refill it"
+                ) from None
+            except SafetensorError as error:
+                raise ValueError(f"expected a shard of a zoo in {file}, got: {error}") from error
+        return [torch.cat(piece) for piece in pieces]
