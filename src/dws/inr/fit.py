@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -35,7 +34,7 @@ class FitConfig:
         stop_mse: An INR stops once its mean squared error is at most this (looked at every
             10 steps); 0 never stops early. 40 dB of PSNR is 1e-4.
         chunk_size: INRs fitted at once; memory grows with it, results do not depend on it.
-        compile: Whether to compile the step: ``"auto"`` does so for fits of more than
+        compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
             a minute or so, on machines with a C++ compiler.
 
     Raises:
@@ -47,7 +46,7 @@ class FitConfig:
     weight_decay: float = 0.0
     stop_mse: float = 1e-4
     chunk_size: int = 32
-    compile: Literal["auto", "always", "never"] = "auto"
+    compile: str = "auto"
 
     def __post_init__(self) -> None:
         if self.num_steps < 1 or self.chunk_size < 1 or not self.learning_rate > 0:
@@ -177,7 +176,8 @@ def loss_and_gradient(
     """Mean squared error of each network and its gradient, by hand-written backpropagation.
 
     Points come last, so that sines run over contiguous memory. With z_m = ω0 (W_mᵀ x_{m-1} + b_m)
-    and x_m = sin z_m, the error δ_m = dL/d(z_m / ω0) goes back as δ_m = ω0 cos z_m ⊙ (W_{m+1} δ_{m+1}).
+    and x_m = sin z_m, the error δ_m = dL/d(z_m / ω0) goes back as
+    δ_m = ω0 cos z_m ⊙ (W_{m+1} δ_{m+1}).
     """
     weights, biases = [], []
     sizes = [n for d_in, d_out in spec.weight_shapes for n in (d_in * d_out, d_out)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import shutil
 import socket
@@ -99,11 +100,11 @@ def read_idx(path: Path) -> Tensor:
     """
     raw = path.read_bytes()
     num_dims = raw[3] if len(raw) >= 4 and raw[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(raw, ">u4", num_dims, 4).astype(int) if len(raw) > 4 * num_dims else []
-    if not num_dims or len(raw) != 4 + 4 * num_dims + int(np.prod(shape)):
+    header = 4 + 4 * num_dims
+    shape = tuple(int(n) for n in np.frombuffer(raw[4:header].ljust(header - 4), ">u4"))
+    if not num_dims or len(raw) != header + math.prod(shape):
         raise ValueError(f"expected an idx file of unsigned bytes, got something else in {path}")
-    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * num_dims)
-    return torch.from_numpy(values.reshape(tuple(shape)).copy())
+    return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy())
 
 
 def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
@@ -138,8 +139,8 @@ def _install(file: str, expected: str, source: Path, folder: Path) -> None:
         raise FileNotFoundError(f"{file} was not among the files")
     part = folder / f".{file}.{os.getpid()}.part"
     try:
-        opened = gzip.open(found) if found.suffix == ".gz" else found.open("rb")
-        with opened as stream, part.open("wb") as out:
+        open_binary = gzip.open if found.suffix == ".gz" else open
+        with open_binary(found, "rb") as stream, part.open("wb") as out:
             shutil.copyfileobj(stream, out, CHUNK_BYTES)
             out.flush()
             os.fsync(out.fileno())

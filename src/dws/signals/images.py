@@ -31,9 +31,7 @@ class ImageSignals:
 
     num_outputs = 1
 
-    def __init__(
-        self, name: str, *, root: str | Path, seed: int = 0, num_val: int = 5000
-    ) -> None:
+    def __init__(self, name: str, *, root: str | Path, seed: int = 0, num_val: int = 5000) -> None:
         folder = ensure_dataset(name, Path(root))
         self.name = name
         self.seed = seed
@@ -41,7 +39,9 @@ class ImageSignals:
         parts = [read_idx(folder / file) for file in DATASETS[name].sha256]
         by_name = dict(zip(DATASETS[name].sha256, parts, strict=True))
         self.images = torch.cat([by_name[f"{p}-images-idx3-ubyte"] for p in ("train", "t10k")])
-        self.classes = torch.cat([by_name[f"{p}-labels-idx1-ubyte"] for p in ("train", "t10k")]).long()
+        self.classes = torch.cat(
+            [by_name[f"{p}-labels-idx1-ubyte"] for p in ("train", "t10k")]
+        ).long()
         self.num_fit = len(by_name["train-labels-idx1-ubyte"])  # train and val together
         rows, columns = self.images.shape[1:]
         self.grid = (rows, columns)

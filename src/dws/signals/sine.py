@@ -62,13 +62,18 @@ class SineSignals:
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
         """Ids in a row; a limited zoo takes the first of each split of the whole one."""
-        starts = dict(zip(SPLITS, (0, self.sizes["train"], self.sizes["train"] + self.sizes["val"]),
-                          strict=True))
+        starts = dict(
+            zip(
+                SPLITS,
+                (0, self.sizes["train"], self.sizes["train"] + self.sizes["val"]),
+                strict=True,
+            )
+        )
         limited = limit_sizes(self.sizes, limit)
         return {name: starts[name] + torch.arange(size) for name, size in limited.items()}
 
     def values(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n p 1"]:
-        """a sin(b x) at every point."""
+        """The waves a sin(b x) at every point."""
         labels = self.labels(ids)
         frequency, amplitude = labels["frequency"], labels["amplitude"]
         return amplitude[:, None, None] * torch.sin(frequency[:, None, None] * self.coordinates)

@@ -68,9 +68,7 @@ class WeightBatch:
             d_in = d_out
 
     @classmethod
-    def from_flat(
-        cls, spec: WeightSpaceSpec, flat: Float[Tensor, "b num_params c"]
-    ) -> WeightBatch:
+    def from_flat(cls, spec: WeightSpaceSpec, flat: Float[Tensor, "b num_params c"]) -> WeightBatch:
         """Cut flat parameters in the order weight.0, bias.0, weight.1, ... (views, no copy).
 
         Args:
@@ -104,7 +102,9 @@ class WeightBatch:
             weights: ``Linear.weight`` of each layer, (out, in).
             biases: ``Linear.bias`` of each layer, (out,).
         """
-        return cls(tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in biases))
+        return cls(
+            tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in biases)
+        )
 
     @property
     def spec(self) -> WeightSpaceSpec:
@@ -133,13 +133,11 @@ class WeightBatch:
 
     def flatten(self) -> Float[Tensor, "b num_params c"]:
         """All entries as (B, num_params, C), the inverse of ``from_flat``."""
-        return torch.cat(
-            [t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1
-        )
+        return torch.cat([t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1)
 
     def to(self, *args: torch.device | torch.dtype | str) -> WeightBatch:
         """Move or cast every tensor, as ``Tensor.to`` does."""
-        return self.map(lambda t: t.to(*args))  # type: ignore[call-overload, no-any-return]
+        return self.map(lambda t: t.to(*args))  # type: ignore[call-overload]
 
     def __getitem__(self, index: slice | Tensor) -> WeightBatch:
         """Networks of the batch, by slice or by a tensor of indices."""

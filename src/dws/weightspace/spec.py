@@ -36,7 +36,7 @@ class WeightSpaceSpec:
                 f"expected at least three widths (input, hidden, output), got dims={dims}; "
                 "an MLP without a hidden level has no permutation symmetry"
             )
-        if not all(isinstance(d, int) and not isinstance(d, bool) and d >= 1 for d in dims):
+        if not all(type(d) is int and d >= 1 for d in dims):
             raise ValueError(f"expected widths that are integers >= 1, got dims={dims}")
 
     @property
@@ -86,7 +86,7 @@ class WeightSpaceSpec:
 
     @property
     def num_equivariant_maps(self) -> int:
-        """dim Hom_G(V, V), the dimension of the space of equivariant linear maps.
+        """Dimension of Hom_G(V, V), the space of equivariant linear maps.
 
         It is I² + Σ_l n_l² + (M - 2): one dense map between the invariants, one on each hidden
         level, one scalar on each inner weight. In closed form

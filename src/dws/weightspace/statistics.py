@@ -60,7 +60,6 @@ class Standardize(nn.Module):
         return WeightBatch(
             tuple((w - self.mean[2 * i]) / self.std[2 * i] for i, w in enumerate(batch.weights)),
             tuple(
-                (b - self.mean[2 * i + 1]) / self.std[2 * i + 1]
-                for i, b in enumerate(batch.biases)
+                (b - self.mean[2 * i + 1]) / self.std[2 * i + 1] for i, b in enumerate(batch.biases)
             ),
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +13,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dws
+from dws.files import claim_folder, write_json
 from dws.inr import FitConfig, SirenConfig, fit_inrs, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
 from dws.signals.source import derive_seed
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_std
-from dws.zoo.store import FORMAT_VERSION, MANIFEST, Zoo, shard_name, write_atomically, write_shard
+from dws.zoo.store import FORMAT_VERSION, MANIFEST, Zoo, shard_name, write_shard
 
-PLAN = "plan.json"
+CONFIG = "config.yaml"
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
 
 
@@ -79,7 +78,7 @@ def build_zoo(
         ValueError: If the folder holds a zoo with other settings; the message names the keys.
     """
     builder = _Builder(Path(path), signals, zoo, inr, fit)
-    builder.claim_folder()
+    claim_folder(builder.path / CONFIG, builder.plan, option="zoo.path")
     if (builder.path / MANIFEST).is_file():
         print(f"dws: {path} is done already, {len(builder.ids)} INRs")
     else:
@@ -127,7 +126,7 @@ class _Builder:
         """All that the zoo's content depends on; a folder belongs to one plan."""
         fit = asdict(self.fit)
         del fit["compile"]  # how it is computed, not what
-        plan = {
+        return {
             "format_version": FORMAT_VERSION,
             "signals": {"name": self.signals.name, **self.signals.describe()},
             "zoo": asdict(self.zoo),
@@ -136,31 +135,6 @@ class _Builder:
             "dims": self.spec.dims,
             "num_rows": len(self.ids),
         }
-        return json.loads(json.dumps(plan))  # type: ignore[no-any-return]
-
-    def claim_folder(self) -> None:
-        """Write the plan to a new folder, or compare it with the one that is there."""
-        file = self.path / PLAN
-        if not file.is_file():
-            self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.glob("*.safetensors")) or (self.path / MANIFEST).exists():
-                raise ValueError(
-                    f"expected an empty folder or a zoo with {PLAN}, got other files in "
-                    f"{self.path}; choose another zoo.path"
-                )
-            write_atomically(file, json.dumps(self.plan, indent=1).encode())
-        try:
-            existing = json.loads(file.read_text())
-        except ValueError as error:
-            raise ValueError(
-                f"expected JSON in {file}, got: {error}; remove {self.path}"
-            ) from error
-        different = _differences(existing, self.plan)
-        if different:
-            raise ValueError(
-                f"{self.path} holds a zoo with other settings ({'; '.join(different)}); "
-                "choose another zoo.path or remove the folder"
-            )
 
     def fit_missing_shards(self) -> None:
         """Fit what is not there yet, with a progress bar."""
@@ -232,7 +206,7 @@ class _Builder:
             "train_num_steps_median": int(train.column("num_steps").median()),
             "versions": {"dws": dws.__version__, "torch": torch.__version__},
         }
-        write_atomically(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_json(self.path / MANIFEST, manifest)
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]
@@ -249,14 +223,6 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
             mean = self.total_psnr / self.num_finished
             self.set_postfix_str(f"PSNR {mean:.1f} dB", refresh=False)
         self.update(len(mse))
-
-
-def _differences(old: object, new: object, prefix: str = "") -> list[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = sorted({*old, *new})
-        nested = (_differences(old.get(k), new.get(k), f"{prefix}.{k}".strip(".")) for k in keys)
-        return [line for lines in nested for line in lines]
-    return [] if old == new else [f"{prefix}: {old} there, {new} asked for"]
 
 
 def _is_readable(file: Path) -> bool:

@@ -11,8 +11,6 @@ the rows of each split are contiguous. A shard holds, each with its rows first,
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from dws.files import read_json, write_atomically
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -34,19 +33,6 @@ LABEL_PREFIX = "label."
 def shard_name(index: int) -> str:
     """File name of a shard."""
     return f"shard-{index:05d}.safetensors"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name, flush to disk, rename: readers see all of it or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_shard(
@@ -95,22 +81,8 @@ class Zoo:
                 f"expected a zoo in {path}, got none ({state}); make or finish it with "
                 f"dws-fit-inrs zoo=<name> zoo.path={path}"
             )
-        try:
-            manifest = json.loads(file.read_text())
-            version = manifest["format_version"]
-            WeightSpaceSpec(tuple(manifest["dims"]))
-            for key in ("signals", "zoo", "inr", "fit", "labels"):
-                manifest[key]
-            for split in SPLITS:
-                start, stop = manifest["splits"][split]
-                if not 0 <= start < stop <= manifest["num_rows"]:
-                    raise ValueError(f"rows {start} to {stop} of split {split}")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"expected a zoo's manifest in {file}, got a damaged one: {error!r}") from error
-        if version != FORMAT_VERSION:
-            raise ValueError(
-                f"expected zoo format {FORMAT_VERSION} in {file}, got {version}; update dws"
-            )
+        manifest = read_json(file)
+        _check_manifest(manifest, file)
         return cls(path, manifest)
 
     def __len__(self) -> int:
@@ -194,3 +166,23 @@ class ZooSplit:
             except SafetensorError as error:
                 raise ValueError(f"expected a shard of a zoo in {file}, got: {error}") from error
         return [torch.cat(piece) for piece in pieces]
+
+
+def _check_manifest(manifest: Any, file: Path) -> None:
+    """Raise a ``ValueError`` unless everything that reading relies on is there."""
+    try:
+        version = manifest["format_version"]
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format version {version}, this dws reads {FORMAT_VERSION}")
+        WeightSpaceSpec(tuple(manifest["dims"]))
+        if manifest["zoo"]["shard_size"] < 1 or not isinstance(manifest["labels"], list):
+            raise ValueError("shard_size below 1 or labels that are no list")
+        for split in SPLITS:
+            start, stop = manifest["splits"][split]
+            if not 0 <= start < stop <= manifest["num_rows"]:
+                raise ValueError(f"rows {start} to {stop} for split {split}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected the manifest of a zoo in {file}, got one that does not fit: "
+            f"{type(error).__name__} {error}"
+        ) from error

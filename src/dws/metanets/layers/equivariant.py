@@ -13,6 +13,8 @@ and each map is such a sum in one way only. The affine maps add I constants.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -73,8 +75,7 @@ class EquivariantLinear(nn.Module):
             spec.num_invariants * in_channels, spec.num_invariants * out_channels, bias=bias
         )
         self.node_maps = nn.ModuleList(
-            nn.Linear(n * in_channels, n * out_channels, bias=False)
-            for n in spec.num_node_features
+            nn.Linear(n * in_channels, n * out_channels, bias=False) for n in spec.num_node_features
         )
         self.edge_maps = nn.ModuleList(
             nn.Linear(in_channels, out_channels, bias=False) for _ in range(spec.num_layers - 2)
@@ -102,7 +103,10 @@ class EquivariantLinear(nn.Module):
         incoming = [d_0 * c] + [c] * len(edges)
         outgoing = [c] * len(edges) + [d_out * c]
         biases, into, out_of = zip(
-            *(x.split([c, i, o], dim=-1) for x, i, o in zip(nodes, incoming, outgoing, strict=True)),
+            *(
+                x.split([c, i, o], dim=-1)
+                for x, i, o in zip(nodes, incoming, outgoing, strict=True)
+            ),
             strict=True,
         )
         first = into[0].unflatten(-1, (d_0, c)).transpose(1, 2)  # (B, d_0, d_1, C_out)
@@ -123,31 +127,33 @@ class EquivariantLinear(nn.Module):
         entry, E[y²] = s² Σ_f E[x_f²], so s² = 1 / Σ_f E[x_f²]. E[x_f²] is 1 for an entry of the
         input and ``second_moment`` for a pool. Constants start at zero.
         """
-        c_in, c_out, d_out = self.in_channels, self.out_channels, self.spec.dims[-1]
+        c_in, d_out = self.in_channels, self.spec.dims[-1]
         of_invariants = c_in * sum(invariant_second_moments(self.spec, self.reduction))
         of_nodes = [c_in * sum(m) for m in node_second_moments(self.spec, self.reduction)]
         invariant_stds: list[float] = []
         edge_stds = [
-            (of_invariants + before + after + c_in) ** -0.5
-            for before, after in zip(of_nodes[:-1], of_nodes[1:], strict=True)
+            (of_invariants + before + after + c_in) ** -0.5 for before, after in pairwise(of_nodes)
         ]
-        for level, (f, n) in enumerate(zip(self.node_maps, self.spec.num_node_features, strict=True)):
+        for level, (f, n) in enumerate(
+            zip(self.node_maps, self.spec.num_node_features, strict=True)
+        ):
             stds = [(of_invariants + of_nodes[level]) ** -0.5] * n
             if level > 0:
                 stds[1] = edge_stds[level - 1]
             if level < len(edge_stds):
                 stds[-1] = edge_stds[level]
-            _normal_rows(f.weight, stds, c_out)
+            _normal_rows(f, stds)
             invariant_stds += stds[: num_own_features(self.spec)[level]]
         invariant_stds += [of_invariants**-0.5] * d_out
-        _normal_rows(self.invariant_map.weight, invariant_stds, c_out)
+        _normal_rows(self.invariant_map, invariant_stds)
         for f, std in zip(self.edge_maps, edge_stds, strict=True):
-            nn.init.normal_(f.weight, std=std)
+            _normal_rows(f, [std])
         if self.invariant_map.bias is not None:
             nn.init.zeros_(self.invariant_map.bias)
 
 
-def _normal_rows(weight: Tensor, stds: list[float], channels: int) -> None:
-    """Fill the rows of each output feature with normal numbers of its own deviation."""
-    scale = torch.tensor(stds).repeat_interleave(channels).unsqueeze(1)
-    weight.normal_().mul_(scale)
+def _normal_rows(linear: nn.Module, stds: list[float]) -> None:
+    """Draw normal weights whose deviation is given for each output feature (all its channels)."""
+    weight = linear.get_parameter("weight")
+    scale = torch.tensor(stds).repeat_interleave(len(weight) // len(stds))
+    weight.normal_().mul_(scale.unsqueeze(1))

@@ -8,7 +8,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation with statistics and affine of their own for each matrix, bias and channel.
+    """Batch normalisation of each weight matrix and each bias by itself, channel by channel.
 
     Statistics run over networks and entries, so the layer is equivariant.
 

@@ -52,9 +52,7 @@ def num_own_features(spec: WeightSpaceSpec) -> tuple[int, ...]:
     return (*(n - 1 for n in inner), last)
 
 
-def node_features(
-    batch: WeightBatch, reduction: Reduction
-) -> list[Float[Tensor, "b d_l n_l*c"]]:
+def node_features(batch: WeightBatch, reduction: Reduction) -> list[Float[Tensor, "b d_l n_l*c"]]:
     """Features [bias | incoming | outgoing] of the neurons of each hidden level l = 1..M-1.
 
     Returns:

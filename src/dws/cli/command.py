@@ -1,0 +1,88 @@
+"""Running a command under Hydra: the user's mistakes become one line, without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from dws.config import config_dir, register_schemas
+
+USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
+
+
+def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
+    """Compose ``configs/<config_name>.yaml`` with the command line and call the function.
+
+    Errors that are the user's end with one line and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
+    traceback instead.
+    """
+    register_schemas()
+    start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=config_name)
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        start(function)()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
+
+    @wraps(function)
+    def job(config: DictConfig) -> None:
+        with user_errors():
+            function(config)
+
+    with user_errors():
+        start(job)()
+
+
+class user_errors:  # noqa: N801 - reads as a verb where it is used
+    """Context in which the user's errors and interruptions end the program with one line."""
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGTERM, _interrupt)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            _exit("interrupted; what was saved stays, the same command goes on", status=130)
+        if isinstance(error, USER_ERRORS):
+            _exit(one_line(error))
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong and what to do, in one line."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        close = difflib.get_close_matches(choice, error.options, n=1)
+        hint = f"; did you mean {group}={close[0]}?" if close else ""
+        return f"expected {group}={'|'.join(sorted(error.options))}, got {group}={choice}{hint}"
+    if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
+        return f"unknown setting {error.__cause__.full_key}; {_command()} --help lists them"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        error = error.__cause__
+    message = " ".join(str(error).split())
+    if isinstance(error, OmegaConfBaseException):
+        message = message.split(" full_key:")[0].split(" object_type=")[0]
+        key = getattr(error, "full_key", None)
+        return f"{key}: {message}" if key and key not in message else message
+    return message
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _exit(message: str, *, status: int = 1) -> NoReturn:
+    print(f"{_command()}: {message}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _command() -> str:
+    return Path(sys.argv[0]).name

@@ -1,0 +1,50 @@
+"""``dws-train``: a zoo to a run folder."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig, OmegaConf
+
+from dws.cli.command import run_hydra
+from dws.cli.runs import build_reader, build_task, run_folder, run_settings
+from dws.config import TrainSchema
+from dws.evaluation import figures
+from dws.training import LabelledNetworks, RunDir, train
+from dws.training.loggers import open_wandb
+from dws.zoo import Zoo
+
+
+def main() -> None:
+    """Entry point."""
+    run_hydra("train", train_run)
+
+
+def train_run(config: DictConfig) -> None:
+    """Train on the zoo's training split, select on its validation split."""
+    typed: TrainSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
+    device = typed.trainer.torch_device()
+    zoo = Zoo.open(typed.zoo.path)
+    settings = run_settings(config, zoo)
+    task = build_task(settings)
+    train_set = LabelledNetworks.load(zoo.split("train"), task, device)
+    val_set = LabelledNetworks.load(zoo.split("val"), task, device)
+    reader = build_reader(settings, zoo, task, train_set.targets).to(device)
+    reader.standardize.fit(train_set.weights)
+
+    run = RunDir.claim(run_folder(config, settings), settings)
+    print(
+        f"dws: {config.task.name} with {config.model.name}, "
+        f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
+        f"networks of {zoo.path}, {device}; run folder {run.path}"
+    )
+    with open_wandb(typed.wandb, run.path, settings) as logger:
+        best = train(
+            reader, task, train_set, val_set,
+            optim=typed.optim, trainer=typed.trainer, seed=typed.seed, run=run, logger=logger,
+        )  # fmt: skip
+        picture = run.path / "learning_curve.png"
+        figures.learning_curve(picture, run.metrics(), task.monitor)
+        logger.picture("learning_curve", picture)
+    print(
+        f"run {run.path}: best validation {task.monitor} {best[f'val_{task.monitor}']:.4g} in "
+        f"epoch {best['epoch']:.0f} of {typed.trainer.num_epochs}; next: dws-evaluate run={run.path}"
+    )

@@ -1,0 +1,258 @@
+"""Schemas of the configuration, where ``configs/`` lies, and building objects from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from dws.inr import FitConfig, SirenConfig
+from dws.training.loggers import WandbConfig
+from dws.training.loop import OptimConfig, TrainerConfig
+
+ALLOWED_TARGETS = ("dws.", "torch.optim.")
+
+
+def config_dir() -> str:
+    """Absolute path of ``configs/``: in the package if installed from a wheel, else beside it."""
+    packaged = Path(__file__).parent / "configs"
+    in_repository = Path(__file__).parents[2] / "configs"
+    return str(packaged if packaged.is_dir() else in_repository)
+
+
+@dataclass
+class PathsSchema:
+    """Where things are kept.
+
+    Attributes:
+        outputs: Root of all that the commands write.
+        data: Data sets.
+        zoos: Zoos.
+        runs: Runs.
+    """
+
+    outputs: str = MISSING
+    data: str = MISSING
+    zoos: str = MISSING
+    runs: str = MISSING
+
+
+@dataclass
+class ScaleSchema:
+    """Sizes that belong together.
+
+    Attributes:
+        name: Of the scale.
+        outputs: Folder of all outputs at this scale.
+        num_images: INRs of an image zoo in all splits, or null for all.
+        num_sines: INRs of a sine zoo in all splits, or null for all.
+        num_epochs: Epochs of a training.
+        batch_size: Networks a training step.
+    """
+
+    name: str = MISSING
+    outputs: str = MISSING
+    num_images: int | None = None
+    num_sines: int | None = None
+    num_epochs: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
+class ZooSchema:
+    """A zoo to fit: settings of ``dws.zoo.ZooConfig``, its folder, its signals.
+
+    Attributes:
+        name: Of the zoo.
+        path: Its folder.
+        seed: Of signals and initialisations.
+        limit: Signals in all splits together, or null for all.
+        num_views: INRs for each signal.
+        shard_size: INRs in a file.
+        signals: What is fitted; ``_target_`` names a class of ``dws.signals``.
+        authors: The fit as the authors tell it, for ``fit=authors``.
+    """
+
+    name: str = MISSING
+    path: str = MISSING
+    seed: int = 0
+    limit: int | None = None
+    num_views: int = 1
+    shard_size: int = 512
+    signals: dict[str, Any] = field(default_factory=dict)
+    authors: FitConfig = field(default_factory=FitConfig)
+
+
+@dataclass
+class FitInrsSchema:
+    """Configuration of ``dws-fit-inrs``."""
+
+    paths: PathsSchema = field(default_factory=PathsSchema)
+    scale: ScaleSchema = field(default_factory=ScaleSchema)
+    zoo: ZooSchema = field(default_factory=ZooSchema)
+    inr: SirenConfig = field(default_factory=SirenConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+@dataclass
+class TrainZooSchema:
+    """The zoo that is trained on.
+
+    Attributes:
+        path: Its folder.
+    """
+
+    path: str = MISSING
+
+
+@dataclass
+class ClassificationSchema:
+    """Arguments of ``dws.tasks.Classification``, the task's name and its zoo's."""
+
+    name: str = MISSING
+    zoo: str = MISSING
+    _target_: str = "dws.tasks.Classification"
+    label: str = "label"
+    num_classes: int = 10
+
+
+@dataclass
+class RegressionSchema:
+    """Arguments of ``dws.tasks.Regression``, the task's name and its zoo's."""
+
+    name: str = MISSING
+    zoo: str = MISSING
+    _target_: str = "dws.tasks.Regression"
+    label: str = "frequency"
+
+
+@dataclass
+class DWSNetSchema:
+    """Arguments of ``dws.metanets.DWSNet``."""
+
+    name: str = "dwsnet"
+    _target_: str = "dws.metanets.DWSNet"
+    hidden_channels: int = 32
+    num_layers: int = 5
+    reduction: str = "max"
+    norm: str = "batch"
+
+
+@dataclass
+class MLPSchema:
+    """Arguments of ``dws.metanets.MLP``."""
+
+    name: str = "mlp"
+    _target_: str = "dws.metanets.MLP"
+    hidden_features: list[int] = field(default_factory=lambda: [256, 256, 256])
+
+
+@dataclass
+class TrainSchema:
+    """Configuration of ``dws-train``.
+
+    Attributes:
+        paths: Folders.
+        scale: Sizes.
+        task: What is learned.
+        model: The metanet.
+        zoo: What is trained on.
+        optim: Optimiser.
+        trainer: Length.
+        wandb: Logging.
+        seed: Of parameters and of the order of batches.
+        run_dir: The run's folder; null makes one from task, model, seed and a hash of the rest.
+    """
+
+    paths: PathsSchema = field(default_factory=PathsSchema)
+    scale: ScaleSchema = field(default_factory=ScaleSchema)
+    task: Any = MISSING
+    model: Any = MISSING
+    zoo: TrainZooSchema = field(default_factory=TrainZooSchema)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    seed: int = 0
+    run_dir: str | None = None
+
+
+@dataclass
+class EvaluateSchema:
+    """Configuration of ``dws-evaluate``.
+
+    Attributes:
+        run: The run's folder.
+        device: As ``trainer.device``.
+    """
+
+    run: str = MISSING
+    device: str = "auto"
+
+
+@dataclass
+class ReportSchema:
+    """Configuration of ``dws-report``.
+
+    Attributes:
+        runs: Folder below which results are looked for.
+    """
+
+    paths: PathsSchema = field(default_factory=PathsSchema)
+    scale: ScaleSchema = field(default_factory=ScaleSchema)
+    runs: str = MISSING
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra, under the names that ``configs/`` uses."""
+    store = ConfigStore.instance()
+    for name, schema in {
+        "fit_inrs": FitInrsSchema,
+        "train": TrainSchema,
+        "evaluate": EvaluateSchema,
+        "report": ReportSchema,
+        "dwsnet": DWSNetSchema,
+        "mlp": MLPSchema,
+        "classification": ClassificationSchema,
+        "regression": RegressionSchema,
+    }.items():
+        store.store(group="schema", name=name, node=_unlocked(OmegaConf.structured(schema)))
+
+
+def _unlocked(node: DictConfig) -> DictConfig:
+    """Make settings overridable although their classes are frozen."""
+    OmegaConf.set_readonly(node, False)
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig):
+            _unlocked(child)
+    return node
+
+
+def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
+    """Construct what ``_target_`` names.
+
+    Args:
+        settings: Plain settings: ``_target_`` and its arguments.
+        **arguments: What the configuration does not know, such as the weight space.
+
+    Raises:
+        ValueError: If the target is not one of ours, unknown, or on its own complaint.
+    """
+    target = str(settings.get("_target_"))
+    if not target.startswith(ALLOWED_TARGETS):
+        raise ValueError(f"expected _target_ in {' or '.join(ALLOWED_TARGETS)}, got {target}")
+    try:
+        constructor = get_object(target)
+    except Exception as error:  # Hydra raises whatever the import raised
+        raise ValueError(f"expected _target_ to name a class, got {target} ({error})") from error
+    return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)
+
+
+def to_plain(node: Any) -> Any:
+    """Resolve a node to dicts, lists and numbers."""
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)

@@ -1,0 +1,114 @@
+"""Pictures, written as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dws.inr import siren_apply
+from dws.signals import SignalSource
+from dws.zoo import Zoo
+from dws.zoo.build import psnr
+
+
+@contextmanager
+def _axes(path: Path, *, width: float = 5, height: float = 4) -> Iterator[Axes]:
+    """One pair of axes, saved on leaving. No pyplot: nothing global is left behind."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure.subplots()
+    figure.savefig(path, dpi=150)
+
+
+def embedding(
+    path: Path, points: Float[Tensor, "n 2"], labels: Tensor, name: str, *, categorical: bool
+) -> None:
+    """Scatter of a planar embedding, coloured by label."""
+    with _axes(path) as axes:
+        colours = "tab10" if categorical else "viridis"
+        scatter = axes.scatter(points[:, 0], points[:, 1], c=labels.numpy(), s=9, cmap=colours)
+        if categorical:
+            handles, texts = scatter.legend_elements(num=labels.unique().tolist())
+            axes.legend(handles, texts, title=name, loc="center left", bbox_to_anchor=(1, 0.5))
+        else:
+            axes.figure.colorbar(scatter, ax=axes, label=name)
+        axes.set(xticks=[], yticks=[], title=f"t-SNE of the embedding, {len(points)} test networks")
+
+
+def confusion_matrix(
+    path: Path, predicted: Int[Tensor, " n"], true: Int[Tensor, " n"], num_classes: int
+) -> None:
+    """Share of each true class (row) that was read as each class (column), in percent."""
+    counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
+    shares = counts.view(num_classes, num_classes).double()
+    shares = 100 * shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
+    with _axes(path) as axes:
+        image = axes.imshow(shares.numpy(), vmin=0, vmax=100, cmap="Blues")
+        for row in range(num_classes):
+            for column in range(num_classes):
+                share = float(shares[row, column])
+                axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7,
+                          color="white" if share > 60 else "black")  # fmt: skip
+        ticks = range(num_classes)
+        title = "test networks, % of each true class"
+        axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks, title=title)
+        axes.figure.colorbar(image, ax=axes)
+
+
+def predicted_against_true(
+    path: Path, predicted: Float[Tensor, " n"], true: Float[Tensor, " n"], name: str
+) -> None:
+    """Scatter with the diagonal."""
+    with _axes(path) as axes:
+        axes.scatter(true.numpy(), predicted.numpy(), s=9)
+        axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
+        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}",
+                 title=f"{len(true)} test networks")  # fmt: skip
+
+
+def learning_curve(path: Path, epochs: Sequence[dict[str, float]], metric: str) -> None:
+    """Training loss and the validation metric by epoch."""
+    number = [row["epoch"] for row in epochs]
+    with _axes(path) as axes:
+        axes.plot(number, [row["train_loss"] for row in epochs], color="C0")
+        axes.set(xlabel="epoch", title="learning curve")
+        axes.set_ylabel("training loss", color="C0")
+        right = axes.twinx()
+        right.plot(number, [row[f"val_{metric}"] for row in epochs], color="C1")
+        right.set_ylabel(f"validation {metric}", color="C1")
+
+
+def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int = 8) -> None:
+    """The first training signals above what their INRs say, with the PSNR of each."""
+    split = zoo.split("train")
+    count = min(count, len(split))
+    inr = zoo.manifest["inr"]
+    fitted = siren_apply(
+        split.weights()[:count],
+        signals.coordinates,
+        omega_0=inr["omega_0"],
+        output_offset=inr["output_offset"],
+    )
+    original = signals.values(split.column("signal_id")[:count])
+    quality = psnr(split.column("mse")[:count]).tolist()
+    figure = Figure(figsize=(1.3 * count, 3), layout="constrained")
+    grid = figure.subplots(2, count, squeeze=False)
+    for row, (what, values) in enumerate({"signal": original, "INR": fitted}.items()):
+        for column, signal in enumerate(values):
+            axes = grid[row, column]
+            axes.set(xticks=[], yticks=[])
+            if signals.grid is None:
+                axes.plot(signals.coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
+                axes.set_ylim(float(original.min()) - 0.1, float(original.max()) + 0.1)
+            else:
+                axes.imshow(signal.view(*signals.grid, -1).clamp(0, 1).numpy(), cmap="gray")
+            if row == 1:
+                axes.set_title(f"{quality[column]:.1f} dB", fontsize=8)
+        grid[row, 0].set_ylabel(what)
+    figure.savefig(path, dpi=150)

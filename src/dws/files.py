@@ -1,0 +1,93 @@
+"""Files that are whole or not there, and folders that belong to one configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name, flush to disk, rename: readers see all of it or nothing."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically, one key a line."""
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: If the file holds something else; the message names it.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"expected JSON in {path}, got something else ({error})") from error
+
+
+def claim_folder(file: Path, settings: Mapping[str, Any], *, option: str) -> None:
+    """Write the settings that a folder's content depends on, or compare them with those there.
+
+    Args:
+        file: YAML file in the folder, which is made if need be.
+        settings: Plain values.
+        option: The command-line option that chooses the folder, for the message.
+
+    Raises:
+        ValueError: If the folder belongs to other settings, with the keys that differ, or holds
+            files but no settings.
+    """
+    folder = file.parent
+    settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise ValueError(
+                f"expected an empty folder or one with {file.name}, got other files in {folder}; "
+                f"choose another {option}"
+            )
+        write_atomically(file, yaml.safe_dump(settings, sort_keys=False).encode())
+        return
+    different = _differences(read_yaml(file), settings)
+    if different:
+        raise ValueError(
+            f"{folder} was made with other settings ({'; '.join(different)}); "
+            f"choose another {option} or remove the folder"
+        )
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML of plain values.
+
+    Raises:
+        ValueError: If the file holds something else; the message names it.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"expected YAML in {path}, got something else ({reason})") from error
+
+
+def _differences(old: object, new: object, prefix: str = "") -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = sorted({*old, *new})
+        nested = (_differences(old.get(k), new.get(k), f"{prefix}.{k}".strip(".")) for k in keys)
+        return [line for lines in nested for line in lines]
+    return [] if old == new else [f"{prefix}: {old} there, {new} asked for"]

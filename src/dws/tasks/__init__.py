@@ -1,0 +1,8 @@
+"""What is learned from weights: targets, output size, loss and metrics."""
+
+from dws.tasks.classification import Classification
+from dws.tasks.reader import Reader
+from dws.tasks.regression import Regression
+from dws.tasks.task import Task
+
+__all__ = ["Classification", "Reader", "Regression", "Task"]

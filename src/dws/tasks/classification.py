@@ -1,0 +1,66 @@
+"""Which class of image does an INR show?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from dws.tasks.labels import pick_label
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Cross-entropy on a label of 0 to ``num_classes - 1``.
+
+    Attributes:
+        label: Name of the zoo's label.
+        num_classes: Number of classes.
+    """
+
+    label: str = "label"
+    num_classes: int = 10
+
+    monitor = "accuracy"
+    higher_is_better = True
+
+    @property
+    def out_features(self) -> int:
+        """One logit a class."""
+        return self.num_classes
+
+    def targets(self, labels: Mapping[str, Tensor]) -> Int[Tensor, " n"]:
+        """The classes.
+
+        Raises:
+            ValueError: If the zoo has no such label, or one out of range.
+        """
+        classes = pick_label(labels, self.label).long()
+        low, high = int(classes.min()), int(classes.max())
+        if low < 0 or high >= self.num_classes:
+            raise ValueError(
+                f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}; "
+                "set task.num_classes"
+            )
+        return classes
+
+    def output_layer(self, train_targets: Tensor | None) -> nn.Module:
+        """Logits are used as they are."""
+        return nn.Identity()
+
+    def loss(self, outputs: Float[Tensor, "b f"], targets: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+        """Mean cross-entropy, in nats."""
+        return cross_entropy(outputs, targets)
+
+    def metrics(
+        self, outputs: Float[Tensor, "n f"], targets: Int[Tensor, " n"]
+    ) -> dict[str, float]:
+        """``accuracy`` in [0, 1] and ``loss``."""
+        correct = outputs.argmax(dim=1) == targets
+        return {
+            "accuracy": float(correct.float().mean()),
+            "loss": float(self.loss(outputs, targets)),
+        }

@@ -1,0 +1,44 @@
+"""From raw weights to predictions: standardisation, metanet, and the task's output layer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
+
+
+class Metanet(Protocol):
+    """What a metanet offers; see ``dws.metanets``."""
+
+    def embed(self, batch: WeightBatch) -> Tensor:
+        """Features, (B, E)."""
+
+
+class Reader(nn.Module):
+    """A metanet that takes networks as they lie in a zoo and answers in the task's units.
+
+    Its ``state_dict`` is all that an evaluation needs.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        net: The metanet.
+        output_layer: See ``Task.output_layer``.
+    """
+
+    def __init__(self, spec: WeightSpaceSpec, net: nn.Module, output_layer: nn.Module) -> None:
+        super().__init__()
+        self.standardize = Standardize(spec)
+        self.net = net
+        self.output_layer = output_layer
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Predict."""
+        return self.output_layer(self.net(self.standardize(batch)))  # type: ignore[no-any-return]
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """The metanet's features, for pictures and probes."""
+        net: Metanet = self.net  # type: ignore[assignment]
+        return net.embed(self.standardize(batch))

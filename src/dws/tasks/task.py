@@ -1,0 +1,43 @@
+"""What the training loop asks of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Task(Protocol):
+    """A supervised task on networks. Write one to add a task.
+
+    Attributes:
+        label: The zoo's label that is predicted.
+        out_features: Size of the metanet's output.
+        monitor: The metric that selects the checkpoint on validation.
+        higher_is_better: Whether ``monitor`` is to be large.
+    """
+
+    label: str
+
+    @property
+    def out_features(self) -> int: ...  # noqa: D102
+
+    @property
+    def monitor(self) -> str: ...  # noqa: D102
+
+    @property
+    def higher_is_better(self) -> bool: ...  # noqa: D102
+
+    def targets(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """The targets of a split, (n,), from its labels."""
+
+    def output_layer(self, train_targets: Tensor | None) -> nn.Module:
+        """What follows the metanet's output, fitted to the training targets if they are given."""
+
+    def loss(self, outputs: Float[Tensor, "b f"], targets: Tensor) -> Float[Tensor, ""]:
+        """What is minimised."""
+
+    def metrics(self, outputs: Float[Tensor, "n f"], targets: Tensor) -> dict[str, float]:
+        """Figures of a whole split, ``monitor`` among them."""

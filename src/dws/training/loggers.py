@@ -1,0 +1,90 @@
+"""Weights & Biases, beside the files that every run writes anyway."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dws.files import write_atomically
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """How a run is logged to W&B.
+
+    Attributes:
+        mode: ``offline`` writes to the run folder and needs no account; ``online``; ``disabled``.
+        project: W&B project.
+        group: W&B group, or None.
+
+    Raises:
+        ValueError: On an unknown mode.
+    """
+
+    mode: str = "offline"
+    project: str = "dws"
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("offline", "online", "disabled"):
+            raise ValueError(f"expected wandb.mode=offline|online|disabled, got {self.mode!r}")
+
+
+class WandbLogger:
+    """Forwards metrics and pictures to a W&B run, or nowhere if there is none."""
+
+    def __init__(self, run: Any | None) -> None:
+        self._run = run
+
+    def log(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Log numbers at an optimiser step."""
+        if self._run is not None:
+            self._run.log(dict(metrics), step=step)
+
+    def picture(self, name: str, path: Path) -> None:
+        """Log a PNG."""
+        if self._run is not None:
+            import wandb
+
+            self._run.log({name: wandb.Image(str(path))})
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Set figures of the whole run."""
+        if self._run is not None:
+            self._run.summary.update(dict(values))
+
+
+@contextmanager
+def open_wandb(
+    config: WandbConfig, folder: Path, settings: Mapping[str, Any]
+) -> Iterator[WandbLogger]:
+    """A logger for the run in ``folder``, which keeps its W&B id when it goes on."""
+    if config.mode == "disabled":
+        yield WandbLogger(None)
+        return
+    import wandb  # a second at import, and not needed when disabled
+
+    id_file = folder / "wandb-id"
+    if not id_file.is_file():
+        write_atomically(id_file, uuid.uuid4().hex[:12].encode())
+    run = wandb.init(
+        mode=config.mode,  # type: ignore[arg-type]
+        project=config.project,
+        group=config.group,
+        id=id_file.read_text(),
+        resume="allow" if config.mode == "online" else None,
+        name="/".join(folder.parts[-3:]),
+        dir=str(folder),
+        config=dict(settings),
+        settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
+    )
+    try:
+        yield WandbLogger(run)
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    run.finish()

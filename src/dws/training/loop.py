@@ -1,0 +1,222 @@
+"""The training loop, the same for every task and metanet.
+
+AdamW with warm-up and cosine decay; after each epoch the validation split is read, the best
+epoch's weights are kept, and a checkpoint is written from which the same command goes on exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dws.tasks import Reader, Task
+from dws.training.checkpoint import load_checkpoint, save_checkpoint
+from dws.training.loader import LabelledNetworks
+from dws.training.loggers import WandbLogger
+from dws.training.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and its schedule.
+
+    Attributes:
+        lr: Learning rate at its peak.
+        weight_decay: Decoupled weight decay.
+        amsgrad: Use the AMSGrad variant.
+        schedule: ``cosine`` down to zero, or ``constant``; both after the warm-up.
+        warmup_fraction: Part of all steps over which the learning rate grows linearly.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    lr: float = 3e-3
+    weight_decay: float = 5e-4
+    amsgrad: bool = False
+    schedule: str = "cosine"
+    warmup_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or self.weight_decay < 0 or not 0 <= self.warmup_fraction < 1:
+            raise ValueError(
+                "expected optim.lr > 0, weight_decay >= 0 and 0 <= warmup_fraction < 1, got "
+                f"{self.lr}, {self.weight_decay} and {self.warmup_fraction}"
+            )
+        if self.schedule not in ("cosine", "constant"):
+            raise ValueError(f"expected optim.schedule=cosine|constant, got {self.schedule!r}")
+
+    def factor(self, step: int, num_steps: int) -> float:
+        """The learning rate at a step, relative to its peak."""
+        warmup = round(self.warmup_fraction * num_steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(num_steps - warmup, 1)))
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Length and batch size of the training.
+
+    Attributes:
+        num_epochs: Passes over the training split.
+        batch_size: Networks a step.
+        eval_batch_size: Networks at once on validation and test.
+        device: ``auto`` takes CUDA if there is some, else the CPU; or a torch device.
+
+    Raises:
+        ValueError: If a number is below 1, or the device is not there.
+    """
+
+    num_epochs: int = 100
+    batch_size: int = 128
+    eval_batch_size: int = 512
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2 or min(self.num_epochs, self.eval_batch_size) < 1:
+            raise ValueError(
+                "expected trainer.num_epochs >= 1, eval_batch_size >= 1 and batch_size >= 2 (batch "
+                f"norm needs two), got {self.num_epochs}, {self.eval_batch_size}, {self.batch_size}"
+            )
+
+    def torch_device(self) -> torch.device:
+        """The device to train on.
+
+        Raises:
+            ValueError: If it is not there.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"expected a device that is there, got trainer.device={self.device} "
+                f"({str(error).splitlines()[0]}); use auto or cpu"
+            ) from error
+
+
+def train(
+    reader: Reader,
+    task: Task,
+    train_set: LabelledNetworks,
+    val_set: LabelledNetworks,
+    *,
+    optim: OptimConfig,
+    trainer: TrainerConfig,
+    seed: int,
+    run: RunDir,
+    logger: WandbLogger,
+) -> dict[str, float]:
+    """Train, or go on from the run's last checkpoint; all outputs go to the run folder.
+
+    Args:
+        reader: What is trained, on the device of the data.
+        task: Loss and metrics.
+        train_set: Training split.
+        val_set: Validation split, which selects the checkpoint.
+        optim: Optimiser and schedule.
+        trainer: Length and batch size.
+        seed: Order of the batches. The caller has drawn the parameters.
+        run: The run folder.
+        logger: Gets what the metrics file gets.
+
+    Returns:
+        The metrics of the best epoch.
+
+    Raises:
+        ValueError: If the loss becomes NaN or infinite, or the checkpoint does not fit.
+    """
+    steps_per_epoch = max(len(train_set) // trainer.batch_size, 1)
+    num_steps = trainer.num_epochs * steps_per_epoch
+    optimizer = torch.optim.AdamW(
+        reader.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: optim.factor(s, num_steps))
+    generator = torch.Generator().manual_seed(seed)  # of the order of batches
+    monitored = f"val_{task.monitor}"
+    epoch = 0
+    best: dict[str, float] | None = None
+    if run.last_checkpoint.is_file():
+        state = load_checkpoint(run.last_checkpoint)
+        reader.load_state_dict(state["reader"])
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        generator.set_state(state["generator"])
+        epoch, best = state["epoch"], state["best"]
+        run.keep_metrics(epoch)
+
+    bar = tqdm(total=num_steps, initial=epoch * steps_per_epoch, unit="step", desc="training")
+    while epoch < trainer.num_epochs:
+        epoch += 1
+        began = time.perf_counter()
+        reader.train()
+        losses = []
+        for weights, targets in train_set.shuffled_batches(trainer.batch_size, generator):
+            loss = task.loss(reader(weights), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            losses.append(loss.detach())
+            bar.update()
+        seconds = time.perf_counter() - began
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "step": epoch * steps_per_epoch,
+            "train_loss": float(torch.stack(losses).mean()),
+            "lr": float(scheduler.get_last_lr()[0]),
+            "seconds": seconds,
+            "networks_per_second": len(losses) * min(trainer.batch_size, len(train_set)) / seconds,
+        }
+        if not math.isfinite(row["train_loss"]):
+            raise ValueError(
+                f"the loss became {row['train_loss']} in epoch {epoch} (step {row['step']}) at "
+                f"learning rate {row['lr']:.2g}; lower optim.lr={optim.lr} or lengthen "
+                f"optim.warmup_fraction={optim.warmup_fraction}"
+            )
+        metrics = task.metrics(*predict(reader, val_set, trainer.eval_batch_size))
+        row |= {f"val_{name}": value for name, value in metrics.items()}
+        bar.set_postfix_str(
+            f"loss {row['train_loss']:.3g}, {monitored} {row[monitored]:.4g}, "
+            f"{row['networks_per_second']:.0f} networks/s"
+        )
+        if best is None or (row[monitored] > best[monitored]) == task.higher_is_better:
+            best = row
+            save_checkpoint(run.best_checkpoint, {"reader": reader.state_dict(), "metrics": row})
+        run.append_metrics(row)
+        save_checkpoint(
+            run.last_checkpoint,
+            {
+                "reader": reader.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scheduler": scheduler.state_dict(),
+                "generator": generator.get_state(),
+                "epoch": epoch,
+                "best": best,
+            },
+        )
+        logger.log(row, step=int(row["step"]))
+    bar.close()
+    assert best is not None  # num_epochs >= 1
+    return best
+
+
+@torch.no_grad()
+def predict(reader: Reader, split: LabelledNetworks, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Outputs and targets of a whole split, in order, with the reader in evaluation mode.
+
+    Returns:
+        (n, F) and (n,).
+    """
+    reader.eval()
+    outputs = [reader(weights) for weights, _ in split.batches(batch_size)]
+    return torch.cat(outputs), split.targets

@@ -1,0 +1,103 @@
+"""The folder of one training run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dws.files import claim_folder, read_yaml, write_atomically
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths in a run folder, and what is read from and written to it.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def claim(cls, path: Path, settings: Mapping[str, Any]) -> RunDir:
+        """Open the folder for a run with these settings, new or begun.
+
+        Raises:
+            ValueError: If it belongs to a run with other settings; the message names them.
+        """
+        claim_folder(path / "config.yaml", settings, option="run_dir")
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDir:
+        """Open an existing run.
+
+        Raises:
+            FileNotFoundError: If the folder holds no run.
+        """
+        run = cls(Path(path))
+        if not run.config_file.is_file():
+            raise FileNotFoundError(
+                f"expected a run folder with {run.config_file.name} at {path}, got none; "
+                "train one with dws-train and give the folder that it prints"
+            )
+        return run
+
+    @property
+    def config_file(self) -> Path:
+        """Settings of the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """State after the last whole epoch."""
+        return self.path / "checkpoint-last.pt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """Weights of the epoch with the best validation metric."""
+        return self.path / "checkpoint-best.pt"
+
+    @property
+    def result_file(self) -> Path:
+        """What the evaluation on the test split gave."""
+        return self.path / "result.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One line of JSON an epoch."""
+        return self.path / "metrics.jsonl"
+
+    def config(self) -> Any:
+        """The settings that the run was made with."""
+        return read_yaml(self.config_file)
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The epochs so far."""
+        return list(self._metric_lines()) if self.metrics_file.is_file() else []
+
+    def _metric_lines(self) -> Iterator[dict[str, float]]:
+        for line in self.metrics_file.read_text().splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:  # the line at which a run was killed
+                return
+
+    def keep_metrics(self, num_epochs: int) -> None:
+        """Drop epochs after the last checkpoint: they are about to be run again."""
+        lines = [json.dumps(row) for row in self.metrics() if row["epoch"] <= num_epochs]
+        write_atomically(self.metrics_file, "".join(f"{line}\n" for line in lines).encode())
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add one epoch."""
+        with self.metrics_file.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Eight hex digits that tell settings apart, for folder names."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
