@@ -44,7 +44,8 @@ def train_run(config: DictConfig) -> None:
         picture = run.path / "learning_curve.png"
         figures.learning_curve(picture, run.metrics(), task.monitor)
         logger.picture("learning_curve", picture)
+    value = best[f"val_{task.monitor}"]
     print(
-        f"run {run.path}: best validation {task.monitor} {best[f'val_{task.monitor}']:.4g} in "
-        f"epoch {best['epoch']:.0f} of {typed.trainer.num_epochs}; next: dws-evaluate run={run.path}"
+        f"run {run.path}: best validation {task.monitor} {value:.4g} in epoch {best['epoch']:.0f} "
+        f"of {typed.trainer.num_epochs}; next: dws-evaluate run={run.path}"
     )

@@ -124,8 +124,8 @@ class _Builder:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """All that the zoo's content depends on; a folder belongs to one plan."""
-        fit = asdict(self.fit)
-        del fit["compile"]  # how it is computed, not what
+        how_not_what = ("chunk_size", "compile")
+        fit = {k: v for k, v in asdict(self.fit).items() if k not in how_not_what}
         return {
             "format_version": FORMAT_VERSION,
             "signals": {"name": self.signals.name, **self.signals.describe()},
@@ -167,7 +167,7 @@ class _Builder:
                 compiled=compiled,
                 on_finished=bar.add,
             )
-            for chunk in rows.split(self.fit.chunk_size)
+            for chunk in rows.split(self.fit.chunk_size or (32 if compiled else 8))
         ]
         columns = {
             "signal_id": self.ids[rows],
