@@ -32,15 +32,18 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         start(function)()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
 
     @wraps(function)
     def job(config: DictConfig) -> None:
         with user_errors():
             function(config)
 
-    with user_errors():
-        start(job)()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
+    try:
+        with user_errors():
+            start(job)()
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
 
 
 class user_errors:  # noqa: N801 - reads as a verb where it is used

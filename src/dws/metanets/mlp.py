@@ -21,7 +21,7 @@ class MLP(nn.Module):
         hidden_features: Widths of the hidden layers, at least one.
 
     Raises:
-        ValueError: On no hidden layer, or a size below 1.
+        ValueError: On no hidden layer, a size below 1, or a batch that does not fit.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class MLP(nn.Module):
                 f"{tuple(hidden_features)} and {out_features}"
             )
         self.spec = spec
+        self.in_channels = in_channels
         self.body = nn.Sequential()
         for d_in, d_out in pairwise(sizes):
             self.body.extend([nn.Linear(d_in, d_out), nn.BatchNorm1d(d_out), nn.ReLU()])
@@ -47,6 +48,7 @@ class MLP(nn.Module):
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """The last hidden layer, (B, hidden_features[-1])."""
+        batch.check_fits(self.spec, self.in_channels)
         return self.body(batch.flatten().flatten(1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:

@@ -42,7 +42,8 @@ class SignalSource(Protocol):
 
 def derive_seed(*numbers: int) -> int:
     """A 64-bit seed for ``torch.Generator`` from a zoo's seed, a signal's id, ..."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    # the count goes first: trailing zeros alone do not change a SeedSequence
+    return int(np.random.SeedSequence((len(numbers), *numbers)).generate_state(1, np.uint64)[0])
 
 
 def limit_sizes(sizes: dict[str, int], limit: int | None) -> dict[str, int]:

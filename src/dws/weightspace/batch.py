@@ -121,6 +121,18 @@ class WeightBatch:
         """C."""
         return self.weights[0].shape[-1]
 
+    def check_fits(self, spec: WeightSpaceSpec, num_channels: int) -> None:
+        """Make sure that a network built for ``spec`` and ``num_channels`` can read this batch.
+
+        Raises:
+            ValueError: If the architecture or the number of channels is another.
+        """
+        if self.spec != spec or self.num_channels != num_channels:
+            raise ValueError(
+                f"expected networks of widths {spec.dims} with {num_channels} channels, "
+                f"got {self.spec.dims} with {self.num_channels}"
+            )
+
     def tensors(self) -> Iterator[Tensor]:
         """weight.0, bias.0, weight.1, ..., the order of ``flatten``."""
         return chain.from_iterable(zip(self.weights, self.biases, strict=True))

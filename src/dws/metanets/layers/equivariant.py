@@ -21,7 +21,6 @@ from torch.nn.functional import pad
 
 from dws.metanets.layers.pooling import (
     Reduction,
-    check_batch,
     check_reduction,
     invariant_second_moments,
     invariants,
@@ -84,7 +83,7 @@ class EquivariantLinear(nn.Module):
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """Pool once, map invariants, nodes and edges, and broadcast back."""
-        check_batch(batch, self.spec, self.in_channels)
+        batch.check_fits(self.spec, self.in_channels)
         nodes = node_features(batch, self.reduction)
         shared = self.invariant_map(invariants(batch, nodes, self.reduction))  # (B, I C_out)
         edges = [f(w) for f, w in zip(self.edge_maps, batch.weights[1:-1], strict=True)]

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from dws.metanets.layers.pooling import (
     Reduction,
-    check_batch,
     check_reduction,
     invariant_second_moments,
     invariants,
@@ -56,7 +55,7 @@ class InvariantLinear(nn.Module):
 
     def pool(self, batch: WeightBatch) -> Float[Tensor, "b i*c"]:
         """The invariants themselves, (B, I C_in)."""
-        check_batch(batch, self.spec, self.in_channels)
+        batch.check_fits(self.spec, self.in_channels)
         return invariants(batch, node_features(batch, self.reduction), self.reduction)
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:

@@ -26,15 +26,6 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"expected reduction in {get_args(Reduction)}, got {reduction!r}")
 
 
-def check_batch(batch: WeightBatch, spec: WeightSpaceSpec, channels: int) -> None:
-    """Raise a ``ValueError`` if a batch has another architecture or number of channels."""
-    if batch.spec != spec or batch.num_channels != channels:
-        raise ValueError(
-            f"expected networks of widths {spec.dims} with {channels} channels, "
-            f"got {batch.spec.dims} with {batch.num_channels}"
-        )
-
-
 def pool(x: Tensor, dim: int, reduction: Reduction) -> Tensor:
     """Reduce one dimension by its mean, sum or maximum."""
     if reduction == "max":

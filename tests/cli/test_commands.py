@@ -1,0 +1,178 @@
+"""The commands as a user calls them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dws.zoo import Zoo
+
+SMALL = [
+    "trainer.num_epochs=3",
+    "trainer.batch_size=8",
+    "model.hidden_channels=4",
+    "wandb=disabled",
+]
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Run a command in this process, in an empty folder; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(name: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        importlib.import_module(f"dws.cli.{name.removeprefix('dws-').replace('-', '_')}").main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def complaint(command: Command, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command that has to fail; returns its one line."""
+
+    def run(name: str, *arguments: str) -> str:
+        with pytest.raises(SystemExit) as error:
+            command(name, *arguments)
+        assert error.value.code not in (0, None)
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith(f"{name}: ")
+        return line
+
+    return run
+
+
+def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
+    fit = ("zoo=sine", "zoo.limit=60", "fit.num_steps=40", "inr.hidden=[8,8]", "zoo.shard_size=25")
+    assert "60 INRs" in command("dws-fit-inrs", *fit)
+    assert "is done already" in command("dws-fit-inrs", *fit)
+    zoo = tmp_path / "outputs/zoos/sine"
+    assert (zoo / "reconstructions.png").is_file()
+
+    for model in ("dwsnet", "mlp"):
+        small = SMALL if model == "dwsnet" else [s for s in SMALL if not s.startswith("model.")]
+        command("dws-train", "task=sine", f"model={model}", *small)
+        (run,) = (tmp_path / "outputs/runs/sine" / model).iterdir()
+        assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+        printed = command("dws-evaluate", f"run={run}")
+        result = json.loads((run / "result.json").read_text())
+        assert f"mse {result['test']['mse']:.4g}" in printed
+        assert result["num_test"] == len(Zoo.open(zoo).split("test"))
+        for picture in ("learning_curve.png", "tsne.png", "outcome.png"):
+            assert (run / picture).read_bytes().startswith(b"\x89PNG")
+
+    before = (run / "result.json").stat().st_mtime_ns
+    assert "was evaluated already" in command("dws-evaluate", f"run={run}")
+    assert (run / "result.json").stat().st_mtime_ns == before
+
+    table = command("dws-report")
+    assert "| sine |" in table
+    assert "dwsnet" in table
+    assert "mlp" in table
+
+
+def test_an_unfinished_run_is_not_evaluated(
+    command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    (tmp_path / "run/metrics.jsonl").write_text(lines[0] + "\n")
+    assert "expected a finished run of 3 epochs in run, got 1" in complaint(
+        "dws-evaluate", "run=run"
+    )
+
+
+def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_path: Path) -> None:
+    offline = ["wandb=offline" if s == "wandb=disabled" else s for s in SMALL]
+    command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *offline)
+    (folder,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    assert list(folder.glob("*.wandb"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["task=mnsit"], "expected task=fashion_mnist|mnist|sine, got task=mnsit; did you mean"),
+        (["model=foo"], "expected model=dwsnet|mlp, got model=foo"),
+        (["optim.lr=abc"], "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
+        (["optim.lrr=1"], "unknown setting optim.lrr; dws-train --help lists them"),
+        (["optmi.lr=1"], "unknown setting optmi"),
+        (["optim.lr=-1"], "expected optim.lr > 0"),
+        (["trainer.device=abacus"], "expected a device that is there"),
+        (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),
+        (["zoo.path=."], "expected a zoo in ., got none (no manifest.json there); make or finish"),
+        (["task=sine"], "dws-fit-inrs zoo=<name> zoo.path=outputs/zoos/sine"),
+        (["nonsense"], "Error parsing override 'nonsense'"),
+    ],
+)
+def test_train_complains_in_one_line(
+    complaint: Command, arguments: list[str], expected: str
+) -> None:
+    assert expected in complaint("dws-train", *arguments)
+
+
+def test_a_target_outside_the_project_is_refused(complaint: Command, sine_zoo: Zoo) -> None:
+    line = complaint(
+        "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "model._target_=os.system"
+    )
+    assert "expected _target_ in dws. or torch.optim., got os.system" in line
+
+
+def test_a_task_on_the_wrong_zoo_is_refused(complaint: Command, sine_zoo: Zoo) -> None:
+    line = complaint("dws-train", "task=mnist", f"zoo.path={sine_zoo.path}")
+    assert "expected a zoo with the label 'label', got one with amplitude, frequency" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["zoo=foo"], "expected zoo=fashion_mnist|mnist|sine|sine_ssl, got zoo=foo"),
+        (["zoo=sine", "zoo.limit=2"], "expected zoo.limit between 3 and 10000"),
+        (["zoo=sine", "zoo.limit=99999"], "expected zoo.limit between 3 and 10000"),
+        (["zoo=sine", "fit.num_steps=0"], "expected num_steps >= 1"),
+        (["zoo=sine", "inr.hidden=[]"], "expected at least one hidden width"),
+        (["zoo=sine", "inr.hidden=[8,0]"], "expected widths that are integers >= 1"),
+    ],
+)
+def test_fit_complains_in_one_line(complaint: Command, arguments: list[str], expected: str) -> None:
+    assert expected in complaint("dws-fit-inrs", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [("dws-evaluate", "run=nowhere"), ("dws-report", "runs=nowhere")]
+)
+def test_nothing_to_read_names_the_command_that_makes_it(
+    complaint: Command, name: str, argument: str
+) -> None:
+    assert "dws-train" in complaint(name, argument)
+
+
+@pytest.mark.parametrize("name", ["dws-fit-inrs", "dws-train", "dws-evaluate", "dws-report"])
+def test_help_shows_examples(
+    command: Command, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command(name, "--help")
+    assert f"{name} " in capsys.readouterr().out
+
+
+def test_the_installed_command_ends_without_a_traceback() -> None:
+    script = Path(sys.executable).with_name("dws-train")
+    done = subprocess.run(
+        [script, "task=mnsit"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

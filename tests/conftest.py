@@ -1,0 +1,57 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dws.inr import FitConfig, SirenConfig
+from dws.signals import SineSignals
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo import Zoo, ZooConfig, build_zoo
+
+torch.set_num_threads(1)  # pytest-xdist runs one worker a core
+
+
+def random_batch(
+    spec: WeightSpaceSpec,
+    size: int = 4,
+    channels: int = 1,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> WeightBatch:
+    """Standard normal weights."""
+    generator = torch.Generator().manual_seed(seed)
+    flat = torch.randn(size, spec.num_params, channels, generator=generator, dtype=dtype)
+    return WeightBatch.from_flat(spec, flat)
+
+
+def randomise(module: torch.nn.Module, *, seed: int = 0) -> torch.nn.Module:
+    """Draw every parameter anew: biases and norms that start at 0 and 1 hide mistakes."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1
+            parameter.normal_(generator=generator).div_(fan_in**0.5)
+    return module
+
+
+SMALL_SIGNALS = {"num_points": 50, "num_train": 40, "num_val": 8, "num_test": 8}
+SMALL_INR = SirenConfig(hidden=(8, 8))
+SMALL_FIT = FitConfig(num_steps=30, learning_rate=1e-3)
+
+
+@pytest.fixture(scope="session")
+def sine_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """56 INRs of sines in three shards."""
+    path: Path = tmp_path_factory.mktemp("zoos") / "sine"
+    return build_zoo(
+        path,
+        SineSignals(**SMALL_SIGNALS),
+        zoo=ZooConfig(shard_size=20),
+        inr=SMALL_INR,
+        fit=SMALL_FIT,
+    )

@@ -1,0 +1,85 @@
+"""Symmetry over random architectures, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.conftest import random_batch, randomise
+
+from dws.metanets import DWSNet
+from dws.metanets.layers import BatchNorm, EquivariantLinear, InvariantLinear
+from dws.weightspace import (
+    Permutation,
+    WeightBatch,
+    WeightSpaceSpec,
+    assert_equivariant,
+    assert_invariant,
+)
+
+ends = st.integers(1, 4)
+specs = st.builds(
+    lambda first, hidden, last: WeightSpaceSpec((first, *hidden, last)),
+    ends,
+    st.lists(st.integers(2, 6), min_size=1, max_size=4),
+    ends,
+)
+seeds = st.integers(0, 2**32)
+reductions = pytest.mark.parametrize("reduction", ["mean", "sum", "max"])
+
+
+def draw(spec: WeightSpaceSpec, seed: int) -> tuple[WeightBatch, Permutation]:
+    permutation = Permutation.random(spec, torch.Generator().manual_seed(seed))
+    return random_batch(spec, 3, 2, seed=seed), permutation
+
+
+@reductions
+@given(specs, seeds)
+@settings(max_examples=25, deadline=None)
+def test_equivariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+    layer = randomise(EquivariantLinear(spec, 2, 3, reduction=reduction), seed=seed).double()
+    assert_equivariant(layer, *draw(spec, seed))
+
+
+@reductions
+@given(specs, seeds)
+@settings(max_examples=25, deadline=None)
+def test_invariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+    layer = randomise(InvariantLinear(spec, 2, 3, reduction=reduction), seed=seed).double()
+    assert_invariant(layer, *draw(spec, seed))
+
+
+@given(specs, seeds)
+@settings(max_examples=25, deadline=None)
+def test_batch_norm(spec: WeightSpaceSpec, seed: int) -> None:
+    assert_equivariant(randomise(BatchNorm(spec, 2), seed=seed).double(), *draw(spec, seed))
+
+
+@reductions
+@given(specs, seeds)
+@settings(max_examples=15, deadline=None)
+def test_dwsnet(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+    net = DWSNet(
+        spec, in_channels=2, out_features=3, hidden_channels=4, num_layers=3, reduction=reduction
+    )
+    assert_invariant(randomise(net, seed=seed).double().eval(), *draw(spec, seed))
+
+
+@given(specs, seeds)
+@settings(max_examples=25, deadline=None)
+def test_a_broken_layer_is_caught(spec: WeightSpaceSpec, seed: int) -> None:
+    layer = randomise(EquivariantLinear(spec, 2, 2), seed=seed).double()
+
+    def broken(batch: WeightBatch) -> WeightBatch:
+        first, *others = layer(batch).biases
+        weights = layer(batch).weights
+        return WeightBatch(weights, (first + first.roll(1, dims=1) ** 2, *others))
+
+    batch, _ = draw(spec, seed)
+    swap_first_two = Permutation(
+        tuple(torch.tensor([1, 0, *range(2, d)]) for d in spec.hidden_dims)
+    )
+    if spec.hidden_dims[0] > 2:  # a shift of two neurons is a permutation like any other
+        with pytest.raises(AssertionError, match="not equivariant"):
+            assert_equivariant(broken, batch, swap_first_two)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dws.inr import FitConfig, fit_inrs, init_siren, siren_apply
+from dws.inr.fit import loss_and_gradient
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+def waves(frequencies: list[float], num_points: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.linspace(-1, 1, num_points).unsqueeze(1)
+    return x, torch.stack([torch.sin(f * x) for f in frequencies])
+
+
+def fit(frequencies: list[float], **config: float) -> torch.Tensor:
+    spec = WeightSpaceSpec((1, 16, 16, 1))
+    x, y = waves(frequencies)
+    initial = init_siren(spec, range(len(frequencies)))
+    return fit_inrs(initial, x, y, config=FitConfig(**config))
+
+
+@pytest.mark.parametrize("dims", [(2, 6, 5, 1), (1, 4, 3), (3, 4, 5, 6, 2)])
+def test_gradient_equals_autograd(dims: tuple[int, ...]) -> None:
+    spec = WeightSpaceSpec(dims)
+    params = torch.randn(3, spec.num_params, dtype=torch.float64, requires_grad=True)
+    points = torch.randn(9, dims[0], dtype=torch.float64)
+    targets = torch.randn(3, 9, dims[-1], dtype=torch.float64)
+    outputs = siren_apply(
+        WeightBatch.from_flat(spec, params.unsqueeze(-1)), points, omega_0=2.0, output_offset=0.1
+    )
+    expected = (outputs - targets).square().mean(dim=(1, 2))
+    mse, gradient = loss_and_gradient(
+        params.detach(), points.T, targets.mT, spec=spec, omega_0=2.0, output_offset=0.1
+    )
+    torch.testing.assert_close(mse, expected.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), params)[0])
+
+
+def test_200_steps_equal_torch_nn_and_adam() -> None:
+    x, y = waves([1.0, 4.0])
+    spec = WeightSpaceSpec((1, 16, 16, 1))
+    initial = init_siren(spec, range(2))
+    config = FitConfig(num_steps=200, learning_rate=1e-3, weight_decay=1e-4, stop_mse=0.0)
+    fitted = fit_inrs(initial, x, y, config=config).weights
+    for index in range(2):
+        params = [t[index].clone().requires_grad_() for t in initial.tensors()]
+        optimizer = torch.optim.Adam(params, lr=1e-3, weight_decay=1e-4)
+        for _ in range(200):
+            h = x
+            for weight, bias in zip(params[:-2:2], params[1:-2:2], strict=True):
+                h = torch.sin(30.0 * (h @ weight[..., 0] + bias[..., 0]))
+            loss = (h @ params[-2][..., 0] + params[-1][..., 0] + 0.5 - y[index]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        alone = torch.cat([p.detach().flatten() for p in params])
+        torch.testing.assert_close(fitted.flatten()[index, :, 0], alone, rtol=0, atol=1e-4)
+
+
+def test_an_inr_ends_where_it_ends_alone() -> None:
+    together = fit([1.0, 8.0, 3.0], num_steps=300, learning_rate=1e-3, stop_mse=1e-3)
+    assert together.num_steps.unique().numel() > 1  # they did stop at different times
+    x, y = waves([8.0])
+    spec = WeightSpaceSpec((1, 16, 16, 1))
+    config = FitConfig(num_steps=300, learning_rate=1e-3, stop_mse=1e-3)
+    alone = fit_inrs(init_siren(spec, [1]), x, y, config=config)
+    assert alone.num_steps[0] == together.num_steps[1]
+    torch.testing.assert_close(
+        alone.weights.flatten()[0], together.weights.flatten()[1], rtol=0, atol=1e-5
+    )
+
+
+def test_stops_at_the_criterion() -> None:
+    result = fit([1.0, 2.0], num_steps=2000, learning_rate=1e-3, stop_mse=1e-3)
+    assert (result.num_steps < 2000).all()
+    assert (result.mse <= 1e-3).all()
+
+
+def test_the_final_error_is_that_of_the_final_weights() -> None:
+    result = fit([1.0, 9.0], num_steps=57, learning_rate=1e-3)
+    x, y = waves([1.0, 9.0])
+    torch.testing.assert_close(
+        result.mse, (siren_apply(result.weights, x) - y).square().mean(dim=(1, 2))
+    )
+
+
+@pytest.mark.filterwarnings("default")  # torch.compile warns of its own
+def test_compiled_and_eager_agree() -> None:
+    x, y = waves([1.0, 4.0, 2.0])
+    initial = init_siren(WeightSpaceSpec((1, 16, 16, 1)), range(3))
+    config = FitConfig(num_steps=100, learning_rate=1e-3, stop_mse=0.0)
+    eager, compiled = (
+        fit_inrs(initial, x, y, config=config, compiled=compiled) for compiled in (False, True)
+    )
+    torch.testing.assert_close(
+        eager.weights.flatten(), compiled.weights.flatten(), rtol=0, atol=1e-5
+    )
+
+
+def test_a_fit_that_explodes_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"became NaN or infinite .* lower it"):
+        fit([float("nan")], num_steps=10)
+
+
+def test_targets_of_another_shape_are_refused() -> None:
+    x, y = waves([1.0])
+    with pytest.raises(ValueError, match=r"expected coordinates \(P, 1\) and targets \(2, P, 1\)"):
+        fit_inrs(init_siren(WeightSpaceSpec((1, 4, 1)), [0, 1]), x, y, config=FitConfig())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"num_steps": 0},
+        {"learning_rate": 0.0},
+        {"chunk_size": 0},
+        {"weight_decay": -1.0},
+        {"stop_mse": -1.0},
+        {"compile": "perhaps"},
+    ],
+)
+def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        FitConfig(**bad)

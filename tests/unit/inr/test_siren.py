@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dws.inr import SirenConfig, init_siren, siren_apply
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+SPEC = WeightSpaceSpec((2, 32, 32, 1))
+
+
+class PlainSiren(nn.Module):
+    """One network, the way everybody writes it."""
+
+    def __init__(self, spec: WeightSpaceSpec, omega_0: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in spec.weight_shapes)
+        self.omega_0 = omega_0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = torch.sin(self.omega_0 * layer(x))
+        return last(x) + 0.5
+
+    def weights(self) -> WeightBatch:
+        return WeightBatch.from_linear(
+            [f.weight.detach() for f in self.layers], [f.bias.detach() for f in self.layers]
+        )
+
+
+@pytest.mark.parametrize("dims", [(2, 32, 32, 1), (1, 7, 1), (3, 4, 5, 6, 2)])
+def test_equals_a_plain_torch_network(dims: tuple[int, ...]) -> None:
+    plain = PlainSiren(WeightSpaceSpec(dims), omega_0=3.0).double()
+    points = torch.rand(11, dims[0], dtype=torch.float64)
+    got = siren_apply(plain.weights(), points, omega_0=3.0)
+    torch.testing.assert_close(got[0], plain(points))
+
+
+def test_initialisation_has_the_published_bounds() -> None:
+    batch = init_siren(SPEC, range(200), omega_0=30.0)
+    for weight, bound in zip(
+        batch.weights, [(6 / 2) ** 0.5 / 30, (6 / 32) ** 0.5 / 30, 32**-0.5], strict=True
+    ):
+        assert 0.99 * bound < float(weight.abs().max()) <= bound
+        assert float(weight.std()) == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert not batch.biases[0].any()
+    assert not batch.biases[1].any()
+    assert 0 < float(batch.biases[2].abs().max()) <= 32**-0.5
+
+
+def test_an_initialisation_depends_on_its_own_seed_alone() -> None:
+    alone, among = init_siren(SPEC, [7]), init_siren(SPEC, [3, 7, 5])
+    assert torch.equal(alone.flatten()[0], among.flatten()[1])
+    assert not torch.equal(among.flatten()[0], among.flatten()[1])
+
+
+def test_several_channels_are_refused() -> None:
+    batch = init_siren(SPEC, [0]).map(lambda t: t.repeat_interleave(2, -1))
+    with pytest.raises(ValueError, match="expected one channel, got 2"):
+        siren_apply(batch, torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("bad", [{"hidden": ()}, {"omega_0": 0.0}])
+def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected at least one hidden width"):
+        SirenConfig(**bad)

@@ -1,0 +1,107 @@
+"""What every metanet has to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.conftest import random_batch, randomise
+from torch import nn
+
+from dws.metanets import MLP, DWSNet
+from dws.weightspace import Permutation, WeightSpaceSpec, assert_invariant
+
+SPEC = WeightSpaceSpec((2, 6, 5, 3))
+NETS: dict[str, Callable[..., nn.Module]] = {
+    "dwsnet": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, **kw),
+    "dwsnet_mean": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, reduction="mean", **kw),
+    "dwsnet_no_norm": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, norm="none", **kw),
+    "mlp": lambda **kw: MLP(hidden_features=(16, 8), **kw),
+}
+
+
+@pytest.fixture(params=NETS)
+def make(request: pytest.FixtureRequest) -> Callable[..., nn.Module]:
+    return lambda spec=SPEC, **kw: NETS[request.param](
+        spec=spec, **{"in_channels": 2, "out_features": 7, **kw}
+    )
+
+
+@pytest.mark.parametrize("dims", [(2, 6, 5, 3), (1, 4, 1), (1, 1, 1, 1), (3, 2, 3, 2, 3, 2)])
+def test_output_and_embedding_shapes(make: Callable[..., nn.Module], dims: tuple[int, ...]) -> None:
+    spec = WeightSpaceSpec(dims)
+    net = make(spec).eval()
+    batch = random_batch(spec, 3, 2, dtype=torch.float32)
+    assert net(batch).shape == (3, 7)
+    assert net.embed(batch).shape[0] == 3
+
+
+def test_a_single_network_can_be_read(make: Callable[..., nn.Module]) -> None:
+    assert make().eval()(random_batch(SPEC, 1, 2, dtype=torch.float32)).shape == (1, 7)
+
+
+def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None:
+    net = make().double()
+    net(random_batch(SPEC, 16, 2)).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_float64_stays_float64(make: Callable[..., nn.Module]) -> None:
+    assert make().double()(random_batch(SPEC, 4, 2)).dtype == torch.float64
+
+
+def test_a_state_dict_carries_the_function(make: Callable[..., nn.Module]) -> None:
+    net, other = randomise(make()).eval(), make().eval()
+    batch = random_batch(SPEC, 4, 2, dtype=torch.float32)
+    assert not torch.equal(other(batch), net(batch))
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(batch), net(batch))
+
+
+def test_evaluation_is_deterministic_and_ignores_the_rest_of_the_batch(
+    make: Callable[..., nn.Module],
+) -> None:
+    net = make().double().eval()
+    batch = random_batch(SPEC, 8, 2)
+    assert torch.equal(net(batch), net(batch))
+    torch.testing.assert_close(net(batch[:3]), net(batch)[:3])
+
+
+def test_only_the_mlp_sees_permutations(
+    make: Callable[..., nn.Module], request: pytest.FixtureRequest
+) -> None:
+    net = randomise(make()).double().eval()
+    g = Permutation.random(SPEC, torch.Generator().manual_seed(0))
+    batch = random_batch(SPEC, 4, 2)
+    if request.node.callspec.params["make"] == "mlp":
+        with pytest.raises(AssertionError, match="not invariant"):
+            assert_invariant(net, batch, g)
+    else:
+        assert_invariant(net, batch, g)
+
+
+@pytest.mark.parametrize(
+    ("dims", "channels"), [((2, 5, 5, 3), 2), ((2, 6, 5, 3), 1), ((2, 6, 5, 5, 3), 2)]
+)
+def test_other_networks_are_refused(
+    make: Callable[..., nn.Module], dims: tuple[int, ...], channels: int
+) -> None:
+    batch = random_batch(WeightSpaceSpec(dims), 4, channels, dtype=torch.float32)
+    with pytest.raises(
+        ValueError, match=r"expected networks of widths \(2, 6, 5, 3\) with 2 chann"
+    ):
+        make().eval()(batch)
+
+
+def test_bad_sizes_are_refused(make: Callable[..., nn.Module]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        make(out_features=0)
+
+
+@pytest.mark.parametrize("bad", [{"reduction": "median"}, {"norm": "group"}, {"num_layers": 0}])
+def test_dwsnet_lists_the_choices(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        DWSNet(SPEC, out_features=1, **bad)

@@ -1,0 +1,62 @@
+"""Every YAML that is shipped composes, and what it names can be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dws.cli.runs import build_reader, build_task
+from dws.config import build, config_dir, register_schemas, to_plain
+from dws.zoo import Zoo
+
+GROUPS = {
+    "fit_inrs": ("zoo", "fit", "scale", "paths"),
+    "train": ("task", "model", "optim", "trainer", "wandb", "scale", "paths"),
+}
+CHOICES = [
+    (name, group, file.stem)
+    for name, groups in GROUPS.items()
+    for group in groups
+    for file in sorted(Path(config_dir(), group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize(("name", "group", "choice"), CHOICES)
+def test_every_choice_composes_and_fits_its_schema(name: str, group: str, choice: str) -> None:
+    register_schemas()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        config = compose(name, [f"{group}={choice}"])
+    OmegaConf.to_object(config)  # runs the checks of the settings' classes
+
+
+@pytest.mark.parametrize("model", [c for n, g, c in CHOICES if g == "model"])
+@pytest.mark.parametrize("task", [c for n, g, c in CHOICES if g == "task"])
+def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo: Zoo) -> None:
+    register_schemas()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        settings = to_plain(compose("train", [f"model={model}", f"task={task}"]))
+    built = build_task(settings)
+    reader = build_reader(settings, sine_zoo, built, None).eval()
+    outputs = reader(sine_zoo.split("val").weights())
+    assert outputs.shape == (8, built.out_features)
+
+
+@pytest.mark.parametrize("zoo", ["sine", "sine_ssl"])
+def test_signals_are_built(zoo: str) -> None:
+    register_schemas()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        settings = to_plain(compose("fit_inrs", [f"zoo={zoo}", "zoo.seed=5"]))
+    assert build(settings["zoo"]["signals"]).seed == 5
+
+
+def test_every_group_is_tested() -> None:
+    folders = {path.name for path in Path(config_dir()).iterdir() if path.is_dir()}
+    assert folders == {group for groups in GROUPS.values() for group in groups}
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected _target_ to name a class, got dws.nothing"):
+        build({"_target_": "dws.nothing.Here"})

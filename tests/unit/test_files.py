@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dws.files import claim_folder, read_json, read_yaml, write_atomically, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full_disk(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": [1, 2.5, None], "b": "ω"})
+    assert read_json(tmp_path / "x.json") == {"a": [1, 2.5, None], "b": "ω"}
+
+
+@pytest.mark.parametrize(("read", "kind"), [(read_json, "JSON"), (read_yaml, "YAML")])
+def test_other_content_is_named(tmp_path: Path, read: object, kind: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"{: \xff")
+    with pytest.raises(ValueError, match=f"expected {kind} in {path}"):
+        read(path)
+
+
+def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "config.yaml"
+    settings = {"lr": 1e-5, "dims": (1, 2), "none": None}
+    claim_folder(file, settings, option="run_dir")
+    claim_folder(file, settings, option="run_dir")
+    with pytest.raises(
+        ValueError, match=r"lr: 1e-05 there, 0.1 asked for\); choose another run_dir"
+    ):
+        claim_folder(file, {**settings, "lr": 0.1}, option="run_dir")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.conftest import random_batch
+from torch import nn
+
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+SPEC = WeightSpaceSpec((2, 3, 4, 1))
+
+
+def test_flatten_and_from_flat_are_inverse() -> None:
+    batch = random_batch(SPEC, channels=2)
+    again = WeightBatch.from_flat(SPEC, batch.flatten())
+    assert all(torch.equal(a, b) for a, b in zip(batch.tensors(), again.tensors(), strict=True))
+
+
+def test_flat_order_is_weight_bias_weight_bias() -> None:
+    batch = random_batch(SPEC)
+    flat = batch.flatten()
+    assert torch.equal(flat[:, :6], batch.weights[0].flatten(1, 2))
+    assert torch.equal(flat[:, 6:9], batch.biases[0])
+
+
+def test_from_linear_gives_the_same_function() -> None:
+    layers = [nn.Linear(d_in, d_out) for d_in, d_out in SPEC.weight_shapes]
+    batch = WeightBatch.from_linear([f.weight for f in layers], [f.bias for f in layers])
+    x = torch.randn(5, 2)
+    expected, got = x, x
+    for layer, weight, bias in zip(layers, batch.weights, batch.biases, strict=True):
+        expected = layer(expected)
+        got = got @ weight[0, :, :, 0] + bias[0, :, 0]
+    torch.testing.assert_close(got, expected)
+
+
+def test_the_spec_is_read_off_the_shapes() -> None:
+    assert random_batch(SPEC).spec == SPEC
+
+
+def test_indexing_picks_networks() -> None:
+    batch = random_batch(SPEC)
+    picked = batch[torch.tensor([2, 0])]
+    assert torch.equal(picked.flatten(), batch.flatten()[[2, 0]])
+
+
+def test_flat_parameters_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected flat parameters of shape \(B, 30, 1?C?"):
+        WeightBatch.from_flat(SPEC, torch.zeros(2, 7, 1))
+
+
+@pytest.mark.parametrize(
+    ("weights", "biases"),
+    [
+        ([(2, 2, 3, 1)], []),
+        ([(2, 2, 3)], [(2, 3, 1)]),
+        ([(2, 2, 3, 1)], [(2, 4, 1)]),
+        ([(2, 2, 3, 1), (2, 4, 1, 1)], [(2, 3, 1), (2, 1, 1)]),
+        ([(2, 2, 3, 1), (3, 3, 1, 1)], [(2, 3, 1), (2, 1, 1)]),
+        ([(2, 2, 3, 1), (2, 3, 1, 2)], [(2, 3, 1), (2, 1, 1)]),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(
+    weights: list[tuple[int, ...]], biases: list[tuple[int, ...]]
+) -> None:
+    with pytest.raises(ValueError, match=r"expected .* got"):
+        WeightBatch(tuple(map(torch.zeros, weights)), tuple(map(torch.zeros, biases)))

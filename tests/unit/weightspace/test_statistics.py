@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.weightspace import Permutation, Standardize, WeightSpaceSpec, assert_equivariant, layer_std
+
+SPEC = WeightSpaceSpec((2, 5, 5, 1))
+
+
+def test_the_reference_gets_mean_0_and_deviation_1_in_each_layer() -> None:
+    reference = random_batch(SPEC, 50).map(lambda t: 3 * t + 2)
+    standardized = Standardize(SPEC).double().fit(reference)(reference)
+    torch.testing.assert_close(layer_std(standardized), torch.ones(6, dtype=torch.float64))
+    assert all(abs(float(t.mean())) < 1e-6 for t in standardized.tensors())
+
+
+def test_it_commutes_with_permutations() -> None:
+    reference = random_batch(SPEC, 50).map(lambda t: 3 * t + 2)
+    layer = Standardize(SPEC).double().fit(reference)
+    g = Permutation.random(SPEC, torch.Generator().manual_seed(0))
+    assert_equivariant(layer, random_batch(SPEC), g)
+
+
+def test_a_state_dict_carries_the_statistics() -> None:
+    fitted = Standardize(SPEC).fit(random_batch(SPEC, 50, dtype=torch.float32))
+    loaded = Standardize(SPEC)
+    loaded.load_state_dict(fitted.state_dict())
+    batch = random_batch(SPEC, dtype=torch.float32)
+    assert torch.equal(loaded(batch).flatten(), fitted(batch).flatten())
+
+
+@pytest.mark.parametrize("spoil", [lambda t: t * 0, lambda t: t / 0])
+def test_constant_or_infinite_layers_are_refused(spoil: object) -> None:
+    with pytest.raises(ValueError, match="finite, positive standard deviation"):
+        Standardize(SPEC).fit(random_batch(SPEC).map(spoil))

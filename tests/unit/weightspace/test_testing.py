@@ -1,0 +1,48 @@
+"""The checks have to fail where they should."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.weightspace import (
+    Permutation,
+    WeightBatch,
+    WeightSpaceSpec,
+    assert_equivariant,
+    assert_invariant,
+)
+
+SPEC = WeightSpaceSpec((2, 5, 5, 1))
+G = Permutation.random(SPEC, torch.Generator().manual_seed(0))
+
+
+def test_a_function_of_one_neuron_is_not_invariant() -> None:
+    with pytest.raises(AssertionError, match="not invariant"):
+        assert_invariant(lambda x: x.biases[0][:, :1], random_batch(SPEC), G)
+
+
+def test_a_sum_over_neurons_is_invariant() -> None:
+    assert_invariant(lambda x: x.biases[0].sum(1), random_batch(SPEC), G)
+
+
+def test_a_map_that_treats_one_neuron_apart_is_not_equivariant() -> None:
+    def broken(batch: WeightBatch) -> WeightBatch:
+        first, *others = batch.biases
+        factors = torch.arange(1.0, 6.0, dtype=first.dtype)[:, None]
+        return WeightBatch(batch.weights, (first * factors, *others))
+
+    with pytest.raises(AssertionError, match="not equivariant"):
+        assert_equivariant(broken, random_batch(SPEC), G)
+
+
+@pytest.mark.parametrize("function", [lambda x: 0 * x.biases[0], lambda x: 0 * x.biases[0] + 1])
+def test_outputs_that_are_zero_or_constant_prove_nothing(function: object) -> None:
+    with pytest.raises(AssertionError, match="says nothing"):
+        assert_invariant(function, random_batch(SPEC), G)
+
+
+def test_one_network_is_too_few() -> None:
+    with pytest.raises(ValueError, match="expected at least 2 networks"):
+        assert_invariant(lambda x: x.biases[0].sum(1), random_batch(SPEC, 1), G)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS
+
+from dws.inr import siren_apply
+from dws.signals import SineSignals
+from dws.zoo import Zoo, ZooConfig, build_zoo
+from dws.zoo import build as build_module
+
+
+def rebuild(path: Path, **zoo: int) -> Zoo:
+    return build_zoo(
+        path,
+        SineSignals(**SMALL_SIGNALS),
+        zoo=ZooConfig(**{"shard_size": 20, **zoo}),
+        inr=SMALL_INR,
+        fit=SMALL_FIT,
+    )
+
+
+def test_the_error_in_the_zoo_is_that_of_its_weights(sine_zoo: Zoo) -> None:
+    split, signals = sine_zoo.split("train"), SineSignals(**SMALL_SIGNALS)
+    outputs = siren_apply(split.weights(), signals.coordinates)
+    mse = (outputs - signals.values(split.column("signal_id"))).square().mean(dim=(1, 2))
+    torch.testing.assert_close(split.column("mse"), mse)
+
+
+def test_an_interrupted_build_ends_with_the_same_bytes(sine_zoo: Zoo, tmp_path: Path) -> None:
+    shutil.copy(sine_zoo.path / "config.yaml", tmp_path)
+    shutil.copy(sine_zoo.path / "shard-00001.safetensors", tmp_path)
+    (tmp_path / "shard-00002.safetensors").write_bytes(b"cut off")
+    rebuild(tmp_path)
+    for file in sine_zoo.path.iterdir():
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_finished_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "fit_inrs", None)
+    assert len(rebuild(sine_zoo.path)) == 56
+
+
+def test_other_settings_are_refused_with_the_keys(sine_zoo: Zoo) -> None:
+    with pytest.raises(
+        ValueError, match=r"zoo.seed: 0 there, 1 asked for.* choose another zoo.path"
+    ):
+        rebuild(sine_zoo.path, seed=1)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="expected an empty folder"):
+        rebuild(tmp_path)
+
+
+def test_an_inr_does_not_depend_on_sharding(sine_zoo: Zoo, tmp_path: Path) -> None:
+    other = rebuild(tmp_path / "zoo", shard_size=7)
+    torch.testing.assert_close(
+        other.split("val").weights().flatten(),
+        sine_zoo.split("val").weights().flatten(),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+def test_views_of_a_signal_share_labels_and_split_but_not_weights(tmp_path: Path) -> None:
+    zoo = rebuild(tmp_path / "zoo", num_views=2, limit=12)
+    split = zoo.split("train")
+    assert len(zoo) == 24
+    assert split.column("view").tolist()[:4] == [0, 1, 0, 1]
+    assert split.labels["frequency"][0] == split.labels["frequency"][1]
+    flat = split.weights().flatten()
+    assert not torch.allclose(flat[0], flat[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [{"seed": -1}, {"num_views": 0}, {"shard_size": 0}])
+def test_bad_settings_are_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"expected zoo.seed >= 0"):
+        ZooConfig(**bad)
