@@ -8,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import random_batch, randomise
 
-from dws.metanets import DWSNet
-from dws.metanets.layers import BatchNorm, EquivariantLinear, InvariantLinear
+from dws.metanets import DWSNet, EquivariantDWSNet
+from dws.metanets.layers import (
+    EquivariantAttention,
+    EquivariantLinear,
+    InvariantLinear,
+    Norm,
+)
 from dws.weightspace import (
     Permutation,
     WeightBatch,
@@ -50,10 +55,32 @@ def test_invariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> N
     assert_invariant(layer, *draw(spec, seed))
 
 
+@reductions
+@given(specs, seeds)
+@settings(max_examples=15, deadline=None)
+def test_attention(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+    layer = EquivariantAttention(spec, 2, 4, reduction=reduction, num_heads=2)
+    assert_equivariant(randomise(layer, seed=seed).double(), *draw(spec, seed))
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
 @given(specs, seeds)
 @settings(max_examples=25, deadline=None)
-def test_batch_norm(spec: WeightSpaceSpec, seed: int) -> None:
-    assert_equivariant(randomise(BatchNorm(spec, 2), seed=seed).double(), *draw(spec, seed))
+def test_norm(kind: str, spec: WeightSpaceSpec, seed: int) -> None:
+    batch, permutation = draw(spec, seed)
+    # two channels normalised over each other are plus and minus one: a third tells networks apart
+    batch = batch.map(lambda t: torch.cat([t, t[..., :1] * t[..., 1:]], dim=-1))
+    assert_equivariant(randomise(Norm(spec, 3, kind), seed=seed).double(), batch, permutation)
+
+
+@pytest.mark.parametrize("set_layer", ["deepsets", "attention"])
+@given(specs, seeds)
+@settings(max_examples=15, deadline=None)
+def test_weights_to_weights(set_layer: str, spec: WeightSpaceSpec, seed: int) -> None:
+    net = EquivariantDWSNet(
+        spec, in_channels=2, hidden_channels=4, num_layers=3, skip=True, set_layer=set_layer
+    )
+    assert_equivariant(randomise(net, seed=seed).double().eval(), *draw(spec, seed))
 
 
 @reductions

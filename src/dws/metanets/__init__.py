@@ -4,7 +4,7 @@ Each is built as ``Net(spec, *, in_channels, out_features, ...)``, called as
 ``net(batch) -> (B, out_features)``, and gives its features as ``net.embed(batch) -> (B, E)``.
 """
 
-from dws.metanets.dwsnet import DWSNet
+from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet
 from dws.metanets.mlp import MLP
 
-__all__ = ["MLP", "DWSNet"]
+__all__ = ["MLP", "DWSNet", "EquivariantDWSNet"]

@@ -2,21 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dws.metanets.layers import BatchNorm, EquivariantLinear, InvariantLinear
+from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
 from dws.metanets.layers.pooling import Reduction
 from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+NormChoice = Literal["batch", "layer", "none"]
+SetLayer = Literal["deepsets", "attention"]
+LAYERS: dict[str, Callable[..., EquivariantLinear]] = {
+    "deepsets": EquivariantLinear,
+    "attention": EquivariantAttention,
+}
+
+
+class Trunk(nn.Module):
+    """``num_layers`` times [equivariant layer, norm, ReLU, dropout], weights to features.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input.
+        hidden_channels: Channels of the output and between the layers.
+        num_layers: Number of equivariant layers.
+        reduction: How features are pooled in every layer.
+        norm: ``"batch"``, ``"layer"`` or ``"none"``.
+        dropout: Probability of dropping an entry after each layer, in training.
+        skip: Add each layer's input to its output where their channels agree.
+        set_layer: ``"deepsets"`` for the linear layer, ``"attention"`` to attend between neurons.
+
+    Raises:
+        ValueError: On sizes below 1, a probability outside [0, 1), or an unknown choice.
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        reduction: Reduction,
+        norm: NormChoice,
+        dropout: float,
+        skip: bool,
+        set_layer: SetLayer,
+    ) -> None:
+        super().__init__()
+        if min(in_channels, hidden_channels, num_layers) < 1 or not 0 <= dropout < 1:
+            raise ValueError(
+                "expected in_channels, hidden_channels and num_layers >= 1 and 0 <= dropout < 1, "
+                f"got {in_channels}, {hidden_channels}, {num_layers} and {dropout}"
+            )
+        if norm not in ("batch", "layer", "none") or set_layer not in LAYERS:
+            raise ValueError(
+                "expected norm in ('batch', 'layer', 'none') and set_layer in "
+                f"('deepsets', 'attention'), got {norm!r} and {set_layer!r}"
+            )
+        channels = [in_channels] + [hidden_channels] * num_layers
+        self.layers = nn.ModuleList(
+            LAYERS[set_layer](spec, c_in, c_out, reduction=reduction)
+            for c_in, c_out in pairwise(channels)
+        )
+        self.norms = nn.ModuleList(
+            nn.Identity() if norm == "none" else Norm(spec, hidden_channels, norm)
+            for _ in range(num_layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.skip = skip
+
+    def forward(self, batch: WeightBatch) -> WeightBatch:
+        """(weights, C = in_channels) -> (features, C = hidden_channels)."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            features = norm(layer(batch)).map(torch.relu).map(self.dropout)
+            if self.skip and features.num_channels == batch.num_channels:
+                features = batch + features
+            batch = features
+        return batch
 
 
 class DWSNet(nn.Module):
     """A network on weights that no reordering of hidden neurons can change.
 
-    ``num_layers`` times [equivariant layer, norm, ReLU], then the invariant layer.
+    ``num_layers`` times [equivariant layer, norm, ReLU, dropout], then the invariant layer.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -25,10 +98,13 @@ class DWSNet(nn.Module):
         hidden_channels: Channels between the layers.
         num_layers: Number of equivariant layers.
         reduction: How features are pooled in every layer.
-        norm: ``"batch"`` for ``BatchNorm`` after each layer, or ``"none"``.
+        norm: Normalisation after each layer, see ``Norm``, or ``"none"``.
+        dropout: Probability of dropping an entry after each layer, in training.
+        skip: Add each layer's input to its output where their channels agree.
+        set_layer: ``"deepsets"`` for the linear layer, ``"attention"`` to attend between neurons.
 
     Raises:
-        ValueError: On sizes below 1, an unknown reduction or norm, or a batch that does not fit.
+        ValueError: On sizes out of range, an unknown choice, or a batch that does not fit.
 
     >>> net = DWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
@@ -42,33 +118,89 @@ class DWSNet(nn.Module):
         hidden_channels: int = 32,
         num_layers: int = 5,
         reduction: Reduction = "max",
-        norm: Literal["batch", "none"] = "batch",
+        norm: NormChoice = "batch",
+        dropout: float = 0.0,
+        skip: bool = False,
+        set_layer: SetLayer = "deepsets",
     ) -> None:
         super().__init__()
-        if min(in_channels, out_features, hidden_channels, num_layers) < 1:
-            raise ValueError(
-                "expected in_channels, out_features, hidden_channels and num_layers >= 1, got "
-                f"{(in_channels, out_features, hidden_channels, num_layers)}"
-            )
-        if norm not in ("batch", "none"):
-            raise ValueError(f"expected norm in ('batch', 'none'), got {norm!r}")
-        channels = [in_channels] + [hidden_channels] * num_layers
-        self.layers = nn.ModuleList(
-            EquivariantLinear(spec, c_in, c_out, reduction=reduction)
-            for c_in, c_out in pairwise(channels)
-        )
-        self.norms = nn.ModuleList(
-            BatchNorm(spec, hidden_channels) if norm == "batch" else nn.Identity()
-            for _ in range(num_layers)
+        if out_features < 1:
+            raise ValueError(f"expected out_features >= 1, got {out_features}")
+        self.trunk = Trunk(
+            spec,
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            reduction=reduction,
+            norm=norm,
+            dropout=dropout,
+            skip=skip,
+            set_layer=set_layer,
         )
         self.head = InvariantLinear(spec, hidden_channels, out_features, reduction=reduction)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """The pooled features before the last linear map, (B, I hidden_channels)."""
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            batch = norm(layer(batch)).map(nn.functional.relu)
-        return self.head.pool(batch)
+        return self.head.pool(self.trunk(batch))
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Read a batch of networks."""
         return self.head.map(self.embed(batch))  # type: ignore[no-any-return]
+
+
+class EquivariantDWSNet(nn.Module):
+    """Weights in, weights out: for editing networks or moving them to another domain.
+
+    The trunk of a ``DWSNet``, then an equivariant layer without norm (Navon et al. 2023,
+    Section 7.2, domain adaptation).
+
+    Args:
+        spec: The architecture of the networks that are read and written.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_channels: Channels of the output; 1 for plain weights.
+        hidden_channels: Channels between the layers.
+        num_layers: Number of equivariant layers, the last one among them, at least 2.
+        reduction: How features are pooled in every layer.
+        norm: As for ``DWSNet``.
+        dropout: As for ``DWSNet``.
+        skip: As for ``DWSNet``.
+        set_layer: As for ``DWSNet``.
+
+    Shape:
+        WeightBatch with ``in_channels`` -> WeightBatch of the same spec with ``out_channels``.
+
+    Raises:
+        ValueError: As for ``DWSNet``.
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        hidden_channels: int = 32,
+        num_layers: int = 5,
+        reduction: Reduction = "max",
+        norm: NormChoice = "batch",
+        dropout: float = 0.0,
+        skip: bool = False,
+        set_layer: SetLayer = "deepsets",
+    ) -> None:
+        super().__init__()
+        self.trunk = Trunk(
+            spec,
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers - 1,
+            reduction=reduction,
+            norm=norm,
+            dropout=dropout,
+            skip=skip,
+            set_layer=set_layer,
+        )
+        self.last = EquivariantLinear(spec, hidden_channels, out_channels, reduction=reduction)
+
+    def forward(self, batch: WeightBatch) -> WeightBatch:
+        """Map a batch of networks to networks."""
+        return self.last(self.trunk(batch))  # type: ignore[no-any-return]

@@ -43,7 +43,7 @@ class MLP(nn.Module):
         self.in_channels = in_channels
         self.body = nn.Sequential()
         for d_in, d_out in pairwise(sizes):
-            self.body.extend([nn.Linear(d_in, d_out), nn.BatchNorm1d(d_out), nn.ReLU()])
+            self.body.extend([nn.Linear(d_in, d_out, bias=False), nn.BatchNorm1d(d_out), nn.ReLU()])
         self.head = nn.Linear(sizes[-1], out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:

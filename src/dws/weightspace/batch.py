@@ -147,6 +147,13 @@ class WeightBatch:
         """All entries as (B, num_params, C), the inverse of ``from_flat``."""
         return torch.cat([t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1)
 
+    def __add__(self, other: WeightBatch) -> WeightBatch:
+        """Entry by entry."""
+        return WeightBatch(
+            tuple(a + b for a, b in zip(self.weights, other.weights, strict=True)),
+            tuple(a + b for a, b in zip(self.biases, other.biases, strict=True)),
+        )
+
     def to(self, *args: torch.device | torch.dtype | str) -> WeightBatch:
         """Move or cast every tensor, as ``Tensor.to`` does."""
         return self.map(lambda t: t.to(*args))  # type: ignore[call-overload]

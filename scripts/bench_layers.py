@@ -1,0 +1,146 @@
+"""Training speed and memory of DWSNet against the block-by-block reference.
+
+Run from the repository's root: ``python -m scripts.bench_layers`` (nothing else running; some ten
+minutes on two cores). One step is forward, backward and AdamW. The variants take turns, step by
+step, so that a drift of the machine hits all; medians are reported, and kept as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
+from torch import nn
+
+from dws.metanets import DWSNet
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+SPEC = WeightSpaceSpec((2, 32, 32, 1))
+VARIANTS = ("blocks", "eager", "compiled", "compiled-bf16")
+OUTPUT = Path("scripts/bench/layers.json")
+
+
+def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[[], None]:
+    """One optimiser step on random networks."""
+    torch.manual_seed(0)
+    net: nn.Module = DWSNet(spec, out_features=10)
+    if variant == "blocks":
+        for i, layer in enumerate(net.trunk.layers):
+            blocks = BlockwiseLinear(spec, layer.in_channels, layer.out_channels, reduction="max")
+            copy_coefficients(layer, blocks)
+            net.trunk.layers[i] = blocks
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    function = torch.compile(net) if variant.startswith("compiled") else net
+    batch = WeightBatch.from_flat(spec, torch.randn(batch_size, spec.num_params, 1))
+    targets = torch.randint(0, 10, (batch_size,))
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=variant.endswith("bf16")):
+            loss = nn.functional.cross_entropy(function(batch), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def time_in_turns(steps: dict[str, Callable[[], None]], num_steps: int) -> dict[str, list[float]]:
+    """Seconds of each step of each variant, after two that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for round_number in range(num_steps + 2):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            if round_number >= 2:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def peak_memory(variant: str, batch_size: int) -> float:
+    """MiB by which three steps raise the peak of a fresh process."""
+    code = (
+        "import resource, sys; from scripts.bench_layers import *\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "make_step(sys.argv[1], SPEC, 2)()\n"  # compilers and libraries are loaded
+        "before = peak(); step = make_step(sys.argv[1], SPEC, int(sys.argv[2]))\n"
+        "[step() for _ in range(3)]; print(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, variant, str(batch_size)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[128, 512])
+    parser.add_argument("--no-scaling", action="store_true")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    record: dict[str, object] = {
+        "machine": f"{_cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "rows": [],
+        "scaling": [],
+    }
+    print(record["machine"], record["versions"])
+    for batch_size in arguments.batch_sizes:
+        steps = {name: make_step(name, SPEC, batch_size) for name in arguments.variants}
+        for name, seconds in time_in_turns(steps, arguments.steps).items():
+            median = statistics.median(seconds)
+            row = {
+                "batch_size": batch_size,
+                "variant": name,
+                "step_ms": round(1000 * median, 1),
+                "step_ms_min_max": [round(1000 * min(seconds), 1), round(1000 * max(seconds), 1)],
+                "networks_per_second": round(batch_size / median),
+            }
+            if not arguments.no_memory:
+                row["peak_memory_mib"] = round(peak_memory(name, batch_size))
+            record["rows"].append(row)
+            print(row, flush=True)
+    if not arguments.no_scaling:
+        shapes = [(2, d, d, 1) for d in (32, 64, 128, 256)]
+        shapes += [(2, *[32] * (depth - 1), 1) for depth in range(3, 9)]
+        for dims in shapes:
+            spec = WeightSpaceSpec(dims)
+            seconds = time_in_turns({"eager": make_step("eager", spec, 8)}, arguments.steps)[
+                "eager"
+            ]
+            median = statistics.median(seconds)
+            row = {
+                "dims": dims,
+                "num_params": spec.num_params,
+                "step_ms": round(1000 * median, 1),
+                "ns_per_weight": round(1e9 * median / 8 / spec.num_params),
+            }
+            record["scaling"].append(row)
+            print(row, flush=True)
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"kept in {arguments.output}")
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dws.metanets.layers import EquivariantAttention
+from dws.metanets.layers.attention import SetAttention
+from dws.weightspace import WeightSpaceSpec
+
+
+@pytest.mark.parametrize("num_heads", [1, 2, 4])
+def test_equals_multihead_attention_of_torch(num_heads: int) -> None:
+    ours = SetAttention(8, 8, num_heads).double()
+    theirs = nn.MultiheadAttention(8, num_heads, bias=False, batch_first=True).double()
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(ours.query_key_value.weight)
+        theirs.out_proj.weight.copy_(ours.mix.weight)
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    expected = theirs(x, x, x, need_weights=False)[0] + x @ ours.linear.weight.T
+    torch.testing.assert_close(ours(x), expected)
+
+
+def test_heads_matter() -> None:
+    one, four = SetAttention(8, 8, 1), SetAttention(8, 8, 4)
+    four.load_state_dict(one.state_dict())
+    x = torch.randn(3, 5, 8)
+    assert not torch.allclose(one(x), four(x), atol=1e-4)
+
+
+def test_heads_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected a number of heads that divides 24, got 5"):
+        EquivariantAttention(WeightSpaceSpec((1, 4, 4, 1)), 1, 8, num_heads=5)
