@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from dws.compiling import compiler_found
 from dws.inr import FitConfig, SirenConfig
 from dws.signals import SineSignals
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig, build_zoo
 
+needs_compiler = pytest.mark.skipif(not compiler_found(), reason="needs g++ and Python's headers")
 torch.set_num_threads(1)  # pytest-xdist runs one worker a core
 
 

@@ -64,6 +64,16 @@ class ScaleSchema:
 
 
 @dataclass
+class AuthorsFitSchema:
+    """How the authors fitted a zoo; see ``dws.inr.FitConfig``."""
+
+    num_steps: int = MISSING
+    learning_rate: float = MISSING
+    weight_decay: float = 0.0
+    stop_mse: float = 0.0
+
+
+@dataclass
 class ZooSchema:
     """A zoo to fit: settings of ``dws.zoo.ZooConfig``, its folder, its signals.
 
@@ -85,7 +95,7 @@ class ZooSchema:
     num_views: int = 1
     shard_size: int = 512
     signals: dict[str, Any] = field(default_factory=dict)
-    authors: FitConfig = field(default_factory=FitConfig)
+    authors: AuthorsFitSchema = field(default_factory=AuthorsFitSchema)
 
 
 @dataclass
@@ -141,6 +151,9 @@ class DWSNetSchema:
     num_layers: int = 5
     reduction: str = "max"
     norm: str = "batch"
+    dropout: float = 0.0
+    skip: bool = False
+    set_layer: str = "deepsets"
 
 
 @dataclass
@@ -188,10 +201,16 @@ class EvaluateSchema:
     Attributes:
         run: The run's folder.
         device: As ``trainer.device``.
+        batch_size: Networks at once.
+        zoo_path: The zoo's folder if it is no longer where the training found it.
     """
 
+    paths: PathsSchema = field(default_factory=PathsSchema)
+    scale: ScaleSchema = field(default_factory=ScaleSchema)
     run: str = MISSING
     device: str = "auto"
+    batch_size: int = 512
+    zoo_path: str | None = None
 
 
 @dataclass
@@ -250,7 +269,12 @@ def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
         constructor = get_object(target)
     except Exception as error:  # Hydra raises whatever the import raised
         raise ValueError(f"expected _target_ to name a class, got {target} ({error})") from error
-    return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)
+    try:
+        return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"expected arguments of {target}, got some that do not fit: {error}"
+        ) from error
 
 
 def to_plain(node: Any) -> Any:

@@ -41,13 +41,16 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"expected JSON in {path}, got something else ({error})") from error
 
 
-def claim_folder(file: Path, settings: Mapping[str, Any], *, option: str) -> None:
+def claim_folder(
+    file: Path, settings: Mapping[str, Any], *, option: str, notes: Mapping[str, Any] | None = None
+) -> None:
     """Write the settings that a folder's content depends on, or compare them with those there.
 
     Args:
         file: YAML file in the folder, which is made if need be.
         settings: Plain values.
         option: The command-line option that chooses the folder, for the message.
+        notes: What is written beside the settings but not compared.
 
     Raises:
         ValueError: If the folder belongs to other settings, with the keys that differ, or holds
@@ -62,9 +65,13 @@ def claim_folder(file: Path, settings: Mapping[str, Any], *, option: str) -> Non
                 f"expected an empty folder or one with {file.name}, got other files in {folder}; "
                 f"choose another {option}"
             )
-        write_atomically(file, yaml.safe_dump(settings, sort_keys=False).encode())
+        content = {**settings, **(notes or {})}
+        write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
         return
-    different = _differences(read_yaml(file), settings)
+    there = read_yaml(file)
+    if not isinstance(there, Mapping):
+        raise ValueError(f"expected settings in {file}, got {there!r}; remove {folder}")
+    different = _differences({k: v for k, v in there.items() if k not in (notes or {})}, settings)
     if different:
         raise ValueError(
             f"{folder} was made with other settings ({'; '.join(different)}); "

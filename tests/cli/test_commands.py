@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,9 +88,8 @@ def test_an_unfinished_run_is_not_evaluated(
     command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
-    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
-    (tmp_path / "run/metrics.jsonl").write_text(lines[0] + "\n")
-    assert "expected a finished run of 3 epochs in run, got 1" in complaint(
+    (tmp_path / "run/checkpoint-last.pt").unlink()
+    assert "expected a finished run of 3 epochs in run, got 0" in complaint(
         "dws-evaluate", "run=run"
     )
 
@@ -97,15 +97,21 @@ def test_an_unfinished_run_is_not_evaluated(
 def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_path: Path) -> None:
     offline = ["wandb=offline" if s == "wandb=disabled" else s for s in SMALL]
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *offline)
-    (folder,) = (tmp_path / "run/wandb").glob("offline-run-*")
-    assert list(folder.glob("*.wandb"))
+    (file,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
+    wandb = Path(sys.executable).with_name("wandb")
+    done = subprocess.run(
+        [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
+    )
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    epochs = [json.loads(line) for line in lines]
+    assert str(epochs[-1]["val_mse"]) in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["task=mnsit"], "expected task=fashion_mnist|mnist|sine, got task=mnsit; did you mean"),
-        (["model=foo"], "expected model=dwsnet|mlp, got model=foo"),
+        (["model=foo"], "expected model=dwsnet|dwsnet_attention|mlp, got model=foo"),
         (["optim.lr=abc"], "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
         (["optim.lrr=1"], "unknown setting optim.lrr; dws-train --help lists them"),
         (["optmi.lr=1"], "unknown setting optmi"),
@@ -113,7 +119,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         (["trainer.device=abacus"], "expected a device that is there"),
         (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),
         (["zoo.path=."], "expected a zoo in ., got none (no manifest.json there); make or finish"),
-        (["task=sine"], "dws-fit-inrs zoo=<name> zoo.path=outputs/zoos/sine"),
+        (["task=sine"], "dws-fit-inrs zoo=sine zoo.path=outputs/zoos/sine scale=full"),
         (["nonsense"], "Error parsing override 'nonsense'"),
     ],
 )
@@ -128,6 +134,40 @@ def test_a_target_outside_the_project_is_refused(complaint: Command, sine_zoo: Z
         "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "model._target_=os.system"
     )
     assert "expected _target_ in dws. or torch.optim., got os.system" in line
+
+
+def test_another_zoo_at_the_same_place_is_refused(
+    command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
+    other = shutil.copytree(sine_zoo.path, tmp_path / "other")
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["zoo"]["seed"] = 7
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    line = complaint("dws-evaluate", "run=run", "zoo_path=other")
+    assert "expected the zoo that run was trained on" in line
+    assert "test split, 8 networks" in command("dws-evaluate", "run=run")
+
+
+@pytest.mark.parametrize("name", ["frequency=3", "frequencies=[1,2]"])
+def test_signals_with_bad_arguments_are_refused(complaint: Command, name: str) -> None:
+    expected = "expected arguments of dws.signals.SineSignals, got some that do not fit"
+    assert expected in complaint("dws-fit-inrs", "zoo=sine", f"++zoo.signals.{name}")
+
+
+def test_a_label_without_spread_is_refused(complaint: Command, sine_zoo: Zoo) -> None:
+    line = complaint("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "task.label=amplitude")
+    assert "expected values of amplitude that differ, got 1" in line
+
+
+def test_a_zoo_is_not_taken_for_a_run(complaint: Command, sine_zoo: Zoo) -> None:
+    assert "expected the settings of a run" in complaint("dws-evaluate", f"run={sine_zoo.path}")
+
+
+def test_a_finished_run_is_not_trained_again(command: Command, sine_zoo: Zoo) -> None:
+    arguments = ("task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
+    command("dws-train", *arguments)
+    assert "run run is done already; next: dws-evaluate run=run" in command("dws-train", *arguments)
 
 
 def test_a_task_on_the_wrong_zoo_is_refused(complaint: Command, sine_zoo: Zoo) -> None:

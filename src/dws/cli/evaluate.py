@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 
 import dws
 from dws.cli.command import run_hydra
-from dws.cli.runs import build_reader, build_task
+from dws.cli.runs import build_reader, build_task, open_zoo, zoo_hash
 from dws.evaluation.evaluate import evaluate
 from dws.files import read_json
 from dws.training import LabelledNetworks, RunDir, TrainerConfig
-from dws.zoo import Zoo
+from dws.training.checkpoint import num_epochs_done
+from dws.training.run_dir import settings_hash
 
 
 def main() -> None:
@@ -28,34 +30,56 @@ def evaluate_run(config: DictConfig) -> None:
         result = read_json(run.result_file)
         print(f"dws: {run.path} was evaluated already")
     else:
-        settings = run.config()
-        trainer = TrainerConfig(**{**settings["trainer"], "device": config.device})
-        if len(run.metrics()) < trainer.num_epochs:
-            raise ValueError(
-                f"expected a finished run of {trainer.num_epochs} epochs in {run.path}, got "
-                f"{len(run.metrics())}; finish it with the dws-train command that began it"
-            )
-        device = trainer.torch_device()
-        zoo = Zoo.open(settings["zoo"]["path"])
-        task = build_task(settings)
-        test_set = LabelledNetworks.load(zoo.split("test"), task, device)
-        result = evaluate(
-            run,
-            build_reader(settings, zoo, task, None).to(device),
-            task,
-            test_set,
-            batch_size=trainer.eval_batch_size,
-            about={
-                "task": settings["task"]["name"],
-                "model": settings["model"]["name"],
-                "seed": settings["seed"],
-                "num_train": len(zoo.split("train")),
-                "zoo": settings["zoo"],
-                "machine": f"{platform.processor() or platform.machine()}, {device}, "
-                f"{torch.get_num_threads()} threads",
-                "versions": {"dws": dws.__version__, "torch": torch.__version__},
-            },
-        )
+        result = _evaluate(run, config)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
     pictures = " ".join(str(run.path / name) for name in result["pictures"])
     print(f"test split, {result['num_test']} networks: {figures}; see {pictures}")
+
+
+def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
+    settings = run.config()
+    done, num_epochs = num_epochs_done(run.last_checkpoint), settings["trainer"]["num_epochs"]
+    if done < num_epochs:
+        raise ValueError(
+            f"expected a finished run of {num_epochs} epochs in {run.path}, got {done}; "
+            "finish it with the dws-train command that began it"
+        )
+    path = config.zoo_path or settings["zoo_path"]
+    zoo = open_zoo(path, command="dws-fit-inrs, or give the folder that it is in now as zoo_path")
+    if zoo_hash(zoo) != settings["zoo"]:
+        raise ValueError(
+            f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
+            f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
+        )
+    device = TrainerConfig(device=config.device).torch_device()
+    task = build_task(settings)
+    return evaluate(
+        run,
+        build_reader(settings, zoo, task, None).to(device),
+        task,
+        LabelledNetworks.load(zoo.split("test"), task, device),
+        batch_size=config.batch_size,
+        about={
+            "task": settings["task"]["name"],
+            "model": settings["model"]["name"],
+            "seed": settings["seed"],
+            # the same for runs that differ in nothing but the seed
+            "settings_hash": settings_hash(
+                {k: v for k, v in settings.items() if k not in ("seed", "zoo_path")}
+            ),
+            "num_train": len(zoo.split("train")),
+            "zoo": settings["zoo"],
+            "zoo_path": path,
+            "machine": f"{_device_name(device)}, {torch.get_num_threads()} threads",
+            "versions": {"dws": dws.__version__, "torch": torch.__version__},
+        },
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

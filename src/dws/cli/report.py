@@ -20,5 +20,7 @@ def report(config: DictConfig) -> None:
     results = load_results(Path(config.runs))
     print(markdown(summarise(results)))
     print("\npictures:")
+    for zoo in sorted({result["zoo_path"] for result in results}):
+        print(f"  {zoo}/reconstructions.png")
     for result in results:
         print(f"  {result['folder']}: {', '.join(result['pictures'])}, learning_curve.png")

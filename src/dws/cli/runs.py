@@ -14,16 +14,37 @@ from dws.tasks import Reader, Task
 from dws.training.run_dir import settings_hash
 from dws.zoo import Zoo
 
+# how and where a run is computed, not what comes out
+NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size")
+
+
+def open_zoo(path: str, *, command: str) -> Zoo:
+    """Open a zoo, or say which command makes it.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    try:
+        return Zoo.open(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; make or finish it with {command}") from error
+
+
+def zoo_hash(zoo: Zoo) -> str:
+    """What tells a zoo from another, wherever it lies."""
+    return settings_hash({key: zoo.manifest[key] for key in ("signals", "zoo", "inr", "fit")})
+
 
 def run_settings(config: DictConfig, zoo: Zoo) -> dict[str, Any]:
-    """All that a run's outcome depends on: where it lies and how it is logged are left out."""
+    """All that a run's outcome depends on."""
     plain = to_plain(config)
-    kept = {key: plain[key] for key in ("task", "model", "optim", "trainer", "seed")}
-    described = {key: zoo.manifest[key] for key in ("signals", "zoo", "inr", "fit")}
-    return {**kept, "zoo": {"path": plain["zoo"]["path"], "hash": settings_hash(described)}}
+    settings = {key: plain[key] for key in ("task", "model", "optim", "trainer", "seed")}
+    for key in NOT_PART_OF_A_RUN:
+        del settings["trainer"][key]
+    return {**settings, "zoo": zoo_hash(zoo)}
 
 
-def run_folder(config: DictConfig, settings: dict[str, Any]) -> Path:
+def run_folder(config: DictConfig, settings: Mapping[str, Any]) -> Path:
     """The folder that was asked for, or one that the same settings always give."""
     if config.run_dir is not None:
         return Path(config.run_dir)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from omegaconf import DictConfig, OmegaConf
 
 from dws.cli.command import run_hydra
-from dws.cli.runs import build_reader, build_task, run_folder, run_settings
+from dws.cli.runs import build_reader, build_task, open_zoo, run_folder, run_settings
 from dws.config import TrainSchema
 from dws.evaluation import figures
 from dws.training import LabelledNetworks, RunDir, train
+from dws.training.checkpoint import num_epochs_done
 from dws.training.loggers import open_wandb
-from dws.zoo import Zoo
 
 
 def main() -> None:
@@ -22,7 +22,9 @@ def train_run(config: DictConfig) -> None:
     """Train on the zoo's training split, select on its validation split."""
     typed: TrainSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
     device = typed.trainer.torch_device()
-    zoo = Zoo.open(typed.zoo.path)
+    path = typed.zoo.path
+    fit = f"dws-fit-inrs zoo={config.task.zoo} zoo.path={path} scale={typed.scale.name}"
+    zoo = open_zoo(path, command=fit)
     settings = run_settings(config, zoo)
     task = build_task(settings)
     train_set = LabelledNetworks.load(zoo.split("train"), task, device)
@@ -30,11 +32,15 @@ def train_run(config: DictConfig) -> None:
     reader = build_reader(settings, zoo, task, train_set.targets).to(device)
     reader.standardize.fit(train_set.weights)
 
-    run = RunDir.claim(run_folder(config, settings), settings)
+    run = RunDir.claim(run_folder(config, settings), settings, zoo_path=path)
+    after = f"next: dws-evaluate run={run.path}"
+    if num_epochs_done(run.last_checkpoint) == typed.trainer.num_epochs:
+        print(f"run {run.path} is done already; {after}")
+        return
     print(
         f"dws: {config.task.name} with {config.model.name}, "
         f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
-        f"networks of {zoo.path}, {device}; run folder {run.path}"
+        f"networks of {path}, {device}; run folder {run.path}"
     )
     with open_wandb(typed.wandb, run.path, settings) as logger:
         best = train(
@@ -47,5 +53,5 @@ def train_run(config: DictConfig) -> None:
     value = best[f"val_{task.monitor}"]
     print(
         f"run {run.path}: best validation {task.monitor} {value:.4g} in epoch {best['epoch']:.0f} "
-        f"of {typed.trainer.num_epochs}; next: dws-evaluate run={run.path}"
+        f"of {typed.trainer.num_epochs}; {after}"
     )

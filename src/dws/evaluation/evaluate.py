@@ -15,7 +15,7 @@ from dws.evaluation.tsne import tsne
 from dws.files import write_atomically, write_json
 from dws.tasks import Classification, Reader, Task
 from dws.training import LabelledNetworks, RunDir
-from dws.training.checkpoint import load_checkpoint
+from dws.training.checkpoint import load_checkpoint, load_reader
 from dws.training.loop import predict
 
 
@@ -45,13 +45,7 @@ def evaluate(
         ValueError: If the checkpoint does not fit the reader.
     """
     checkpoint = load_checkpoint(run.best_checkpoint)
-    try:
-        reader.load_state_dict(checkpoint["reader"])
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(
-            f"expected a checkpoint of this model in {run.best_checkpoint}, got another "
-            f"({str(error).splitlines()[0]}); train again"
-        ) from error
+    load_reader(reader, checkpoint, run.best_checkpoint)
     outputs, targets = (t.cpu() for t in predict(reader, test_set, batch_size))
     embeddings = _embed(reader, test_set, batch_size)
     map_2d = tsne(embeddings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dws.files import write_atomically
 from dws.inr import siren_apply
 from dws.signals import SignalSource
 from dws.zoo import Zoo
@@ -23,7 +25,13 @@ def _axes(path: Path, *, width: float = 5, height: float = 4) -> Iterator[Axes]:
     """One pair of axes, saved on leaving. No pyplot: nothing global is left behind."""
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure.subplots()
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    write_atomically(path, buffer.getvalue())
 
 
 def embedding(
@@ -111,4 +119,4 @@ def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int =
             if row == 1:
                 axes.set_title(f"{quality[column]:.1f} dB", fontsize=8)
         grid[row, 0].set_ylabel(what)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)

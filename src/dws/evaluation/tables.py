@@ -1,4 +1,4 @@
-"""Results of many runs as one table. Needs no torch, so that it prints at once."""
+"""Results of many runs as one table."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ HEADER = (
 )
 
 
+REQUIRED = {
+    "task", "model", "seed", "settings_hash", "num_train", "zoo_path", "metric", "test",
+    "validation", "num_parameters", "networks_per_second", "train_seconds", "pictures",
+}  # fmt: skip
+
+
 def load_results(folder: Path) -> list[dict[str, Any]]:
     """Every ``result.json`` below a folder, each with its own ``folder``.
 
@@ -33,7 +39,7 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
     results = []
     for file in sorted(folder.rglob("result.json")):
         result = read_json(file)
-        missing = {"task", "model", "num_train", "metric", "test", "validation"} - set(result)
+        missing = REQUIRED - set(result)
         if missing:
             raise ValueError(
                 f"expected a result in {file}, got one without {', '.join(sorted(missing))}; "
@@ -48,11 +54,12 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def summarise(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """One row for each task, size of training split and model: mean ± std over seeds."""
-    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = defaultdict(list)
+    """One row for all runs that differ in nothing but the seed: mean ± standard deviation."""
+    groups: dict[tuple[str, int, str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
-        groups[result["task"], result["num_train"], result["model"]].append(result)
-    return [_row(*key, group) for key, group in sorted(groups.items())]
+        key = (result["task"], result["num_train"], result["model"], result["settings_hash"])
+        groups[key].append(result)
+    return [_row(*key[:3], group) for key, group in sorted(groups.items())]
 
 
 def _row(task: str, num_train: int, model: str, group: list[dict[str, Any]]) -> tuple[str, ...]:

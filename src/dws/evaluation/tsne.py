@@ -14,14 +14,17 @@ def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n
     """Map features to the plane, deterministically.
 
     Args:
-        embeddings: (n, E) with n >= 4.
+        embeddings: (n, E).
         seed: Of scikit-learn's random state.
 
-    Raises:
-        ValueError: If there are fewer than 4 points.
+    Returns:
+        (n, 2); all zeros, with a note, where there is nothing to map: fewer than 4 points, or
+        features that are all equal or not finite, as those of a network that has collapsed.
     """
-    if len(embeddings) < 4:
-        raise ValueError(f"expected at least 4 networks for t-SNE, got {len(embeddings)}")
+    spread = embeddings.double().std(dim=0, correction=0)
+    if len(embeddings) < 4 or not bool(spread.isfinite().all() and (spread > 0).any()):
+        print("dws: the embeddings of these networks do not differ, so there is no t-SNE to draw")
+        return torch.zeros(len(embeddings), 2)
     # perplexity has to stay below the number of points
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
     mapped = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(

@@ -8,7 +8,6 @@ there. Networks never see each other: each ends where it would have ended alone.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dws.compiling import CHOICES, should_compile
 from dws.inr.siren import siren_apply
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -61,7 +61,7 @@ class FitConfig:
                 "expected weight_decay >= 0 and stop_mse >= 0, got "
                 f"{self.weight_decay} and {self.stop_mse}"
             )
-        if self.compile not in ("auto", "always", "never"):
+        if self.compile not in CHOICES:
             raise ValueError(f"expected compile=auto|always|never, got {self.compile!r}")
 
 
@@ -86,13 +86,9 @@ def use_compiler(config: FitConfig, num_inrs: int) -> bool:
     Raises:
         ValueError: If ``compile="always"`` and there is no C++ compiler.
     """
-    found = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
-    if config.compile == "always" and not found:
-        raise ValueError(
-            "expected a C++ compiler for fit.compile=always, found none; install g++ or use auto"
-        )
-    pays = num_inrs * config.num_steps >= 200_000  # it saves 0.1 ms a step and INR and takes 10 s
-    return config.compile == "always" or (config.compile == "auto" and found and pays)
+    # the compiled step saves some 0.1 ms a step and INR, and compiling takes some 10 s
+    pays = num_inrs * config.num_steps >= 200_000
+    return should_compile(config.compile, pays=pays, option="fit.compile")
 
 
 def fit_inrs(

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def ensure_dataset(name: str, root: Path) -> Path:
                 fetch(dataset, Path(scratch))
                 for file in tqdm(missing, desc=f"verifying {dataset.title}", unit="file"):
                     _install(file, dataset.sha256[file], Path(scratch), folder)
-            except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+            except Exception as error:  # whatever a source dies of, the next one is tried
                 reasons.append(f"{source}: {_one_line(error)}")
             else:
                 print(f"dws: {dataset.title} from {source} is in {folder}", file=sys.stderr)
@@ -148,8 +149,8 @@ def _install(file: str, expected: str, source: Path, folder: Path) -> None:
         if got != expected:
             raise ValueError(f"{found} has sha256 {got[:12]}…, expected {expected[:12]}…")
         part.replace(folder / file)
-    except EOFError as error:
-        raise ValueError(f"{found} is truncated") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{found} is truncated or damaged ({error})") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -161,7 +162,7 @@ def _sha256(path: Path) -> str:
 
 def _one_line(error: Exception) -> str:
     output = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
-    return " ".join((output or str(error)).split())[:300]
+    return " ".join((output or str(error) or type(error).__name__).split())[:300]
 
 
 def _run(*command: str, cwd: Path) -> None:

@@ -77,4 +77,8 @@ class ImageSignals:
 
     def describe(self) -> dict[str, object]:
         """Checksums of the files and the size of the validation split."""
-        return {"sha256": dict(DATASETS[self.name].sha256), "num_val": self.num_val}
+        return {
+            "seed": self.seed,
+            "sha256": dict(DATASETS[self.name].sha256),
+            "num_val": self.num_val,
+        }

@@ -92,6 +92,7 @@ class SineSignals:
     def describe(self) -> dict[str, object]:
         """Ranges and number of points."""
         return {
+            "seed": self.seed,
             "frequency": list(self.frequency),
             "amplitude": list(self.amplitude),
             "num_points": len(self.coordinates),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,9 +61,18 @@ class Regression:
         return numbers
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """Start at the mean and spread of the training targets."""
+        """Start at the mean and spread of the training targets.
+
+        Raises:
+            ValueError: If they are all the same.
+        """
         if train_targets is None:
             return Rescale()
+        if not float(train_targets.std()) > 0:
+            raise ValueError(
+                f"expected values of {self.label} that differ, got {float(train_targets[0]):.4g} "
+                "for every training network; set task.label to another label"
+            )
         return Rescale(float(train_targets.mean()), float(train_targets.std()))
 
     def loss(
@@ -74,6 +84,7 @@ class Regression:
     def metrics(
         self, outputs: Float[Tensor, "n 1"], targets: Float[Tensor, " n"]
     ) -> dict[str, float]:
-        """``mse``, and ``r2``: 1 minus its ratio to the variance of the targets."""
+        """``mse``, and ``r2``: 1 minus its ratio to the targets' variance, if any."""
         mse = float(self.loss(outputs, targets))
-        return {"mse": mse, "r2": 1 - mse / float(targets.var(correction=0))}
+        variance = float(targets.var(correction=0))
+        return {"mse": mse, "r2": 1 - mse / variance if variance > 0 else math.nan}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dws.files import write_atomically
+from dws.tasks import Reader
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -36,3 +37,28 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"expected a checkpoint in {path}, got a damaged one ({type(error).__name__}); "
             "remove the run folder and train again"
         ) from error
+
+
+def load_reader(reader: Reader, state: Mapping[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights into a reader.
+
+    Args:
+        reader: Built as the one that was saved.
+        state: What ``load_checkpoint`` gave.
+        path: Where from, for the message.
+
+    Raises:
+        ValueError: If the reader is another.
+    """
+    try:
+        reader.load_state_dict(state["reader"])
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(
+            f"expected a checkpoint of this model in {path}, got another "
+            f"({str(error).splitlines()[0]}); choose another run_dir and train again"
+        ) from error
+
+
+def num_epochs_done(path: Path) -> int:
+    """Epochs behind a run's last checkpoint; 0 if it has none."""
+    return int(load_checkpoint(path)["epoch"]) if path.is_file() else 0

@@ -52,17 +52,16 @@ class WandbLogger:
 
             self._run.log({name: wandb.Image(str(path))})
 
-    def summary(self, values: Mapping[str, Any]) -> None:
-        """Set figures of the whole run."""
-        if self._run is not None:
-            self._run.summary.update(dict(values))
-
 
 @contextmanager
 def open_wandb(
     config: WandbConfig, folder: Path, settings: Mapping[str, Any]
 ) -> Iterator[WandbLogger]:
-    """A logger for the run in ``folder``, which keeps its W&B id when it goes on."""
+    """A logger for the run in ``folder``, which keeps its W&B id when it goes on.
+
+    Raises:
+        ValueError: If W&B cannot start, for want of a key or a connection.
+    """
     if config.mode == "disabled":
         yield WandbLogger(None)
         return
@@ -71,17 +70,23 @@ def open_wandb(
     id_file = folder / "wandb-id"
     if not id_file.is_file():
         write_atomically(id_file, uuid.uuid4().hex[:12].encode())
-    run = wandb.init(
-        mode=config.mode,  # type: ignore[arg-type]
-        project=config.project,
-        group=config.group,
-        id=id_file.read_text(),
-        resume="allow" if config.mode == "online" else None,
-        name="/".join(folder.parts[-3:]),
-        dir=str(folder),
-        config=dict(settings),
-        settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
-    )
+    try:
+        run = wandb.init(
+            mode=config.mode,  # type: ignore[arg-type]
+            project=config.project,
+            group=config.group,
+            id=id_file.read_text(),
+            resume="allow" if config.mode == "online" else None,
+            name="/".join(folder.parts[-3:]),
+            dir=str(folder),
+            config=dict(settings),
+            settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
+        )
+    except wandb.Error as error:
+        raise ValueError(
+            f"W&B did not start ({' '.join(str(error).split())}); "
+            "wandb.mode=offline needs no account"
+        ) from error
     try:
         yield WandbLogger(run)
     except BaseException:

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dws.compiling import CHOICES, should_compile
 from dws.tasks import Reader, Task
-from dws.training.checkpoint import load_checkpoint, save_checkpoint
+from dws.training.checkpoint import load_checkpoint, load_reader, save_checkpoint
 from dws.training.loader import LabelledNetworks
 from dws.training.loggers import WandbLogger
 from dws.training.run_dir import RunDir
+
+COMPILING_PAYS = 30_000  # networks trained on; compiling a DWSNet takes half a minute
 
 
 @dataclass(frozen=True)
@@ -70,21 +73,31 @@ class TrainerConfig:
         batch_size: Networks a step.
         eval_batch_size: Networks at once on validation and test.
         device: ``auto`` takes CUDA if there is some, else the CPU; or a torch device.
+        precision: ``fp32``, or ``bf16`` for autocast of the reader.
+        compile: Whether to train with ``torch.compile``, see ``should_compile``.
 
     Raises:
-        ValueError: If a number is below 1, or the device is not there.
+        ValueError: If a number is below 1, the device is not there, or a choice is unknown.
     """
 
     num_epochs: int = 100
     batch_size: int = 128
     eval_batch_size: int = 512
     device: str = "auto"
+    precision: str = "fp32"
+    compile: str = "auto"
 
     def __post_init__(self) -> None:
         if self.batch_size < 2 or min(self.num_epochs, self.eval_batch_size) < 1:
             raise ValueError(
                 "expected trainer.num_epochs >= 1, eval_batch_size >= 1 and batch_size >= 2 (batch "
                 f"norm needs two), got {self.num_epochs}, {self.eval_batch_size}, {self.batch_size}"
+            )
+
+        if self.precision not in ("fp32", "bf16") or self.compile not in CHOICES:
+            raise ValueError(
+                f"expected trainer.precision=fp32|bf16 and trainer.compile={'|'.join(CHOICES)}, "
+                f"got {self.precision!r} and {self.compile!r}"
             )
 
     def torch_device(self) -> torch.device:
@@ -147,13 +160,20 @@ def train(
     best: dict[str, float] | None = None
     if run.last_checkpoint.is_file():
         state = load_checkpoint(run.last_checkpoint)
-        reader.load_state_dict(state["reader"])
+        load_reader(reader, state, run.last_checkpoint)
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         generator.set_state(state["generator"])
         epoch, best = state["epoch"], state["best"]
-        run.keep_metrics(epoch)
+        print(f"dws: going on in {run.path} after epoch {epoch}")
+    run.keep_metrics(epoch)
 
+    pays = trainer.num_epochs * len(train_set) >= COMPILING_PAYS  # also when going on
+    compiled = should_compile(trainer.compile, pays=pays, option="trainer.compile")
+    forward = torch.compile(reader) if compiled else reader
+    bfloat16 = torch.autocast(
+        train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
+    )
     bar = tqdm(total=num_steps, initial=epoch * steps_per_epoch, unit="step", desc="training")
     while epoch < trainer.num_epochs:
         epoch += 1
@@ -161,7 +181,9 @@ def train(
         reader.train()
         losses = []
         for weights, targets in train_set.shuffled_batches(trainer.batch_size, generator):
-            loss = task.loss(reader(weights), targets)
+            with bfloat16:
+                outputs = forward(weights)
+            loss = task.loss(outputs.float(), targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -177,19 +199,16 @@ def train(
             "seconds": seconds,
             "networks_per_second": len(losses) * min(trainer.batch_size, len(train_set)) / seconds,
         }
-        if not math.isfinite(row["train_loss"]):
-            raise ValueError(
-                f"the loss became {row['train_loss']} in epoch {epoch} (step {row['step']}) at "
-                f"learning rate {row['lr']:.2g}; lower optim.lr={optim.lr} or lengthen "
-                f"optim.warmup_fraction={optim.warmup_fraction}"
-            )
+        _check_finite(row["train_loss"], "loss", row, optim)
         metrics = task.metrics(*predict(reader, val_set, trainer.eval_batch_size))
         row |= {f"val_{name}": value for name, value in metrics.items()}
         bar.set_postfix_str(
             f"loss {row['train_loss']:.3g}, {monitored} {row[monitored]:.4g}, "
             f"{row['networks_per_second']:.0f} networks/s"
         )
-        if best is None or (row[monitored] > best[monitored]) == task.higher_is_better:
+        _check_finite(row[monitored], monitored, row, optim)
+        sign = 1 if task.higher_is_better else -1
+        if best is None or sign * row[monitored] > sign * best[monitored]:
             best = row
             save_checkpoint(run.best_checkpoint, {"reader": reader.state_dict(), "metrics": row})
         run.append_metrics(row)
@@ -208,6 +227,15 @@ def train(
     bar.close()
     assert best is not None  # num_epochs >= 1
     return best
+
+
+def _check_finite(value: float, name: str, row: dict[str, float], optim: OptimConfig) -> None:
+    if not math.isfinite(value):
+        raise ValueError(
+            f"{name} became {value} in epoch {row['epoch']} (step {row['step']}) at learning rate "
+            f"{row['lr']:.2g}; lower optim.lr={optim.lr} or lengthen "
+            f"optim.warmup_fraction={optim.warmup_fraction}"
+        )
 
 
 @torch.no_grad()

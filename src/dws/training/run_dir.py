@@ -23,13 +23,19 @@ class RunDir:
     path: Path
 
     @classmethod
-    def claim(cls, path: Path, settings: Mapping[str, Any]) -> RunDir:
+    def claim(cls, path: Path, settings: Mapping[str, Any], *, zoo_path: str) -> RunDir:
         """Open the folder for a run with these settings, new or begun.
+
+        Args:
+            path: The folder.
+            settings: All that the run's outcome depends on.
+            zoo_path: Where its zoo is now: noted, not compared.
 
         Raises:
             ValueError: If it belongs to a run with other settings; the message names them.
         """
-        claim_folder(path / "config.yaml", settings, option="run_dir")
+        notes = {"zoo_path": zoo_path}
+        claim_folder(path / "config.yaml", settings, option="run_dir", notes=notes)
         return cls(path)
 
     @classmethod
@@ -72,9 +78,20 @@ class RunDir:
         """One line of JSON an epoch."""
         return self.path / "metrics.jsonl"
 
-    def config(self) -> Any:
-        """The settings that the run was made with."""
-        return read_yaml(self.config_file)
+    def config(self) -> dict[str, Any]:
+        """The settings that the run was made with, and ``zoo_path``.
+
+        Raises:
+            ValueError: If the file holds something else.
+        """
+        config = read_yaml(self.config_file)
+        keys = {"task", "model", "optim", "trainer", "seed", "zoo", "zoo_path"}
+        if not isinstance(config, dict) or set(config) != keys:
+            raise ValueError(
+                f"expected the settings of a run in {self.config_file}, got something else; "
+                "give a folder that dws-train printed"
+            )
+        return config
 
     def metrics(self) -> list[dict[str, float]]:
         """The epochs so far."""

@@ -79,11 +79,13 @@ def build_zoo(
     """
     builder = _Builder(Path(path), signals, zoo, inr, fit)
     claim_folder(builder.path / CONFIG, builder.plan, option="zoo.path")
-    if (builder.path / MANIFEST).is_file():
-        print(f"dws: {path} is done already, {len(builder.ids)} INRs")
-    else:
-        builder.fit_missing_shards()
+    missing = builder.missing_shards()
+    if missing:
+        builder.fit_shards(missing)
+    if missing or not (builder.path / MANIFEST).is_file():
         builder.write_manifest()
+    else:
+        print(f"dws: {path} is done already, {len(builder.ids)} INRs")
     return Zoo.open(path)
 
 
@@ -136,12 +138,15 @@ class _Builder:
             "num_rows": len(self.ids),
         }
 
-    def fit_missing_shards(self) -> None:
-        """Fit what is not there yet, with a progress bar."""
+    def missing_shards(self) -> list[int]:
+        """First rows of the shards that are not there, or damaged."""
         size = self.zoo.shard_size
         starts = range(0, len(self.ids), size)
-        missing = [s for s in starts if not _is_readable(self.path / shard_name(s // size))]
-        left = sum(len(self.ids[s : s + size]) for s in missing)
+        return [s for s in starts if not _is_readable(self.path / shard_name(s // size))]
+
+    def fit_shards(self, starts: list[int]) -> None:
+        """Fit shards, given by their first rows, with a progress bar."""
+        left = sum(len(self.ids[s : s + self.zoo.shard_size]) for s in starts)
         done = len(self.ids) - left
         compiled = use_compiler(self.fit, left)
         if done:
@@ -150,7 +155,7 @@ class _Builder:
         with _ProgressBar(
             total=len(self.ids), initial=done, unit="INR", desc=f"fitting {self.path.name}"
         ) as bar:
-            for start in missing:
+            for start in starts:
                 self.fit_shard(start, compiled, bar)
 
     def fit_shard(self, start: int, compiled: bool, bar: _ProgressBar) -> None:

@@ -77,10 +77,7 @@ class Zoo:
         if not file.is_file():
             found = len(list(path.glob("*.safetensors")))
             state = f"unfinished, {found} shards so far" if found else "no manifest.json there"
-            raise FileNotFoundError(
-                f"expected a zoo in {path}, got none ({state}); make or finish it with "
-                f"dws-fit-inrs zoo=<name> zoo.path={path}"
-            )
+            raise FileNotFoundError(f"expected a zoo in {path}, got none ({state})")
         manifest = read_json(file)
         _check_manifest(manifest, file)
         return cls(path, manifest)
@@ -159,6 +156,8 @@ class ZooSplit:
                 with safe_open(file, framework="pt") as shard:
                     for piece, name in zip(pieces, names, strict=True):
                         piece.append(shard.get_slice(name)[first:last])
+                        if len(piece[-1]) != last - first:
+                            raise SafetensorError(f"fewer rows of {name} than {last}")
             except FileNotFoundError:
                 raise FileNotFoundError(
                     f"expected shard {file}, got no such file; fit the zoo again to refill it"

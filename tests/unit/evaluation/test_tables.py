@@ -14,6 +14,10 @@ def write(folder: Path, **changes: object) -> None:
         "task": "mnist",
         "model": "mlp",
         "num_train": 100,
+        "seed": 0,
+        "settings_hash": "abc",
+        "zoo_path": "zoo",
+        "pictures": [],
         "metric": "accuracy",
         "test": {"accuracy": 0.5},
         "validation": {"accuracy": 0.6},
@@ -32,9 +36,10 @@ def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
     assert row[7] == "60.0 ± 14.1 %"
 
 
-def test_different_sizes_are_not_mixed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"num_train": 200}, {"settings_hash": "other"}])
+def test_different_experiments_are_not_mixed(tmp_path: Path, change: dict[str, object]) -> None:
     write(tmp_path / "a")
-    write(tmp_path / "b", num_train=200)
+    write(tmp_path / "b", **change)
     assert len(summarise(load_results(tmp_path))) == 2
 
 

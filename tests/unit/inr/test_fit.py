@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.conftest import needs_compiler
 
 from dws.inr import FitConfig, fit_inrs, init_siren, siren_apply
 from dws.inr.fit import loss_and_gradient
@@ -85,7 +86,7 @@ def test_the_final_error_is_that_of_the_final_weights() -> None:
     )
 
 
-@pytest.mark.filterwarnings("default")  # torch.compile warns of its own
+@needs_compiler
 def test_compiled_and_eager_agree() -> None:
     x, y = waves([1.0, 4.0, 2.0])
     initial = init_siren(WeightSpaceSpec((1, 16, 16, 1)), range(3))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,10 +30,17 @@ def giving(files: dict[str, bytes]) -> Callable[[Dataset, Path], None]:
     return fetch
 
 
+@pytest.mark.parametrize(
+    "error", [OSError("no route"), tarfile.ReadError("not a gzip file"), StopIteration()]
+)
 def test_the_next_source_is_tried_and_said(
-    tmp_path: Path, offer: Offer, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+    error: Exception,
+    tmp_path: Path,
+    offer: Offer,
+    files: dict[str, bytes],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    offer(first=failing(OSError("no route")), second=giving(files))
+    offer(first=failing(error), second=giving(files))
     folder = ensure_dataset("mnist", tmp_path)
     assert folder == tmp_path / "MNIST" / "raw"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
@@ -57,6 +65,21 @@ def test_gzipped_files_put_there_by_hand_are_taken(
     for name, raw in files.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(raw))
     assert ensure_dataset("mnist", tmp_path) == folder
+
+
+def test_a_damaged_gzip_put_there_by_hand_is_named_and_fetched_again(
+    tmp_path: Path, offer: Offer, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(first=giving(files))
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    name = "t10k-images-idx3-ubyte"
+    packed = bytearray(gzip.compress(files[name]))
+    packed[20] ^= 255
+    (folder / f"{name}.gz").write_bytes(packed)
+    ensure_dataset("mnist", tmp_path)
+    assert (folder / name).read_bytes() == files[name]
+    assert f"{name}.gz" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spoil", [lambda raw: b"", lambda raw: raw[:-1], lambda raw: raw + b"x"])

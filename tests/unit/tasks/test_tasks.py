@@ -39,6 +39,11 @@ def test_regression_starts_at_the_mean_and_spread_of_the_targets() -> None:
     torch.testing.assert_close(layer(torch.tensor([0.0, 1.0])), torch.tensor([4.0, 6.0]))
 
 
+def test_targets_that_are_all_the_same_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected values of frequency that differ, got 1"):
+        Regression().output_layer(torch.ones(5))
+
+
 def test_targets_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="expected finite values of frequency"):
         Regression().targets({"frequency": torch.tensor([1.0, float("nan")])})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_an_interrupted_build_ends_with_the_same_bytes(sine_zoo: Zoo, tmp_path: 
 def test_a_finished_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "fit_inrs", None)
     assert len(rebuild(sine_zoo.path)) == 56
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"cut off")])
+def test_a_shard_that_went_missing_is_fitted_again(
+    spoil: Callable[[Path], object], sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
+    spoil(path / "shard-00001.safetensors")
+    rebuild(path)
+    for file in sine_zoo.path.iterdir():
+        assert (path / file.name).read_bytes() == file.read_bytes(), file.name
 
 
 def test_other_settings_are_refused_with_the_keys(sine_zoo: Zoo) -> None:

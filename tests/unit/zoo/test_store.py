@@ -38,8 +38,8 @@ def test_an_unknown_split_lists_the_choices(sine_zoo: Zoo) -> None:
         sine_zoo.split("tset")
 
 
-def test_an_empty_folder_names_the_command(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no manifest.json there.* dws-fit-inrs zoo="):
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"expected a zoo in .* \(no manifest.json there\)"):
         Zoo.open(tmp_path)
 
 

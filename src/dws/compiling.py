@@ -1,0 +1,37 @@
+"""Whether to use ``torch.compile``: one rule for fitting and training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
+CHOICES = ("auto", "always", "never")
+
+
+def should_compile(mode: str, *, pays: bool, option: str) -> bool:
+    """Decide for a setting of ``auto``, ``always`` or ``never``.
+
+    Args:
+        mode: The setting. ``auto`` compiles if it pays and ``compiler_found``.
+        pays: Whether the work is long enough to make up for the time that compiling takes.
+        option: Name of the setting, for messages.
+
+    Raises:
+        ValueError: On another setting, or if ``always`` finds no C++ compiler.
+    """
+    if mode not in CHOICES:
+        raise ValueError(f"expected {option}={'|'.join(CHOICES)}, got {mode!r}")
+    if mode == "always" and not compiler_found():
+        raise ValueError(
+            f"expected g++ and Python's headers for {option}=always, found none; "
+            f"install them (Debian: g++ python3-dev) or use {option}=auto"
+        )
+    return mode == "always" or (mode == "auto" and pays and compiler_found())
+
+
+def compiler_found() -> bool:
+    """Whether what ``torch.compile`` needs on the CPU is there: ``$CXX`` or g++, and Python.h."""
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.is_file()

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from dws import compiling
+from dws.compiling import should_compile
+
+
+@pytest.mark.parametrize(
+    ("mode", "pays", "found", "expected"),
+    [
+        ("auto", True, True, True),
+        ("auto", True, False, False),
+        ("auto", False, True, False),
+        ("always", False, True, True),
+        ("never", True, True, False),
+    ],
+)
+def test_the_rule(
+    mode: str, pays: bool, found: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "compiler_found", lambda: found)
+    assert should_compile(mode, pays=pays, option="fit.compile") is expected
+
+
+def test_always_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"expected g\+\+ .* or use fit.compile=auto"):
+        should_compile("always", pays=True, option="fit.compile")
+
+
+def test_an_unknown_mode_lists_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"expected x=auto\|always\|never, got 'perhaps'"):
+        should_compile("perhaps", pays=True, option="x")
