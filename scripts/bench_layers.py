@@ -69,8 +69,9 @@ def time_in_turns(steps: dict[str, Callable[[], None]], num_steps: int) -> dict[
 def peak_memory(variant: str, batch_size: int) -> float:
     """MiB by which three steps raise the peak of a fresh process."""
     code = (
-        "import resource, sys; from scripts.bench_layers import *\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "import sys; from scripts.bench_layers import *\n"
+        "status = Path('/proc/self/status')\n"  # its peak is not the parent's, as rusage's may be
+        "peak = lambda: int(status.read_text().split('VmHWM:')[1].split()[0]) / 1024\n"
         "make_step(sys.argv[1], SPEC, 2)()\n"  # compilers and libraries are loaded
         "before = peak(); step = make_step(sys.argv[1], SPEC, int(sys.argv[2]))\n"
         "[step() for _ in range(3)]; print(peak() - before)"

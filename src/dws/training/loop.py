@@ -21,7 +21,8 @@ from dws.training.loader import LabelledNetworks
 from dws.training.loggers import WandbLogger
 from dws.training.run_dir import RunDir
 
-COMPILING_PAYS = 30_000  # networks trained on; compiling a DWSNet takes half a minute
+# networks trained on from which compiling, half a minute for a DWSNet, clearly pays
+COMPILING_PAYS = 100_000
 
 
 @dataclass(frozen=True)
