@@ -64,28 +64,53 @@ def test_parameters_scale_with_channels() -> None:
     assert sum(sizes.values()) == spec.num_equivariant_maps * 3 * 5
 
 
-@pytest.mark.parametrize(
-    "dims", [(1, 2, 1), (2, 3, 1), (1, 2, 2, 1), (2, 2, 2, 1), (1, 2, 2, 2), (1, 2, 2, 2, 1)]
-)
-def test_orbits_of_index_pairs_are_as_many_as_the_closed_form_says(dims: tuple[int, ...]) -> None:
+SMALL = [(1, 2, 1), (2, 3, 1), (1, 2, 2, 1), (2, 2, 2, 1), (1, 2, 2, 2), (1, 2, 2, 2, 1)]
+
+
+@pytest.mark.parametrize("dims", SMALL)
+def test_orbits_are_as_many_as_the_closed_form_says(dims: tuple[int, ...]) -> None:
     spec = WeightSpaceSpec(dims)
-    # how each generator of the group moves the entries of a flat network
+    assert len(set(orbits(_moves(spec)))) == spec.num_invariants
+    assert len(set(orbits(_pair_moves(spec)))) == spec.num_equivariant_maps
+
+
+@linear
+@pytest.mark.parametrize("dims", SMALL)
+def test_the_layer_is_a_matrix_of_orbit_indicators(reduction: str, dims: tuple[int, ...]) -> None:
+    spec = WeightSpaceSpec(dims)
+    layer = EquivariantLinear(spec, 1, 1, reduction=reduction, bias=False).double()
+    units = torch.eye(spec.num_params, dtype=torch.float64)[..., None]
+    matrix = layer(WeightBatch.from_flat(spec, units)).flatten().squeeze(-1).detach()
+    values = matrix.flatten()
+    orbit = torch.tensor(orbits(_pair_moves(spec)))
+    assembled = values[orbit]  # each orbit's indicator times the value at its first pair
+    torch.testing.assert_close(values, assembled, rtol=1e-12, atol=1e-12)
+    assert len(values.round(decimals=9).unique()) == spec.num_equivariant_maps
+
+
+def _moves(spec: WeightSpaceSpec) -> list[list[int]]:
+    """How swaps of neighbouring neurons, which generate the group, move a network's entries."""
     index = WeightBatch.from_flat(spec, torch.arange(spec.num_params)[None, :, None])
     moves = []
     for level, d in enumerate(spec.hidden_dims):
-        for neuron in range(d - 1):  # neighbouring swaps generate all permutations
+        for neuron in range(d - 1):
             levels = [torch.arange(n) for n in spec.hidden_dims]
             levels[level][[neuron, neuron + 1]] = levels[level][[neuron + 1, neuron]]
             moves.append(Permutation(tuple(levels)).apply(index).flatten().flatten().tolist())
-    assert _count_orbits(range(spec.num_params), moves) == spec.num_invariants
-    pairs = list(product(range(spec.num_params), repeat=2))
+    return moves
+
+
+def _pair_moves(spec: WeightSpaceSpec) -> list[list[int]]:
+    """The same on pairs of entries, pair (i, j) being number i * num_params + j."""
     n = spec.num_params
-    pair_moves = [[move[i] * n + move[j] for i, j in pairs] for move in moves]
-    assert _count_orbits(range(n * n), pair_moves) == spec.num_equivariant_maps
+    return [
+        [move[i] * n + move[j] for i, j in product(range(n), repeat=2)] for move in _moves(spec)
+    ]
 
 
-def _count_orbits(points: range, moves: list[list[int]]) -> int:
-    parent = list(points)
+def orbits(moves: list[list[int]]) -> list[int]:
+    """For each point, the smallest point that the moves connect it with."""
+    parent = list(range(len(moves[0])))
 
     def root(x: int) -> int:
         while parent[x] != x:
@@ -94,6 +119,7 @@ def _count_orbits(points: range, moves: list[list[int]]) -> int:
         return x
 
     for move in moves:
-        for x in points:
-            parent[root(x)] = root(move[x])
-    return sum(root(x) == x for x in points)
+        for x in range(len(parent)):
+            a, b = root(x), root(move[x])
+            parent[max(a, b)] = min(a, b)
+    return [root(x) for x in range(len(parent))]

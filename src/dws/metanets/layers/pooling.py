@@ -9,7 +9,7 @@ output levels do not move under the group, so their neurons are channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -29,8 +29,32 @@ def check_reduction(reduction: str) -> None:
 def pool(x: Tensor, dim: int, reduction: Reduction) -> Tensor:
     """Reduce one dimension by its mean, sum or maximum."""
     if reduction == "max":
-        return x.amax(dim)
+        return _Max.apply(x, dim)  # type: ignore[no-any-return]
     return x.mean(dim) if reduction == "mean" else x.sum(dim)
+
+
+class _Max(torch.autograd.Function):
+    """``Tensor.amax`` with the same gradient, shared between equal maxima, at less cost.
+
+    PyTorch turns the comparison into numbers and multiplies with them; here it stays a mask, which
+    compilers fuse with what follows.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, dim: int) -> Tensor:
+        return x.amax(dim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        x, ctx.dim = inputs
+        ctx.save_for_backward(x, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        x, largest = ctx.saved_tensors
+        is_largest = x == largest.unsqueeze(ctx.dim)
+        share = gradient / is_largest.sum(ctx.dim, dtype=gradient.dtype)
+        return torch.where(is_largest, share.unsqueeze(ctx.dim), 0), None
 
 
 def num_own_features(spec: WeightSpaceSpec) -> tuple[int, ...]:

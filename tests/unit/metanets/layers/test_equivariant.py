@@ -6,6 +6,7 @@ from tests.conftest import needs_compiler, random_batch, randomise
 
 from dws.metanets import DWSNet
 from dws.metanets.layers import EquivariantLinear, InvariantLinear, Norm
+from dws.metanets.layers.pooling import pool
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 4, 3, 1))
@@ -37,6 +38,15 @@ def test_small_architectures_and_single_networks_work(
     assert output.spec == spec
     assert output.num_channels == 3
     assert output.flatten().isfinite().all()
+
+
+def test_equal_maxima_share_the_gradient_as_in_torch() -> None:
+    x = torch.tensor([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]], requires_grad=True)
+    weights = torch.tensor([4.0, 5.0])
+    (expected,) = torch.autograd.grad((x.amax(1) * weights).sum(), x)
+    (got,) = torch.autograd.grad((pool(x, 1, "max") * weights).sum(), x)
+    assert torch.equal(got, expected)
+    assert got[0].tolist() == [0, 2, 2]
 
 
 @needs_compiler
