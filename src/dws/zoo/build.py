@@ -148,7 +148,7 @@ class _Builder:
         """Fit shards, given by their first rows, with a progress bar."""
         left = sum(len(self.ids[s : s + self.zoo.shard_size]) for s in starts)
         done = len(self.ids) - left
-        compiled = use_compiler(self.fit, left)
+        compiled = use_compiler(self.fit, len(self.ids))  # also when going on: the same bytes
         if done:
             print(f"dws: going on in {self.path}, {done} of {len(self.ids)} INRs are there")
         print(f"dws: fitting {left} INRs in {'a compiled' if compiled else 'an eager'} loop")

@@ -40,6 +40,17 @@ def test_an_interrupted_build_ends_with_the_same_bytes(sine_zoo: Zoo, tmp_path: 
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
 
 
+def test_going_on_computes_as_the_beginning_did(
+    sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(build_module, "use_compiler", lambda fit, n: bool(asked.append(n)))
+    path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
+    (path / "shard-00001.safetensors").unlink()
+    rebuild(path)
+    assert asked == [56]  # the whole zoo, not the 20 INRs that were left
+
+
 def test_a_finished_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "fit_inrs", None)
     assert len(rebuild(sine_zoo.path)) == 56
