@@ -8,18 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import random_batch, randomise
 from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
+from tests.strategies import specs
 
 from dws.metanets import DWSNet
 from dws.metanets.layers import EquivariantLinear
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
-ends = st.integers(1, 4)
-specs = st.builds(
-    lambda first, hidden, last: WeightSpaceSpec((first, *hidden, last)),
-    ends,
-    st.lists(st.integers(1, 5), min_size=1, max_size=4),
-    ends,
-)
 reductions = pytest.mark.parametrize("reduction", ["mean", "sum", "max"])
 
 
@@ -37,7 +31,7 @@ def blockwise(layer: EquivariantLinear) -> BlockwiseLinear:
 
 
 @reductions
-@given(specs, st.integers(0, 1000))
+@given(specs(1, 5), st.integers(0, 1000))
 @settings(max_examples=15, deadline=None)
 def test_layer(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     layer = EquivariantLinear(spec, 2, 3, reduction=reduction)

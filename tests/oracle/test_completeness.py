@@ -7,19 +7,12 @@ from itertools import product
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from tests.strategies import specs
 from torch.func import functional_call, jacrev
 
 from dws.metanets.layers import EquivariantLinear, InvariantLinear
 from dws.weightspace import Permutation, WeightBatch, WeightSpaceSpec
 
-ends = st.integers(1, 4)
-specs = st.builds(
-    lambda first, hidden, last: WeightSpaceSpec((first, *hidden, last)),
-    ends,
-    st.lists(st.integers(2, 4), min_size=1, max_size=4),
-    ends,
-)
 linear = pytest.mark.parametrize("reduction", ["mean", "sum"])
 
 
@@ -38,7 +31,7 @@ def rank_and_size(layer: torch.nn.Module, spec: WeightSpaceSpec) -> tuple[int, i
 
 
 @linear
-@given(specs)
+@given(specs(2, 4))
 @settings(max_examples=10, deadline=None)
 def test_the_equivariant_layer_is_complete_and_minimal(
     reduction: str, spec: WeightSpaceSpec
@@ -49,7 +42,7 @@ def test_the_equivariant_layer_is_complete_and_minimal(
 
 
 @linear
-@given(specs)
+@given(specs(2, 4))
 @settings(max_examples=10, deadline=None)
 def test_the_invariant_layer_is_complete_and_minimal(reduction: str, spec: WeightSpaceSpec) -> None:
     layer = InvariantLinear(spec, 1, 1, reduction=reduction, bias=False)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import random_batch, randomise
+from tests.strategies import specs
 
 from dws.metanets import DWSNet, EquivariantDWSNet
 from dws.metanets.layers import (
@@ -23,13 +24,6 @@ from dws.weightspace import (
     assert_invariant,
 )
 
-ends = st.integers(1, 4)
-specs = st.builds(
-    lambda first, hidden, last: WeightSpaceSpec((first, *hidden, last)),
-    ends,
-    st.lists(st.integers(2, 6), min_size=1, max_size=4),
-    ends,
-)
 seeds = st.integers(0, 2**32)
 reductions = pytest.mark.parametrize("reduction", ["mean", "sum", "max"])
 
@@ -40,7 +34,7 @@ def draw(spec: WeightSpaceSpec, seed: int) -> tuple[WeightBatch, Permutation]:
 
 
 @reductions
-@given(specs, seeds)
+@given(specs(2, 6), seeds)
 @settings(max_examples=25, deadline=None)
 def test_equivariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     layer = randomise(EquivariantLinear(spec, 2, 3, reduction=reduction), seed=seed).double()
@@ -48,7 +42,7 @@ def test_equivariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) ->
 
 
 @reductions
-@given(specs, seeds)
+@given(specs(2, 6), seeds)
 @settings(max_examples=25, deadline=None)
 def test_invariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     layer = randomise(InvariantLinear(spec, 2, 3, reduction=reduction), seed=seed).double()
@@ -56,7 +50,7 @@ def test_invariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> N
 
 
 @reductions
-@given(specs, seeds)
+@given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
 def test_attention(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     layer = EquivariantAttention(spec, 2, 4, reduction=reduction, num_heads=2)
@@ -64,7 +58,7 @@ def test_attention(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["batch", "layer"])
-@given(specs, seeds)
+@given(specs(2, 6), seeds)
 @settings(max_examples=25, deadline=None)
 def test_norm(kind: str, spec: WeightSpaceSpec, seed: int) -> None:
     batch, permutation = draw(spec, seed)
@@ -74,7 +68,7 @@ def test_norm(kind: str, spec: WeightSpaceSpec, seed: int) -> None:
 
 
 @pytest.mark.parametrize("set_layer", ["deepsets", "attention"])
-@given(specs, seeds)
+@given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
 def test_weights_to_weights(set_layer: str, spec: WeightSpaceSpec, seed: int) -> None:
     net = EquivariantDWSNet(
@@ -84,7 +78,7 @@ def test_weights_to_weights(set_layer: str, spec: WeightSpaceSpec, seed: int) ->
 
 
 @reductions
-@given(specs, seeds)
+@given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
 def test_dwsnet(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     net = DWSNet(
@@ -93,7 +87,7 @@ def test_dwsnet(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     assert_invariant(randomise(net, seed=seed).double().eval(), *draw(spec, seed))
 
 
-@given(specs, seeds)
+@given(specs(2, 6), seeds)
 @settings(max_examples=25, deadline=None)
 def test_a_broken_layer_is_caught(spec: WeightSpaceSpec, seed: int) -> None:
     layer = randomise(EquivariantLinear(spec, 2, 2), seed=seed).double()
