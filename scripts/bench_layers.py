@@ -22,11 +22,13 @@ import torch
 from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
 from torch import nn
 
+from dws.memory import keep_freed_memory
 from dws.metanets import DWSNet
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
 VARIANTS = ("blocks", "eager", "compiled", "compiled-bf16")
+SCALING_VARIANT, SCALING_BATCH = "compiled-bf16", 32
 OUTPUT = Path("scripts/bench/layers.json")
 
 
@@ -39,7 +41,7 @@ def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[
             blocks = BlockwiseLinear(spec, layer.in_channels, layer.out_channels, reduction="max")
             copy_coefficients(layer, blocks)
             net.trunk.layers[i] = blocks
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
     function = torch.compile(net) if variant.startswith("compiled") else net
     batch = WeightBatch.from_flat(spec, torch.randn(batch_size, spec.num_params, 1))
     targets = torch.randint(0, 10, (batch_size,))
@@ -71,6 +73,7 @@ def peak_memory(variant: str, batch_size: int) -> float:
     code = (
         "import sys; from scripts.bench_layers import *\n"
         "status = Path('/proc/self/status')\n"  # its peak is not the parent's, as rusage's may be
+        "keep_freed_memory()\n"
         "peak = lambda: int(status.read_text().split('VmHWM:')[1].split()[0]) / 1024\n"
         "make_step(sys.argv[1], SPEC, 2)()\n"  # compilers and libraries are loaded
         "before = peak(); step = make_step(sys.argv[1], SPEC, int(sys.argv[2]))\n"
@@ -92,10 +95,12 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the commands do
     record: dict[str, object] = {
         "machine": f"{_cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "rows": [],
+        "scaling_variant": f"{SCALING_VARIANT}, batch {SCALING_BATCH}",
         "scaling": [],
     }
     print(record["machine"], record["versions"])
@@ -119,15 +124,14 @@ def main() -> None:
         shapes += [(2, *[32] * (depth - 1), 1) for depth in range(3, 9)]
         for dims in shapes:
             spec = WeightSpaceSpec(dims)
-            seconds = time_in_turns({"eager": make_step("eager", spec, 8)}, arguments.steps)[
-                "eager"
-            ]
+            step = make_step(SCALING_VARIANT, spec, SCALING_BATCH)
+            (seconds,) = time_in_turns({"": step}, arguments.steps).values()
             median = statistics.median(seconds)
             row = {
                 "dims": dims,
                 "num_params": spec.num_params,
                 "step_ms": round(1000 * median, 1),
-                "ns_per_weight": round(1e9 * median / 8 / spec.num_params),
+                "ns_per_weight": round(1e9 * median / SCALING_BATCH / spec.num_params),
             }
             record["scaling"].append(row)
             print(row, flush=True)

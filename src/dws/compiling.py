@@ -1,4 +1,4 @@
-"""Whether to use ``torch.compile``: one rule for fitting and training."""
+"""Whether to use ``torch.compile`` and bfloat16: one rule for fitting and training."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import shutil
 import sysconfig
 from pathlib import Path
+
+import torch
 
 CHOICES = ("auto", "always", "never")
 
@@ -35,3 +37,16 @@ def compiler_found() -> bool:
     """Whether what ``torch.compile`` needs on the CPU is there: ``$CXX`` or g++, and Python.h."""
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.is_file()
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16, so that it is faster than float32.
+
+    CPUs are asked through ``torch.cpu.get_capabilities``; a PyTorch without it counts as none.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return any(has is True for name, has in capabilities.items() if name.endswith("bf16"))

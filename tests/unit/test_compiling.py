@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from dws import compiling
-from dws.compiling import should_compile
+from dws.compiling import computes_bfloat16, should_compile
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,12 @@ def test_always_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_an_unknown_mode_lists_the_choices() -> None:
     with pytest.raises(ValueError, match=r"expected x=auto\|always\|never, got 'perhaps'"):
         should_compile("perhaps", pays=True, option="x")
+
+
+def test_bfloat16_is_asked_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for capabilities, expected in (({"avx2": True}, False), ({"avx512_bf16": True}, True)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda c=capabilities: c, raising=False)
+        assert computes_bfloat16(cpu) is expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert computes_bfloat16(cpu) is False

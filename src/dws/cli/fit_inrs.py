@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from dws.cli.command import run_hydra
 from dws.config import FitInrsSchema, build
 from dws.evaluation import figures
+from dws.memory import keep_freed_memory
 from dws.zoo import ZooConfig, build_zoo
 
 
@@ -17,6 +18,7 @@ def main() -> None:
 
 def fit(config: DictConfig) -> None:
     """Fit the zoo, say what came out, and draw a few reconstructions."""
+    keep_freed_memory()
     settings: FitInrsSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
     signals = build(settings.zoo.signals)
     zoo = build_zoo(

@@ -8,6 +8,7 @@ from dws.cli.command import run_hydra
 from dws.cli.runs import build_reader, build_task, open_zoo, run_folder, run_settings
 from dws.config import TrainSchema
 from dws.evaluation import figures
+from dws.memory import keep_freed_memory
 from dws.training import LabelledNetworks, RunDir, train
 from dws.training.checkpoint import num_epochs_done
 from dws.training.loggers import open_wandb
@@ -20,6 +21,7 @@ def main() -> None:
 
 def train_run(config: DictConfig) -> None:
     """Train on the zoo's training split, select on its validation split."""
+    keep_freed_memory()
     typed: TrainSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
     device = typed.trainer.torch_device()
     path = typed.zoo.path

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
+from dws.metanets.layers.activation import relu
 from dws.metanets.layers.pooling import Reduction
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -79,7 +79,7 @@ class Trunk(nn.Module):
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """(weights, C = in_channels) -> (features, C = hidden_channels)."""
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            features = norm(layer(batch)).map(torch.relu).map(self.dropout)
+            features = norm(layer(batch)).map(relu).map(self.dropout)
             if self.skip and features.num_channels == batch.num_channels:
                 features = batch + features
             batch = features

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.compiling import CHOICES, should_compile
+from dws.compiling import CHOICES, computes_bfloat16, should_compile
 from dws.tasks import Reader, Task
 from dws.training.checkpoint import load_checkpoint, load_reader, save_checkpoint
 from dws.training.loader import LabelledNetworks
@@ -74,7 +74,8 @@ class TrainerConfig:
         batch_size: Networks a step.
         eval_batch_size: Networks at once on validation and test.
         device: ``auto`` takes CUDA if there is some, else the CPU; or a torch device.
-        precision: ``fp32``, or ``bf16`` for autocast of the reader.
+        precision: ``fp32``, ``bf16`` for autocast of the reader in training, or ``auto`` for bf16
+            where training is compiled and the device computes it.
         compile: Whether to train with ``torch.compile``, see ``should_compile``.
 
     Raises:
@@ -85,7 +86,7 @@ class TrainerConfig:
     batch_size: int = 128
     eval_batch_size: int = 512
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     compile: str = "auto"
 
     def __post_init__(self) -> None:
@@ -95,10 +96,10 @@ class TrainerConfig:
                 f"norm needs two), got {self.num_epochs}, {self.eval_batch_size}, {self.batch_size}"
             )
 
-        if self.precision not in ("fp32", "bf16") or self.compile not in CHOICES:
+        if self.precision not in ("auto", "fp32", "bf16") or self.compile not in CHOICES:
             raise ValueError(
-                f"expected trainer.precision=fp32|bf16 and trainer.compile={'|'.join(CHOICES)}, "
-                f"got {self.precision!r} and {self.compile!r}"
+                "expected trainer.precision=auto|fp32|bf16 and "
+                f"trainer.compile={'|'.join(CHOICES)}, got {self.precision!r} and {self.compile!r}"
             )
 
     def torch_device(self) -> torch.device:
@@ -152,7 +153,11 @@ def train(
     steps_per_epoch = max(len(train_set) // trainer.batch_size, 1)
     num_steps = trainer.num_epochs * steps_per_epoch
     optimizer = torch.optim.AdamW(
-        reader.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad
+        reader.parameters(),
+        lr=optim.lr,
+        weight_decay=optim.weight_decay,
+        amsgrad=optim.amsgrad,
+        fused=True,
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: optim.factor(s, num_steps))
     generator = torch.Generator().manual_seed(seed)  # of the order of batches
@@ -172,9 +177,11 @@ def train(
     pays = trainer.num_epochs * len(train_set) >= COMPILING_PAYS  # also when going on
     compiled = should_compile(trainer.compile, pays=pays, option="trainer.compile")
     forward = torch.compile(reader) if compiled else reader
-    bfloat16 = torch.autocast(
-        train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
+    device = train_set.targets.device
+    uses_bfloat16 = trainer.precision == "bf16" or (
+        trainer.precision == "auto" and compiled and computes_bfloat16(device)
     )
+    bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16)
     bar = tqdm(total=num_steps, initial=epoch * steps_per_epoch, unit="step", desc="training")
     while epoch < trainer.num_epochs:
         epoch += 1

@@ -10,8 +10,7 @@ from dws.metanets.layers.pooling import (
     Reduction,
     check_reduction,
     invariant_second_moments,
-    invariants,
-    node_features,
+    pool,
 )
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -56,7 +55,9 @@ class InvariantLinear(nn.Module):
     def pool(self, batch: WeightBatch) -> Float[Tensor, "b i*c"]:
         """The invariants themselves, (B, I C_in)."""
         batch.check_fits(self.spec, self.in_channels)
-        return invariants(batch, node_features(batch, self.reduction), self.reduction)
+        return torch.cat(
+            [pool(x, 1, self.reduction) for x in _sets(batch)] + [batch.biases[-1].flatten(1)], -1
+        )
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Pool and map."""
@@ -69,3 +70,15 @@ class InvariantLinear(nn.Module):
         nn.init.normal_(self.map.weight, std=moment**-0.5)
         if self.map.bias is not None:
             nn.init.zeros_(self.map.bias)
+
+
+def _sets(batch: WeightBatch) -> list[Tensor]:
+    """What each invariant but b_M is pooled from, (B, elements, features), level by level.
+
+    The order is that of ``pooling.invariants``, which has the node features at hand that an
+    equivariant layer needs anyway; here each weight is pooled at once.
+    """
+    first, *inner, last = batch.weights
+    into = [first.transpose(1, 2).flatten(2), *(w.flatten(1, 2) for w in inner)]
+    levels = [x for pair in zip(batch.biases[:-1], into, strict=True) for x in pair]
+    return [*levels, last.flatten(2)]

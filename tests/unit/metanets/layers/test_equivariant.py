@@ -6,7 +6,7 @@ from tests.conftest import needs_compiler, random_batch, randomise
 
 from dws.metanets import DWSNet
 from dws.metanets.layers import EquivariantLinear, InvariantLinear, Norm
-from dws.metanets.layers.pooling import pool
+from dws.metanets.layers.pooling import Reduction, invariants, node_features, pool
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 4, 3, 1))
@@ -62,6 +62,16 @@ def test_compiled_and_eager_agree(reduction: str) -> None:
     torch.testing.assert_close(compiled, eager)
     for got, expected in zip(compiled_gradients, gradients, strict=True):
         torch.testing.assert_close(got, expected)
+
+
+@reductions
+@pytest.mark.parametrize("dims", [(2, 4, 1), (2, 4, 3, 1), (3, 2, 4, 3, 2)])
+def test_the_head_pools_what_the_layers_pool(dims: tuple[int, ...], reduction: Reduction) -> None:
+    spec = WeightSpaceSpec(dims)
+    batch = random_batch(spec, 3, 2)
+    expected = invariants(batch, node_features(batch, reduction), reduction)
+    got = InvariantLinear(spec, 2, 1, reduction=reduction).pool(batch)
+    torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
