@@ -42,7 +42,7 @@ def test_constant_features_stay_finite() -> None:
 
 def test_one_row_is_refused_where_it_has_no_variance() -> None:
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        Norm(SPEC, 5)(random_batch(SPEC, 1, 5))
+        Norm(SPEC, 5)(random_batch(SPEC, 1, 5, dtype=torch.float32))
 
 
 def test_relu_has_the_gradient_of_torch() -> None:
