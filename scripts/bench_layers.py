@@ -1,24 +1,22 @@
 """Training speed and memory of DWSNet against the block-by-block reference.
 
 Run from the repository's root: ``python -m scripts.bench_layers`` (nothing else running; some ten
-minutes on two cores). One step is forward, backward and AdamW. The variants take turns, step by
-step, so that a drift of the machine hits all; medians are reported, and kept as JSON.
+minutes on two cores). One step is forward, backward and AdamW. The variants take turns;
+medians are reported, and kept as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from scripts.timing import machine, time_in_turns
 from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
 from torch import nn
 
@@ -42,7 +40,7 @@ def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[
             copy_coefficients(layer, blocks)
             net.trunk.layers[i] = blocks
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
-    function = torch.compile(net) if variant.startswith("compiled") else net
+    function = torch.compile(net, dynamic=False) if variant.startswith("compiled") else net
     batch = WeightBatch.from_flat(spec, torch.randn(batch_size, spec.num_params, 1))
     targets = torch.randint(0, 10, (batch_size,))
 
@@ -54,18 +52,6 @@ def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[
         optimizer.step()
 
     return step
-
-
-def time_in_turns(steps: dict[str, Callable[[], None]], num_steps: int) -> dict[str, list[float]]:
-    """Seconds of each step of each variant, after two that do not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for round_number in range(num_steps + 2):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            if round_number >= 2:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
 
 
 def peak_memory(variant: str, batch_size: int) -> float:
@@ -97,8 +83,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()  # as the commands do
     record: dict[str, object] = {
-        "machine": f"{_cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        **machine(),
         "rows": [],
         "scaling_variant": f"{SCALING_VARIANT}, batch {SCALING_BATCH}",
         "scaling": [],
@@ -124,6 +109,7 @@ def main() -> None:
         shapes += [(2, *[32] * (depth - 1), 1) for depth in range(3, 9)]
         for dims in shapes:
             spec = WeightSpaceSpec(dims)
+            torch.compiler.reset()
             step = make_step(SCALING_VARIANT, spec, SCALING_BATCH)
             (seconds,) = time_in_turns({"": step}, arguments.steps).values()
             median = statistics.median(seconds)
@@ -138,13 +124,6 @@ def main() -> None:
     arguments.output.parent.mkdir(exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     print(f"kept in {arguments.output}")
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

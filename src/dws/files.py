@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -22,6 +27,39 @@ def write_atomically(path: Path, content: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep the folder to this process while it writes there; ends with the process at the latest.
+
+    Raises:
+        ValueError: If another process holds it; the message says which.
+    """
+    lock = FileLock(folder / ".lock")
+    holder = folder / ".holder"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text() if holder.is_file() else "another process"
+        raise ValueError(
+            f"expected {folder} for this process alone, but {who} is writing there; "
+            "wait for its end or stop it"
+        ) from None
+    try:
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        who = f"process {os.getpid()} on {socket.gethostname()}, started {now},"
+        write_atomically(holder, who.encode())
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

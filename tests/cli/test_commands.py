@@ -84,6 +84,23 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert "mlp" in table
 
 
+def test_looking_at_a_zoo(
+    command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    zoo = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
+    told = command("dws-zoo", "info", str(zoo))
+    assert "40 INRs, rows 0 to 39" in told
+    assert "widths (1, 8, 8, 1)" in told
+    assert "3 shards with 56 INRs are as they" in command("dws-zoo", "verify", str(zoo))
+    command("dws-zoo", "render", str(zoo), "--rows", "0", "55", "--magnify", "2")
+    assert (tmp_path / "render.png").read_bytes().startswith(b"\x89PNG")
+    assert "expected rows from 0 to 55, got [56]" in complaint(
+        "dws-zoo", "render", str(zoo), "--rows", "56"
+    )
+    (zoo / "shard-00001.safetensors").write_bytes(b"")
+    assert "expected 3 whole shards" in complaint("dws-zoo", "verify", str(zoo))
+
+
 def test_an_unfinished_run_is_not_evaluated(
     command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:

@@ -16,8 +16,10 @@ from torch import Tensor
 from dws.files import write_atomically
 from dws.inr import siren_apply
 from dws.signals import SignalSource
+from dws.weightspace import WeightBatch
 from dws.zoo import Zoo
 from dws.zoo.build import psnr
+from dws.zoo.store import ZooSplit
 
 
 @contextmanager
@@ -119,4 +121,53 @@ def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int =
             if row == 1:
                 axes.set_title(f"{quality[column]:.1f} dB", fontsize=8)
         grid[row, 0].set_ylabel(what)
+    _save(figure, path)
+
+
+def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> None:
+    """What some INRs of a zoo say, drawn from their weights alone.
+
+    Args:
+        path: PNG to write.
+        zoo: The zoo.
+        rows: Rows of the zoo to draw, from 0.
+        magnify: Points along each axis, relative to those that were fitted.
+
+    Raises:
+        ValueError: If a row is not there, or INRs have more than two inputs.
+    """
+    if not rows or not all(0 <= row < len(zoo) for row in rows):
+        raise ValueError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
+    domain, inr = zoo.manifest["domain"], zoo.manifest["inr"]
+    if len(domain["low"]) > 2:
+        raise ValueError(f"expected INRs with one or two inputs, got {len(domain['low'])}")
+    grid = [magnify * n for n in domain["grid"]]
+    # x is the first input but the second axis of an image
+    ends = zip(domain["low"][::-1], domain["high"][::-1], grid, strict=True)
+    axes_points = [torch.linspace(low, high, n) for low, high, n in ends]
+    coordinates = torch.cartesian_prod(*axes_points).view(-1, len(grid)).flip(1)
+    singles = [ZooSplit(zoo, row, row + 1) for row in rows]
+    flat = torch.cat([single.weights().flatten() for single in singles])
+    values = siren_apply(
+        WeightBatch.from_flat(zoo.spec, flat),
+        coordinates,
+        omega_0=inr["omega_0"],
+        output_offset=inr["output_offset"],
+    )
+    columns = min(len(rows), 8)
+    lines = -(-len(rows) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.8 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axes in panels:
+        axes.axis("off")
+    for axes, row, single, signal in zip(panels, rows, singles, values, strict=False):
+        axes.set_axis_on()
+        axes.set(xticks=[], yticks=[])
+        if len(grid) == 1:
+            axes.plot(coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
+        else:
+            axes.imshow(signal.view(*grid, -1).clamp(0, 1).numpy(), cmap="gray")
+        labels = ", ".join(f"{k} {float(v):.3g}" for k, v in single.labels.items())
+        quality = float(psnr(single.column("mse")))
+        axes.set_title(f"{row}: {labels}\n{quality:.1f} dB", fontsize=7)
     _save(figure, path)

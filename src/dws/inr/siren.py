@@ -15,6 +15,8 @@ from torch import Tensor
 
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
+INITS = ("released", "siren")
+
 
 @dataclass(frozen=True)
 class SirenConfig:
@@ -24,14 +26,19 @@ class SirenConfig:
         hidden: Widths of the hidden levels.
         omega_0: ω0, the frequency factor of every sine.
         output_offset: Added to the output, so that images in [0, 1] start at grey.
+        init: Distribution of the initial weights, see ``init_siren``.
+        shared_init: Start all INRs of a zoo from the same weights. Their neurons then stay aligned,
+            which makes reading them easy even without equivariance.
 
     Raises:
-        ValueError: If ``hidden`` is empty or ``omega_0`` is not positive.
+        ValueError: If ``hidden`` is empty, ``omega_0`` is not positive or ``init`` unknown.
     """
 
     hidden: tuple[int, ...] = (32, 32)
     omega_0: float = 30.0
     output_offset: float = 0.5
+    init: str = "released"
+    shared_init: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -40,27 +47,38 @@ class SirenConfig:
                 "expected at least one hidden width and omega_0 > 0, "
                 f"got hidden={self.hidden} and omega_0={self.omega_0}"
             )
+        if self.init not in INITS:
+            raise ValueError(f"expected inr.init={'|'.join(INITS)}, got {self.init!r}")
 
 
 def init_siren(
-    spec: WeightSpaceSpec, seeds: Sequence[int], *, omega_0: float = 30.0
+    spec: WeightSpaceSpec, seeds: Sequence[int], *, omega_0: float = 30.0, init: str = "released"
 ) -> WeightBatch:
     """Independent random initialisations, one for each seed, (B=len(seeds), C=1).
 
-    Sine layers have weights ~ U(±sqrt(6 / d_in) / ω0) and zero biases; the last layer has PyTorch's
-    default, weights and biases ~ U(±1 / sqrt(d_in)). A network depends on its own seed alone.
+    A network depends on its own seed alone. All entries are uniform and centred; with n = d_in of
+    their layer their bounds are
+
+    - ``released``, as in the published zoos: sqrt(6 / n) / ω0 for the weights of every sine layer
+      and 0 for its biases, 1 / sqrt(n) for both in the last layer (PyTorch's default);
+    - ``siren`` (Sitzmann et al. 2020, Section 3.2 and their code): 1 / n for the first weights,
+      sqrt(6 / n) / ω0 for all others, 1 / sqrt(n) for all biases.
     """
     flat = torch.empty(len(seeds), spec.num_params)
     for row, seed in zip(flat, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
         torch.rand(spec.num_params, generator=generator, out=row)
     batch = WeightBatch.from_flat(spec, flat.mul_(2).sub_(1).unsqueeze(-1))
-    for weight, bias in zip(batch.weights[:-1], batch.biases[:-1], strict=True):
-        weight *= (6 / weight.shape[1]) ** 0.5 / omega_0
-        bias.zero_()
-    bound = spec.dims[-2] ** -0.5
-    batch.weights[-1].mul_(bound)
-    batch.biases[-1].mul_(bound)
+    for layer, (weight, bias) in enumerate(zip(batch.weights, batch.biases, strict=True)):
+        n = spec.dims[layer]
+        sine_bound, default_bound = (6 / n) ** 0.5 / omega_0, n**-0.5
+        is_last = layer == spec.num_layers - 1
+        if init == "siren":
+            weight *= 1 / n if layer == 0 else sine_bound
+            bias *= default_bound
+        else:
+            weight *= default_bound if is_last else sine_bound
+            bias *= default_bound if is_last else 0
     return batch
 
 

@@ -176,7 +176,7 @@ def train(
 
     pays = trainer.num_epochs * len(train_set) >= COMPILING_PAYS  # also when going on
     compiled = should_compile(trainer.compile, pays=pays, option="trainer.compile")
-    forward = torch.compile(reader) if compiled else reader
+    forward = torch.compile(reader, dynamic=False) if compiled else reader
     device = train_set.targets.device
     uses_bfloat16 = trainer.precision == "bf16" or (
         trainer.precision == "auto" and compiled and computes_bfloat16(device)

@@ -3,7 +3,7 @@
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.permutation import Permutation
 from dws.weightspace.spec import WeightSpaceSpec
-from dws.weightspace.statistics import Standardize, layer_std
+from dws.weightspace.statistics import Standardize, layer_moments, layer_std
 from dws.weightspace.testing import assert_equivariant, assert_invariant
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "WeightSpaceSpec",
     "assert_equivariant",
     "assert_invariant",
+    "layer_moments",
     "layer_std",
 ]

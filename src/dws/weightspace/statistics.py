@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 import torch
@@ -12,12 +13,42 @@ from dws.weightspace.batch import WeightBatch
 from dws.weightspace.spec import WeightSpaceSpec
 
 
-def layer_std(batch: WeightBatch) -> Float[Tensor, " two_m"]:
-    """Standard deviation of weight.0, bias.0, weight.1, ... over networks and entries, (2M,).
+def layer_moments(
+    batches: Iterable[WeightBatch],
+) -> tuple[Float[Tensor, " two_m"], Float[Tensor, " two_m"]]:
+    """Mean and standard deviation of each layer over all networks and entries, in one pass.
 
-    The fingerprint by which two zoos are compared.
+    The deviations are the fingerprint by which zoos are compared.
+
+    Args:
+        batches: One architecture; only one batch is held at a time.
+
+    Returns:
+        Means and deviations, float64, (2M,) each, for weight.0, bias.0, weight.1, ...
+
+    Raises:
+        ValueError: If there is no batch.
     """
-    return torch.stack([t.std() for t in batch.tensors()])
+    count = 0  # networks so far
+    mean = squares = torch.zeros(())
+    entries = torch.ones(())
+    for batch in batches:
+        size = batch.batch_size
+        entries = torch.tensor([t[0].numel() for t in batch.tensors()]).double()
+        moments = [torch.var_mean(t, correction=0) for t in batch.tensors()]
+        variance, centre = (torch.stack(m).double() for m in zip(*moments, strict=True))
+        shift = centre - mean
+        squares = squares + size * variance + shift.square() * (count * size / (count + size))
+        mean = mean + shift * (size / (count + size))
+        count += size
+    if count == 0:
+        raise ValueError("expected at least one batch of networks, got none")
+    return mean, (squares * entries / (count * entries - 1)).sqrt()
+
+
+def layer_std(batch: WeightBatch) -> Float[Tensor, " two_m"]:
+    """Standard deviation of weight.0, bias.0, weight.1, ... over networks and entries, (2M,)."""
+    return layer_moments([batch])[1]
 
 
 class Standardize(nn.Module):
@@ -44,14 +75,14 @@ class Standardize(nn.Module):
         Raises:
             ValueError: If a layer of the reference is constant or not finite.
         """
-        std = layer_std(reference)
+        mean, std = layer_moments([reference])
         if not bool((torch.isfinite(std) & (std > 0)).all()):
             raise ValueError(
                 "expected layers with a finite, positive standard deviation, got "
                 f"{[round(s, 6) for s in std.tolist()]} for weight.0, bias.0, weight.1, ...; "
                 "look for constant or NaN networks in the training split"
             )
-        self.mean.copy_(torch.stack([t.mean() for t in reference.tensors()]))
+        self.mean.copy_(mean)
         self.std.copy_(std)
         return self
 

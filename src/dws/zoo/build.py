@@ -13,12 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dws
-from dws.files import claim_folder, write_json
+from dws.files import claim_folder, hold_folder, sha256, write_json
 from dws.inr import FitConfig, SirenConfig, fit_inrs, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
 from dws.signals.source import derive_seed
-from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_std
+from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 from dws.zoo.store import FORMAT_VERSION, MANIFEST, Zoo, shard_name, write_shard
 
 CONFIG = "config.yaml"
@@ -75,17 +75,19 @@ def build_zoo(
         The finished zoo.
 
     Raises:
-        ValueError: If the folder holds a zoo with other settings; the message names the keys.
+        ValueError: If the folder holds a zoo with other settings, with the keys that differ, or
+            another process is writing to it.
     """
     builder = _Builder(Path(path), signals, zoo, inr, fit)
     claim_folder(builder.path / CONFIG, builder.plan, option="zoo.path")
-    missing = builder.missing_shards()
-    if missing:
-        builder.fit_shards(missing)
-    if missing or not (builder.path / MANIFEST).is_file():
-        builder.write_manifest()
-    else:
-        print(f"dws: {path} is done already, {len(builder.ids)} INRs")
+    with hold_folder(builder.path):
+        missing = builder.missing_shards()
+        if missing:
+            builder.fit_shards(missing)
+        if missing or not (builder.path / MANIFEST).is_file():
+            builder.write_manifest()
+        else:
+            print(f"dws: {path} is done already, {len(builder.ids)} INRs")
     return Zoo.open(path)
 
 
@@ -132,7 +134,7 @@ class _Builder:
             "format_version": FORMAT_VERSION,
             "signals": {"name": self.signals.name, **self.signals.describe()},
             "zoo": asdict(self.zoo),
-            "inr": {**asdict(self.inr), "init": "released", "shared_init": False},
+            "inr": asdict(self.inr),
             "fit": fit,
             "dims": self.spec.dims,
             "num_rows": len(self.ids),
@@ -141,8 +143,13 @@ class _Builder:
     def missing_shards(self) -> list[int]:
         """First rows of the shards that are not there, or damaged."""
         size = self.zoo.shard_size
-        starts = range(0, len(self.ids), size)
-        return [s for s in starts if not _is_readable(self.path / shard_name(s // size))]
+        finished = (self.path / MANIFEST).is_file()
+        expected = Zoo.open(self.path).manifest["shards"] if finished else None
+        return [
+            start
+            for index, start in enumerate(range(0, len(self.ids), size))
+            if not _is_whole(self.path / shard_name(index), expected and expected[index])
+        ]
 
     def fit_shards(self, starts: list[int]) -> None:
         """Fit shards, given by their first rows, with a progress bar."""
@@ -172,7 +179,7 @@ class _Builder:
                 compiled=compiled,
                 on_finished=bar.add,
             )
-            for chunk in rows.split(self.fit.chunk_size or (32 if compiled else 8))
+            for chunk in rows.split(self.fit.chunk_size)
         ]
         columns = {
             "signal_id": self.ids[rows],
@@ -190,9 +197,12 @@ class _Builder:
 
     def initial(self, rows: Tensor) -> WeightBatch:
         """Where the fits of these rows start."""
-        pairs = zip(self.ids[rows].tolist(), self.views[rows].tolist(), strict=True)
-        seeds = [derive_seed(self.zoo.seed, i, view, INIT_STREAM) for i, view in pairs]
-        return init_siren(self.spec, seeds, omega_0=self.inr.omega_0)
+        if self.inr.shared_init:
+            seeds = [derive_seed(self.zoo.seed, INIT_STREAM)] * len(rows)
+        else:
+            pairs = zip(self.ids[rows].tolist(), self.views[rows].tolist(), strict=True)
+            seeds = [derive_seed(self.zoo.seed, i, view, INIT_STREAM) for i, view in pairs]
+        return init_siren(self.spec, seeds, omega_0=self.inr.omega_0, init=self.inr.init)
 
     def write_manifest(self) -> None:
         """Declare the zoo finished: plan, splits as row ranges, and what came out."""
@@ -200,13 +210,26 @@ class _Builder:
         for name in SPLITS:
             stop = start + len(self.splits[name]) * self.zoo.num_views
             splits[name], start = [start, stop], stop
-        labels = sorted(self.signals.labels(self.ids[:1]))
-        manifest = {**self.plan, "splits": splits, "labels": labels}
+        num_shards = -(-len(self.ids) // self.zoo.shard_size)
+        coordinates = self.signals.coordinates
+        manifest = {
+            **self.plan,
+            "splits": splits,
+            "labels": sorted(self.signals.labels(self.ids[:1])),
+            "domain": {
+                "low": coordinates.amin(0).tolist(),
+                "high": coordinates.amax(0).tolist(),
+                "grid": self.signals.grid or [len(coordinates)],
+            },
+            "shards": [sha256(self.path / shard_name(index)) for index in range(num_shards)],
+        }
         train = Zoo(self.path, manifest).split("train")
         names = [f"{kind}.{i}" for i in range(self.spec.num_layers) for kind in ("weight", "bias")]
         quantiles = psnr(train.column("mse")).quantile(torch.tensor([0.05, 0.5, 0.95]))
+        mean, std = layer_moments(piece.weights() for piece in train.pieces())
         manifest |= {
-            "train_std": dict(zip(names, layer_std(train.weights()).tolist(), strict=True)),
+            "train_mean": dict(zip(names, mean.tolist(), strict=True)),
+            "train_std": dict(zip(names, std.tolist(), strict=True)),
             "train_psnr": dict(zip(("q05", "median", "q95"), quantiles.tolist(), strict=True)),
             "train_num_steps_median": int(train.column("num_steps").median()),
             "versions": {"dws": dws.__version__, "torch": torch.__version__},
@@ -230,13 +253,20 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
         self.update(len(mse))
 
 
-def _is_readable(file: Path) -> bool:
-    """Whether a shard is there; renaming made sure that it was whole, its size is in its header."""
+def _is_whole(file: Path, expected: str | None) -> bool:
+    """Whether a shard is there with the SHA-256 of a finished zoo.
+
+    In an unfinished one renaming made sure that it was whole, and its size is in its header.
+    """
     try:
         with safe_open(file, framework="pt"):
-            return True
+            pass
     except FileNotFoundError:
         return False
     except SafetensorError as error:
         print(f"dws: {file} is damaged ({error}) and will be fitted again")
         return False
+    if expected is not None and sha256(file) != expected:
+        print(f"dws: {file} is not what was written there and will be fitted again")
+        return False
+    return True

@@ -7,12 +7,14 @@ the rows of each split are contiguous. A shard holds, each with its rows first,
 - ``weight.<i>`` (n, d_i, d_{i+1}) and ``bias.<i>`` (n, d_{i+1}), float32, inputs before outputs,
 - ``signal_id``, ``view``, ``num_steps`` (n,) int64 and ``mse`` (n,) float32,
 - ``label.<name>`` (n,) for each label of the signals.
+
+The manifest holds the SHA-256 of each shard; one that does not match is refused when it is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dws.files import read_json, write_atomically
+from dws.files import read_json, sha256, write_atomically
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 LABEL_PREFIX = "label."
 
@@ -63,6 +65,7 @@ class Zoo:
 
     path: Path
     manifest: Mapping[str, Any]
+    _verified: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Zoo:
@@ -106,6 +109,42 @@ class Zoo:
         """All labels of all rows, each (len,)."""
         return ZooSplit(self, 0, len(self)).labels
 
+    def shard(self, index: int) -> Path:
+        """A shard's file, whose content was checked once.
+
+        Raises:
+            FileNotFoundError: If it is missing.
+            ValueError: If it is not what the manifest says.
+        """
+        file = self.path / shard_name(index)
+        if index not in self._verified:
+            remedy = "dws-fit-inrs with the zoo's settings fits it again"
+            expected = self.manifest["shards"][index]
+            try:
+                got = sha256(file)
+            except FileNotFoundError:
+                raise FileNotFoundError(
+                    f"expected shard {file}, got no such file; {remedy}"
+                ) from None
+            if got != expected:
+                raise ValueError(
+                    f"expected SHA-256 {expected} of shard {file}, got {got}: it was truncated, "
+                    f"edited or is another zoo's; {remedy}"
+                )
+            self._verified.add(index)
+        return file
+
+    def find_problems(self) -> list[str]:
+        """Check every byte; one line for each shard that is missing, altered or not finite."""
+        problems = []
+        for rows in ZooSplit(self, 0, len(self)).pieces():
+            try:
+                if not bool(rows.weights().flatten().isfinite().all()):
+                    problems.append(f"rows {rows.start} to {rows.stop - 1} hold NaN or infinity")
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+        return problems
+
 
 @dataclass(frozen=True)
 class ZooSplit:
@@ -136,6 +175,15 @@ class ZooSplit:
             )
         return batch
 
+    def pieces(self) -> Iterator[ZooSplit]:
+        """The split cut at the ends of shards, so that each piece reads one file."""
+        size = int(self.zoo.manifest["zoo"]["shard_size"])
+        cuts = [*range((self.start // size + 1) * size, self.stop, size), self.stop]
+        start = self.start
+        for stop in cuts:
+            yield ZooSplit(self.zoo, start, stop)
+            start = stop
+
     def column(self, name: str) -> Tensor:
         """One column of the shards, such as ``mse``, (len,)."""
         return self._read([name])[0]
@@ -148,23 +196,18 @@ class ZooSplit:
             ValueError: If a shard is damaged.
         """
         size = int(self.zoo.manifest["zoo"]["shard_size"])
-        pieces: list[list[Tensor]] = [[] for _ in names]
-        for index in range(self.start // size, (self.stop - 1) // size + 1):
-            file = self.zoo.path / shard_name(index)
-            first, last = max(self.start - index * size, 0), min(self.stop - index * size, size)
+        columns: list[list[Tensor]] = [[] for _ in names]
+        for piece in self.pieces():
+            index = piece.start // size
+            file = self.zoo.shard(index)
+            first, last = piece.start - index * size, piece.stop - index * size
             try:
                 with safe_open(file, framework="pt") as shard:
-                    for piece, name in zip(pieces, names, strict=True):
-                        piece.append(shard.get_slice(name)[first:last])
-                        if len(piece[-1]) != last - first:
-                            raise SafetensorError(f"fewer rows of {name} than {last}")
-            except FileNotFoundError:
-                raise FileNotFoundError(
-                    f"expected shard {file}, got no such file; fit the zoo again to refill it"
-                ) from None
+                    for column, name in zip(columns, names, strict=True):
+                        column.append(shard.get_slice(name)[first:last])
             except SafetensorError as error:
                 raise ValueError(f"expected a shard of a zoo in {file}, got: {error}") from error
-        return [torch.cat(piece) for piece in pieces]
+        return [torch.cat(column) for column in columns]
 
 
 def _check_manifest(manifest: Any, file: Path) -> None:
@@ -172,16 +215,21 @@ def _check_manifest(manifest: Any, file: Path) -> None:
     try:
         version = manifest["format_version"]
         if version != FORMAT_VERSION:
-            raise ValueError(f"format version {version}, this dws reads {FORMAT_VERSION}")
+            remedy = "update dws" if version > FORMAT_VERSION else "fit it again"
+            raise ValueError(f"format version {version}, this dws reads {FORMAT_VERSION}; {remedy}")
         WeightSpaceSpec(tuple(manifest["dims"]))
         if manifest["zoo"]["shard_size"] < 1 or not isinstance(manifest["labels"], list):
             raise ValueError("shard_size below 1 or labels that are no list")
+        num_shards = -(-manifest["num_rows"] // manifest["zoo"]["shard_size"])
+        if len(manifest["shards"]) != num_shards:
+            raise ValueError(f"{len(manifest['shards'])} shards instead of {num_shards}")
         for split in SPLITS:
             start, stop = manifest["splits"][split]
             if not 0 <= start < stop <= manifest["num_rows"]:
                 raise ValueError(f"rows {start} to {stop} for split {split}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"expected the manifest of a zoo in {file}, got one that does not fit: "
-            f"{type(error).__name__} {error}"
+            f"expected the manifest of a zoo in {file}, got one that does not fit "
+            f"({type(error).__name__} {error}); if its shards are whole, remove {file.name} and "
+            "dws-fit-inrs with the zoo's settings writes it again"
         ) from error

@@ -66,3 +66,16 @@ def test_several_channels_are_refused() -> None:
 def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected at least one hidden width"):
         SirenConfig(**bad)
+
+
+def test_the_init_of_sitzmann() -> None:
+    batch = init_siren(SPEC, range(200), omega_0=30.0, init="siren")
+    bounds = [t.abs().amax().item() for t in (*batch.weights, *batch.biases)]
+    sine = (6 / 32) ** 0.5 / 30
+    expected = [1 / 2, sine, sine, 2**-0.5, 32**-0.5, 32**-0.5]
+    assert bounds == pytest.approx(expected, rel=0.05)
+
+
+def test_an_unknown_init_lists_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"expected inr.init=released\|siren, got 'zeros'"):
+        SirenConfig(init="zeros")

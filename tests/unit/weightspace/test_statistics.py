@@ -4,7 +4,15 @@ import pytest
 import torch
 from tests.conftest import random_batch
 
-from dws.weightspace import Permutation, Standardize, WeightSpaceSpec, assert_equivariant, layer_std
+from dws.weightspace import (
+    Permutation,
+    Standardize,
+    WeightBatch,
+    WeightSpaceSpec,
+    assert_equivariant,
+    layer_moments,
+    layer_std,
+)
 
 SPEC = WeightSpaceSpec((2, 5, 5, 1))
 
@@ -35,3 +43,19 @@ def test_a_state_dict_carries_the_statistics() -> None:
 def test_constant_or_infinite_layers_are_refused(spoil: object) -> None:
     with pytest.raises(ValueError, match="finite, positive standard deviation"):
         Standardize(SPEC).fit(random_batch(SPEC).map(spoil))
+
+
+def test_moments_of_batches_are_those_of_the_whole() -> None:
+    spec = WeightSpaceSpec((2, 3, 1))
+    batches = [
+        random_batch(spec, n, seed=n).map(lambda t, n=n: (1 + n) * t + 5 * n) for n in (1, 4, 2)
+    ]
+    whole = WeightBatch.from_flat(spec, torch.cat([b.flatten() for b in batches]))
+    mean, std = layer_moments(batches)
+    torch.testing.assert_close(mean, torch.stack([t.mean() for t in whole.tensors()]))
+    torch.testing.assert_close(std, torch.stack([t.std() for t in whole.tensors()]))
+
+
+def test_no_batches_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected at least one batch"):
+        layer_moments([])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,18 +10,19 @@ import pytest
 import torch
 from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS
 
-from dws.inr import siren_apply
+from dws.files import hold_folder
+from dws.inr import SirenConfig, siren_apply
 from dws.signals import SineSignals
 from dws.zoo import Zoo, ZooConfig, build_zoo
 from dws.zoo import build as build_module
 
 
-def rebuild(path: Path, **zoo: int) -> Zoo:
+def rebuild(path: Path, *, inr: SirenConfig = SMALL_INR, **zoo: int) -> Zoo:
     return build_zoo(
         path,
         SineSignals(**SMALL_SIGNALS),
         zoo=ZooConfig(**{"shard_size": 20, **zoo}),
-        inr=SMALL_INR,
+        inr=inr,
         fit=SMALL_FIT,
     )
 
@@ -56,7 +59,15 @@ def test_a_finished_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.M
     assert len(rebuild(sine_zoo.path)) == 56
 
 
-@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"cut off")])
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, lambda path: path.write_bytes(b"cut off"), flip_a_bit]
+)
 def test_a_shard_that_went_missing_is_fitted_again(
     spoil: Callable[[Path], object], sine_zoo: Zoo, tmp_path: Path
 ) -> None:
@@ -104,3 +115,33 @@ def test_views_of_a_signal_share_labels_and_split_but_not_weights(tmp_path: Path
 def test_bad_settings_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"expected zoo.seed >= 0"):
         ZooConfig(**bad)
+
+
+def test_a_shared_start_keeps_neurons_alike(tmp_path: Path) -> None:
+    """Thirty small steps do not take networks far from where they began."""
+    spread = []
+    for shared in (False, True):
+        inr = SirenConfig(hidden=(8, 8), shared_init=shared)
+        zoo = rebuild(tmp_path / str(shared), inr=inr, limit=12)
+        spread.append(float(zoo.split("train").weights().weights[-1].std(dim=0).mean()))
+    assert spread[1] < 0.3 * spread[0]
+
+
+def test_a_folder_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from dws.files import hold_folder\n"
+        "with hold_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    path = tmp_path / "zoo"
+    rebuild(path, limit=12)
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=f"process {other.pid} on .* is writing there"):
+            rebuild(path, limit=12)
+        other.kill()
+    with hold_folder(path):  # a dead process holds nothing
+        pass
+    assert len(rebuild(path, limit=12)) == 12

@@ -52,7 +52,8 @@ def test_an_unfinished_zoo_says_so(copy: Path) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda m: m.update(format_version=99),
+        lambda m: m.update(format_version=1),
+        lambda m: m["shards"].pop(),
         lambda m: m.update(dims=[1]),
         lambda m: m.pop("labels"),
         lambda m: m["splits"].update(train=[0, 10**9]),
@@ -79,8 +80,52 @@ def test_a_truncated_manifest_is_refused(copy: Path) -> None:
 def test_a_truncated_shard_is_named(copy: Path) -> None:
     shard = copy / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=f"expected a shard of a zoo in {shard}"):
+    with pytest.raises(ValueError, match=rf"expected SHA-256 \w+ of shard {shard}"):
         Zoo.open(copy).split("train").weights()
+
+
+def test_one_flipped_bit_is_named(copy: Path) -> None:
+    shard = copy / "shard-00001.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    zoo = Zoo.open(copy)
+    with pytest.raises(ValueError, match=rf"expected SHA-256 \w+ of shard {shard}, got"):
+        zoo.split("train").weights()
+    assert [str(shard) in problem for problem in zoo.find_problems()] == [True]
+
+
+def test_a_foreign_shard_is_named(copy: Path) -> None:
+    shutil.copy(copy / "shard-00000.safetensors", copy / "shard-00001.safetensors")
+    with pytest.raises(ValueError, match="another zoo's"):
+        Zoo.open(copy).split("train").weights()
+
+
+def test_a_whole_zoo_has_no_problems(sine_zoo: Zoo) -> None:
+    assert sine_zoo.find_problems() == []
+
+
+def test_a_newer_format_says_so(copy: Path) -> None:
+    file = copy / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 99}))
+    with pytest.raises(ValueError, match="format version 99, this dws reads 2; update dws"):
+        Zoo.open(copy)
+
+
+GOLDEN_FREQUENCIES = [6.2883, 7.8259]
+GOLDEN_FIRST_WEIGHTS = [0.009400624781847, 0.010242955759167671]
+
+
+def test_the_golden_zoo_reads_as_it_did() -> None:
+    """Committed once: whoever changes the format has to go on reading it, or raise its version."""
+    zoo = Zoo.open(Path(__file__).parents[2] / "golden/zoo")
+    assert zoo.find_problems() == []
+    assert zoo.spec.dims == (1, 4, 1)
+    assert zoo.split("test").labels["frequency"].tolist() == pytest.approx(
+        GOLDEN_FREQUENCIES, abs=1e-4
+    )
+    flat = zoo.split("test").weights().flatten().squeeze(-1)
+    assert flat[:, 0].tolist() == pytest.approx(GOLDEN_FIRST_WEIGHTS)
 
 
 def test_a_missing_shard_is_named(copy: Path) -> None:
