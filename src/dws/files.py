@@ -17,7 +17,12 @@ from filelock import FileLock, Timeout
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name, flush to disk, rename: readers see all of it or nothing."""
+    """Write to a temporary name, flush to disk, rename: readers see all of it or nothing.
+
+    Raises:
+        OSError: If the disk is full or not writable; the message names the file, which stays as it
+            was.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as stream:
@@ -25,6 +30,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
+    except OSError as error:
+        reason = f"{error.strerror} while writing {path}; make room, and the same command goes on"
+        raise OSError(error.errno, reason) from error
     finally:
         part.unlink(missing_ok=True)
 

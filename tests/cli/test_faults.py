@@ -1,0 +1,98 @@
+"""Real processes, killed or starved in the middle of their work."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dws.zoo import Zoo
+
+FIT = [
+    str(Path(sys.executable).with_name("dws-fit-inrs")),
+    "zoo=sine", "zoo.path=zoo", "zoo.limit=120",
+    "zoo.shard_size=10", "inr.hidden=[8,8]", "fit.num_steps=150", "fit.compile=never",
+]  # fmt: skip
+
+
+def fit(folder: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        FIT, cwd=folder, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        preexec_fn=before, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def content(zoo: Path) -> dict[str, bytes]:
+    names = ("*.safetensors", "manifest.json", "config.yaml")
+    return {file.name: file.read_bytes() for name in names for file in zoo.glob(name)}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The zoo of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    _, errors = (process := fit(folder)).communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return content(folder / "zoo")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_fit_goes_on_and_ends_with_the_same_bytes(
+    kind: signal.Signals, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    for shards in (2, 5):  # killed twice on the way
+        process = fit(tmp_path)
+        while len(list((tmp_path / "zoo").glob("*.safetensors"))) < shards:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(kind)
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert not (tmp_path / "zoo/manifest.json").exists()
+    output, errors = (process := fit(tmp_path)).communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "dws: going on in zoo" in output
+    assert content(tmp_path / "zoo") == whole
+
+
+def test_a_full_disk_ends_with_one_line_and_a_zoo_that_goes_on(
+    whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    size = len(whole["shard-00000.safetensors"])
+
+    def no_room_for_a_shard() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, resource.RLIM_INFINITY))
+
+    process = fit(tmp_path, no_room_for_a_shard)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    last = errors.strip().splitlines()[-1]
+    assert "File too large" in last
+    assert "shard-00000" in last
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "zoo").glob("*.safetensors"))
+    process = fit(tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert content(tmp_path / "zoo") == whole
+
+
+def test_the_second_of_two_processes_says_who_holds_the_zoo(tmp_path: Path) -> None:
+    first = fit(tmp_path)
+    while not list((tmp_path / "zoo").glob("*.safetensors")):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.01)
+    second = fit(tmp_path)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"process {first.pid} on" in errors
+    first.communicate(timeout=120)
+    assert Zoo.open(tmp_path / "zoo").find_problems() == []
