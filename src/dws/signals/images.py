@@ -1,26 +1,81 @@
-"""Images as functions from pixel coordinates to grey values (Navon et al. 2023, Section 7.1)."""
+"""Images as functions from pixel coordinates to values (Navon et al. 2023, Section 7.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from torchvision.datasets import CIFAR10
 
 from dws.signals.download import DATASETS, ensure_dataset, read_idx
 from dws.signals.source import balanced_subset, derive_seed, limit_sizes
 
 
-class ImageSignals:
-    """MNIST or Fashion-MNIST; the label is ``label``, 0 to 9.
+@dataclass(frozen=True)
+class Images:
+    """Images of one size: those for training and validation, then those for testing.
 
-    Signals 0..59,999 are the training images, 60,000..69,999 the test images, in the order of the
-    files. Validation is a class-balanced draw from the training images that depends on ``seed``.
+    Attributes:
+        images: (n, rows, columns, channels) uint8.
+        classes: (n,), from 0.
+        num_fit: Number of images for training and validation.
+        checksums: Of each file, by algorithm.
+    """
+
+    images: UInt8[Tensor, "n rows columns channels"]
+    classes: Int[Tensor, " n"]
+    num_fit: int
+    checksums: dict[str, dict[str, str]]
+
+
+def _read_grey(name: str, root: Path) -> Images:
+    folder = ensure_dataset(name, root)
+    checksums = DATASETS[name].sha256
+    parts = {file: read_idx(folder / file) for file in checksums}
+    images, classes = (
+        torch.cat([parts[f"{part}-{kind}-ubyte"] for part in ("train", "t10k")])
+        for kind in ("images-idx3", "labels-idx1")
+    )
+    num_fit = len(parts["train-labels-idx1-ubyte"])
+    return Images(images.unsqueeze(-1), classes.long(), num_fit, {"sha256": dict(checksums)})
+
+
+def _read_cifar10(root: Path) -> Images:
+    """Torchvision compares the files with its MD5 sums before it unpickles them."""
+    try:
+        parts = [CIFAR10(root, train=train) for train in (True, False)]
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"expected CIFAR-10 in {root / CIFAR10.base_folder}, got none or other files; fetch it "
+            f"with torchvision: torchvision.datasets.CIFAR10({str(root)!r}, download=True)"
+        ) from error
+    images = torch.cat([torch.from_numpy(part.data) for part in parts])
+    classes = torch.cat([torch.tensor(part.targets) for part in parts])
+    checksums = {"md5": dict((*CIFAR10.train_list, *CIFAR10.test_list))}
+    return Images(images, classes, len(parts[0].data), checksums)
+
+
+SOURCES: dict[str, Callable[[Path], Images]] = {
+    **{name: partial(_read_grey, name) for name in DATASETS},
+    "cifar10": _read_cifar10,
+}
+
+
+class ImageSignals:
+    """MNIST, Fashion-MNIST or CIFAR-10; the label is ``label``, 0 to 9.
+
+    Signals 0, 1, ... are the training images in the order of the files, then come the test images.
+    Validation is a class-balanced draw from the training images that depends on ``seed``.
 
     Args:
-        name: A key of ``DATASETS``: ``mnist`` or ``fashion_mnist``.
-        root: Data folder in torchvision's layout; files that are missing are fetched.
+        name: ``mnist``, ``fashion_mnist`` or ``cifar10``.
+        root: Data folder in torchvision's layout. Files of MNIST and Fashion-MNIST that are missing
+            are fetched.
         seed: The zoo's seed.
         num_val: Training images set aside for validation.
 
@@ -29,21 +84,19 @@ class ImageSignals:
         FileNotFoundError: If the data are not there and cannot be fetched.
     """
 
-    num_outputs = 1
-
     def __init__(self, name: str, *, root: str | Path, seed: int = 0, num_val: int = 5000) -> None:
-        folder = ensure_dataset(name, Path(root))
+        if name not in SOURCES:
+            raise ValueError(f"expected images of {', '.join(SOURCES)}, got {name!r}")
+        source = SOURCES[name](Path(root))
         self.name = name
         self.seed = seed
         self.num_val = num_val
-        parts = [read_idx(folder / file) for file in DATASETS[name].sha256]
-        by_name = dict(zip(DATASETS[name].sha256, parts, strict=True))
-        self.images = torch.cat([by_name[f"{p}-images-idx3-ubyte"] for p in ("train", "t10k")])
-        self.classes = torch.cat(
-            [by_name[f"{p}-labels-idx1-ubyte"] for p in ("train", "t10k")]
-        ).long()
-        self.num_fit = len(by_name["train-labels-idx1-ubyte"])  # train and val together
-        rows, columns = self.images.shape[1:]
+        self.images = source.images
+        self.classes = source.classes
+        self.num_fit = source.num_fit
+        self.checksums = source.checksums
+        self.num_outputs = self.images.shape[-1]
+        rows, columns = self.images.shape[1:3]
         self.grid = (rows, columns)
         y, x = torch.meshgrid(
             torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij"
@@ -67,9 +120,9 @@ class ImageSignals:
             for name, ids in pools.items()
         }
 
-    def values(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n p 1"]:
-        """Grey values in [0, 1], pixels row by row."""
-        return self.images[ids].flatten(1).unsqueeze(-1).float() / 255
+    def values(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n p d_m"]:
+        """Grey values or red, green and blue in [0, 1], pixels row by row."""
+        return self.images[ids].flatten(1, 2).float() / 255
 
     def labels(self, ids: Int[Tensor, " n"]) -> dict[str, Tensor]:
         """``label``, the class of each image."""
@@ -79,6 +132,6 @@ class ImageSignals:
         """Checksums of the files and the size of the validation split."""
         return {
             "seed": self.seed,
-            "sha256": dict(DATASETS[self.name].sha256),
+            **self.checksums,
             "num_val": self.num_val,
         }

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torchvision.datasets import CIFAR10
 
 from dws.signals import ImageSignals
 from dws.signals.download import Dataset
@@ -30,7 +34,7 @@ def test_coordinates_run_over_x_first(signals: ImageSignals) -> None:
 
 def test_values_are_the_pixels_in_the_order_of_the_coordinates(signals: ImageSignals) -> None:
     values = signals.values(torch.tensor([45]))
-    assert torch.equal(values.view(4, 4), signals.images[45].float() / 255)
+    assert torch.equal(values.view(4, 4, 1), signals.images[45].float() / 255)
 
 
 def test_splits_are_disjoint_balanced_and_keep_the_test_images(signals: ImageSignals) -> None:
@@ -45,3 +49,47 @@ def test_a_limited_zoo_is_part_of_the_whole(signals: ImageSignals) -> None:
     part, whole = signals.split(24), signals.split(None)
     assert sum(map(len, part.values())) == 24
     assert all(set(part[name].tolist()) <= set(whole[name].tolist()) for name in whole)
+
+
+@pytest.fixture
+def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three files as torchvision lays them out, with ten pictures each."""
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    lists: dict[str, list[tuple[str, str]]] = {"train_list": [], "test_list": []}
+    for name, kind in (("a", "train_list"), ("b", "train_list"), ("c", "test_list")):
+        data = generator.integers(0, 256, (10, 3 * 32 * 32), dtype=np.uint8)
+        content = pickle.dumps({"data": data, "labels": list(range(10))})
+        (folder / name).write_bytes(content)
+        lists[kind].append((name, hashlib.md5(content).hexdigest()))
+    names = pickle.dumps({"label_names": list("0123456789")})
+    (folder / "meta").write_bytes(names)
+    meta = {"filename": "meta", "key": "label_names", "md5": hashlib.md5(names).hexdigest()}
+    for attribute, value in {**lists, "meta": meta}.items():
+        monkeypatch.setattr(CIFAR10, attribute, value)
+    return tmp_path
+
+
+def test_colour_images_have_three_outputs(cifar10: Path) -> None:
+    signals = ImageSignals("cifar10", root=cifar10, num_val=10)
+    assert signals.num_outputs == 3
+    assert {name: len(ids) for name, ids in signals.split(None).items()} == {
+        "train": 10, "val": 10, "test": 10,
+    }  # fmt: skip
+    stored = pickle.loads((cifar10 / CIFAR10.base_folder / "c").read_bytes())["data"][3]
+    expected = torch.from_numpy(stored).view(3, 32, 32).permute(1, 2, 0).float() / 255
+    values = signals.values(torch.tensor([23]))
+    assert torch.equal(values.view(32, 32, 3), expected)
+    assert signals.describe()["md5"].keys() == {"a", "b", "c"}
+
+
+def test_altered_colour_images_are_refused_unread(cifar10: Path) -> None:
+    (cifar10 / CIFAR10.base_folder / "b").write_bytes(b"something that must not be unpickled")
+    with pytest.raises(FileNotFoundError, match=r"expected CIFAR-10 in .*, got none or"):
+        ImageSignals("cifar10", root=cifar10)
+
+
+def test_unknown_images_list_the_choices(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected images of mnist, fashion_mnist, cifar10, got"):
+        ImageSignals("emnist", root=tmp_path)
