@@ -1,4 +1,4 @@
-"""``dws-zoo``: look at a zoo, check it, draw from it."""
+"""``dws-zoo``: look at a zoo, check it, draw from it, and exchange it with other projects."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 
 from dws.cli.command import user_errors
 from dws.evaluation import figures
-from dws.zoo import Zoo
+from dws.inr import SirenConfig
+from dws.zoo import Zoo, export_dwsnets, import_dwsnets
 
 EXAMPLES = """examples:
   dws-zoo info outputs/zoos/mnist
   dws-zoo verify outputs/zoos/mnist
   dws-zoo render outputs/zoos/mnist --rows 0 1 2 3 --magnify 4 --output digits.png
+  dws-zoo import --format dwsnets dataset/mnist_splits.json outputs/zoos/published
+  dws-zoo export --format dwsnets outputs/zoos/mnist dataset/mnist
 """
 
 
@@ -26,23 +29,59 @@ def main() -> None:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     info = commands.add_parser("info", help="what the zoo holds and how it was made")
-    info.set_defaults(function=lambda zoo, _: print_info(zoo))
+    info.set_defaults(function=print_info)
     verify = commands.add_parser("verify", help="check every byte; exit status 1 on any damage")
-    verify.set_defaults(function=lambda zoo, _: verify_zoo(zoo))
+    verify.set_defaults(function=verify_zoo)
     render = commands.add_parser("render", help="draw INRs from their weights")
     render.set_defaults(function=render_rows)
     render.add_argument("--rows", type=int, nargs="+", default=list(range(8)), metavar="ROW")
     render.add_argument("--magnify", type=int, default=1, help="points per fitted point and axis")
     render.add_argument("--output", type=Path, default=Path("render.png"), help="%(default)s")
-    for command in (info, verify, render):
+    reading = commands.add_parser("import", help="make a zoo of the files of another project")
+    reading.set_defaults(function=import_zoo)
+    reading.add_argument("source", type=Path, help="JSON file with splits, or a folder of .pth")
+    reading.add_argument("--skip-bad", action="store_true", help="leave out unreadable files")
+    reading.add_argument("--num-val", type=int, default=5000, help="if source is a folder")
+    reading.add_argument("--grid", type=int, nargs="+", default=[28, 28], help="points of a signal")
+    reading.add_argument("--omega-0", type=float, default=30.0)
+    reading.add_argument("--output-offset", type=float, default=0.5)
+    for command in (info, verify, render, reading):
         command.add_argument("path", type=Path, help="the zoo's folder")
+    writing = commands.add_parser("export", help="write a zoo for another project")
+    writing.set_defaults(function=export_zoo)
+    writing.add_argument("path", type=Path, help="the zoo's folder")
+    writing.add_argument("target", type=Path, help="new folder")
+    writing.add_argument("--label", default="label", help="the label to write (%(default)s)")
+    for command in (reading, writing):
+        command.add_argument("--format", choices=["dwsnets"], required=True)
     arguments = parser.parse_args()
     with user_errors():
-        arguments.function(Zoo.open(arguments.path), arguments)
+        arguments.function(arguments)
 
 
-def print_info(zoo: Zoo) -> None:
+def import_zoo(arguments: argparse.Namespace) -> None:
+    """Read what others made."""
+    zoo = import_dwsnets(
+        arguments.source,
+        arguments.path,
+        inr=SirenConfig(omega_0=arguments.omega_0, output_offset=arguments.output_offset),
+        grid=arguments.grid,
+        num_val=arguments.num_val,
+        skip_bad=arguments.skip_bad,
+    )
+    print(f"zoo {zoo.path}: {len(zoo):,} INRs of widths {zoo.spec.dims}")
+
+
+def export_zoo(arguments: argparse.Namespace) -> None:
+    """Write for others to read."""
+    zoo = Zoo.open(arguments.path)
+    file = export_dwsnets(zoo, arguments.target, label=arguments.label)
+    print(f"{len(zoo):,} INRs of {zoo.path} are in {arguments.target}, listed in {file}")
+
+
+def print_info(arguments: argparse.Namespace) -> None:
     """The manifest, readably."""
+    zoo = Zoo.open(arguments.path)
     manifest = zoo.manifest
     inr, fit, quality = manifest["inr"], manifest["fit"], manifest["train_psnr"]
     print(f"{zoo.path}: {manifest['signals']['name']}, format {manifest['format_version']}")
@@ -50,13 +89,14 @@ def print_info(zoo: Zoo) -> None:
         print(f"  {name:<6} {stop - start:>7,} INRs, rows {start} to {stop - 1}")
     print(f"  widths {zoo.spec.dims}, {zoo.spec.num_params:,} parameters")
     print(f"  inr    {_settings(inr)}")
-    print(f"  fit    {_settings(fit)}")
+    print(f"  fit    {_settings(fit) if fit else 'not known'}")
     print(f"  zoo    {_settings(manifest['zoo'])}")
     print(f"  labels {', '.join(manifest['labels'])}")
-    print(
-        f"  PSNR   {quality['median']:.1f} dB (5 % below {quality['q05']:.1f}, 5 % above "
-        f"{quality['q95']:.1f}), {manifest['train_num_steps_median']} steps (training medians)"
-    )
+    if quality:
+        print(
+            f"  PSNR   {quality['median']:.1f} dB (5 % below {quality['q05']:.1f}, 5 % above "
+            f"{quality['q95']:.1f}), {manifest['train_num_steps_median']} steps (training medians)"
+        )
     deviations = (f"{name} {value:.4f}" for name, value in manifest["train_std"].items())
     print(f"  std    {', '.join(deviations)}")
     print(f"  made with {_settings(manifest['versions'])}")
@@ -66,12 +106,13 @@ def _settings(values: dict[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-def verify_zoo(zoo: Zoo) -> None:
+def verify_zoo(arguments: argparse.Namespace) -> None:
     """Check every shard.
 
     Raises:
         ValueError: If any is missing or altered, after one line for each.
     """
+    zoo = Zoo.open(arguments.path)
     problems = zoo.find_problems()
     for problem in problems:
         print(problem)
@@ -83,7 +124,8 @@ def verify_zoo(zoo: Zoo) -> None:
     print(f"{zoo.path}: {num_shards} shards with {len(zoo):,} INRs are as they were written")
 
 
-def render_rows(zoo: Zoo, arguments: argparse.Namespace) -> None:
+def render_rows(arguments: argparse.Namespace) -> None:
     """Draw the rows that were asked for."""
+    zoo = Zoo.open(arguments.path)
     figures.rendered(arguments.output, zoo, arguments.rows, magnify=arguments.magnify)
     print(f"{len(arguments.rows)} INRs of {zoo.path} are drawn in {arguments.output}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,7 @@ from dws.inr import siren_apply
 from dws.signals import SignalSource
 from dws.weightspace import WeightBatch
 from dws.zoo import Zoo
-from dws.zoo.build import psnr
-from dws.zoo.store import ZooSplit
+from dws.zoo.store import ZooSplit, psnr
 
 
 @contextmanager
@@ -169,5 +169,6 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
             axes.imshow(signal.view(*grid, -1).clamp(0, 1).numpy(), cmap="gray")
         labels = ", ".join(f"{k} {float(v):.3g}" for k, v in single.labels.items())
         quality = float(psnr(single.column("mse")))
-        axes.set_title(f"{row}: {labels}\n{quality:.1f} dB", fontsize=7)
+        known = "" if math.isnan(quality) else f"\n{quality:.1f} dB"  # not known of imported INRs
+        axes.set_title(f"{row}: {labels}{known}", fontsize=7)
     _save(figure, path)

@@ -12,14 +12,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-import dws
-from dws.files import claim_folder, hold_folder, sha256, write_json
+from dws.files import claim_folder, hold_folder, sha256
 from dws.inr import FitConfig, SirenConfig, fit_inrs, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
 from dws.signals.source import derive_seed
-from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
-from dws.zoo.store import FORMAT_VERSION, MANIFEST, Zoo, shard_name, write_shard
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo.store import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Zoo,
+    psnr,
+    shard_name,
+    write_manifest,
+    write_shard,
+)
 
 CONFIG = "config.yaml"
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
@@ -89,11 +96,6 @@ def build_zoo(
         else:
             print(f"dws: {path} is done already, {len(builder.ids)} INRs")
     return Zoo.open(path)
-
-
-def psnr(mse: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of signals with peak 1, in dB."""
-    return -10 * mse.log10()
 
 
 @dataclass(frozen=True)
@@ -205,36 +207,19 @@ class _Builder:
         return init_siren(self.spec, seeds, omega_0=self.inr.omega_0, init=self.inr.init)
 
     def write_manifest(self) -> None:
-        """Declare the zoo finished: plan, splits as row ranges, and what came out."""
-        splits, start = {}, 0
-        for name in SPLITS:
-            stop = start + len(self.splits[name]) * self.zoo.num_views
-            splits[name], start = [start, stop], stop
-        num_shards = -(-len(self.ids) // self.zoo.shard_size)
+        """Declare the zoo finished."""
         coordinates = self.signals.coordinates
-        manifest = {
+        plan = {
             **self.plan,
-            "splits": splits,
             "labels": sorted(self.signals.labels(self.ids[:1])),
             "domain": {
                 "low": coordinates.amin(0).tolist(),
                 "high": coordinates.amax(0).tolist(),
                 "grid": self.signals.grid or [len(coordinates)],
             },
-            "shards": [sha256(self.path / shard_name(index)) for index in range(num_shards)],
         }
-        train = Zoo(self.path, manifest).split("train")
-        names = [f"{kind}.{i}" for i in range(self.spec.num_layers) for kind in ("weight", "bias")]
-        quantiles = psnr(train.column("mse")).quantile(torch.tensor([0.05, 0.5, 0.95]))
-        mean, std = layer_moments(piece.weights() for piece in train.pieces())
-        manifest |= {
-            "train_mean": dict(zip(names, mean.tolist(), strict=True)),
-            "train_std": dict(zip(names, std.tolist(), strict=True)),
-            "train_psnr": dict(zip(("q05", "median", "q95"), quantiles.tolist(), strict=True)),
-            "train_num_steps_median": int(train.column("num_steps").median()),
-            "versions": {"dws": dws.__version__, "torch": torch.__version__},
-        }
-        write_json(self.path / MANIFEST, manifest)
+        sizes = {name: len(ids) * self.zoo.num_views for name, ids in self.splits.items()}
+        write_manifest(self.path, plan, sizes)
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]

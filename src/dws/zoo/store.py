@@ -23,9 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dws.files import read_json, sha256, write_atomically
+import dws
+from dws.files import read_json, sha256, write_atomically, write_json
 from dws.signals import SPLITS
-from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -52,6 +53,46 @@ def write_shard(
     tensors |= {f"bias.{i}": b.squeeze(-1).contiguous() for i, b in enumerate(weights.biases)}
     tensors |= {**columns, **{LABEL_PREFIX + name: label for name, label in labels.items()}}
     write_atomically(path, save(tensors))
+
+
+def write_manifest(path: Path, plan: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Declare the shards in a folder a finished zoo.
+
+    Args:
+        path: The zoo's folder.
+        plan: What the zoo's content depends on, with ``format_version``, ``dims``, ``num_rows``,
+            ``labels``, ``domain`` (of the signals: ``low`` and ``high`` of each input, ``grid`` of
+            points) and ``zoo.shard_size`` among it.
+        sizes: Rows of each split; they follow each other in the order of ``SPLITS``.
+    """
+    splits, start = {}, 0
+    for name in SPLITS:
+        splits[name], start = [start, start + sizes[name]], start + sizes[name]
+    num_shards = -(-start // plan["zoo"]["shard_size"])
+    shards = [sha256(path / shard_name(index)) for index in range(num_shards)]
+    manifest = {**plan, "splits": splits, "shards": shards}
+    train = Zoo(path, manifest).split("train")
+    mean, std = layer_moments(piece.weights() for piece in train.pieces())
+    layers = range(train.zoo.spec.num_layers)
+    names = [f"{kind}.{i}" for i in layers for kind in ("weight", "bias")]
+    quality = psnr(train.column("mse"))
+    quantiles = quality.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
+    is_known = bool(quality.isfinite().all())  # it is not for imported networks
+    manifest |= {
+        "train_mean": dict(zip(names, mean.tolist(), strict=True)),
+        "train_std": dict(zip(names, std.tolist(), strict=True)),
+        "train_psnr": dict(zip(("q05", "median", "q95"), quantiles, strict=True))
+        if is_known
+        else None,
+        "train_num_steps_median": int(train.column("num_steps").median()) if is_known else None,
+        "versions": {"dws": dws.__version__, "torch": torch.__version__},
+    }
+    write_json(path / MANIFEST, manifest)
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of signals with peak 1, in dB."""
+    return -10 * mse.log10()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,251 @@
+"""Zoos in the format of the released DWSNets data: a PyTorch state dict for each INR.
+
+Its keys are ``seq.<layer>.weight`` (d_out, d_in) and ``seq.<layer>.bias`` (d_out,), from the first
+layer to the last. A JSON file has for each split the lists ``path`` and ``label``. Without it the
+split and the label are in the name of the INR's folder, as in
+``mnist_png_training_7_123/checkpoints/model_final.pth``.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dws.files import claim_folder, hold_folder, read_json, write_json
+from dws.inr import SirenConfig
+from dws.signals import SPLITS
+from dws.signals.source import balanced_subset, derive_seed
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo.build import CONFIG
+from dws.zoo.store import FORMAT_VERSION, Zoo, shard_name, write_manifest, write_shard
+
+SPLITS_FILE = "splits.json"
+FOLDER_NAME = re.compile(r"(train|test)\w*_(?P<label>\d+)_\d+$")
+LAYER_KEY = re.compile(r"(?:.*\.)?(\d+)\.(weight|bias)$")
+
+Entry = tuple[Path, int]  # file and label
+
+
+def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
+    """Write a zoo so that the released trainers can read it.
+
+    Args:
+        zoo: What to write.
+        folder: Where to; it must not be there.
+        label: The label to write, of whole numbers.
+
+    Returns:
+        The JSON file with the splits, whose paths are absolute.
+
+    Raises:
+        ValueError: If the folder is there, or the label is none of whole numbers.
+    """
+    labels = zoo.labels
+    if label not in labels or labels[label].is_floating_point():
+        whole = [name for name, values in labels.items() if not values.is_floating_point()]
+        raise ValueError(
+            f"expected a label of whole numbers ({', '.join(whole) or 'this zoo has none'}), "
+            f"got {label!r}"
+        )
+    if folder.exists():
+        raise ValueError(f"expected a new folder, got {folder}, which is there")
+    content: dict[str, dict[str, list[Any]]] = {}
+    with tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}") as bar:
+        for split in SPLITS:
+            content[split] = {"path": [], "label": []}
+            part = "testing" if split == "test" else "training"
+            for piece in zoo.split(split).pieces():
+                weights = piece.weights()
+                for offset, value in enumerate(piece.labels[label].tolist()):
+                    row = piece.start + offset
+                    name = f"{zoo.manifest['signals']['name']}_png_{part}_{value}_{row}"
+                    file = folder.absolute() / name / "checkpoints" / "model_final.pth"
+                    file.parent.mkdir(parents=True)
+                    torch.save(_state_dict(weights[offset : offset + 1]), file)
+                    content[split]["path"].append(str(file))
+                    content[split]["label"].append(str(value))
+                    bar.update()
+    write_json(folder / SPLITS_FILE, content)
+    return folder / SPLITS_FILE
+
+
+def _state_dict(network: WeightBatch) -> dict[str, Tensor]:
+    state = {}
+    for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        state[f"seq.{i}.weight"] = weight[0, :, :, 0].T.contiguous()
+        state[f"seq.{i}.bias"] = bias[0, :, 0].clone()
+    return state
+
+
+def import_dwsnets(
+    source: Path,
+    path: Path,
+    *,
+    inr: SirenConfig,
+    grid: Sequence[int] = (28, 28),
+    num_val: int = 5000,
+    seed: int = 0,
+    shard_size: int = 512,
+    skip_bad: bool = False,
+) -> Zoo:
+    """Read INRs of other projects into a zoo. Nothing in the files is executed.
+
+    Args:
+        source: The JSON file with the splits, or a folder that is searched for ``.pth`` files.
+        path: Folder of the new zoo.
+        inr: What the files do not say of the networks; ``hidden`` is read off them.
+        grid: Points along each axis at which the signals were known, over [-1, 1].
+        num_val: INRs set aside for validation if ``source`` is a folder, balanced over the labels.
+        seed: Of that draw.
+        shard_size: INRs in one file of the zoo.
+        skip_bad: Leave out unreadable files, naming each, instead of stopping.
+
+    Returns:
+        The zoo. What is not known of its INRs is NaN or 0 (``mse``, ``num_steps``).
+
+    Raises:
+        FileNotFoundError: If there is nothing to read.
+        ValueError: If files cannot be read or do not fit the first, unless ``skip_bad``.
+    """
+    entries = _listed(source) if source.is_file() else _found(source, num_val, seed)
+    networks: list[Tensor] = []
+    labels: list[int] = []
+    sizes: dict[str, int] = {}
+    problems: list[str] = []
+    spec: WeightSpaceSpec | None = None
+    with tqdm(total=sum(map(len, entries.values())), unit="INR", desc="importing") as bar:
+        for split in SPLITS:
+            sizes[split] = 0
+            for file, label in entries[split]:
+                bar.update()
+                try:
+                    network = read_state_dict(file)
+                    spec = spec or network.spec
+                    if network.spec != spec:
+                        raise ValueError(f"widths {network.spec.dims} instead of {spec.dims}")
+                except (OSError, ValueError) as error:
+                    problems.append(f"{file}: {error}")
+                    continue
+                networks.append(network.flatten())
+                labels.append(label)
+                sizes[split] += 1
+    for problem in problems if skip_bad else problems[:10]:
+        print(f"dws: {problem}")
+    if problems and not skip_bad:
+        raise ValueError(
+            f"expected readable INRs of one architecture, got {len(problems)} of {bar.total} that "
+            "are not (the first are listed above); --skip-bad leaves them out"
+        )
+    if spec is None or not all(sizes.values()):
+        raise ValueError(f"expected INRs in each of {', '.join(SPLITS)}, got {sizes}")
+    plan = {
+        "format_version": FORMAT_VERSION,
+        "signals": {"name": path.name, "imported_from": str(source.absolute())},
+        "zoo": {"seed": seed, "limit": None, "num_views": 1, "shard_size": shard_size},
+        "inr": {**asdict(inr), "hidden": spec.dims[1:-1], "init": None, "shared_init": None},
+        "fit": None,
+        "dims": spec.dims,
+        "num_rows": len(networks),
+    }
+    claim_folder(path / CONFIG, plan, option="path")
+    with hold_folder(path):
+        flat, row_labels = torch.cat(networks), torch.tensor(labels)
+        for index, start in enumerate(range(0, len(flat), shard_size)):
+            rows = torch.arange(start, min(start + shard_size, len(flat)))
+            columns = {
+                "signal_id": rows,
+                "view": torch.zeros_like(rows),
+                "num_steps": torch.zeros_like(rows),
+                "mse": torch.full(rows.shape, torch.nan),
+            }
+            weights = WeightBatch.from_flat(spec, flat[rows])
+            write_shard(path / shard_name(index), weights, columns, {"label": row_labels[rows]})
+        d_0 = spec.dims[0]
+        domain = {"low": [-1.0] * d_0, "high": [1.0] * d_0, "grid": list(grid)}
+        write_manifest(path, {**plan, "labels": ["label"], "domain": domain}, sizes)
+    return Zoo.open(path)
+
+
+def read_state_dict(file: Path) -> WeightBatch:
+    """One network from a state dict with keys ``<...>.<layer>.weight`` and ``.bias``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds anything but the finite weights of an MLP.
+    """
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"not a state dict ({reason[0]})") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"not a state dict but {type(state).__name__}")
+    layers: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        match = LAYER_KEY.match(str(key))
+        if match is None or not isinstance(value, Tensor) or not value.is_floating_point():
+            raise ValueError(f"unexpected entry {key!r}")
+        layers.setdefault(int(match[1]), {})[match[2]] = value.float()
+    numbers = sorted(layers)
+    if len(numbers) < 2 or any(len(layers[i]) != 2 for i in numbers):
+        raise ValueError(f"no MLP of at least two layers with weight and bias: {list(state)}")
+    weights = [layers[i]["weight"] for i in numbers]
+    biases = [layers[i]["bias"] for i in numbers]
+    if any(w.ndim != 2 or b.ndim != 1 for w, b in zip(weights, biases, strict=True)):
+        raise ValueError("weights that are no matrices, or biases that are no vectors")
+    network = WeightBatch.from_linear(weights, biases)
+    if not bool(network.flatten().isfinite().all()):
+        raise ValueError("weights that are NaN or infinite")
+    return network
+
+
+def _listed(file: Path) -> dict[str, list[Entry]]:
+    """What a JSON file with splits lists; relative paths start at its folder."""
+    content = read_json(file)
+    entries: dict[str, list[Entry]] = {}
+    try:
+        for split in SPLITS:
+            pairs = zip(content[split]["path"], content[split]["label"], strict=True)
+            entries[split] = [(file.parent / path, int(label)) for path, label in pairs]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"expected lists of path and label for {', '.join(SPLITS)} in {file}, got something "
+            f"else ({type(error).__name__} {error})"
+        ) from error
+    return entries
+
+
+def _found(folder: Path, num_val: int, seed: int) -> dict[str, list[Entry]]:
+    """What lies below a folder, by the names of the INRs' folders."""
+    entries: dict[str, list[Entry]] = {name: [] for name in ("train", "test")}
+    for file in sorted(folder.glob("**/*.pth")):
+        names = (FOLDER_NAME.search(parent.name) for parent in file.relative_to(folder).parents)
+        match = next((m for m in names if m), None)
+        if match is not None:
+            entries[match[1]].append((file, int(match["label"])))
+    if not entries["train"] or not entries["test"]:
+        raise FileNotFoundError(
+            f"expected .pth files below folders like mnist_png_training_7_123 and "
+            f"mnist_png_testing_7_123 in {folder}, got {len(entries['train'])} and "
+            f"{len(entries['test'])} of them"
+        )
+    if not 0 < num_val < len(entries["train"]):
+        raise ValueError(
+            f"expected num_val between 1 and {len(entries['train']) - 1}, got {num_val}"
+        )
+    classes = torch.tensor([label for _, label in entries["train"]])
+    generator = torch.Generator().manual_seed(derive_seed(seed))
+    is_val = set(balanced_subset(classes, num_val, generator).tolist())
+    return {
+        "train": [entry for i, entry in enumerate(entries["train"]) if i not in is_val],
+        "val": [entry for i, entry in enumerate(entries["train"]) if i in is_val],
+        "test": entries["test"],
+    }

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.files import write_json
+from dws.inr import SirenConfig
+from dws.weightspace import WeightSpaceSpec
+from dws.zoo import Zoo, export_dwsnets, import_dwsnets
+from dws.zoo.exchange import read_state_dict
+
+SPEC = WeightSpaceSpec((2, 4, 3, 1))
+
+
+class Bomb:
+    """Runs on unpickling, unless nothing is executed."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("exploded"),))  # type: ignore[return-value]
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Forty networks in the layout of the released data, made without our exporter."""
+    flat = random_batch(SPEC, 40, dtype=torch.float32).flatten().squeeze(-1)
+    for i, row in enumerate(flat):
+        sizes = [2 * 4, 4, 4 * 3, 3, 3, 1]
+        w0, b0, w1, b1, w2, b2 = row.split(sizes)
+        state = {
+            "seq.0.weight": w0.view(2, 4).T, "seq.0.bias": b0,
+            "seq.1.weight": w1.view(4, 3).T, "seq.1.bias": b1,
+            "seq.2.weight": w2.view(3, 1).T, "seq.2.bias": b2,
+        }  # fmt: skip
+        part = "training" if i < 30 else "testing"
+        file = tmp_path / f"released/mnist_png_{part}_{i % 5}_{i}/checkpoints/model_final.pth"
+        file.parent.mkdir(parents=True)
+        torch.save({key: value.contiguous() for key, value in state.items()}, file)
+    return tmp_path / "released"
+
+
+def all_rows(zoo: Zoo) -> torch.Tensor:
+    return torch.cat([zoo.split(s).weights().flatten() for s in ("train", "val", "test")])
+
+
+def test_a_folder_as_released(published: Path, tmp_path: Path) -> None:
+    zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
+    assert zoo.spec == SPEC
+    assert [len(zoo.split(s)) for s in ("train", "val", "test")] == [20, 10, 10]
+    assert torch.bincount(zoo.split("val").labels["label"]).tolist() == [2] * 5
+    expected = random_batch(SPEC, 40, dtype=torch.float32).flatten()
+    by_name = sorted(range(30, 40), key=lambda i: f"mnist_png_testing_{i % 5}_{i}")
+    assert torch.equal(zoo.split("test").weights().flatten(), expected[by_name])
+    assert zoo.manifest["train_psnr"] is None
+    assert zoo.find_problems() == []
+
+
+def test_the_round_trip_is_exact(published: Path, tmp_path: Path) -> None:
+    zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, shard_size=7)
+    file = export_dwsnets(zoo, tmp_path / "out")
+    again = import_dwsnets(file, tmp_path / "again", inr=SirenConfig())
+    assert torch.equal(all_rows(again), all_rows(zoo))
+    assert torch.equal(again.labels["label"], zoo.labels["label"])
+    assert again.manifest["splits"] == zoo.manifest["splits"]
+
+
+def test_exported_networks_load_into_a_sequence_of_layers(published: Path, tmp_path: Path) -> None:
+    zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
+    listed = json.loads(export_dwsnets(zoo, tmp_path / "out").read_text())["test"]
+    state = torch.load(listed["path"][0], weights_only=True)
+    net = torch.nn.Module()
+    net.seq = torch.nn.Sequential(*(torch.nn.Linear(i, o) for i, o in SPEC.weight_shapes))
+    net.load_state_dict(state)
+    weights = zoo.split("test").weights()
+    assert torch.equal(net.seq[1].weight, weights.weights[1][0, :, :, 0].T)
+    assert int(listed["label"][0]) == int(zoo.split("test").labels["label"][0])
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps(Bomb(), protocol=2)])
+def test_files_that_are_no_networks_are_named(
+    content: bytes, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    bad = published / "mnist_png_training_0_0/checkpoints/model_final.pth"
+    bad.write_bytes(content)
+    with pytest.raises(ValueError, match="got 1 of 40 that are not"):
+        import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
+    assert str(bad) in capsys.readouterr().out
+    zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, skip_bad=True)
+    assert len(zoo) == 39
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"seq.0.weight": torch.ones(3, 2)},
+        {"x": torch.ones(1)},
+        [torch.ones(1)],
+        {f"seq.{i}.{kind}": torch.ones(4) for i in range(2) for kind in ("weight", "bias")},
+        {
+            **{f"seq.{i}.weight": torch.full((2, 2), torch.nan) for i in range(2)},
+            **{f"seq.{i}.bias": torch.ones(2) for i in range(2)},
+        },
+    ],
+)
+def test_state_dicts_of_something_else_are_refused(state: object, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"not a state dict|unexpected|no MLP|no matrices|NaN"):
+        read_state_dict(tmp_path / "x.pth")
+
+
+def test_a_folder_without_networks_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="pth files below folders like"):
+        import_dwsnets(tmp_path, tmp_path / "zoo", inr=SirenConfig())
+
+
+def test_splits_of_another_shape_are_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "splits.json", {"train": []})
+    with pytest.raises(ValueError, match="expected lists of path and label for train, val, test"):
+        import_dwsnets(tmp_path / "splits.json", tmp_path / "zoo", inr=SirenConfig())
+
+
+def test_a_label_that_is_no_class_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"whole numbers \(this zoo has none\)"):
+        export_dwsnets(sine_zoo, tmp_path / "out", label="frequency")
