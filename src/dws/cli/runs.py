@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 
 from dws.config import build, to_plain
 from dws.tasks import Reader, Task
+from dws.training import TrainerConfig
 from dws.training.run_dir import settings_hash
 from dws.zoo import Zoo
 
@@ -35,9 +37,9 @@ def zoo_hash(zoo: Zoo) -> str:
     return settings_hash({key: zoo.manifest[key] for key in ("signals", "zoo", "inr", "fit")})
 
 
-def run_settings(config: DictConfig, zoo: Zoo) -> dict[str, Any]:
-    """All that a run's outcome depends on."""
-    plain = to_plain(config)
+def run_settings(config: DictConfig, zoo: Zoo, trainer: TrainerConfig) -> dict[str, Any]:
+    """All that a run's outcome depends on; ``trainer`` is the resolved one."""
+    plain = {**to_plain(config), "trainer": asdict(trainer)}
     settings = {key: plain[key] for key in ("task", "model", "optim", "trainer", "seed")}
     for key in NOT_PART_OF_A_RUN:
         del settings["trainer"][key]

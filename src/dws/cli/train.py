@@ -27,7 +27,8 @@ def train_run(config: DictConfig) -> None:
     path = typed.zoo.path
     fit = f"dws-fit-inrs zoo={config.task.zoo} zoo.path={path} scale={typed.scale.name}"
     zoo = open_zoo(path, command=fit)
-    settings = run_settings(config, zoo)
+    trainer = typed.trainer.resolved(len(zoo.split("train")))
+    settings = run_settings(config, zoo, trainer)
     task = build_task(settings)
     train_set = LabelledNetworks.load(zoo.split("train"), task, device)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
@@ -36,18 +37,19 @@ def train_run(config: DictConfig) -> None:
 
     run = RunDir.claim(run_folder(config, settings), settings, zoo_path=path)
     after = f"next: dws-evaluate run={run.path}"
-    if num_epochs_done(run.last_checkpoint) == typed.trainer.num_epochs:
+    if num_epochs_done(run.last_checkpoint) == trainer.num_epochs:
         print(f"run {run.path} is done already; {after}")
         return
     print(
         f"dws: {config.task.name} with {config.model.name}, "
         f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
-        f"networks of {path}, {device}; run folder {run.path}"
+        f"networks of {path}, {device}, {trainer.precision}"
+        f"{', compiled' if trainer.compile == 'always' else ''}; run folder {run.path}"
     )
     with open_wandb(typed.wandb, run.path, settings) as logger:
         best = train(
             reader, task, train_set, val_set,
-            optim=typed.optim, trainer=typed.trainer, seed=typed.seed, run=run, logger=logger,
+            optim=typed.optim, trainer=trainer, seed=typed.seed, run=run, logger=logger,
         )  # fmt: skip
         picture = run.path / "learning_curve.png"
         figures.learning_curve(picture, run.metrics(), task.monitor)
@@ -55,5 +57,5 @@ def train_run(config: DictConfig) -> None:
     value = best[f"val_{task.monitor}"]
     print(
         f"run {run.path}: best validation {task.monitor} {value:.4g} in epoch {best['epoch']:.0f} "
-        f"of {typed.trainer.num_epochs}; {after}"
+        f"of {trainer.num_epochs}; {after}"
     )

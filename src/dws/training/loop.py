@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -118,6 +118,20 @@ class TrainerConfig:
                 f"({str(error).splitlines()[0]}); use auto or cpu"
             ) from error
 
+    def resolved(self, num_networks: int) -> TrainerConfig:
+        """The same with every ``auto`` decided, for a training split of ``num_networks``.
+
+        Raises:
+            ValueError: If ``compile="always"`` and there is no compiler.
+        """
+        pays = self.num_epochs * num_networks >= COMPILING_PAYS
+        compiled = should_compile(self.compile, pays=pays, option="trainer.compile")
+        precision = self.precision
+        if precision == "auto":
+            is_faster = compiled and computes_bfloat16(self.torch_device())
+            precision = "bf16" if is_faster else "fp32"
+        return replace(self, compile="always" if compiled else "never", precision=precision)
+
 
 def train(
     reader: Reader,
@@ -150,6 +164,7 @@ def train(
     Raises:
         ValueError: If the loss becomes NaN or infinite, or the checkpoint does not fit.
     """
+    trainer = trainer.resolved(len(train_set))
     steps_per_epoch = max(len(train_set) // trainer.batch_size, 1)
     num_steps = trainer.num_epochs * steps_per_epoch
     optimizer = torch.optim.AdamW(
@@ -174,14 +189,11 @@ def train(
         print(f"dws: going on in {run.path} after epoch {epoch}")
     run.keep_metrics(epoch)
 
-    pays = trainer.num_epochs * len(train_set) >= COMPILING_PAYS  # also when going on
-    compiled = should_compile(trainer.compile, pays=pays, option="trainer.compile")
+    compiled = trainer.compile == "always"
     forward = torch.compile(reader, dynamic=False) if compiled else reader
-    device = train_set.targets.device
-    uses_bfloat16 = trainer.precision == "bf16" or (
-        trainer.precision == "auto" and compiled and computes_bfloat16(device)
+    bfloat16 = torch.autocast(
+        train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
     )
-    bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16)
     bar = tqdm(total=num_steps, initial=epoch * steps_per_epoch, unit="step", desc="training")
     while epoch < trainer.num_epochs:
         epoch += 1

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import needs_compiler
 
+from dws import compiling
 from dws.metanets import DWSNet
 from dws.tasks import Reader, Regression
 from dws.training import LabelledNetworks, OptimConfig, RunDir, TrainerConfig, train
@@ -17,7 +19,7 @@ TASK = Regression()
 
 
 def run_training(
-    zoo: Zoo, folder: Path, *, num_epochs: int = 4, lr: float = 1e-3
+    zoo: Zoo, folder: Path, *, num_epochs: int = 4, lr: float = 1e-3, compile_: str = "auto"
 ) -> tuple[Reader, dict[str, float]]:
     cpu = torch.device("cpu")
     train_set = LabelledNetworks.load(zoo.split("train"), TASK, cpu)
@@ -31,7 +33,9 @@ def run_training(
         train_set,
         LabelledNetworks.load(zoo.split("val"), TASK, cpu),
         optim=OptimConfig(lr=lr),
-        trainer=TrainerConfig(num_epochs=num_epochs, batch_size=8),
+        trainer=TrainerConfig(
+            num_epochs=num_epochs, batch_size=8, compile=compile_, precision="fp32"
+        ),
         seed=0,
         run=RunDir.claim(folder, {"a": 1}, zoo_path="zoo"),
         logger=WandbLogger(None),
@@ -152,3 +156,33 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got a damaged one"):
         load_checkpoint(tmp_path / "bomb.pt")
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("num_networks", "has_bfloat16", "expected"),
+    [
+        (99_999, True, ("never", "fp32")),
+        (100_000, True, ("always", "bf16")),
+        (100_000, False, ("always", "fp32")),
+    ],
+)
+def test_auto_is_decided_by_the_length_and_the_processor(
+    num_networks: int,
+    has_bfloat16: bool,
+    expected: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiling, "compiler_found", lambda: True)
+    monkeypatch.setattr(loop_module, "computes_bfloat16", lambda device: has_bfloat16)
+    decided = TrainerConfig(num_epochs=1, device="cpu").resolved(num_networks)
+    assert (decided.compile, decided.precision) == expected
+    assert decided.resolved(1) == decided  # nothing is left to decide
+
+
+@needs_compiler
+def test_compiled_training_goes_where_eager_training_goes(sine_zoo: Zoo, tmp_path: Path) -> None:
+    losses = []
+    for compile_ in ("never", "always"):
+        run_training(sine_zoo, tmp_path / compile_, num_epochs=2, compile_=compile_)
+        losses.append([row["train_loss"] for row in RunDir(tmp_path / compile_).metrics()])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
