@@ -44,10 +44,10 @@ class PlainSiren(nn.Module):
 
 def one_at_a_time(coordinates: torch.Tensor, values: torch.Tensor) -> Callable[[], None]:
     """The first signal, by autograd."""
+    net = PlainSiren()
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-4)
 
     def run() -> None:
-        net = PlainSiren()
-        optimizer = torch.optim.Adam(net.parameters(), lr=5e-4)
         for _ in range(NUM_STEPS):
             loss = (net(coordinates) - values[0]).square().mean()
             optimizer.zero_grad()

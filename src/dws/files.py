@@ -45,17 +45,23 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Keep the folder to this process while it writes there; ends with the process at the latest.
+    """Keep a folder to this process while it writes there; made if need be.
+
+    Ends with the process at the latest.
 
     Raises:
         ValueError: If another process holds it; the message says which.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     holder = folder / ".holder"
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = holder.read_text() if holder.is_file() else "another process"
+        try:
+            who = holder.read_text()
+        except OSError:
+            who = "another process"
         raise ValueError(
             f"expected {folder} for this process alone, but {who} is writing there; "
             "wait for its end or stop it"
@@ -65,8 +71,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
         who = f"process {os.getpid()} on {socket.gethostname()}, started {now},"
         write_atomically(holder, who.encode())
         yield
-    finally:
         holder.unlink(missing_ok=True)
+    finally:
         lock.release()
 
 

@@ -12,8 +12,7 @@ def keep_freed_memory() -> None:
     """Have glibc keep what tensors free for the next ones, for the rest of the process.
 
     By default it returns large blocks to the system at once; each step then gets fresh pages, which
-    the kernel has to clear: half of an eager training step at batch 512. The peak stays as it is.
-    Does nothing where there is no glibc.
+    the kernel has to clear. Does nothing where there is no glibc.
     """
     if sys.platform != "linux":
         return

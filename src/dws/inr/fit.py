@@ -33,7 +33,7 @@ class FitConfig:
         weight_decay: Adam's L2 penalty.
         stop_mse: An INR stops once its mean squared error is at most this (looked at every
             10 steps); 0 never stops early. 40 dB of PSNR is 1e-4.
-        chunk_size: INRs fitted at once; more gain nothing on CPUs.
+        chunk_size: INRs fitted at once.
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
             a minute or so, on machines with a C++ compiler.
 

@@ -24,7 +24,8 @@ def layer_moments(
         batches: One architecture; only one batch is held at a time.
 
     Returns:
-        Means and deviations, float64, (2M,) each, for weight.0, bias.0, weight.1, ...
+        Means and deviations, float64 on the CPU, (2M,) each, for weight.0, bias.0, weight.1, ...
+        The deviation of a single entry is 0.
 
     Raises:
         ValueError: If there is no batch.
@@ -36,14 +37,14 @@ def layer_moments(
         size = batch.batch_size
         entries = torch.tensor([t[0].numel() for t in batch.tensors()]).double()
         moments = [torch.var_mean(t, correction=0) for t in batch.tensors()]
-        variance, centre = (torch.stack(m).double() for m in zip(*moments, strict=True))
+        variance, centre = (torch.stack(m).double().cpu() for m in zip(*moments, strict=True))
         shift = centre - mean
         squares = squares + size * variance + shift.square() * (count * size / (count + size))
         mean = mean + shift * (size / (count + size))
         count += size
     if count == 0:
         raise ValueError("expected at least one batch of networks, got none")
-    return mean, (squares * entries / (count * entries - 1)).sqrt()
+    return mean, (squares * entries / (count * entries - 1).clamp(min=1)).sqrt()
 
 
 def layer_std(batch: WeightBatch) -> Float[Tensor, " two_m"]:

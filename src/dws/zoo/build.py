@@ -86,8 +86,8 @@ def build_zoo(
             another process is writing to it.
     """
     builder = _Builder(Path(path), signals, zoo, inr, fit)
-    claim_folder(builder.path / CONFIG, builder.plan, option="zoo.path")
     with hold_folder(builder.path):
+        claim_folder(builder.path / CONFIG, builder.plan, option="zoo.path")
         missing = builder.missing_shards()
         if missing:
             builder.fit_shards(missing)

@@ -8,7 +8,7 @@ split and the label are in the name of the INR's folder, as in
 
 from __future__ import annotations
 
-import pickle
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,8 +28,8 @@ from dws.zoo.build import CONFIG
 from dws.zoo.store import FORMAT_VERSION, Zoo, shard_name, write_manifest, write_shard
 
 SPLITS_FILE = "splits.json"
-FOLDER_NAME = re.compile(r"(train|test)\w*_(?P<label>\d+)_\d+$")
-LAYER_KEY = re.compile(r"(?:.*\.)?(\d+)\.(weight|bias)$")
+FOLDER_NAME = re.compile(r"_(train|test)ing_(?P<label>\d+)_\d+$")
+LAYER_KEY = re.compile(r"seq\.(\d+)\.(weight|bias)")
 
 Entry = tuple[Path, int]  # file and label
 
@@ -49,8 +49,8 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
         ValueError: If the folder is there, or the label is none of whole numbers.
     """
     labels = zoo.labels
-    if label not in labels or labels[label].is_floating_point():
-        whole = [name for name, values in labels.items() if not values.is_floating_point()]
+    whole = [name for name, values in labels.items() if values.dtype == torch.int64]
+    if label not in whole:
         raise ValueError(
             f"expected a label of whole numbers ({', '.join(whole) or 'this zoo has none'}), "
             f"got {label!r}"
@@ -80,7 +80,8 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
 def _state_dict(network: WeightBatch) -> dict[str, Tensor]:
     state = {}
     for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        state[f"seq.{i}.weight"] = weight[0, :, :, 0].T.contiguous()
+        # clones: torch.save writes all that a view is a view of
+        state[f"seq.{i}.weight"] = weight[0, :, :, 0].T.clone(memory_format=torch.contiguous_format)
         state[f"seq.{i}.bias"] = bias[0, :, 0].clone()
     return state
 
@@ -146,18 +147,19 @@ def import_dwsnets(
         )
     if spec is None or not all(sizes.values()):
         raise ValueError(f"expected INRs in each of {', '.join(SPLITS)}, got {sizes}")
+    flat, row_labels = torch.cat(networks), torch.tensor(labels)
+    content = hashlib.sha256(flat.numpy().tobytes() + row_labels.numpy().tobytes()).hexdigest()
     plan = {
         "format_version": FORMAT_VERSION,
-        "signals": {"name": path.name, "imported_from": str(source.absolute())},
+        "signals": {"name": path.name, "sizes": sizes, "grid": list(grid), "sha256": content},
         "zoo": {"seed": seed, "limit": None, "num_views": 1, "shard_size": shard_size},
         "inr": {**asdict(inr), "hidden": spec.dims[1:-1], "init": None, "shared_init": None},
         "fit": None,
         "dims": spec.dims,
         "num_rows": len(networks),
     }
-    claim_folder(path / CONFIG, plan, option="path")
     with hold_folder(path):
-        flat, row_labels = torch.cat(networks), torch.tensor(labels)
+        claim_folder(path / CONFIG, plan, option="path")
         for index, start in enumerate(range(0, len(flat), shard_size)):
             rows = torch.arange(start, min(start + shard_size, len(flat)))
             columns = {
@@ -175,7 +177,7 @@ def import_dwsnets(
 
 
 def read_state_dict(file: Path) -> WeightBatch:
-    """One network from a state dict with keys ``<...>.<layer>.weight`` and ``.bias``.
+    """One network from a state dict with keys ``seq.<layer>.weight`` and ``seq.<layer>.bias``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -183,15 +185,17 @@ def read_state_dict(file: Path) -> WeightBatch:
     """
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged files raise whatever they break
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"not a state dict ({reason[0]})") from error
     if not isinstance(state, dict):
         raise ValueError(f"not a state dict but {type(state).__name__}")
     layers: dict[int, dict[str, Tensor]] = {}
     for key, value in state.items():
-        match = LAYER_KEY.match(str(key))
-        if match is None or not isinstance(value, Tensor) or not value.is_floating_point():
+        match = LAYER_KEY.fullmatch(str(key))
+        if match is None or not _is_plain(value):
             raise ValueError(f"unexpected entry {key!r}")
         layers.setdefault(int(match[1]), {})[match[2]] = value.float()
     numbers = sorted(layers)
@@ -207,20 +211,44 @@ def read_state_dict(file: Path) -> WeightBatch:
     return network
 
 
+def _is_plain(value: object) -> bool:
+    """Whether this is a tensor of numbers that the file really holds."""
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_contiguous()
+    )
+
+
 def _listed(file: Path) -> dict[str, list[Entry]]:
     """What a JSON file with splits lists; relative paths start at its folder."""
     content = read_json(file)
     entries: dict[str, list[Entry]] = {}
     try:
         for split in SPLITS:
-            pairs = zip(content[split]["path"], content[split]["label"], strict=True)
-            entries[split] = [(file.parent / path, int(label)) for path, label in pairs]
+            paths, labels = content[split]["path"], content[split]["label"]
+            if not isinstance(paths, list) or not isinstance(labels, list):
+                raise TypeError(f"no lists for {split}")
+            pairs = zip(paths, labels, strict=True)
+            entries[split] = [(file.parent / path, _whole(label)) for path, label in pairs]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"expected lists of path and label for {', '.join(SPLITS)} in {file}, got something "
             f"else ({type(error).__name__} {error})"
         ) from error
+    files = [path for split in SPLITS for path, _ in entries[split]]
+    if len(set(files)) < len(files):
+        raise ValueError(f"expected each path once in {file}, got some in two places")
     return entries
+
+
+def _whole(label: object) -> int:
+    """A label as the released files write it: a whole number, often as text."""
+    if isinstance(label, bool) or not isinstance(label, int | str) or abs(int(label)) >= 2**63:
+        raise ValueError(f"label {label!r} is no whole number")
+    return int(label)
 
 
 def _found(folder: Path, num_val: int, seed: int) -> dict[str, list[Entry]]:
@@ -229,7 +257,9 @@ def _found(folder: Path, num_val: int, seed: int) -> dict[str, list[Entry]]:
     for file in sorted(folder.glob("**/*.pth")):
         names = (FOLDER_NAME.search(parent.name) for parent in file.relative_to(folder).parents)
         match = next((m for m in names if m), None)
-        if match is not None:
+        if match is None:
+            print(f"dws: {file} is left out: no folder of its tells its split and label")
+        else:
             entries[match[1]].append((file, int(match["label"])))
     if not entries["train"] or not entries["test"]:
         raise FileNotFoundError(

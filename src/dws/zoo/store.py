@@ -75,9 +75,10 @@ def write_manifest(path: Path, plan: Mapping[str, Any], sizes: Mapping[str, int]
     mean, std = layer_moments(piece.weights() for piece in train.pieces())
     layers = range(train.zoo.spec.num_layers)
     names = [f"{kind}.{i}" for i in layers for kind in ("weight", "bias")]
-    quality = psnr(train.column("mse"))
+    mse = train.column("mse")
+    is_known = not bool(mse.isnan().any())  # it is not for imported networks
+    quality = psnr(mse)
     quantiles = quality.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
-    is_known = bool(quality.isfinite().all())  # it is not for imported networks
     manifest |= {
         "train_mean": dict(zip(names, mean.tolist(), strict=True)),
         "train_std": dict(zip(names, std.tolist(), strict=True)),
@@ -91,8 +92,8 @@ def write_manifest(path: Path, plan: Mapping[str, Any], sizes: Mapping[str, int]
 
 
 def psnr(mse: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of signals with peak 1, in dB."""
-    return -10 * mse.log10()
+    """Peak signal-to-noise ratio of signals with peak 1, in dB, at most 200."""
+    return -10 * mse.clamp(min=1e-20).log10()
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ class Zoo:
         """
         file = self.path / shard_name(index)
         if index not in self._verified:
-            remedy = "dws-fit-inrs with the zoo's settings fits it again"
+            how = "dws-fit-inrs with the zoo's settings" if self.manifest["fit"] else "the import"
+            remedy = f"{how} makes it again"
             expected = self.manifest["shards"][index]
             try:
                 got = sha256(file)
@@ -256,7 +258,7 @@ def _check_manifest(manifest: Any, file: Path) -> None:
     try:
         version = manifest["format_version"]
         if version != FORMAT_VERSION:
-            remedy = "update dws" if version > FORMAT_VERSION else "fit it again"
+            remedy = "update dws" if version > FORMAT_VERSION else "remove it and fit it again"
             raise ValueError(f"format version {version}, this dws reads {FORMAT_VERSION}; {remedy}")
         WeightSpaceSpec(tuple(manifest["dims"]))
         if manifest["zoo"]["shard_size"] < 1 or not isinstance(manifest["labels"], list):
@@ -270,7 +272,6 @@ def _check_manifest(manifest: Any, file: Path) -> None:
                 raise ValueError(f"rows {start} to {stop} for split {split}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"expected the manifest of a zoo in {file}, got one that does not fit "
-            f"({type(error).__name__} {error}); if its shards are whole, remove {file.name} and "
-            "dws-fit-inrs with the zoo's settings writes it again"
+            f"expected the manifest of a zoo in {file}, got one that does not fit: "
+            f"{type(error).__name__} {error}"
         ) from error

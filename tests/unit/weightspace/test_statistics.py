@@ -59,3 +59,10 @@ def test_moments_of_batches_are_those_of_the_whole() -> None:
 def test_no_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="expected at least one batch"):
         layer_moments([])
+
+
+def test_moments_are_numbers_on_the_cpu_whatever_the_device_and_size() -> None:
+    mean, std = layer_moments([random_batch(WeightSpaceSpec((1, 2, 1)), 1)])
+    assert (mean.device.type, std.device.type) == ("cpu", "cpu")
+    assert std.isfinite().all()
+    assert std[-1] == 0

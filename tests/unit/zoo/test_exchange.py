@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.conftest import random_batch
 
 from dws.files import write_json
 from dws.inr import SirenConfig
+from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, export_dwsnets, import_dwsnets
 from dws.zoo.exchange import read_state_dict
@@ -72,6 +77,7 @@ def test_exported_networks_load_into_a_sequence_of_layers(published: Path, tmp_p
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
     listed = json.loads(export_dwsnets(zoo, tmp_path / "out").read_text())["test"]
     state = torch.load(listed["path"][0], weights_only=True)
+    assert state["seq.2.weight"].untyped_storage().nbytes() == 4 * 3  # not the whole shard's
     net = torch.nn.Module()
     net.seq = torch.nn.Sequential(*(torch.nn.Linear(i, o) for i, o in SPEC.weight_shapes))
     net.load_state_dict(state)
@@ -101,6 +107,8 @@ def test_files_that_are_no_networks_are_named(
     [
         {"seq.0.weight": torch.ones(3, 2)},
         {"x": torch.ones(1)},
+        {"seq.0.weight": torch.ones(3, 2).to_sparse()},
+        {"seq.0.weight": torch.ones(1).expand(10**9, 10**9)},
         [torch.ones(1)],
         {f"seq.{i}.{kind}": torch.ones(4) for i in range(2) for kind in ("weight", "bias")},
         {
@@ -120,10 +128,36 @@ def test_a_folder_without_networks_says_what_is_missing(tmp_path: Path) -> None:
         import_dwsnets(tmp_path, tmp_path / "zoo", inr=SirenConfig())
 
 
-def test_splits_of_another_shape_are_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "splits.json", {"train": []})
-    with pytest.raises(ValueError, match="expected lists of path and label for train, val, test"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"train": []},
+        {s: {"path": "abc", "label": "123"} for s in SPLITS},
+        {s: {"path": [s], "label": [float("inf")]} for s in SPLITS},
+        {s: {"path": [s], "label": [True]} for s in SPLITS},
+        {s: {"path": ["the same"], "label": [1]} for s in SPLITS},
+    ],
+)
+def test_splits_of_another_shape_are_refused(content: dict[str, object], tmp_path: Path) -> None:
+    write_json(tmp_path / "splits.json", content)
+    with pytest.raises(ValueError, match=r"expected lists of path and label|expected each path"):
         import_dwsnets(tmp_path / "splits.json", tmp_path / "zoo", inr=SirenConfig())
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_damaged_files_raise_the_documented_errors_only(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("fuzz") / "x.pth"
+    state = {f"seq.{i}.{k}": torch.ones(2, 2) for i in range(2) for k in ("weight", "bias")}
+    torch.save(state, file, _use_new_zipfile_serialization=data.draw(st.booleans()))
+    content = bytearray(file.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(content)
+    with contextlib.suppress(ValueError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read_state_dict(file)
 
 
 def test_a_label_that_is_no_class_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
