@@ -27,7 +27,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
 VARIANTS = ("blocks", "eager", "compiled", "compiled-bf16")
 SCALING_VARIANT, SCALING_BATCH = "compiled-bf16", 32
-OUTPUT = Path("scripts/bench/layers.json")
+OUTPUT = Path("scripts/bench")
 
 
 def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[[], None]:
@@ -79,16 +79,11 @@ def main() -> None:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[128, 512])
     parser.add_argument("--no-scaling", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     keep_freed_memory()  # as the commands do
-    record: dict[str, object] = {
-        **machine(),
-        "rows": [],
-        "scaling_variant": f"{SCALING_VARIANT}, batch {SCALING_BATCH}",
-        "scaling": [],
-    }
-    print(record["machine"], record["versions"])
+    where = machine()
+    print(where)
+    rows, scaling = [], []
     for batch_size in arguments.batch_sizes:
         steps = {name: make_step(name, SPEC, batch_size) for name in arguments.variants}
         for name, seconds in time_in_turns(steps, arguments.steps).items():
@@ -102,8 +97,9 @@ def main() -> None:
             }
             if not arguments.no_memory:
                 row["peak_memory_mib"] = round(peak_memory(name, batch_size))
-            record["rows"].append(row)
+            rows.append(row)
             print(row, flush=True)
+    _keep("layers", {**where, "rows": rows})
     if not arguments.no_scaling:
         shapes = [(2, d, d, 1) for d in (32, 64, 128, 256)]
         shapes += [(2, *[32] * (depth - 1), 1) for depth in range(3, 9)]
@@ -119,11 +115,19 @@ def main() -> None:
                 "step_ms": round(1000 * median, 1),
                 "ns_per_weight": round(1e9 * median / SCALING_BATCH / spec.num_params),
             }
-            record["scaling"].append(row)
+            scaling.append(row)
             print(row, flush=True)
-    arguments.output.parent.mkdir(exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"kept in {arguments.output}")
+        _keep(
+            "scaling",
+            {**where, "variant": f"{SCALING_VARIANT}, batch {SCALING_BATCH}", "rows": scaling},
+        )
+
+
+def _keep(name: str, record: dict[str, object]) -> None:
+    OUTPUT.mkdir(exist_ok=True)
+    file = OUTPUT / f"{name}.json"
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"kept in {file}")
 
 
 if __name__ == "__main__":

@@ -33,11 +33,26 @@ def test_the_gradient_of_the_compiled_form() -> None:
     )
 
 
-def test_constant_features_stay_finite() -> None:
+@pytest.mark.parametrize("mean", [0.0, 100.0, -1e4])
+def test_a_far_off_mean_costs_no_more_precision_than_in_torch(mean: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = mean + torch.randn(4096, 3, generator=generator)
+    weight, bias = torch.ones(3), torch.zeros(3)
+    exact = torch.nn.functional.batch_norm(x.double(), None, None, training=True)
+    theirs = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
+    ours, got_mean, got_variance, _ = _Standardized.apply(x, weight, bias, 1e-5)
+    assert (ours - exact).abs().max() < 2 * (theirs - exact).abs().max() + 1e-6
+    torch.testing.assert_close(got_mean.double(), x.double().mean(0))
+    expected = x.double().var(0, correction=0)
+    torch.testing.assert_close(got_variance.double(), expected, rtol=1e-5, atol=0)
+
+
+def test_constant_features_become_the_bias() -> None:
     x = torch.full((1000, 2), 1234.567)
-    normed, _, variance = _Standardized.apply(x, torch.ones(2), torch.zeros(2), 1e-5)
-    assert normed.isfinite().all()
-    assert (variance >= 0).all()
+    normed, mean, variance, _ = _Standardized.apply(x, torch.ones(2), torch.full((2,), 0.5), 1e-5)
+    assert normed.unique().tolist() == [0.5]
+    assert mean.tolist() == x[0].tolist()
+    assert variance.tolist() == [0, 0]
 
 
 def test_one_row_is_refused_where_it_has_no_variance() -> None:
