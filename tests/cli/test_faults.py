@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from dws.zoo import Zoo
-
 FIT = [
     str(Path(sys.executable).with_name("dws-fit-inrs")),
     "zoo=sine", "zoo.path=zoo", "zoo.limit=120",
@@ -22,9 +20,11 @@ FIT = [
 ]  # fmt: skip
 
 
-def fit(folder: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+def fit(
+    folder: Path, *more: str, before: Callable[[], None] | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        FIT, cwd=folder, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        [*FIT, *more], cwd=folder, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
         preexec_fn=before, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def test_a_full_disk_ends_with_one_line_and_a_zoo_that_goes_on(
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, resource.RLIM_INFINITY))
 
-    process = fit(tmp_path, no_room_for_a_shard)
+    process = fit(tmp_path, before=no_room_for_a_shard)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     last = errors.strip().splitlines()[-1]
@@ -86,13 +86,13 @@ def test_a_full_disk_ends_with_one_line_and_a_zoo_that_goes_on(
 
 
 def test_the_second_of_two_processes_says_who_holds_the_zoo(tmp_path: Path) -> None:
-    first = fit(tmp_path)
-    while not list((tmp_path / "zoo").glob("*.safetensors")):
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.01)
-    second = fit(tmp_path)
-    _, errors = second.communicate(timeout=60)
+    hours = "fit.num_steps=10000000"
+    with fit(tmp_path, hours) as first:
+        while not (tmp_path / "zoo/.holder").exists():
+            assert first.poll() is None, first.communicate()
+            time.sleep(0.01)
+        with fit(tmp_path, hours) as second:
+            _, errors = second.communicate(timeout=120)
+        first.kill()
     assert second.returncode == 1
     assert f"process {first.pid} on" in errors
-    first.communicate(timeout=120)
-    assert Zoo.open(tmp_path / "zoo").find_problems() == []
