@@ -86,7 +86,7 @@ class TrainerConfig:
     batch_size: int = 128
     eval_batch_size: int = 512
     device: str = "auto"
-    precision: str = "auto"
+    precision: str = "fp32"
     compile: str = "auto"
 
     def __post_init__(self) -> None:

@@ -174,7 +174,7 @@ def test_auto_is_decided_by_the_length_and_the_processor(
 ) -> None:
     monkeypatch.setattr(compiling, "compiler_found", lambda: True)
     monkeypatch.setattr(loop_module, "computes_bfloat16", lambda device: has_bfloat16)
-    decided = TrainerConfig(num_epochs=1, device="cpu").resolved(num_networks)
+    decided = TrainerConfig(num_epochs=1, device="cpu", precision="auto").resolved(num_networks)
     assert (decided.compile, decided.precision) == expected
     assert decided.resolved(1) == decided  # nothing is left to decide
 
