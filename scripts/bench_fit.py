@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from scripts.timing import machine, time_in_turns
-from torch import nn
+from tests.oracle.plain_siren import PlainSiren
 
 from dws.inr import FitConfig, fit_inrs, init_siren
 from dws.memory import keep_freed_memory
@@ -27,24 +27,9 @@ NUM_STEPS = 50
 OUTPUT = Path("scripts/bench/fit.json")
 
 
-class PlainSiren(nn.Module):
-    """One INR, the way everybody writes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(d_in, d_out) for d_in, d_out in SPEC.weight_shapes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Coordinates (P, 2) -> values (P, 1)."""
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = torch.sin(30 * layer(x))
-        return last(x) + 0.5
-
-
 def one_at_a_time(coordinates: torch.Tensor, values: torch.Tensor) -> Callable[[], None]:
     """The first signal, by autograd."""
-    net = PlainSiren()
+    net = PlainSiren(SPEC)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-4)
 
     def run() -> None:

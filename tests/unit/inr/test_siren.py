@@ -2,32 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from tests.oracle.plain_siren import PlainSiren
 
 from dws.inr import SirenConfig, init_siren, siren_apply
-from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace import WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
-
-
-class PlainSiren(nn.Module):
-    """One network, the way everybody writes it."""
-
-    def __init__(self, spec: WeightSpaceSpec, omega_0: float) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in spec.weight_shapes)
-        self.omega_0 = omega_0
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = torch.sin(self.omega_0 * layer(x))
-        return last(x) + 0.5
-
-    def weights(self) -> WeightBatch:
-        return WeightBatch.from_linear(
-            [f.weight.detach() for f in self.layers], [f.bias.detach() for f in self.layers]
-        )
 
 
 @pytest.mark.parametrize("dims", [(2, 32, 32, 1), (1, 7, 1), (3, 4, 5, 6, 2)])
