@@ -23,7 +23,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
         prog="dws-zoo",
-        description="Look at a zoo, check it, draw from it.",
+        description="Look at a zoo, check it, draw from it, exchange it with other projects.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -160,7 +160,7 @@ class Zoo:
         """
         file = self.path / shard_name(index)
         if index not in self._verified:
-            how = "dws-fit-inrs with the zoo's settings" if self.manifest["fit"] else "the import"
+            how = "dws-fit-inrs with the zoo's settings" if self.manifest.get("fit") else "the import"
             remedy = f"{how} makes it again"
             expected = self.manifest["shards"][index]
             try:
