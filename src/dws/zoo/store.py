@@ -160,8 +160,9 @@ class Zoo:
         """
         file = self.path / shard_name(index)
         if index not in self._verified:
-            how = "dws-fit-inrs with the zoo's settings" if self.manifest.get("fit") else "the import"
-            remedy = f"{how} makes it again"
+            is_fitted = self.manifest.get("fit") is not None
+            maker = "dws-fit-inrs with the zoo's settings" if is_fitted else "the import"
+            remedy = f"{maker} makes it again"
             expected = self.manifest["shards"][index]
             try:
                 got = sha256(file)
