@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dws.compiling import compiler_found
+from dws.hardware import compiler_found
 from dws.inr import FitConfig, SirenConfig
 from dws.signals import SineSignals
 from dws.weightspace import WeightBatch, WeightSpaceSpec

@@ -64,8 +64,8 @@ class ScaleSchema:
 
 
 @dataclass
-class AuthorsFitSchema:
-    """How the authors fitted a zoo; see ``dws.inr.FitConfig``."""
+class FitPresetSchema:
+    """How a zoo is fitted under one name of the group ``fit``; see ``dws.inr.FitConfig``."""
 
     num_steps: int = MISSING
     learning_rate: float = MISSING
@@ -85,7 +85,10 @@ class ZooSchema:
         num_views: INRs for each signal.
         shard_size: INRs in a file.
         signals: What is fitted; ``_target_`` names a class of ``dws.signals``.
-        authors: The fit as the authors tell it, for ``fit=authors``.
+        presets: What the choices of the group ``fit`` mean for this zoo.
+        part: Fit one of ``num_parts`` ranges of the shards, from 0, for ``dws-zoo merge``; null
+            fits all.
+        num_parts: How many ranges there are.
     """
 
     name: str = MISSING
@@ -95,7 +98,9 @@ class ZooSchema:
     num_views: int = 1
     shard_size: int = 512
     signals: dict[str, Any] = field(default_factory=dict)
-    authors: AuthorsFitSchema = field(default_factory=AuthorsFitSchema)
+    presets: dict[str, FitPresetSchema] = field(default_factory=dict)
+    part: int | None = None
+    num_parts: int = 1
 
 
 @dataclass
@@ -107,6 +112,25 @@ class FitInrsSchema:
     zoo: ZooSchema = field(default_factory=ZooSchema)
     inr: SirenConfig = field(default_factory=SirenConfig)
     fit: FitConfig = field(default_factory=FitConfig)
+    engine: Any = MISSING
+
+
+@dataclass
+class InProcessSchema:
+    """The engine ``dws.zoo.InProcess``."""
+
+    _target_: str = "dws.zoo.InProcess"
+
+
+@dataclass
+class RaySchema:
+    """Arguments of ``dws.zoo.Ray``."""
+
+    _target_: str = "dws.zoo.Ray"
+    address: str | None = None
+    num_cpus: int = 1
+    num_gpus: float | None = None
+    max_retries: int = 10
 
 
 @dataclass
@@ -234,6 +258,8 @@ def register_schemas() -> None:
         "train": TrainSchema,
         "evaluate": EvaluateSchema,
         "report": ReportSchema,
+        "in_process": InProcessSchema,
+        "ray": RaySchema,
         "dwsnet": DWSNetSchema,
         "mlp": MLPSchema,
         "classification": ClassificationSchema,

@@ -85,6 +85,22 @@ def test_a_full_disk_ends_with_one_line_and_a_zoo_that_goes_on(
     assert content(tmp_path / "zoo") == whole
 
 
+def test_parts_fitted_by_submitit_make_the_same_zoo(
+    whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    process = fit(
+        tmp_path, "hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1",
+        "zoo.num_parts=3", "zoo.part=range(3)", "-m",
+    )  # fmt: skip
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    parts = sorted((tmp_path / "zoo.parts").iterdir())
+    assert [part.name for part in parts] == ["0-of-3", "1-of-3", "2-of-3"]
+    merge = [FIT[0].replace("dws-fit-inrs", "dws-zoo"), "merge", *map(str, parts), "zoo"]
+    subprocess.run(merge, cwd=tmp_path, check=True)
+    assert content(tmp_path / "zoo") == whole
+
+
 def test_the_second_of_two_processes_says_who_holds_the_zoo(tmp_path: Path) -> None:
     hours = "fit.num_steps=10000000"
     with fit(tmp_path, hours) as first:

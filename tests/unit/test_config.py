@@ -13,7 +13,7 @@ from dws.config import build, config_dir, register_schemas, to_plain
 from dws.zoo import Zoo
 
 GROUPS = {
-    "fit_inrs": ("zoo", "fit", "scale", "paths"),
+    "fit_inrs": ("zoo", "fit", "engine", "scale", "paths"),
     "train": ("task", "model", "optim", "trainer", "wandb", "scale", "paths"),
 }
 CHOICES = [

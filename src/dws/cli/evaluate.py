@@ -13,7 +13,8 @@ from dws.cli.command import run_hydra
 from dws.cli.runs import build_reader, build_task, open_zoo, zoo_hash
 from dws.evaluation.evaluate import evaluate
 from dws.files import read_json
-from dws.training import LabelledNetworks, RunDir, TrainerConfig
+from dws.hardware import find_device
+from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import num_epochs_done
 from dws.training.run_dir import settings_hash
 
@@ -51,7 +52,7 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
             f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
-    device = TrainerConfig(device=config.device).torch_device()
+    device = find_device(config.device, option="device")
     task = build_task(settings)
     return evaluate(
         run,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from dws.cli.command import run_hydra
-from dws.config import FitInrsSchema, build
+from dws.config import FitInrsSchema, build, to_plain
 from dws.evaluation import figures
 from dws.memory import keep_freed_memory
-from dws.zoo import ZooConfig, build_zoo
+from dws.zoo import ZooConfig, build_part, build_zoo
 
 
 def main() -> None:
@@ -19,20 +23,38 @@ def main() -> None:
 def fit(config: DictConfig) -> None:
     """Fit the zoo, say what came out, and draw a few reconstructions."""
     keep_freed_memory()
-    settings: FitInrsSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
+    try:
+        settings: FitInrsSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
+    except InterpolationKeyError as error:
+        if "'zoo.presets." not in str(error):
+            raise
+        presets = "|".join(config.zoo.presets)
+        raise ValueError(
+            f"expected fit={presets} for zoo={config.zoo.name}, got one that it has no preset for"
+        ) from error
     signals = build(settings.zoo.signals)
-    zoo = build_zoo(
-        settings.zoo.path,
-        signals,
-        zoo=ZooConfig(
+    common: dict[str, Any] = {
+        "zoo": ZooConfig(
             seed=settings.zoo.seed,
             limit=settings.zoo.limit,
             num_views=settings.zoo.num_views,
             shard_size=settings.zoo.shard_size,
         ),
-        inr=settings.inr,
-        fit=settings.fit,
-    )
+        "inr": settings.inr,
+        "fit": settings.fit,
+        "preset": preset_name(settings),
+        "engine": build(to_plain(config.engine)),
+    }
+    path, part = settings.zoo.path, settings.zoo.part
+    if part is not None:
+        num_parts = settings.zoo.num_parts
+        folder = build_part(path, signals, part=part, num_parts=num_parts, **common)
+        print(
+            f"part {part} of {num_parts} is in {folder}; when all are done: "
+            f"dws-zoo merge {folder.parent}/* {path}"
+        )
+        return
+    zoo = build_zoo(path, signals, **common)
     picture = zoo.path / "reconstructions.png"
     if not picture.is_file():
         figures.reconstructions(picture, zoo, signals)
@@ -42,3 +64,11 @@ def fit(config: DictConfig) -> None:
         f"{psnr['median']:.1f} dB ({psnr['q05']:.1f} to {psnr['q95']:.1f}), "
         f"{zoo.manifest['train_num_steps_median']} steps (medians); see {picture}"
     )
+
+
+def preset_name(settings: FitInrsSchema) -> str:
+    """Which of the zoo's presets the settings of the fit are, even if given one by one."""
+    for name, preset in settings.zoo.presets.items():
+        if all(getattr(settings.fit, key) == value for key, value in asdict(preset).items()):
+            return name
+    return "custom"

@@ -8,6 +8,7 @@ from dws.cli.command import run_hydra
 from dws.cli.runs import build_reader, build_task, open_zoo, run_folder, run_settings
 from dws.config import TrainSchema
 from dws.evaluation import figures
+from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.training import LabelledNetworks, RunDir, train
 from dws.training.checkpoint import num_epochs_done
@@ -23,7 +24,7 @@ def train_run(config: DictConfig) -> None:
     """Train on the zoo's training split, select on its validation split."""
     keep_freed_memory()
     typed: TrainSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
-    device = typed.trainer.torch_device()
+    device = find_device(typed.trainer.device, option="trainer.device")
     path = typed.zoo.path
     fit = f"dws-fit-inrs zoo={config.task.zoo} zoo.path={path} scale={typed.scale.name}"
     zoo = open_zoo(path, command=fit)

@@ -8,14 +8,24 @@ from pathlib import Path
 from dws.cli.command import user_errors
 from dws.evaluation import figures
 from dws.inr import SirenConfig
-from dws.zoo import Zoo, export_dwsnets, import_dwsnets
+from dws.zoo import (
+    Zoo,
+    export_dwsnets,
+    export_parquet,
+    import_dwsnets,
+    import_nfn,
+    merge_parts,
+)
 
 EXAMPLES = """examples:
   dws-zoo info outputs/zoos/mnist
   dws-zoo verify outputs/zoos/mnist
   dws-zoo render outputs/zoos/mnist --rows 0 1 2 3 --magnify 4 --output digits.png
+  dws-zoo merge outputs/zoos/mnist.parts/* outputs/zoos/mnist
   dws-zoo import --format dwsnets dataset/mnist_splits.json outputs/zoos/published
+  dws-zoo import --format nfn siren_mnist_wts outputs/zoos/nfn
   dws-zoo export --format dwsnets outputs/zoos/mnist dataset/mnist
+  dws-zoo export --format parquet outputs/zoos/mnist mnist.parquet
 """
 
 
@@ -39,21 +49,44 @@ def main() -> None:
     render.add_argument("--output", type=Path, default=Path("render.png"), help="%(default)s")
     reading = commands.add_parser("import", help="make a zoo of the files of another project")
     reading.set_defaults(function=import_zoo)
-    reading.add_argument("source", type=Path, help="JSON file with splits, or a folder of .pth")
+    reading.add_argument("--format", choices=["dwsnets", "nfn"], required=True)
+    reading.add_argument(
+        "source", type=Path, help="folder of .pth files, or for dwsnets a JSON file with splits"
+    )
     reading.add_argument("--skip-bad", action="store_true", help="leave out unreadable files")
-    reading.add_argument("--num-val", type=int, default=5000, help="if source is a folder")
+    reading.add_argument(
+        "--num-val", type=int, default=5000, help="dwsnets: if source is a folder (%(default)s)"
+    )
+    reading.add_argument(
+        "--prefix", default="randinit_smaller", help="nfn: of the folders to read (%(default)s)"
+    )
+    reading.add_argument(
+        "--split-points",
+        type=int,
+        nargs=2,
+        default=[45000, 50000],
+        metavar=("VAL", "TEST"),
+        help="nfn: number of the first INR for validation and for testing (45000 50000)",
+    )
     reading.add_argument("--grid", type=int, nargs="+", default=[28, 28], help="points of a signal")
     reading.add_argument("--omega-0", type=float, default=30.0)
-    reading.add_argument("--output-offset", type=float, default=0.5)
+    reading.add_argument(
+        "--output-offset", type=float, help="added to the output (dwsnets 0.5, nfn 0)"
+    )
     for command in (info, verify, render, reading):
         command.add_argument("path", type=Path, help="the zoo's folder")
+    merging = commands.add_parser("merge", help="make one zoo of parts that were fitted apart")
+    merging.set_defaults(function=merge_zoo)
+    merging.add_argument("parts", type=Path, nargs="+", help="folders of all parts")
+    merging.add_argument("path", type=Path, help="the zoo's folder")
     writing = commands.add_parser("export", help="write a zoo for another project")
     writing.set_defaults(function=export_zoo)
+    writing.add_argument("--format", choices=["dwsnets", "parquet"], required=True)
     writing.add_argument("path", type=Path, help="the zoo's folder")
-    writing.add_argument("target", type=Path, help="new folder")
-    writing.add_argument("--label", default="label", help="the label to write (%(default)s)")
-    for command in (reading, writing):
-        command.add_argument("--format", choices=["dwsnets"], required=True)
+    writing.add_argument("target", type=Path, help="new folder, for parquet a new file")
+    writing.add_argument(
+        "--label", default="label", help="dwsnets: the label to write (%(default)s)"
+    )
     arguments = parser.parse_args()
     with user_errors():
         arguments.function(arguments)
@@ -61,22 +94,39 @@ def main() -> None:
 
 def import_zoo(arguments: argparse.Namespace) -> None:
     """Read what others made."""
-    zoo = import_dwsnets(
-        arguments.source,
-        arguments.path,
-        inr=SirenConfig(omega_0=arguments.omega_0, output_offset=arguments.output_offset),
-        grid=arguments.grid,
-        num_val=arguments.num_val,
-        skip_bad=arguments.skip_bad,
-    )
+    offset = arguments.output_offset
+    if offset is None:
+        offset = {"dwsnets": 0.5, "nfn": 0.0}[arguments.format]
+    inr = SirenConfig(omega_0=arguments.omega_0, output_offset=offset)
+    common = {"inr": inr, "grid": arguments.grid, "skip_bad": arguments.skip_bad}
+    if arguments.format == "nfn":
+        zoo = import_nfn(
+            arguments.source,
+            arguments.path,
+            prefix=arguments.prefix,
+            split_points=tuple(arguments.split_points),
+            **common,
+        )
+    else:
+        zoo = import_dwsnets(arguments.source, arguments.path, num_val=arguments.num_val, **common)
     print(f"zoo {zoo.path}: {len(zoo):,} INRs of widths {zoo.spec.dims}")
 
 
 def export_zoo(arguments: argparse.Namespace) -> None:
     """Write for others to read."""
     zoo = Zoo.open(arguments.path)
-    file = export_dwsnets(zoo, arguments.target, label=arguments.label)
-    print(f"{len(zoo):,} INRs of {zoo.path} are in {arguments.target}, listed in {file}")
+    if arguments.format == "parquet":
+        export_parquet(zoo, arguments.target)
+        print(f"{len(zoo):,} INRs of {zoo.path} are in {arguments.target}")
+    else:
+        file = export_dwsnets(zoo, arguments.target, label=arguments.label)
+        print(f"{len(zoo):,} INRs of {zoo.path} are in {arguments.target}, listed in {file}")
+
+
+def merge_zoo(arguments: argparse.Namespace) -> None:
+    """Put parts together."""
+    zoo = merge_parts(arguments.parts, arguments.path)
+    print(f"zoo {zoo.path}: {len(zoo):,} INRs of {len(arguments.parts)} parts")
 
 
 def print_info(arguments: argparse.Namespace) -> None:

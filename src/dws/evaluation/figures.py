@@ -96,17 +96,18 @@ def learning_curve(path: Path, epochs: Sequence[dict[str, float]], metric: str) 
 
 def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int = 8) -> None:
     """The first training signals above what their INRs say, with the PSNR of each."""
-    split = zoo.split("train")
-    count = min(count, len(split))
+    train = zoo.split("train")
+    split = ZooSplit(zoo, train.start, min(train.start + count, train.stop))
+    count = len(split)
     inr = zoo.manifest["inr"]
     fitted = siren_apply(
-        split.weights()[:count],
+        split.weights(),
         signals.coordinates,
         omega_0=inr["omega_0"],
         output_offset=inr["output_offset"],
     )
-    original = signals.values(split.column("signal_id")[:count])
-    quality = psnr(split.column("mse")[:count]).tolist()
+    original = signals.values(split.column("signal_id"))
+    quality = psnr(split.column("mse")).tolist()
     figure = Figure(figsize=(1.3 * count, 3), layout="constrained")
     grid = figure.subplots(2, count, squeeze=False)
     for row, (what, values) in enumerate({"signal": original, "INR": fitted}.items()):

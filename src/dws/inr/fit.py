@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dws.compiling import CHOICES, should_compile
+from dws.hardware import CHOICES, should_compile
 from dws.inr.siren import siren_apply
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -33,7 +33,9 @@ class FitConfig:
         weight_decay: Adam's L2 penalty.
         stop_mse: An INR stops once its mean squared error is at most this (looked at every
             10 steps); 0 never stops early. 40 dB of PSNR is 1e-4.
-        chunk_size: INRs fitted at once.
+        chunk_size: INRs fitted at once; None for what is fastest: 32 on a CPU, where they stay in
+            the cache, and all of a shard on a GPU.
+        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
             a minute or so, on machines with a C++ compiler.
 
@@ -45,13 +47,15 @@ class FitConfig:
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
     stop_mse: float = 1e-4
-    chunk_size: int = 32
+    chunk_size: int | None = None
+    device: str = "auto"
     compile: str = "auto"
 
     def __post_init__(self) -> None:
-        if min(self.num_steps, self.chunk_size) < 1 or not self.learning_rate > 0:
+        chunk_size = 1 if self.chunk_size is None else self.chunk_size
+        if min(self.num_steps, chunk_size) < 1 or not self.learning_rate > 0:
             raise ValueError(
-                "expected num_steps >= 1, chunk_size >= 1 and learning_rate > 0, got "
+                "expected num_steps >= 1, chunk_size >= 1 or null and learning_rate > 0, got "
                 f"{self.num_steps}, {self.chunk_size} and {self.learning_rate}"
             )
         if self.weight_decay < 0 or self.stop_mse < 0:
@@ -107,7 +111,7 @@ def fit_inrs(
         coordinates: The P points that all signals share, (P, d_0).
         targets: Values of each signal at the points, (B, P, d_M).
         config: Steps, learning rate and stopping. Its ``chunk_size`` and ``compile`` are for
-            callers that cut a zoo into batches.
+            callers that cut a zoo into batches, its ``device`` for callers that make the tensors.
         omega_0: ω0 of the sine layers.
         output_offset: Added to the output.
         compiled: Whether to run the compiled step, see ``use_compiler``.

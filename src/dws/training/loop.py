@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.compiling import CHOICES, computes_bfloat16, should_compile
+from dws.hardware import CHOICES, computes_bfloat16, find_device, should_compile
 from dws.tasks import Reader, Task
 from dws.training.checkpoint import load_checkpoint, load_reader, save_checkpoint
 from dws.training.loader import LabelledNetworks
@@ -102,22 +102,6 @@ class TrainerConfig:
                 f"trainer.compile={'|'.join(CHOICES)}, got {self.precision!r} and {self.compile!r}"
             )
 
-    def torch_device(self) -> torch.device:
-        """The device to train on.
-
-        Raises:
-            ValueError: If it is not there.
-        """
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            return torch.empty(0, device=self.device).device
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"expected a device that is there, got trainer.device={self.device} "
-                f"({str(error).splitlines()[0]}); use auto or cpu"
-            ) from error
-
     def resolved(self, num_networks: int) -> TrainerConfig:
         """The same with every ``auto`` decided, for a training split of ``num_networks``.
 
@@ -128,8 +112,8 @@ class TrainerConfig:
         compiled = should_compile(self.compile, pays=pays, option="trainer.compile")
         precision = self.precision
         if precision == "auto":
-            is_faster = compiled and computes_bfloat16(self.torch_device())
-            precision = "bf16" if is_faster else "fp32"
+            device = find_device(self.device, option="trainer.device")
+            precision = "bf16" if compiled and computes_bfloat16(device) else "fp32"
         return replace(self, compile="always" if compiled else "never", precision=precision)
 
 

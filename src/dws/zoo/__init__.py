@@ -1,7 +1,24 @@
 """Zoos: thousands of fitted INRs in a folder."""
 
-from dws.zoo.build import ZooConfig, build_zoo
-from dws.zoo.exchange import export_dwsnets, import_dwsnets
+from dws.zoo.build import ZooConfig, build_part, build_zoo
+from dws.zoo.engine import Engine, InProcess, Ray
+from dws.zoo.exchange import export_dwsnets, import_dwsnets, import_nfn
+from dws.zoo.merge import merge_parts
+from dws.zoo.parquet import export_parquet
 from dws.zoo.store import Zoo, ZooSplit
 
-__all__ = ["Zoo", "ZooConfig", "ZooSplit", "build_zoo", "export_dwsnets", "import_dwsnets"]
+__all__ = [
+    "Engine",
+    "InProcess",
+    "Ray",
+    "Zoo",
+    "ZooConfig",
+    "ZooSplit",
+    "build_part",
+    "build_zoo",
+    "export_dwsnets",
+    "export_parquet",
+    "import_dwsnets",
+    "import_nfn",
+    "merge_parts",
+]

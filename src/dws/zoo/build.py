@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +16,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dws.files import claim_folder, hold_folder, sha256
-from dws.inr import FitConfig, SirenConfig, fit_inrs, init_siren
+from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
 from dws.signals.source import derive_seed
 from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo.engine import Engine, FitJob, InProcess
 from dws.zoo.store import (
     FORMAT_VERSION,
     MANIFEST,
     Zoo,
     psnr,
     shard_name,
+    split_rows,
     write_manifest,
     write_shard,
 )
 
 CONFIG = "config.yaml"
+PART = "part"  # key of a part's plan: which, and of how many
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
 
 
@@ -66,6 +72,8 @@ def build_zoo(
     zoo: ZooConfig,
     inr: SirenConfig,
     fit: FitConfig,
+    preset: str = "custom",
+    engine: Engine | None = None,
 ) -> Zoo:
     """Fit INRs to signals and write them to a folder; go on if it holds a part of the same zoo.
 
@@ -77,6 +85,8 @@ def build_zoo(
         zoo: Seed, size and sharding.
         inr: The architecture of the INRs.
         fit: How they are fitted.
+        preset: What these settings of the fit are called, for the manifest.
+        engine: Where the fits run; in this process if None.
 
     Returns:
         The finished zoo.
@@ -85,17 +95,66 @@ def build_zoo(
         ValueError: If the folder holds a zoo with other settings, with the keys that differ, or
             another process is writing to it.
     """
-    builder = _Builder(Path(path), signals, zoo, inr, fit)
+    builder = _Builder(Path(path), signals, zoo, inr, fit, preset, engine or InProcess())
     with hold_folder(builder.path):
         claim_folder(builder.path / CONFIG, builder.plan, option="zoo.path")
-        missing = builder.missing_shards()
+        missing = builder.missing_shards(builder.starts)
         if missing:
-            builder.fit_shards(missing)
+            builder.fit_shards(builder.starts, missing)
         if missing or not (builder.path / MANIFEST).is_file():
-            builder.write_manifest()
+            write_manifest(builder.path, builder.plan)
         else:
             print(f"dws: {path} is done already, {len(builder.ids)} INRs")
     return Zoo.open(path)
+
+
+def build_part(
+    path: str | Path,
+    signals: SignalSource,
+    *,
+    part: int,
+    num_parts: int,
+    zoo: ZooConfig,
+    inr: SirenConfig,
+    fit: FitConfig,
+    preset: str = "custom",
+    engine: Engine | None = None,
+) -> Path:
+    """Fit one of several disjoint ranges of a zoo's shards, for ``merge_parts``; go on if begun.
+
+    Args:
+        path: The folder that the whole zoo will have.
+        part: Which range, from 0.
+        num_parts: How many there are.
+        signals: What to fit.
+        zoo: Seed, size and sharding of the whole zoo.
+        inr: The architecture of the INRs.
+        fit: How they are fitted.
+        preset: What these settings of the fit are called, for the manifest.
+        engine: Where the fits run; in this process if None.
+
+    Returns:
+        The folder of the part, beside the zoo's.
+
+    Raises:
+        ValueError: If there is no such part, or on the complaints of ``build_zoo``.
+    """
+    folder = Path(f"{path}.parts", f"{part}-of-{num_parts}")
+    builder = _Builder(folder, signals, zoo, inr, fit, preset, engine or InProcess())
+    starts = builder.starts
+    if not 0 <= part < num_parts <= len(starts):
+        raise ValueError(
+            f"expected zoo.part from 0 to zoo.num_parts - 1 and at most {len(starts)} parts, one "
+            f"for each shard, got zoo.part={part} and zoo.num_parts={num_parts}"
+        )
+    starts = starts[part * len(starts) // num_parts : (part + 1) * len(starts) // num_parts]
+    with hold_folder(folder):
+        plan = {**builder.plan, PART: [part, num_parts]}
+        claim_folder(folder / CONFIG, plan, option="zoo.path")
+        missing = builder.missing_shards(starts)
+        if missing:
+            builder.fit_shards(starts, missing)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -105,6 +164,8 @@ class _Builder:
     zoo: ZooConfig
     inr: SirenConfig
     fit: FitConfig
+    preset: str
+    engine: Engine
 
     @cached_property
     def spec(self) -> WeightSpaceSpec:
@@ -130,71 +191,86 @@ class _Builder:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """All that the zoo's content depends on; a folder belongs to one plan."""
-        how_not_what = ("chunk_size", "compile")
+        how_not_what = ("chunk_size", "device", "compile")
         fit = {k: v for k, v in asdict(self.fit).items() if k not in how_not_what}
+        digest = hashlib.sha256(json.dumps(fit, sort_keys=True).encode()).hexdigest()
+        coordinates = self.signals.coordinates
+        sizes = {name: len(ids) * self.zoo.num_views for name, ids in self.splits.items()}
         return {
             "format_version": FORMAT_VERSION,
             "signals": {"name": self.signals.name, **self.signals.describe()},
             "zoo": asdict(self.zoo),
             "inr": asdict(self.inr),
-            "fit": fit,
+            "fit": {"preset": self.preset, "hash": digest[:12], **fit},
             "dims": self.spec.dims,
             "num_rows": len(self.ids),
+            "splits": split_rows(sizes),
+            "labels": sorted(self.signals.labels(self.ids[:1])),
+            "domain": {
+                "low": coordinates.amin(0).tolist(),
+                "high": coordinates.amax(0).tolist(),
+                "grid": self.signals.grid or [len(coordinates)],
+            },
         }
 
-    def missing_shards(self) -> list[int]:
-        """First rows of the shards that are not there, or damaged."""
-        size = self.zoo.shard_size
+    @property
+    def starts(self) -> range:
+        """First row of each shard."""
+        return range(0, len(self.ids), self.zoo.shard_size)
+
+    def rows(self, start: int) -> Tensor:
+        """The rows of the shard that begins there."""
+        return torch.arange(start, min(start + self.zoo.shard_size, len(self.ids)))
+
+    def shard(self, start: int) -> Path:
+        """The file of the shard that begins there."""
+        return self.path / shard_name(start // self.zoo.shard_size)
+
+    def missing_shards(self, starts: Sequence[int]) -> list[int]:
+        """Those of the shards, given by their first rows, that are not there, or damaged."""
         finished = (self.path / MANIFEST).is_file()
         expected = Zoo.open(self.path).manifest["shards"] if finished else None
         return [
             start
-            for index, start in enumerate(range(0, len(self.ids), size))
-            if not _is_whole(self.path / shard_name(index), expected and expected[index])
+            for start in starts
+            if not _is_whole(self.shard(start), expected and expected[start // self.zoo.shard_size])
         ]
 
-    def fit_shards(self, starts: list[int]) -> None:
-        """Fit shards, given by their first rows, with a progress bar."""
-        left = sum(len(self.ids[s : s + self.zoo.shard_size]) for s in starts)
-        done = len(self.ids) - left
-        compiled = use_compiler(self.fit, len(self.ids))  # also when going on: the same bytes
-        if done:
-            print(f"dws: going on in {self.path}, {done} of {len(self.ids)} INRs are there")
+    def fit_shards(self, starts: Sequence[int], missing: Sequence[int]) -> None:
+        """Fit those of the shards that are missing and write them, with a progress bar."""
+        total, left = (sum(len(self.rows(s)) for s in part) for part in (starts, missing))
+        compiled = use_compiler(self.fit, len(self.ids))  # of the whole zoo: the same bytes
+        if left < total:
+            print(f"dws: going on in {self.path}, {total - left} of {total} INRs are there")
         print(f"dws: fitting {left} INRs in {'a compiled' if compiled else 'an eager'} loop")
+        jobs = (self.job(start, compiled) for start in missing)
         with _ProgressBar(
-            total=len(self.ids), initial=done, unit="INR", desc=f"fitting {self.path.name}"
+            total=total, initial=total - left, unit="INR", desc=f"fitting {self.path.name}"
         ) as bar:
-            for start in starts:
-                self.fit_shard(start, compiled, bar)
+            for position, result in self.engine.run(jobs, bar.add):
+                self.write_shard(missing[position], result)
 
-    def fit_shard(self, start: int, compiled: bool, bar: _ProgressBar) -> None:
-        """Fit the rows of one shard, chunk by chunk, and write it."""
-        rows = torch.arange(start, min(start + self.zoo.shard_size, len(self.ids)))
-        results = [
-            fit_inrs(
-                self.initial(chunk),
-                self.signals.coordinates,
-                self.signals.values(self.ids[chunk]),
-                config=self.fit,
-                omega_0=self.inr.omega_0,
-                output_offset=self.inr.output_offset,
-                compiled=compiled,
-                on_finished=bar.add,
-            )
-            for chunk in rows.split(self.fit.chunk_size)
-        ]
-        columns = {
-            "signal_id": self.ids[rows],
-            "view": self.views[rows],
-            "num_steps": torch.cat([r.num_steps for r in results]),
-            "mse": torch.cat([r.mse for r in results]),
-        }
-        weights = torch.cat([r.weights.flatten() for r in results])
+    def job(self, start: int, compiled: bool) -> FitJob:
+        """The fit of one shard."""
+        rows = self.rows(start)
+        return FitJob(
+            initial=self.initial(rows),
+            coordinates=self.signals.coordinates,
+            targets=self.signals.values(self.ids[rows]),
+            config=self.fit,
+            inr=self.inr,
+            compiled=compiled,
+        )
+
+    def write_shard(self, start: int, result: FitResult) -> None:
+        """Write one shard."""
+        ids, views = self.ids[self.rows(start)], self.views[self.rows(start)]
+        columns = {"num_steps": result.num_steps, "mse": result.mse}
         write_shard(
-            self.path / shard_name(start // self.zoo.shard_size),
-            WeightBatch.from_flat(self.spec, weights),
-            columns,
-            self.signals.labels(self.ids[rows]),
+            self.shard(start),
+            result.weights,
+            {"signal_id": ids, "view": views, **columns},
+            self.signals.labels(ids),
         )
 
     def initial(self, rows: Tensor) -> WeightBatch:
@@ -205,21 +281,6 @@ class _Builder:
             pairs = zip(self.ids[rows].tolist(), self.views[rows].tolist(), strict=True)
             seeds = [derive_seed(self.zoo.seed, i, view, INIT_STREAM) for i, view in pairs]
         return init_siren(self.spec, seeds, omega_0=self.inr.omega_0, init=self.inr.init)
-
-    def write_manifest(self) -> None:
-        """Declare the zoo finished."""
-        coordinates = self.signals.coordinates
-        plan = {
-            **self.plan,
-            "labels": sorted(self.signals.labels(self.ids[:1])),
-            "domain": {
-                "low": coordinates.amin(0).tolist(),
-                "high": coordinates.amax(0).tolist(),
-                "grid": self.signals.grid or [len(coordinates)],
-            },
-        }
-        sizes = {name: len(ids) * self.zoo.num_views for name, ids in self.splits.items()}
-        write_manifest(self.path, plan, sizes)
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]

@@ -1,16 +1,20 @@
-"""Zoos in the format of the released DWSNets data: a PyTorch state dict for each INR.
+"""Zoos in the formats of others.
 
-Its keys are ``seq.<layer>.weight`` (d_out, d_in) and ``seq.<layer>.bias`` (d_out,), from the first
-layer to the last. A JSON file has for each split the lists ``path`` and ``label``. Without it the
-split and the label are in the name of the INR's folder, as in
-``mnist_png_training_7_123/checkpoints/model_final.pth``.
+The released data of DWSNets and NFN (Zhou et al. 2023) are a PyTorch state dict for each INR, with
+weights (d_out, d_in) and biases (d_out,) from the first layer to the last:
+
+- DWSNets: ``seq.<layer>.weight`` and ``seq.<layer>.bias``. A JSON file has for each split the lists
+  ``path`` and ``label``. Without it the split and the label are in the name of the INR's folder, as
+  in ``mnist_png_training_7_123/checkpoints/model_final.pth``.
+- NFN: ``net.<layer>.linear.weight`` and ``.bias``, without ``linear`` in the last layer, in files
+  ``<prefix>_<label>s/net<number>.pth``; splits are ranges of the number.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,11 +29,19 @@ from dws.signals import SPLITS
 from dws.signals.source import balanced_subset, derive_seed
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.build import CONFIG
-from dws.zoo.store import FORMAT_VERSION, Zoo, shard_name, write_manifest, write_shard
+from dws.zoo.store import (
+    FORMAT_VERSION,
+    Zoo,
+    shard_name,
+    split_rows,
+    write_manifest,
+    write_shard,
+)
 
 SPLITS_FILE = "splits.json"
 FOLDER_NAME = re.compile(r"_(train|test)ing_(?P<label>\d+)_\d+$")
-LAYER_KEY = re.compile(r"seq\.(\d+)\.(weight|bias)")
+NFN_NAME = re.compile(r"_(?P<label>\d+)s/net(?P<number>\d+)\.pth$")
+LAYER_KEY = re.compile(r"(?:seq|net)\.(\d+)\.(?:linear\.)?(weight|bias)")
 
 Entry = tuple[Path, int]  # file and label
 
@@ -48,7 +60,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
     Raises:
         ValueError: If the folder is there, or the label is none of whole numbers.
     """
-    labels = zoo.labels
+    labels = zoo.split("train").labels
     whole = [name for name, values in labels.items() if values.dtype == torch.int64]
     if label not in whole:
         raise ValueError(
@@ -97,7 +109,7 @@ def import_dwsnets(
     shard_size: int = 512,
     skip_bad: bool = False,
 ) -> Zoo:
-    """Read INRs of other projects into a zoo. Nothing in the files is executed.
+    """Read INRs of the DWSNets format into a zoo. Nothing in the files is executed.
 
     Args:
         source: The JSON file with the splits, or a folder that is searched for ``.pth`` files.
@@ -117,6 +129,82 @@ def import_dwsnets(
         ValueError: If files cannot be read or do not fit the first, unless ``skip_bad``.
     """
     entries = _listed(source) if source.is_file() else _found(source, num_val, seed)
+    return _import(
+        entries, path, inr=inr, grid=grid, seed=seed, shard_size=shard_size, skip_bad=skip_bad
+    )
+
+
+def import_nfn(
+    source: Path,
+    path: Path,
+    *,
+    inr: SirenConfig,
+    grid: Sequence[int] = (28, 28),
+    prefix: str = "randinit_smaller",
+    split_points: tuple[int, int] = (45000, 50000),
+    shard_size: int = 512,
+    skip_bad: bool = False,
+) -> Zoo:
+    """Read INRs of the NFN format into a zoo. Nothing in the files is executed.
+
+    Those released were fitted to images in [-1, 1], without an output offset; their first input is
+    the row of a pixel, so that our pictures of them are transposed.
+
+    Args:
+        source: The folder with the folders ``<prefix>_<label>s``.
+        path: Folder of the new zoo.
+        inr: What the files do not say of the networks; ``hidden`` is read off them.
+        grid: Points along each axis at which the signals were known, over [-1, 1].
+        prefix: Of the folders to read; others are augmentations.
+        split_points: Number of the first validation INR, and of the first test INR.
+        shard_size: INRs in one file of the zoo.
+        skip_bad: Leave out unreadable files, naming each, instead of stopping.
+
+    Returns:
+        The zoo, see ``import_dwsnets``.
+
+    Raises:
+        FileNotFoundError: If there is nothing to read.
+        ValueError: If two files have one number, files cannot be read or do not fit the first,
+            unless ``skip_bad``.
+    """
+    numbered: dict[int, Entry] = {}
+    for file in sorted(source.glob("*/net*.pth")):
+        match = NFN_NAME.search(file.as_posix())
+        if match is None or file.parent.name != f"{prefix}_{match['label']}s":
+            continue
+        number = int(match["number"])
+        if number in numbered:
+            raise ValueError(
+                f"expected one INR of each number, got {numbered[number][0]} and {file}"
+            )
+        numbered[number] = (file, int(match["label"]))
+    if not numbered:
+        raise FileNotFoundError(
+            f"expected files like {prefix}_7s/net123.pth in {source}, got none; --prefix names "
+            "other folders"
+        )
+    first_val, first_test = split_points
+    entries: dict[str, list[Entry]] = {name: [] for name in SPLITS}
+    for number, entry in sorted(numbered.items()):
+        split = "train" if number < first_val else "val" if number < first_test else "test"
+        entries[split].append(entry)
+    return _import(
+        entries, path, inr=inr, grid=grid, seed=0, shard_size=shard_size, skip_bad=skip_bad
+    )
+
+
+def _import(
+    entries: Mapping[str, Sequence[Entry]],
+    path: Path,
+    *,
+    inr: SirenConfig,
+    grid: Sequence[int],
+    seed: int,
+    shard_size: int,
+    skip_bad: bool,
+) -> Zoo:
+    """Read the files of each split into a zoo."""
     networks: list[Tensor] = []
     labels: list[int] = []
     sizes: dict[str, int] = {}
@@ -149,6 +237,7 @@ def import_dwsnets(
         raise ValueError(f"expected INRs in each of {', '.join(SPLITS)}, got {sizes}")
     flat, row_labels = torch.cat(networks), torch.tensor(labels)
     content = hashlib.sha256(flat.numpy().tobytes() + row_labels.numpy().tobytes()).hexdigest()
+    d_0 = spec.dims[0]
     plan = {
         "format_version": FORMAT_VERSION,
         "signals": {"name": path.name, "sizes": sizes, "grid": list(grid), "sha256": content},
@@ -157,6 +246,9 @@ def import_dwsnets(
         "fit": None,
         "dims": spec.dims,
         "num_rows": len(networks),
+        "splits": split_rows(sizes),
+        "labels": ["label"],
+        "domain": {"low": [-1.0] * d_0, "high": [1.0] * d_0, "grid": list(grid)},
     }
     with hold_folder(path):
         claim_folder(path / CONFIG, plan, option="path")
@@ -170,14 +262,12 @@ def import_dwsnets(
             }
             weights = WeightBatch.from_flat(spec, flat[rows])
             write_shard(path / shard_name(index), weights, columns, {"label": row_labels[rows]})
-        d_0 = spec.dims[0]
-        domain = {"low": [-1.0] * d_0, "high": [1.0] * d_0, "grid": list(grid)}
-        write_manifest(path, {**plan, "labels": ["label"], "domain": domain}, sizes)
+        write_manifest(path, plan)
     return Zoo.open(path)
 
 
 def read_state_dict(file: Path) -> WeightBatch:
-    """One network from a state dict with keys ``seq.<layer>.weight`` and ``seq.<layer>.bias``.
+    """One network from a state dict of DWSNets or NFN.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -55,22 +55,31 @@ def write_shard(
     write_atomically(path, save(tensors))
 
 
-def write_manifest(path: Path, plan: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+def split_rows(sizes: Mapping[str, int]) -> dict[str, list[int]]:
+    """First row and end of each split, of so many rows; they follow each other as in ``SPLITS``."""
+    splits: dict[str, list[int]] = {}
+    start = 0
+    for name in SPLITS:
+        splits[name], start = [start, start + sizes[name]], start + sizes[name]
+    return splits
+
+
+def num_shards(plan: Mapping[str, Any]) -> int:
+    """Files of a zoo, from its plan or manifest."""
+    return int(-(-plan["num_rows"] // plan["zoo"]["shard_size"]))
+
+
+def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     """Declare the shards in a folder a finished zoo.
 
     Args:
         path: The zoo's folder.
         plan: What the zoo's content depends on, with ``format_version``, ``dims``, ``num_rows``,
-            ``labels``, ``domain`` (of the signals: ``low`` and ``high`` of each input, ``grid`` of
-            points) and ``zoo.shard_size`` among it.
-        sizes: Rows of each split; they follow each other in the order of ``SPLITS``.
+            ``splits``, ``labels``, ``domain`` (of the signals: ``low`` and ``high`` of each input,
+            ``grid`` of points) and ``zoo.shard_size`` among it.
     """
-    splits, start = {}, 0
-    for name in SPLITS:
-        splits[name], start = [start, start + sizes[name]], start + sizes[name]
-    num_shards = -(-start // plan["zoo"]["shard_size"])
-    shards = [sha256(path / shard_name(index)) for index in range(num_shards)]
-    manifest = {**plan, "splits": splits, "shards": shards}
+    shards = [sha256(path / shard_name(index)) for index in range(num_shards(plan))]
+    manifest = {**plan, "shards": shards}
     train = Zoo(path, manifest).split("train")
     mean, std = layer_moments(piece.weights() for piece in train.pieces())
     layers = range(train.zoo.spec.num_layers)
@@ -264,9 +273,8 @@ def _check_manifest(manifest: Any, file: Path) -> None:
         WeightSpaceSpec(tuple(manifest["dims"]))
         if manifest["zoo"]["shard_size"] < 1 or not isinstance(manifest["labels"], list):
             raise ValueError("shard_size below 1 or labels that are no list")
-        num_shards = -(-manifest["num_rows"] // manifest["zoo"]["shard_size"])
-        if len(manifest["shards"]) != num_shards:
-            raise ValueError(f"{len(manifest['shards'])} shards instead of {num_shards}")
+        if len(manifest["shards"]) != num_shards(manifest):
+            raise ValueError(f"{len(manifest['shards'])} shards instead of {num_shards(manifest)}")
         for split in SPLITS:
             start, stop = manifest["splits"][split]
             if not 0 <= start < stop <= manifest["num_rows"]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.conftest import needs_compiler
 
-from dws import compiling
+from dws import hardware
 from dws.metanets import DWSNet
 from dws.tasks import Reader, Regression
 from dws.training import LabelledNetworks, OptimConfig, RunDir, TrainerConfig, train
@@ -131,7 +131,6 @@ def test_schedule(config: OptimConfig, step: int, factor: float) -> None:
         lambda: OptimConfig(schedule="step"),
         lambda: TrainerConfig(num_epochs=0),
         lambda: TrainerConfig(batch_size=1),
-        lambda: TrainerConfig(device="abacus").torch_device(),
     ],
 )
 def test_bad_settings_are_refused(make: object) -> None:
@@ -172,7 +171,7 @@ def test_auto_is_decided_by_the_length_and_the_processor(
     expected: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compiling, "compiler_found", lambda: True)
+    monkeypatch.setattr(hardware, "compiler_found", lambda: True)
     monkeypatch.setattr(loop_module, "computes_bfloat16", lambda device: has_bfloat16)
     decided = TrainerConfig(num_epochs=1, device="cpu", precision="auto").resolved(num_networks)
     assert (decided.compile, decided.precision) == expected

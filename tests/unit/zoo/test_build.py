@@ -15,6 +15,7 @@ from dws.inr import SirenConfig, siren_apply
 from dws.signals import SineSignals
 from dws.zoo import Zoo, ZooConfig, build_zoo
 from dws.zoo import build as build_module
+from dws.zoo.engine import FitJob
 
 
 def rebuild(path: Path, *, inr: SirenConfig = SMALL_INR, **zoo: int) -> Zoo:
@@ -55,7 +56,7 @@ def test_going_on_computes_as_the_beginning_did(
 
 
 def test_a_finished_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "fit_inrs", None)
+    monkeypatch.setattr(FitJob, "run", None)
     assert len(rebuild(sine_zoo.path)) == 56
 
 

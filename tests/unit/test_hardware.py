@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dws import compiling
-from dws.compiling import computes_bfloat16, should_compile
+from dws import hardware
+from dws.hardware import computes_bfloat16, find_device, should_compile
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from dws.compiling import computes_bfloat16, should_compile
 def test_the_rule(
     mode: str, pays: bool, found: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiling, "compiler_found", lambda: found)
+    monkeypatch.setattr(hardware, "compiler_found", lambda: found)
     assert should_compile(mode, pays=pays, option="fit.compile") is expected
 
 
@@ -42,3 +42,9 @@ def test_bfloat16_is_asked_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> 
         assert computes_bfloat16(cpu) is expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert computes_bfloat16(cpu) is False
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    assert find_device("cpu", option="trainer.device") == torch.device("cpu")
+    with pytest.raises(ValueError, match=r"got trainer.device=abacus .* use auto or cpu"):
+        find_device("abacus", option="trainer.device")

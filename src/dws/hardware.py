@@ -1,4 +1,4 @@
-"""Whether to use ``torch.compile`` and bfloat16: one rule for fitting and training."""
+"""What the machine offers, device, compiler, bfloat16: one rule for fitting and training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from pathlib import Path
 import torch
 
 CHOICES = ("auto", "always", "never")
+
+
+def find_device(name: str, *, option: str) -> torch.device:
+    """The device that a setting names; ``auto`` takes a GPU if there is one.
+
+    Args:
+        name: ``auto`` or a device of PyTorch, such as ``cuda:1``.
+        option: Name of the setting, for the message.
+
+    Raises:
+        ValueError: If the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"expected a device that is there, got {option}={name} "
+            f"({str(error).splitlines()[0]}); use auto or cpu"
+        ) from error
 
 
 def should_compile(mode: str, *, pays: bool, option: str) -> bool:

@@ -1,0 +1,207 @@
+"""Where the fits of a zoo run: in this process, or on the machines of a Ray cluster.
+
+An engine gets jobs, one for each shard, and gives back fitted networks. It writes nothing: only the
+process that builds the zoo does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dws.hardware import find_device
+from dws.inr import FitConfig, FitResult, SirenConfig, fit_inrs
+from dws.memory import keep_freed_memory
+from dws.weightspace import WeightBatch
+
+CPU_CHUNK_SIZE = 32
+
+OnFinished = Callable[[Tensor], None]  # gets the mean squared errors of INRs that finished, (n,)
+
+
+@dataclass(frozen=True, eq=False)
+class FitJob:
+    """The fit of one shard, with all that it needs to run on any machine.
+
+    Attributes:
+        initial: n networks to start from, with one channel.
+        coordinates: The P points that all signals share, (P, d_0).
+        targets: Values of each signal at the points, (n, P, d_M).
+        config: How they are fitted.
+        inr: What the networks are beside their weights.
+        compiled: Whether to run the compiled step.
+    """
+
+    initial: WeightBatch
+    coordinates: Tensor
+    targets: Tensor
+    config: FitConfig
+    inr: SirenConfig
+    compiled: bool
+
+    def run(self, on_finished: OnFinished = lambda mse: None) -> FitResult:
+        """Fit chunk by chunk; the result is on the CPU.
+
+        Raises:
+            ValueError: If the device is not there, or a fit became NaN or infinite.
+        """
+        device = find_device(self.config.device, option="fit.device")
+        size = self.initial.batch_size
+        chunk_size = self.config.chunk_size or (CPU_CHUNK_SIZE if device.type == "cpu" else size)
+        results = [
+            fit_inrs(
+                self.initial[start : start + chunk_size].to(device),
+                self.coordinates.to(device),
+                self.targets[start : start + chunk_size].to(device),
+                config=self.config,
+                omega_0=self.inr.omega_0,
+                output_offset=self.inr.output_offset,
+                compiled=self.compiled,
+                on_finished=on_finished,
+            )
+            for start in range(0, size, chunk_size)
+        ]
+        flat = torch.cat([result.weights.flatten() for result in results]).cpu()
+        return FitResult(
+            WeightBatch.from_flat(self.initial.spec, flat),
+            torch.cat([result.mse for result in results]).cpu(),
+            torch.cat([result.num_steps for result in results]).cpu(),
+        )
+
+
+class Engine(Protocol):
+    """Something that runs jobs."""
+
+    def run(
+        self, jobs: Iterable[FitJob], on_finished: OnFinished
+    ) -> Iterator[tuple[int, FitResult]]:
+        """Run every job once, in any order.
+
+        Args:
+            jobs: Taken one by one, when there is room for another.
+            on_finished: Called as INRs finish.
+
+        Yields:
+            A job's position and its result.
+        """
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """One job after the other, in this process."""
+
+    def run(
+        self, jobs: Iterable[FitJob], on_finished: OnFinished
+    ) -> Iterator[tuple[int, FitResult]]:
+        """See ``Engine``."""
+        for position, job in enumerate(jobs):
+            yield position, job.run(on_finished)
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Jobs as tasks of a Ray cluster; a task whose machine goes away is run again elsewhere.
+
+    Every machine needs dws with the extra ``cluster``. Results are the same bytes as in-process
+    with as many threads, on processors of the same kind.
+
+    Attributes:
+        address: Of the cluster, ``auto`` for the one that this machine belongs to, or None to start
+            one of this machine alone.
+        num_cpus: Processors and threads for each task.
+        num_gpus: GPUs for each task, or None for one if the cluster has any.
+        max_retries: How often a task is begun again after its machine or process went away.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    address: str | None = None
+    num_cpus: int = 1
+    num_gpus: float | None = None
+    max_retries: int = 10
+
+    def __post_init__(self) -> None:
+        if self.num_cpus < 1 or (self.num_gpus or 0) < 0 or self.max_retries < 0:
+            raise ValueError(
+                "expected engine.num_cpus >= 1, engine.num_gpus >= 0 and engine.max_retries >= 0, "
+                f"got {self.num_cpus}, {self.num_gpus} and {self.max_retries}"
+            )
+
+    def run(
+        self, jobs: Iterable[FitJob], on_finished: OnFinished
+    ) -> Iterator[tuple[int, FitResult]]:
+        """See ``Engine``. INRs are reported shard by shard.
+
+        Raises:
+            ValueError: If Ray is not installed, or no machine has ``num_cpus`` processors.
+            ConnectionError: If there is no cluster at ``address``, or it lost a task for good.
+        """
+        ray = _connect(self.address)
+        try:
+            resources = ray.cluster_resources()
+            num_gpus = self.num_gpus
+            if num_gpus is None:
+                num_gpus = float(resources.get("GPU", 0) >= 1)
+            self._check_room(ray.nodes())
+            task = ray.remote(_run_on_worker).options(
+                num_cpus=self.num_cpus, num_gpus=num_gpus, max_retries=self.max_retries
+            )
+            running: dict[Any, int] = {}
+            numbered = enumerate(jobs)
+            while True:
+                # one more waits on each processor, so that none is idle while results travel
+                room = 2 * max(1, int(ray.cluster_resources().get("CPU", 0) // self.num_cpus))
+                while len(running) < room and (item := next(numbered, None)):
+                    running[task.remote(item[1], self.num_cpus)] = item[0]
+                if not running:
+                    return
+                [done], _ = ray.wait(list(running))
+                position = running.pop(done)
+                try:
+                    result = ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from error
+                except ray.exceptions.RayError as error:
+                    raise ConnectionError(
+                        f"expected machines that stay for one fit, got {self.max_retries + 1} of "
+                        "them gone during the same; what was saved stays, the same command goes on"
+                    ) from error
+                on_finished(result.mse)
+                yield position, result
+        finally:
+            ray.shutdown()
+
+    def _check_room(self, nodes: list[dict[str, Any]]) -> None:
+        largest = max(node["Resources"].get("CPU", 0) for node in nodes if node["Alive"])
+        if largest < self.num_cpus:
+            raise ValueError(
+                f"expected a machine with {self.num_cpus} processors in the cluster, got at most "
+                f"{largest:.0f}; lower engine.num_cpus"
+            )
+
+
+def _connect(address: str | None) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError(
+            "expected Ray for engine=ray, got none; install it: pip install 'dwsnets[cluster]'"
+        ) from error
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    ray.init(address=address, **options)
+    return ray
+
+
+def _run_on_worker(job: FitJob, num_threads: int) -> FitResult:
+    torch.set_num_threads(num_threads)
+    keep_freed_memory()
+    return job.run()

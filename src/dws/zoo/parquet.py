@@ -1,0 +1,72 @@
+"""Zoos as Parquet, for tools that know nothing of INRs: one row for each."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dws.signals import SPLITS
+from dws.zoo.store import Zoo, ZooSplit
+
+COLUMNS = ("signal_id", "view", "num_steps", "mse")
+
+
+def export_parquet(zoo: Zoo, file: Path) -> None:
+    """Write a zoo as one Parquet file, a row for each INR in the order of the zoo.
+
+    Its columns are ``split`` and those of the shards (see ``dws.zoo.store``); weights and biases
+    are flattened to lists of float32 of fixed length, inputs before outputs. The manifest is in the
+    file's metadata, as JSON under ``dws``. One shard at a time is in memory.
+
+    Args:
+        zoo: What to write.
+        file: Where to; it must not be there.
+
+    Raises:
+        ValueError: If the file is there, or pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ValueError(
+            "expected pyarrow for --format parquet, got none; install it: "
+            "pip install 'dwsnets[parquet]'"
+        ) from error
+    if file.exists():
+        raise ValueError(f"expected a new file, got {file}, which is there")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    metadata = {"dws": json.dumps(dict(zoo.manifest))}
+    schema = _table(ZooSplit(zoo, 0, 1), "train").schema.with_metadata(metadata)
+    bar = tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}")
+    try:
+        with bar, part.open("wb") as stream:
+            with pq.ParquetWriter(stream, schema) as writer:
+                for split in SPLITS:
+                    for piece in zoo.split(split).pieces():
+                        writer.write_table(_table(piece, split).replace_schema_metadata(metadata))
+                        bar.update(len(piece))
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _table(rows: ZooSplit, split: str) -> Any:
+    """Rows as a table of Arrow."""
+    import pyarrow as pa
+
+    weights = rows.weights()
+    columns = {"split": pa.array([split] * len(rows))}
+    columns |= {name: pa.array(rows.column(name).numpy()) for name in COLUMNS}
+    columns |= {f"label.{name}": pa.array(label.numpy()) for name, label in rows.labels.items()}
+    for kind, tensors in (("weight", weights.weights), ("bias", weights.biases)):
+        for i, tensor in enumerate(tensors):
+            values = pa.array(tensor.flatten().numpy())
+            columns[f"{kind}.{i}"] = pa.FixedSizeListArray.from_arrays(values, tensor[0].numel())
+    return pa.table(columns)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS
+
+from dws.signals import SineSignals
+from dws.zoo import Zoo, ZooConfig, build_part, merge_parts
+
+
+def part(path: Path, index: int, num_parts: int = 2, **zoo: int) -> Path:
+    return build_part(
+        path,
+        SineSignals(**SMALL_SIGNALS),
+        part=index,
+        num_parts=num_parts,
+        zoo=ZooConfig(**{"shard_size": 20, **zoo}),
+        inr=SMALL_INR,
+        fit=SMALL_FIT,
+    )
+
+
+def test_parts_make_the_same_bytes(sine_zoo: Zoo, tmp_path: Path) -> None:
+    path = tmp_path / "sine"
+    parts = [part(path, index) for index in (1, 0)]
+    assert [folder.name for folder in parts] == ["1-of-2", "0-of-2"]
+    assert [len(list(folder.glob("shard-*"))) for folder in parts] == [2, 1]
+    merge_parts(parts, path)
+    for file in sine_zoo.path.glob("[!.]*"):
+        assert (path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_part_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = part(tmp_path / "sine", 1)
+    (folder / "shard-00002.safetensors").unlink()
+    part(tmp_path / "sine", 1)
+    assert "20 of 36 INRs are there" in capsys.readouterr().out
+
+
+def test_a_missing_part_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none of 2, the first of which is shard-00001"):
+        merge_parts([part(tmp_path / "sine", 0)], tmp_path / "sine")
+
+
+def test_parts_of_two_zoos_are_refused(tmp_path: Path) -> None:
+    parts = [part(tmp_path / "a", 0), part(tmp_path / "b", 1, seed=1)]
+    with pytest.raises(ValueError, match=r"expected parts of one zoo, got .*, which differ in zoo"):
+        merge_parts(parts, tmp_path / "sine")
+
+
+def test_what_is_no_part_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+    for folder in (tmp_path, sine_zoo.path):
+        with pytest.raises(ValueError, match="expected a part of a zoo"):
+            merge_parts([folder], tmp_path / "sine")
+
+
+@pytest.mark.parametrize(("index", "num_parts"), [(2, 2), (-1, 2), (0, 4), (0, 0)])
+def test_parts_that_cannot_be_are_refused(index: int, num_parts: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"at most 3 parts, one for each shard"):
+        part(tmp_path / "sine", index, num_parts)
+
+
+def test_the_plan_of_a_part_is_its_own(tmp_path: Path) -> None:
+    shutil.move(part(tmp_path / "sine", 0), tmp_path / "sine.parts/1-of-2")
+    with pytest.raises(ValueError, match=r"part: \[0, 2\] there, \[1, 2\] asked for"):
+        part(tmp_path / "sine", 1)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dws.signals import SPLITS
+from dws.zoo import Zoo, export_parquet
+
+
+def test_every_number_is_there(sine_zoo: Zoo, tmp_path: Path) -> None:
+    file = tmp_path / "out/zoo.parquet"
+    export_parquet(sine_zoo, file)
+    table = pq.read_table(file)
+    assert json.loads(table.schema.metadata[b"dws"]) == sine_zoo.manifest
+    assert table["split"].to_pylist() == ["train"] * 40 + ["val"] * 8 + ["test"] * 8
+    batches = [sine_zoo.split(split).weights() for split in SPLITS]
+    for i in range(sine_zoo.spec.num_layers):
+        for kind in ("weight", "bias"):
+            there = torch.tensor(table[f"{kind}.{i}"].to_pylist())
+            here = [batch.weights[i] if kind == "weight" else batch.biases[i] for batch in batches]
+            assert torch.equal(there, torch.cat(here).flatten(1))
+    assert table["label.frequency"].to_pylist() == sine_zoo.labels["frequency"].tolist()
+    assert [f.name for f in file.parent.iterdir()] == ["zoo.parquet"]
+    with pytest.raises(ValueError, match="expected a new file"):
+        export_parquet(sine_zoo, file)
+
+
+def test_a_missing_pyarrow_says_how_to_get_it(
+    sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ValueError, match=r"pip install 'dwsnets\[parquet\]'"):
+        export_parquet(sine_zoo, tmp_path / "zoo.parquet")
