@@ -249,18 +249,22 @@ class ZooSplit:
             ValueError: If a shard is damaged.
         """
         size = int(self.zoo.manifest["zoo"]["shard_size"])
-        columns: list[list[Tensor]] = [[] for _ in names]
+        columns: dict[str, Tensor] = {}
         for piece in self.pieces():
             index = piece.start // size
             file = self.zoo.shard(index)
-            first, last = piece.start - index * size, piece.stop - index * size
+            rows = slice(piece.start - index * size, piece.stop - index * size)
             try:
                 with safe_open(file, framework="pt") as shard:
-                    for column, name in zip(columns, names, strict=True):
-                        column.append(shard.get_slice(name)[first:last])
+                    for name in names:
+                        part = shard.get_slice(name)[rows]
+                        if name not in columns:
+                            columns[name] = part.new_empty(len(self), *part.shape[1:])
+                        # copied at once: a slice keeps its whole file in memory
+                        columns[name][piece.start - self.start :][: len(part)] = part
             except SafetensorError as error:
                 raise ValueError(f"expected a shard of a zoo in {file}, got: {error}") from error
-        return [torch.cat(column) for column in columns]
+        return [columns[name] for name in names]
 
 
 def _check_manifest(manifest: Any, file: Path) -> None:
