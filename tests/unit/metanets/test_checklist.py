@@ -9,7 +9,7 @@ import torch
 from tests.conftest import random_batch, randomise
 from torch import nn
 
-from dws.metanets import MLP, DWSNet
+from dws.metanets import MLP, DWSNet, INR2Vec, Transformer
 from dws.weightspace import Permutation, WeightSpaceSpec, assert_invariant
 
 SPEC = WeightSpaceSpec((2, 6, 5, 3))
@@ -25,7 +25,10 @@ NETS: dict[str, Callable[..., nn.Module]] = {
         hidden_channels=4, num_layers=3, skip=True, dropout=0.3, **kw
     ),
     "mlp": lambda **kw: MLP(hidden_features=(16, 8), **kw),
+    "inr2vec": lambda **kw: INR2Vec(hidden_features=(16, 8), **kw),
+    "transformer": lambda **kw: Transformer(hidden_features=8, num_layers=2, num_heads=2, **kw),
 }
+BLIND = ("mlp", "inr2vec", "transformer")
 
 
 @pytest.fixture(params=NETS)
@@ -77,13 +80,13 @@ def test_evaluation_is_deterministic_and_ignores_the_rest_of_the_batch(
     torch.testing.assert_close(net(batch[:3]), net(batch)[:3])
 
 
-def test_only_the_mlp_sees_permutations(
+def test_equivariant_networks_do_not_see_permutations(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
     g = Permutation.random(SPEC, torch.Generator().manual_seed(0))
     batch = random_batch(SPEC, 4, 2)
-    if request.node.callspec.params["make"] == "mlp":
+    if request.node.callspec.params["make"] in BLIND:
         with pytest.raises(AssertionError, match="not invariant"):
             assert_invariant(net, batch, g)
     else:

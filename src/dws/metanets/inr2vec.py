@@ -1,0 +1,70 @@
+"""The encoder of inr2vec (De Luigi et al., ICLR 2023) as a baseline; blind to symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class INR2Vec(nn.Module):
+    """A shared MLP on the rows of the stacked weights, then the maximum over rows.
+
+    The rows are those of W_1, b_1, W_2, b_2, ..., and for the last layer the columns of W_M and
+    b_M; shorter rows are filled up with zeros.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output.
+        hidden_features: Widths of the shared layers, each linear, batch norm, ReLU; at least one.
+
+    Raises:
+        ValueError: On no hidden layer, a size below 1, or a batch that does not fit.
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        hidden_features: Sequence[int] = (256, 256, 512, 512),
+    ) -> None:
+        super().__init__()
+        self.width = max(spec.dims[1:])  # of a row
+        sizes = (self.width * in_channels, *hidden_features)
+        if not hidden_features or min(*sizes, out_features) < 1:
+            raise ValueError(
+                "expected hidden_features to be at least one width >= 1 and out_features >= 1, got "
+                f"{tuple(hidden_features)} and {out_features}"
+            )
+        self.spec = spec
+        self.in_channels = in_channels
+        self.body = nn.Sequential()
+        for d_in, d_out in pairwise(sizes):
+            self.body.extend([nn.Linear(d_in, d_out, bias=False), nn.BatchNorm1d(d_out), nn.ReLU()])
+        self.head = nn.Linear(sizes[-1], out_features)
+
+    def rows(self, batch: WeightBatch) -> Float[Tensor, "b r w c"]:
+        """The stacked rows, (B, R, width, C)."""
+        weights = [*batch.weights[:-1], batch.weights[-1].transpose(1, 2)]
+        blocks = [b for w, b in zip(weights, batch.biases, strict=True) for b in (w, b[:, None])]
+        return torch.cat([pad(b, (0, 0, 0, self.width - b.shape[2])) for b in blocks], dim=1)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """The maximum over rows, (B, hidden_features[-1])."""
+        batch.check_fits(self.spec, self.in_channels)
+        rows = self.rows(batch).flatten(2)  # (B, R, width * C)
+        features = self.body(rows.flatten(0, 1))
+        return features.unflatten(0, rows.shape[:2]).amax(dim=1)  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.embed(batch))  # type: ignore[no-any-return]

@@ -1,0 +1,83 @@
+"""A transformer on neurons (after Schürholt et al., NeurIPS 2021) as a baseline."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class Transformer(nn.Module):
+    """Self-attention between neurons: each is a token of its incoming weights and its bias.
+
+    A linear map for each layer makes tokens of one width; a learned encoding tells layers apart.
+    Reordering a level moves its tokens, which changes nothing, but also the entries of the next
+    level's tokens, which does.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output.
+        hidden_features: Width of a token.
+        num_layers: Number of encoder layers.
+        num_heads: Heads of each; divides ``hidden_features``.
+        dropout: Probability of dropping, in training.
+
+    Raises:
+        ValueError: On a size below 1, heads that do not divide, or a batch that does not fit.
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        hidden_features: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = (in_channels, out_features, hidden_features, num_layers, num_heads)
+        if min(sizes) < 1 or hidden_features % num_heads or not 0 <= dropout < 1:
+            raise ValueError(
+                "expected sizes >= 1, num_heads that divides hidden_features and 0 <= dropout < 1, "
+                f"got {out_features} outputs, {hidden_features} features, {num_layers} layers, "
+                f"{num_heads} heads and dropout={dropout}"
+            )
+        self.spec = spec
+        self.in_channels = in_channels
+        self.tokenize = nn.ModuleList(
+            nn.Linear((d_in + 1) * in_channels, hidden_features, bias=False)
+            for d_in, _ in spec.weight_shapes
+        )
+        self.layer_encodings = nn.Parameter(0.02 * torch.randn(spec.num_layers, hidden_features))
+        self.summary = nn.Parameter(0.02 * torch.randn(hidden_features))  # the token that is read
+        layer = nn.TransformerEncoderLayer(
+            hidden_features,
+            num_heads,
+            dim_feedforward=2 * hidden_features,
+            dropout=dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.encoder = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(hidden_features)
+        self.head = nn.Linear(hidden_features, out_features)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """What the summary token holds, (B, hidden_features)."""
+        batch.check_fits(self.spec, self.in_channels)
+        tokens = [self.summary.expand(batch.batch_size, 1, -1)]
+        for i, (weight, bias) in enumerate(zip(batch.weights, batch.biases, strict=True)):
+            neurons = torch.cat([weight, bias[:, None]], dim=1).transpose(1, 2)
+            tokens.append(self.tokenize[i](neurons.flatten(2)) + self.layer_encodings[i])
+        return self.norm(self.encoder(torch.cat(tokens, dim=1))[:, 0])  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.embed(batch))  # type: ignore[no-any-return]

@@ -1,0 +1,161 @@
+"""Random changes of networks for training: pure functions, another draw for every network.
+
+All take a batch and a generator on the batch's device. ``permute_neurons`` leaves the function of
+every MLP as it is, ``flip_signs`` and ``shift_phases`` that of every SIREN; ``change_coordinates``
+moves the function exactly; noise, masks and quantile dropout damage it a little.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dws.weightspace.batch import WeightBatch
+
+
+def add_noise(
+    batch: WeightBatch, generator: torch.Generator, *, std: Float[Tensor, " two_m"]
+) -> WeightBatch:
+    """Add Gaussian noise to every entry.
+
+    Args:
+        batch: B networks.
+        generator: Source of the noise.
+        std: Standard deviation of the noise for weight.0, bias.0, weight.1, ..., (2M,); a part of
+            each layer's own, see ``layer_moments``.
+    """
+    noisy = [
+        t + s * torch.randn(t.shape, generator=generator, device=t.device, dtype=t.dtype)
+        for t, s in zip(batch.tensors(), std.to(batch.weights[0]), strict=True)
+    ]
+    return WeightBatch(tuple(noisy[::2]), tuple(noisy[1::2]))
+
+
+def mask_entries(
+    batch: WeightBatch, generator: torch.Generator, *, probability: float
+) -> WeightBatch:
+    """Set random entries to 0. The others stay as they are, unlike under dropout."""
+    return batch.map(lambda t: t * (_uniform(t, generator) >= probability))
+
+
+def drop_smallest(
+    batch: WeightBatch, generator: torch.Generator, *, max_quantile: float
+) -> WeightBatch:
+    """Set the smallest entries of every weight and bias to 0 (quantile dropout).
+
+    Args:
+        batch: B networks.
+        generator: Draws how many.
+        max_quantile: Up to which quantile of the absolute values of a tensor entries go; each
+            network's is uniform between 0 and this.
+    """
+    size, device = batch.batch_size, batch.weights[0].device
+    quantiles = max_quantile * torch.rand(size, generator=generator, device=device)
+
+    def drop(t: Tensor) -> Tensor:
+        absolute = t.abs().flatten(1)
+        rank = absolute.argsort(dim=1).argsort(dim=1)  # 0 for the smallest
+        kept = rank >= (quantiles.unsqueeze(1) * absolute.shape[1]).floor()
+        return t * kept.view(t.shape)
+
+    return batch.map(drop)
+
+
+def permute_neurons(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
+    """Reorder the hidden neurons of every network, see ``Permutation``."""
+    weights, biases = list(batch.weights), list(batch.biases)
+    for i in range(len(weights) - 1):
+        order = _uniform(biases[i][:, :, 0], generator).argsort(dim=1)  # (B, d)
+        weights[i] = weights[i].take_along_dim(order[:, None, :, None], dim=2)
+        biases[i] = biases[i].take_along_dim(order[:, :, None], dim=1)
+        weights[i + 1] = weights[i + 1].take_along_dim(order[:, :, None, None], dim=1)
+    return WeightBatch(tuple(weights), tuple(biases))
+
+
+def flip_signs(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
+    """Turn around random hidden neurons: sin(-z) = -sin(z), so that a SIREN stays the same."""
+    weights, biases = list(batch.weights), list(batch.biases)
+    for i in range(len(weights) - 1):
+        sign = (_uniform(biases[i][:, :, 0], generator) < 0.5).to(biases[i]) * 2 - 1  # (B, d)
+        weights[i] = weights[i] * sign[:, None, :, None]
+        biases[i] = biases[i] * sign[:, :, None]
+        weights[i + 1] = weights[i + 1] * sign[:, :, None, None]
+    return WeightBatch(tuple(weights), tuple(biases))
+
+
+def shift_phases(
+    batch: WeightBatch, generator: torch.Generator, *, omega_0: float, max_shift: int = 1
+) -> WeightBatch:
+    """Move sines by half periods: sin(z + kπ) = (-1)^k sin(z), so that a SIREN stays the same.
+
+    Args:
+        batch: B networks.
+        generator: Draws k for every hidden neuron.
+        omega_0: ω0 of the SIRENs; k half periods are kπ/ω0 in the bias.
+        max_shift: Largest absolute k.
+    """
+    weights, biases = list(batch.weights), list(batch.biases)
+    for i in range(len(weights) - 1):
+        uniform = _uniform(biases[i][:, :, 0], generator)  # (B, d)
+        k = ((2 * max_shift + 1) * uniform).floor() - max_shift
+        biases[i] = biases[i] + (math.pi / omega_0) * k[:, :, None]
+        weights[i + 1] = weights[i + 1] * (1 - 2 * (k % 2))[:, :, None, None]
+    return WeightBatch(tuple(weights), tuple(biases))
+
+
+def change_coordinates(
+    batch: WeightBatch, matrix: Float[Tensor, "b d_0 d_0"], shift: Float[Tensor, "b d_0"]
+) -> WeightBatch:
+    """Networks f(A x + t) from networks f(x): exact, by the first layer alone.
+
+    (A x + t)ᵀ W + b = xᵀ (Aᵀ W) + (b + tᵀ W).
+
+    Args:
+        batch: B networks.
+        matrix: A of each.
+        shift: t of each.
+    """
+    first, bias = batch.weights[0], batch.biases[0]
+    return WeightBatch(
+        (torch.einsum("bij,bioc->bjoc", matrix, first), *batch.weights[1:]),
+        (bias + torch.einsum("bi,bioc->boc", shift, first), *batch.biases[1:]),
+    )
+
+
+def move_images(
+    batch: WeightBatch,
+    generator: torch.Generator,
+    *,
+    max_angle: float = 0.0,
+    max_shift: float = 0.0,
+    max_scale: float = 0.0,
+) -> WeightBatch:
+    """Rotate, shift and scale what INRs of pictures show, by changing their coordinates.
+
+    Args:
+        batch: B networks with two inputs.
+        generator: Draws each network's change.
+        max_angle: Largest rotation either way, in degrees.
+        max_shift: Largest shift along each axis, in units of the coordinates, of which a picture
+            has two.
+        max_scale: Each axis is scaled by a common factor between 1 - ``max_scale`` and
+            1 + ``max_scale``.
+
+    Raises:
+        ValueError: If the networks do not have two inputs.
+    """
+    if batch.spec.dims[0] != 2:
+        raise ValueError(f"expected networks with two inputs, got {batch.spec.dims[0]}")
+    size, like = batch.batch_size, batch.biases[0]
+    draws = 2 * _uniform(like.new_empty(4, size), generator) - 1  # each in [-1, 1)
+    angle, factor = math.radians(max_angle) * draws[0], 1 + max_scale * draws[1]
+    cosine, sine = angle.cos() * factor, angle.sin() * factor
+    matrix = torch.stack([cosine, -sine, sine, cosine], dim=1).view(size, 2, 2)
+    return change_coordinates(batch, matrix, max_shift * draws[2:].T)
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
