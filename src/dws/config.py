@@ -12,8 +12,9 @@ from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from dws.inr import FitConfig, SirenConfig
+from dws.training.augment import AugmentConfig
 from dws.training.loggers import WandbConfig
-from dws.training.loop import OptimConfig, TrainerConfig
+from dws.training.settings import OptimConfig, TrainerConfig
 
 ALLOWED_TARGETS = ("dws.", "torch.optim.")
 
@@ -139,17 +140,24 @@ class TrainZooSchema:
 
     Attributes:
         path: Its folder.
+        aligned: Align all networks to each other first, see ``dws.zoo.align_zoo``.
     """
 
     path: str = MISSING
+    aligned: bool = False
 
 
 @dataclass
 class ClassificationSchema:
-    """Arguments of ``dws.tasks.Classification``, the task's name and its zoo's."""
+    """Arguments of ``dws.tasks.Classification``, its name, its zoo's and ``num_train``.
+
+    Attributes:
+        num_train: Train on so many signals (all views of each), or null for all.
+    """
 
     name: str = MISSING
     zoo: str = MISSING
+    num_train: int | None = None
     _target_: str = "dws.tasks.Classification"
     label: str = "label"
     num_classes: int = 10
@@ -157,12 +165,27 @@ class ClassificationSchema:
 
 @dataclass
 class RegressionSchema:
-    """Arguments of ``dws.tasks.Regression``, the task's name and its zoo's."""
+    """Arguments of ``dws.tasks.Regression``; the rest as for ``ClassificationSchema``."""
 
     name: str = MISSING
     zoo: str = MISSING
+    num_train: int | None = None
     _target_: str = "dws.tasks.Regression"
     label: str = "frequency"
+
+
+@dataclass
+class ContrastiveSchema:
+    """Arguments of ``dws.tasks.Contrastive``; the rest as for ``ClassificationSchema``."""
+
+    name: str = MISSING
+    zoo: str = MISSING
+    num_train: int | None = None
+    _target_: str = "dws.tasks.Contrastive"
+    labels: list[str] = field(default_factory=lambda: ["amplitude", "frequency"])
+    temperature: float = 0.1
+    out_features: int = 16
+    projection_features: int = 16
 
 
 @dataclass
@@ -190,6 +213,27 @@ class MLPSchema:
 
 
 @dataclass
+class INR2VecSchema:
+    """Arguments of ``dws.metanets.INR2Vec``."""
+
+    name: str = "inr2vec"
+    _target_: str = "dws.metanets.INR2Vec"
+    hidden_features: list[int] = field(default_factory=lambda: [256, 256, 512, 512])
+
+
+@dataclass
+class TransformerSchema:
+    """Arguments of ``dws.metanets.Transformer``."""
+
+    name: str = "transformer"
+    _target_: str = "dws.metanets.Transformer"
+    hidden_features: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    dropout: float = 0.0
+
+
+@dataclass
 class TrainSchema:
     """Configuration of ``dws-train``.
 
@@ -201,6 +245,7 @@ class TrainSchema:
         zoo: What is trained on.
         optim: Optimiser.
         trainer: Length.
+        augment: What training networks go through.
         wandb: Logging.
         seed: Of parameters and of the order of batches.
         run_dir: The run's folder; null makes one from task, model, seed and a hash of the rest.
@@ -213,6 +258,7 @@ class TrainSchema:
     zoo: TrainZooSchema = field(default_factory=TrainZooSchema)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     seed: int = 0
     run_dir: str | None = None
@@ -262,6 +308,9 @@ def register_schemas() -> None:
         "ray": RaySchema,
         "dwsnet": DWSNetSchema,
         "mlp": MLPSchema,
+        "inr2vec": INR2VecSchema,
+        "transformer": TransformerSchema,
+        "contrastive": ContrastiveSchema,
         "classification": ClassificationSchema,
         "regression": RegressionSchema,
     }.items():

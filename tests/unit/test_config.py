@@ -14,7 +14,7 @@ from dws.zoo import Zoo
 
 GROUPS = {
     "fit_inrs": ("zoo", "fit", "engine", "scale", "paths"),
-    "train": ("task", "model", "optim", "trainer", "wandb", "scale", "paths"),
+    "train": ("task", "model", "optim", "trainer", "augment", "wandb", "scale", "paths"),
 }
 CHOICES = [
     (name, group, file.stem)

@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 
 import dws
 from dws.cli.command import run_hydra
-from dws.cli.runs import build_reader, build_task, open_zoo, zoo_hash
+from dws.cli.runs import build_reader, build_task, load_training_split, open_zoo, zoo_hash
 from dws.evaluation.evaluate import evaluate
 from dws.files import read_json
 from dws.hardware import find_device
 from dws.training import LabelledNetworks, RunDir
-from dws.training.checkpoint import num_epochs_done
+from dws.training.checkpoint import is_finished
 from dws.training.run_dir import settings_hash
 
 
@@ -39,14 +39,14 @@ def evaluate_run(config: DictConfig) -> None:
 
 def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
     settings = run.config()
-    done, num_epochs = num_epochs_done(run.last_checkpoint), settings["trainer"]["num_epochs"]
-    if done < num_epochs:
+    if not is_finished(run.last_checkpoint):
         raise ValueError(
-            f"expected a finished run of {num_epochs} epochs in {run.path}, got {done}; "
-            "finish it with the dws-train command that began it"
+            f"expected a finished run of {settings['trainer']['num_epochs']} epochs in {run.path}, "
+            "got one that was interrupted; finish it with the dws-train command that began it"
         )
     path = config.zoo_path or settings["zoo_path"]
-    zoo = open_zoo(path, command="dws-fit-inrs, or give the folder that it is in now as zoo_path")
+    fit = "dws-fit-inrs, or give the folder that it is in now as zoo_path"
+    zoo = open_zoo(path, command=fit, aligned=settings["aligned"])
     if zoo_hash(zoo) != settings["zoo"]:
         raise ValueError(
             f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
@@ -54,11 +54,13 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
         )
     device = find_device(config.device, option="device")
     task = build_task(settings)
+    train_set = load_training_split(settings, zoo, task, device)
     return evaluate(
         run,
         build_reader(settings, zoo, task, None).to(device),
         task,
         LabelledNetworks.load(zoo.split("test"), task, device),
+        train_set,
         batch_size=config.batch_size,
         about={
             "task": settings["task"]["name"],
@@ -68,7 +70,7 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
             "settings_hash": settings_hash(
                 {k: v for k, v in settings.items() if k not in ("seed", "zoo_path")}
             ),
-            "num_train": len(zoo.split("train")),
+            "num_train": len(train_set),
             "zoo": settings["zoo"],
             "zoo_path": path,
             "machine": f"{_device_name(device)}, {torch.get_num_threads()} threads",

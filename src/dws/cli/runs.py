@@ -12,24 +12,44 @@ from omegaconf import DictConfig
 
 from dws.config import build, to_plain
 from dws.tasks import Reader, Task
-from dws.training import TrainerConfig
+from dws.training import LabelledNetworks, TrainerConfig
 from dws.training.run_dir import settings_hash
-from dws.zoo import Zoo
+from dws.zoo import Zoo, align_zoo
 
 # how and where a run is computed, not what comes out
-NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size")
+NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
+NOT_ARGUMENTS = ("name", "zoo", "num_train")  # of the class of a task or model
 
 
-def open_zoo(path: str, *, command: str) -> Zoo:
+def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
     """Open a zoo, or say which command makes it.
+
+    Args:
+        path: Its folder.
+        command: What makes it.
+        aligned: Open the copy whose networks are aligned to each other; made if need be.
 
     Raises:
         FileNotFoundError: If there is none.
     """
     try:
-        return Zoo.open(path)
+        zoo = Zoo.open(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; make or finish it with {command}") from error
+    return align_zoo(zoo) if aligned else zoo
+
+
+def load_training_split(
+    settings: Mapping[str, Any], zoo: Zoo, task: Task, device: torch.device
+) -> LabelledNetworks:
+    """The training split of a run, or the part of it that ``task.num_train`` asks for."""
+    return LabelledNetworks.load(
+        zoo.split("train"),
+        task,
+        device,
+        num_signals=settings["task"]["num_train"],
+        seed=settings["seed"],
+    )
 
 
 def zoo_hash(zoo: Zoo) -> str:
@@ -40,10 +60,10 @@ def zoo_hash(zoo: Zoo) -> str:
 def run_settings(config: DictConfig, zoo: Zoo, trainer: TrainerConfig) -> dict[str, Any]:
     """All that a run's outcome depends on; ``trainer`` is the resolved one."""
     plain = {**to_plain(config), "trainer": asdict(trainer)}
-    settings = {key: plain[key] for key in ("task", "model", "optim", "trainer", "seed")}
+    settings = {key: plain[key] for key in ("task", "model", "optim", "trainer", "augment", "seed")}
     for key in NOT_PART_OF_A_RUN:
         del settings["trainer"][key]
-    return {**settings, "zoo": zoo_hash(zoo)}
+    return {**settings, "aligned": plain["zoo"]["aligned"], "zoo": zoo_hash(zoo)}
 
 
 def run_folder(config: DictConfig, settings: Mapping[str, Any]) -> Path:
@@ -66,9 +86,9 @@ def build_reader(
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
         net = build(_arguments(settings["model"]), spec=zoo.spec, out_features=task.out_features)
-    return Reader(zoo.spec, net, task.output_layer(train_targets))
+        output_layer = task.output_layer(train_targets)
+    return Reader(zoo.spec, net, output_layer, embeds_output=task.num_views > 1)
 
 
 def _arguments(group: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's or model's settings without its own name and its zoo's, which are for people."""
-    return {key: value for key, value in group.items() if key not in ("name", "zoo")}
+    return {key: value for key, value in group.items() if key not in NOT_ARGUMENTS}

@@ -5,13 +5,20 @@ from __future__ import annotations
 from omegaconf import DictConfig, OmegaConf
 
 from dws.cli.command import run_hydra
-from dws.cli.runs import build_reader, build_task, open_zoo, run_folder, run_settings
+from dws.cli.runs import (
+    build_reader,
+    build_task,
+    load_training_split,
+    open_zoo,
+    run_folder,
+    run_settings,
+)
 from dws.config import TrainSchema
 from dws.evaluation import figures
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.training import LabelledNetworks, RunDir, train
-from dws.training.checkpoint import num_epochs_done
+from dws.training.checkpoint import is_finished
 from dws.training.loggers import open_wandb
 
 
@@ -27,18 +34,18 @@ def train_run(config: DictConfig) -> None:
     device = find_device(typed.trainer.device, option="trainer.device")
     path = typed.zoo.path
     fit = f"dws-fit-inrs zoo={config.task.zoo} zoo.path={path} scale={typed.scale.name}"
-    zoo = open_zoo(path, command=fit)
-    trainer = typed.trainer.resolved(len(zoo.split("train")))
+    zoo = open_zoo(path, command=fit, aligned=typed.zoo.aligned)
+    task = build_task(config)
+    train_set = load_training_split(config, zoo, task, device)
+    trainer = typed.trainer.resolved(len(train_set))
     settings = run_settings(config, zoo, trainer)
-    task = build_task(settings)
-    train_set = LabelledNetworks.load(zoo.split("train"), task, device)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
     reader = build_reader(settings, zoo, task, train_set.targets).to(device)
     reader.standardize.fit(train_set.weights)
 
     run = RunDir.claim(run_folder(config, settings), settings, zoo_path=path)
     after = f"next: dws-evaluate run={run.path}"
-    if num_epochs_done(run.last_checkpoint) == trainer.num_epochs:
+    if is_finished(run.last_checkpoint):
         print(f"run {run.path} is done already; {after}")
         return
     print(
@@ -50,7 +57,8 @@ def train_run(config: DictConfig) -> None:
     with open_wandb(typed.wandb, run.path, settings) as logger:
         best = train(
             reader, task, train_set, val_set,
-            optim=typed.optim, trainer=trainer, seed=typed.seed, run=run, logger=logger,
+            optim=typed.optim, trainer=trainer, augment=typed.augment, seed=typed.seed, run=run,
+            logger=logger,
         )  # fmt: skip
         picture = run.path / "learning_curve.png"
         figures.learning_curve(picture, run.metrics(), task.monitor)

@@ -16,7 +16,7 @@ from dws.files import write_atomically, write_json
 from dws.tasks import Classification, Reader, Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import load_checkpoint, load_reader
-from dws.training.loop import predict
+from dws.training.loop import embed, predict
 
 
 def evaluate(
@@ -24,6 +24,7 @@ def evaluate(
     reader: Reader,
     task: Task,
     test_set: LabelledNetworks,
+    train_set: LabelledNetworks,
     *,
     batch_size: int,
     about: Mapping[str, Any],
@@ -35,6 +36,7 @@ def evaluate(
         reader: A reader built as for the training; its weights are loaded here.
         task: Metrics.
         test_set: The test split.
+        train_set: The training split, to which a task with two views fits its linear regression.
         batch_size: Networks at once.
         about: What else the result is to say, such as seed and machine.
 
@@ -46,8 +48,9 @@ def evaluate(
     """
     checkpoint = load_checkpoint(run.best_checkpoint)
     load_reader(reader, checkpoint, run.best_checkpoint)
-    outputs, targets = (t.cpu() for t in predict(reader, test_set, batch_size))
-    embeddings = _embed(reader, test_set, batch_size)
+    predicted = predict(reader, task, test_set, train_set, batch_size)
+    outputs, targets = (t.cpu() for t in predicted)
+    embeddings = embed(reader, test_set, batch_size).cpu()
     map_2d = tsne(embeddings)
     epochs = run.metrics()
     best = checkpoint["metrics"]
@@ -75,17 +78,17 @@ def evaluate(
     return result
 
 
-@torch.no_grad()
-def _embed(reader: Reader, split: LabelledNetworks, batch_size: int) -> Tensor:
-    return torch.cat([reader.embed(weights).cpu() for weights, _ in split.batches(batch_size)])
-
-
 def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
-    embedding_picture, outcome_picture = folder / "tsne.png", folder / "outcome.png"
     if isinstance(task, Classification):
+        embedding_picture, outcome_picture = folder / "tsne.png", folder / "outcome.png"
         figures.embedding(embedding_picture, map_2d, targets, task.label, categorical=True)
         figures.confusion_matrix(outcome_picture, outputs.argmax(1), targets, task.num_classes)
-    else:
-        figures.embedding(embedding_picture, map_2d, targets, task.label, categorical=False)
-        figures.predicted_against_true(outcome_picture, outputs.squeeze(1), targets, task.label)
-    return [embedding_picture, outcome_picture]
+        return [embedding_picture, outcome_picture]
+    pictures = []
+    columns = zip(task.labels, outputs.flatten(1).T, targets.view(len(targets), -1).T, strict=True)
+    for label, predicted, true in columns:
+        suffix = f"-{label}" if len(task.labels) > 1 else ""
+        pictures += [folder / f"tsne{suffix}.png", folder / f"outcome{suffix}.png"]
+        figures.embedding(pictures[-2], map_2d, true, label, categorical=False)
+        figures.predicted_against_true(pictures[-1], predicted, true, label)
+    return pictures

@@ -24,8 +24,14 @@ class Classification:
     label: str = "label"
     num_classes: int = 10
 
+    num_views = 1
     monitor = "accuracy"
     higher_is_better = True
+
+    @property
+    def labels(self) -> tuple[str]:
+        """The one label."""
+        return (self.label,)
 
     @property
     def out_features(self) -> int:

@@ -26,10 +26,19 @@ class Reader(nn.Module):
         spec: The architecture of the networks that are read.
         net: The metanet.
         output_layer: See ``Task.output_layer``.
+        embeds_output: Whether the embedding is the metanet's output instead of its features.
     """
 
-    def __init__(self, spec: WeightSpaceSpec, net: nn.Module, output_layer: nn.Module) -> None:
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        net: nn.Module,
+        output_layer: nn.Module,
+        *,
+        embeds_output: bool = False,
+    ) -> None:
         super().__init__()
+        self.embeds_output = embeds_output
         self.standardize = Standardize(spec)
         self.net = net
         self.output_layer = output_layer
@@ -39,6 +48,7 @@ class Reader(nn.Module):
         return self.output_layer(self.net(self.standardize(batch)))  # type: ignore[no-any-return]
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The metanet's features, for pictures and probes."""
+        """What represents a network in pictures and probes."""
         net: Metanet = self.net  # type: ignore[assignment]
-        return net.embed(self.standardize(batch))
+        standard = self.standardize(batch)
+        return self.net(standard) if self.embeds_output else net.embed(standard)

@@ -45,9 +45,15 @@ class Regression:
 
     label: str = "frequency"
 
+    num_views = 1
     out_features = 1
     monitor = "mse"
     higher_is_better = False
+
+    @property
+    def labels(self) -> tuple[str]:
+        """The one label."""
+        return (self.label,)
 
     def targets(self, labels: Mapping[str, Tensor]) -> Float[Tensor, " n"]:
         """The numbers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from jaxtyping import Float
@@ -10,16 +10,24 @@ from torch import Tensor, nn
 
 
 class Task(Protocol):
-    """A supervised task on networks. Write one to add a task.
+    """Something to learn from networks. Write one to add a task.
 
     Attributes:
-        label: The zoo's label that is predicted.
+        labels: The zoo's labels that are predicted.
+        num_views: Augmented copies of each network in a training step: 1, or 2 for a loss that
+            compares them. Then the outputs of the second copies follow those of the first, the
+            metanet's output is an embedding, and what is predicted is read off it by a linear
+            regression that is fitted to the training split.
         out_features: Size of the metanet's output.
         monitor: The metric that selects the checkpoint on validation.
         higher_is_better: Whether ``monitor`` is to be large.
     """
 
-    label: str
+    @property
+    def labels(self) -> Sequence[str]: ...  # noqa: D102
+
+    @property
+    def num_views(self) -> int: ...  # noqa: D102
 
     @property
     def out_features(self) -> int: ...  # noqa: D102
@@ -31,7 +39,7 @@ class Task(Protocol):
     def higher_is_better(self) -> bool: ...  # noqa: D102
 
     def targets(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """The targets of a split, (n,), from its labels."""
+        """The targets of a split, (n,) or (n, K), from its labels."""
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
         """What follows the metanet's output, fitted to the training targets if they are given."""

@@ -1,7 +1,16 @@
 """Training a metanet on a zoo: one loop for all tasks and methods."""
 
+from dws.training.augment import AugmentConfig
 from dws.training.loader import LabelledNetworks
-from dws.training.loop import OptimConfig, TrainerConfig, train
+from dws.training.loop import train
 from dws.training.run_dir import RunDir
+from dws.training.settings import OptimConfig, TrainerConfig
 
-__all__ = ["LabelledNetworks", "OptimConfig", "RunDir", "TrainerConfig", "train"]
+__all__ = [
+    "AugmentConfig",
+    "LabelledNetworks",
+    "OptimConfig",
+    "RunDir",
+    "TrainerConfig",
+    "train",
+]

@@ -59,6 +59,6 @@ def load_reader(reader: Reader, state: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def num_epochs_done(path: Path) -> int:
-    """Epochs behind a run's last checkpoint; 0 if it has none."""
-    return int(load_checkpoint(path)["epoch"]) if path.is_file() else 0
+def is_finished(path: Path) -> bool:
+    """Whether a run's last checkpoint is that of its end."""
+    return path.is_file() and bool(load_checkpoint(path)["finished"])

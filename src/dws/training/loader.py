@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dws.signals.source import balanced_subset, derive_seed
 from dws.tasks import Task
 from dws.weightspace import WeightBatch
 from dws.zoo import ZooSplit
@@ -19,16 +20,40 @@ class LabelledNetworks:
 
     Attributes:
         weights: n networks.
-        targets: (n,).
+        targets: (n,) or (n, K).
     """
 
     weights: WeightBatch
     targets: Tensor
 
     @classmethod
-    def load(cls, split: ZooSplit, task: Task, device: torch.device) -> LabelledNetworks:
-        """Read a split once."""
-        return cls(split.weights().to(device), task.targets(split.labels).to(device))
+    def load(
+        cls,
+        split: ZooSplit,
+        task: Task,
+        device: torch.device,
+        *,
+        num_signals: int | None = None,
+        seed: int = 0,
+    ) -> LabelledNetworks:
+        """Read a split once.
+
+        Args:
+            split: What to read.
+            task: Makes the targets.
+            device: Where to keep them.
+            num_signals: Keep a random subset of so many signals, all views of each, or None for
+                all. Balanced over classes; smaller subsets are part of larger ones.
+            seed: Of the subset.
+
+        Raises:
+            ValueError: If there are fewer signals, or the labels do not fit the task.
+        """
+        weights, targets = split.weights(), task.targets(split.labels)
+        if num_signals is not None:
+            rows = _signal_subset(split, targets, num_signals, seed)
+            weights, targets = weights[rows], targets[rows]
+        return cls(weights.to(device), targets.to(device))
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -40,10 +65,32 @@ class LabelledNetworks:
             yield self.weights[rows], self.targets[rows]
 
     def shuffled_batches(
-        self, size: int, generator: torch.Generator
+        self, size: int, generator: torch.Generator, *, skip: int = 0
     ) -> Iterator[tuple[WeightBatch, Tensor]]:
-        """One epoch in random order, in batches of one size; a remainder is left out."""
+        """One epoch in random order, in batches of one size; a remainder is left out.
+
+        Args:
+            size: Networks a batch.
+            generator: Draws the order.
+            skip: Batches to leave out at the beginning, of an epoch that is gone on with.
+        """
         size = min(size, len(self))
         order = torch.randperm(len(self), generator=generator).to(self.targets.device)
-        for rows in order[: len(self) // size * size].split(size):
+        for rows in order[skip * size : len(self) // size * size].split(size):
             yield self.weights[rows], self.targets[rows]
+
+
+def _signal_subset(split: ZooSplit, targets: Tensor, size: int, seed: int) -> Tensor:
+    """Rows of some signals of a split, whose views follow each other."""
+    num_views = int(split.zoo.manifest["zoo"]["num_views"])
+    first = targets[::num_views]
+    if not 1 <= size <= len(first):
+        raise ValueError(
+            f"expected task.num_train between 1 and {len(first)}, the training signals of "
+            f"{split.zoo.path}, got {size}"
+        )
+    is_class = first.ndim == 1 and not first.is_floating_point()
+    classes = first if is_class else torch.zeros(len(first), dtype=torch.long)
+    generator = torch.Generator().manual_seed(derive_seed(seed))
+    chosen = balanced_subset(classes, size, generator)
+    return (chosen[:, None] * num_views + torch.arange(num_views)).flatten()

@@ -85,7 +85,10 @@ class RunDir:
             ValueError: If the file holds something else.
         """
         config = read_yaml(self.config_file)
-        keys = {"task", "model", "optim", "trainer", "seed", "zoo", "zoo_path"}
+        keys = {
+            *("task", "model", "optim", "trainer", "augment", "seed"),
+            *("aligned", "zoo", "zoo_path"),
+        }
         if not isinstance(config, dict) or set(config) != keys:
             raise ValueError(
                 f"expected the settings of a run in {self.config_file}, got something else; "

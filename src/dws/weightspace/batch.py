@@ -106,6 +106,14 @@ class WeightBatch:
             tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in biases)
         )
 
+    @classmethod
+    def cat(cls, batches: Sequence[WeightBatch]) -> WeightBatch:
+        """The networks of several batches in a row."""
+        return cls(
+            tuple(torch.cat(parts) for parts in zip(*(b.weights for b in batches), strict=True)),
+            tuple(torch.cat(parts) for parts in zip(*(b.biases for b in batches), strict=True)),
+        )
+
     @property
     def spec(self) -> WeightSpaceSpec:
         """The architecture, read off the shapes."""

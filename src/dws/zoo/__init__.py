@@ -1,5 +1,6 @@
 """Zoos: thousands of fitted INRs in a folder."""
 
+from dws.zoo.align import align_zoo
 from dws.zoo.build import ZooConfig, build_part, build_zoo
 from dws.zoo.engine import Engine, InProcess, Ray
 from dws.zoo.exchange import export_dwsnets, import_dwsnets, import_nfn
@@ -14,6 +15,7 @@ __all__ = [
     "Zoo",
     "ZooConfig",
     "ZooSplit",
+    "align_zoo",
     "build_part",
     "build_zoo",
     "export_dwsnets",

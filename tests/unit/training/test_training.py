@@ -9,9 +9,17 @@ from tests.conftest import needs_compiler
 from dws import hardware
 from dws.metanets import DWSNet
 from dws.tasks import Reader, Regression
-from dws.training import LabelledNetworks, OptimConfig, RunDir, TrainerConfig, train
+from dws.training import (
+    AugmentConfig,
+    LabelledNetworks,
+    OptimConfig,
+    RunDir,
+    TrainerConfig,
+    train,
+)
 from dws.training import loop as loop_module
-from dws.training.checkpoint import load_checkpoint, save_checkpoint
+from dws.training import settings as settings_module
+from dws.training.checkpoint import is_finished, load_checkpoint, save_checkpoint
 from dws.training.loggers import WandbLogger
 from dws.zoo import Zoo
 
@@ -19,12 +27,20 @@ TASK = Regression()
 
 
 def run_training(
-    zoo: Zoo, folder: Path, *, num_epochs: int = 4, lr: float = 1e-3, compile_: str = "auto"
+    zoo: Zoo,
+    folder: Path,
+    *,
+    num_epochs: int = 4,
+    compile_: str = "auto",
+    augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
+    dropout: float = 0.0,
+    optim: OptimConfig = OptimConfig(lr=1e-3),  # noqa: B008
+    **trainer: object,
 ) -> tuple[Reader, dict[str, float]]:
     cpu = torch.device("cpu")
     train_set = LabelledNetworks.load(zoo.split("train"), TASK, cpu)
     torch.manual_seed(0)
-    net = DWSNet(zoo.spec, out_features=1, hidden_channels=4, num_layers=2)
+    net = DWSNet(zoo.spec, out_features=1, hidden_channels=4, num_layers=2, dropout=dropout)
     reader = Reader(zoo.spec, net, TASK.output_layer(train_set.targets))
     reader.standardize.fit(train_set.weights)
     best = train(
@@ -32,10 +48,11 @@ def run_training(
         TASK,
         train_set,
         LabelledNetworks.load(zoo.split("val"), TASK, cpu),
-        optim=OptimConfig(lr=lr),
+        optim=optim,
         trainer=TrainerConfig(
-            num_epochs=num_epochs, batch_size=8, compile=compile_, precision="fp32"
+            num_epochs=num_epochs, batch_size=8, compile=compile_, precision="fp32", **trainer
         ),
+        augment=augment,
         seed=0,
         run=RunDir.claim(folder, {"a": 1}, zoo_path="zoo"),
         logger=WandbLogger(None),
@@ -44,7 +61,7 @@ def run_training(
 
 
 def test_learns_and_keeps_the_best_epoch(sine_zoo: Zoo, tmp_path: Path) -> None:
-    _, best = run_training(sine_zoo, tmp_path, num_epochs=12, lr=1e-2)
+    _, best = run_training(sine_zoo, tmp_path, num_epochs=12, optim=OptimConfig(lr=1e-2))
     epochs = RunDir(tmp_path).metrics()
     assert len(epochs) == 12
     assert epochs[-1]["train_loss"] < epochs[0]["train_loss"] / 2
@@ -87,9 +104,102 @@ def test_a_killed_run_goes_on_exactly(
     assert best["val_mse"] == best_resumed["val_mse"]
 
 
+EVERYTHING = {
+    "augment": AugmentConfig(noise=0.1, mask=0.1, permute=True),
+    "dropout": 0.2,
+    "optim": OptimConfig(lr=1e-3, amsgrad=True, clip_norm=1.0),
+    "ema_decay": 0.9,
+    "checkpoint_minutes": 0.0,
+}
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 12])
+def test_a_run_killed_within_an_epoch_goes_on_exactly(
+    steps: int, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, best = run_training(sine_zoo, tmp_path / "whole", **EVERYTHING)
+    saves = 0
+
+    def killed(path: Path, state: dict[str, object]) -> None:
+        nonlocal saves
+        save_checkpoint(path, state)
+        saves += path.name == "checkpoint-last.pt"
+        if saves == steps:
+            raise SystemExit("killed")
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", killed)
+    with pytest.raises(SystemExit):
+        run_training(sine_zoo, tmp_path / "killed", **EVERYTHING)
+    monkeypatch.undo()
+    torch.rand(3)  # another process would not have the state of this one's generator
+    resumed, best_resumed = run_training(sine_zoo, tmp_path / "killed", **EVERYTHING)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert best["val_mse"] == best_resumed["val_mse"]
+    kept = [
+        load_checkpoint(RunDir(tmp_path / name).best_checkpoint)["reader"]
+        for name in ("whole", "killed")
+    ]
+    assert all(torch.equal(tensor, kept[1][name]) for name, tensor in kept[0].items())
+
+
+def test_the_average_is_what_is_evaluated(sine_zoo: Zoo, tmp_path: Path) -> None:
+    """With a decay near 1 the average hardly leaves where the training began."""
+    optim = OptimConfig(lr=1e-2)
+    run_training(sine_zoo, tmp_path / "plain", optim=optim, num_epochs=12)
+    last, _ = run_training(
+        sine_zoo, tmp_path / "ema", optim=optim, num_epochs=12, ema_decay=0.99999
+    )
+    epochs = RunDir(tmp_path / "ema").metrics()
+    assert epochs[-1]["val_mse"] == pytest.approx(epochs[0]["val_mse"], rel=0.02)
+    without = {row["val_mse"] for row in RunDir(tmp_path / "plain").metrics()}
+    assert max(without) > 1.2 * min(without)
+    kept = load_checkpoint(RunDir(tmp_path / "ema").best_checkpoint)["reader"]
+    assert not torch.equal(kept["net.head.map.weight"], last.state_dict()["net.head.map.weight"])
+
+
+def test_patience_ends_a_run_that_no_longer_improves(sine_zoo: Zoo, tmp_path: Path) -> None:
+    still = {"optim": OptimConfig(lr=1e-30, weight_decay=0.0), "num_epochs": 50, "patience": 3}
+    run_training(sine_zoo, tmp_path, **still)
+    epochs = RunDir(tmp_path).metrics()
+    best = min(epochs, key=lambda row: row["val_mse"])["epoch"]
+    assert len(epochs) == best + 3 < 50
+    assert is_finished(RunDir(tmp_path).last_checkpoint)
+
+
+def test_gradients_are_clipped(sine_zoo: Zoo, tmp_path: Path) -> None:
+    """Under AdamW with a huge epsilon steps are as long as gradients."""
+    seen = []
+    original = torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW, closure: object = None) -> None:
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        seen.append(float(torch.stack([g.square().sum() for g in grads]).sum().sqrt()))
+        original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", step)
+        run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e-3, clip_norm=0.01), num_epochs=1)
+    assert len(seen) == 5
+    assert max(seen) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_part_of_the_training_split_is_nested_and_seeded(sine_zoo: Zoo) -> None:
+    def load(size: int, seed: int = 0) -> set[float]:
+        split, cpu = sine_zoo.split("train"), torch.device("cpu")
+        part = LabelledNetworks.load(split, TASK, cpu, num_signals=size, seed=seed)
+        assert len(part) == size
+        return set(part.targets.tolist())
+
+    assert load(5) < load(11) < load(40)
+    assert load(11) != load(11, seed=1)
+    with pytest.raises(ValueError, match=r"expected task.num_train between 1 and 40"):
+        load(41)
+
+
 def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"became .* in epoch 1 .* lower optim.lr=1e\+30"):
-        run_training(sine_zoo, tmp_path, lr=1e30)
+        run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e30))
 
 
 def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
@@ -172,7 +282,7 @@ def test_auto_is_decided_by_the_length_and_the_processor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hardware, "compiler_found", lambda: True)
-    monkeypatch.setattr(loop_module, "computes_bfloat16", lambda device: has_bfloat16)
+    monkeypatch.setattr(settings_module, "computes_bfloat16", lambda device: has_bfloat16)
     decided = TrainerConfig(num_epochs=1, device="cpu", precision="auto").resolved(num_networks)
     assert (decided.compile, decided.precision) == expected
     assert decided.resolved(1) == decided  # nothing is left to decide

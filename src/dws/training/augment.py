@@ -1,0 +1,88 @@
+"""Which random changes training networks go through at every step."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dws.weightspace import WeightBatch
+from dws.weightspace.augment import (
+    add_noise,
+    drop_smallest,
+    flip_signs,
+    mask_entries,
+    move_images,
+    permute_neurons,
+)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Strengths of the augmentations, in the order in which they are applied; see their functions.
+
+    Attributes:
+        max_angle: Largest rotation of a picture either way, in degrees.
+        max_shift: Largest shift along each axis; a picture is 2 wide.
+        max_scale: Largest relative change of size.
+        noise: Standard deviation of Gaussian noise, relative to each layer's own.
+        quantile_dropout: Up to which quantile the smallest entries of a tensor are set to 0.
+        mask: Probability of setting an entry to 0; the others keep their values.
+        flip_signs: Turn around random sine neurons, which changes no function.
+        permute: Reorder hidden neurons, which changes no function.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    max_angle: float = 0.0
+    max_shift: float = 0.0
+    max_scale: float = 0.0
+    noise: float = 0.0
+    quantile_dropout: float = 0.0
+    mask: float = 0.0
+    flip_signs: bool = False
+    permute: bool = False
+
+    def __post_init__(self) -> None:
+        if min(asdict(self).values()) < 0 or max(self.max_scale, self.quantile_dropout) >= 1:
+            raise ValueError(
+                "expected strengths >= 0 in augment, max_scale and quantile_dropout below 1, got "
+                f"{asdict(self)}"
+            )
+        if self.mask >= 1:
+            raise ValueError(f"expected augment.mask below 1, got {self.mask}")
+
+    def apply(
+        self,
+        batch: WeightBatch,
+        generator: torch.Generator,
+        *,
+        layer_std: Float[Tensor, " two_m"],
+    ) -> WeightBatch:
+        """Change every network of a batch in its own way.
+
+        Args:
+            batch: B networks.
+            generator: Source of all draws, on the batch's device.
+            layer_std: Standard deviations of weight.0, bias.0, weight.1, ... in the training split.
+
+        Raises:
+            ValueError: If pictures are to move and the networks do not have two inputs.
+        """
+        angle, shift, scale = self.max_angle, self.max_shift, self.max_scale
+        if angle or shift or scale:
+            batch = move_images(batch, generator, max_angle=angle, max_shift=shift, max_scale=scale)
+        if self.noise:
+            batch = add_noise(batch, generator, std=self.noise * layer_std)
+        if self.quantile_dropout:
+            batch = drop_smallest(batch, generator, max_quantile=self.quantile_dropout)
+        if self.mask:
+            batch = mask_entries(batch, generator, probability=self.mask)
+        if self.flip_signs:
+            batch = flip_signs(batch, generator)
+        if self.permute:
+            batch = permute_neurons(batch, generator)
+        return batch

@@ -1,0 +1,120 @@
+"""Settings of the optimiser and of the training loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from dws.hardware import CHOICES, computes_bfloat16, find_device, should_compile
+
+# networks trained on from which compiling, half a minute for a DWSNet, clearly pays
+COMPILING_PAYS = 100_000
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and its schedule.
+
+    Attributes:
+        lr: Learning rate at its peak.
+        weight_decay: Decoupled weight decay.
+        amsgrad: Use the AMSGrad variant.
+        schedule: ``cosine`` down to zero, or ``constant``; both after the warm-up.
+        warmup_fraction: Part of all steps over which the learning rate grows linearly.
+        clip_norm: Largest norm of the gradient, to which a larger one is scaled down; None for any.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    lr: float = 3e-3
+    weight_decay: float = 5e-4
+    amsgrad: bool = False
+    schedule: str = "cosine"
+    warmup_fraction: float = 0.1
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or self.weight_decay < 0 or not 0 <= self.warmup_fraction < 1:
+            raise ValueError(
+                "expected optim.lr > 0, weight_decay >= 0 and 0 <= warmup_fraction < 1, got "
+                f"{self.lr}, {self.weight_decay} and {self.warmup_fraction}"
+            )
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"expected optim.clip_norm > 0 or null, got {self.clip_norm}")
+        if self.schedule not in ("cosine", "constant"):
+            raise ValueError(f"expected optim.schedule=cosine|constant, got {self.schedule!r}")
+
+    def factor(self, step: int, num_steps: int) -> float:
+        """The learning rate at a step, relative to its peak."""
+        warmup = round(self.warmup_fraction * num_steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(num_steps - warmup, 1)))
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Length and batch size of the training.
+
+    Attributes:
+        num_epochs: Passes over the training split.
+        batch_size: Networks a step.
+        eval_batch_size: Networks at once on validation and test.
+        device: ``auto`` takes CUDA if there is some, else the CPU; or a torch device.
+        precision: ``fp32``, ``bf16`` for autocast of the reader in training, or ``auto`` for bf16
+            where training is compiled and the device computes it.
+        compile: Whether to train with ``torch.compile``, see ``should_compile``.
+        ema_decay: Evaluate an exponential moving average of the weights with this decay a step; 0
+            for the weights themselves.
+        patience: Stop after so many epochs without a better validation metric; None never stops.
+        checkpoint_minutes: Longest time between two checkpoints.
+
+    Raises:
+        ValueError: If a number is below 1, the device is not there, or a choice is unknown.
+    """
+
+    num_epochs: int = 100
+    batch_size: int = 128
+    eval_batch_size: int = 512
+    device: str = "auto"
+    precision: str = "fp32"
+    compile: str = "auto"
+    ema_decay: float = 0.0
+    patience: int | None = None
+    checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2 or min(self.num_epochs, self.eval_batch_size) < 1:
+            raise ValueError(
+                "expected trainer.num_epochs >= 1, eval_batch_size >= 1 and batch_size >= 2 (batch "
+                f"norm needs two), got {self.num_epochs}, {self.eval_batch_size}, {self.batch_size}"
+            )
+        if not 0 <= self.ema_decay < 1 or self.checkpoint_minutes < 0:
+            raise ValueError(
+                "expected 0 <= trainer.ema_decay < 1 and trainer.checkpoint_minutes >= 0, got "
+                f"{self.ema_decay} and {self.checkpoint_minutes}"
+            )
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"expected trainer.patience >= 1 or null, got {self.patience}")
+        if self.precision not in ("auto", "fp32", "bf16") or self.compile not in CHOICES:
+            raise ValueError(
+                "expected trainer.precision=auto|fp32|bf16 and "
+                f"trainer.compile={'|'.join(CHOICES)}, got {self.precision!r} and {self.compile!r}"
+            )
+
+    def resolved(self, num_networks: int) -> TrainerConfig:
+        """The same with every ``auto`` decided, for a training split of ``num_networks``.
+
+        Raises:
+            ValueError: If ``compile="always"`` and there is no compiler.
+        """
+        pays = self.num_epochs * num_networks >= COMPILING_PAYS
+        compiled = should_compile(self.compile, pays=pays, option="trainer.compile")
+        precision = self.precision
+        if precision == "auto":
+            device = find_device(self.device, option="trainer.device")
+            precision = "bf16" if compiled and computes_bfloat16(device) else "fp32"
+        return replace(self, compile="always" if compiled else "never", precision=precision)

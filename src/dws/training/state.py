@@ -1,0 +1,182 @@
+"""All that changes in the course of a training: what a checkpoint has to keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dws.signals.source import derive_seed
+from dws.tasks import Reader
+from dws.training.checkpoint import load_reader
+from dws.training.settings import OptimConfig, TrainerConfig
+
+
+class TrainingState:
+    """Weights, optimiser, generators and position of a training.
+
+    Args:
+        reader: What is trained, on its device.
+        optim: Optimiser and schedule.
+        trainer: Length and batch size.
+        num_networks: Size of the training split.
+        seed: Of the order of batches, the augmentations and dropout.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        optim: OptimConfig,
+        trainer: TrainerConfig,
+        num_networks: int,
+        seed: int,
+    ) -> None:
+        self.reader = reader
+        self.optim, self.trainer = optim, trainer
+        self.batch_size = min(trainer.batch_size, num_networks)
+        self.steps_per_epoch = num_networks // self.batch_size
+        self.num_steps = trainer.num_epochs * self.steps_per_epoch
+        self.optimizer = torch.optim.AdamW(
+            reader.parameters(),
+            lr=optim.lr,
+            weight_decay=optim.weight_decay,
+            amsgrad=optim.amsgrad,
+            fused=True,
+        )
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: optim.factor(step, self.num_steps)
+        )
+        self.average = (
+            AveragedModel(
+                reader, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay), use_buffers=True
+            )
+            if trainer.ema_decay
+            else None
+        )
+        device = next(reader.parameters()).device
+        torch.manual_seed(seed)  # of dropout
+        self.order = torch.Generator().manual_seed(seed)  # of batches
+        self.draws = torch.Generator(device).manual_seed(derive_seed(seed, 1))  # of augmentations
+        self.epoch = 0  # that are whole
+        self.losses: list[Tensor] = []  # of the steps of the current epoch
+        self.seconds = 0.0  # spent in it
+        self.best: dict[str, float] | None = None
+        self._order_at_start = self.order.get_state()  # of the current epoch
+
+    @property
+    def step_in_epoch(self) -> int:
+        """Steps of the current epoch that are done."""
+        return len(self.losses)
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return self.epoch * self.steps_per_epoch + self.step_in_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or patience has run out."""
+        waited = self.epoch - self.best["epoch"] if self.best else 0
+        patience = self.trainer.patience
+        return self.epoch == self.trainer.num_epochs or (
+            patience is not None and waited >= patience
+        )
+
+    @property
+    def evaluated(self) -> Reader:
+        """The weights to evaluate: the average, if there is one."""
+        return self.average.module if self.average else self.reader  # type: ignore[return-value]
+
+    def start_epoch(self) -> torch.Generator:
+        """The generator of the order of batches, as it was when the current epoch began."""
+        self.order.set_state(self._order_at_start)
+        return self.order
+
+    def update(self, loss: Tensor) -> None:
+        """One step of the optimiser, the gradients being there."""
+        if self.optim.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.reader.parameters(), self.optim.clip_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.average:
+            self.average.update_parameters(self.reader)
+        self.losses.append(loss.detach())
+
+    def end_epoch(self) -> dict[str, float]:
+        """Close the current epoch.
+
+        Raises:
+            ValueError: If a loss was NaN or infinite.
+        """
+        losses = torch.stack(self.losses).cpu()
+        row: dict[str, float] = {
+            "epoch": self.epoch + 1,
+            "step": self.step,
+            "train_loss": float(losses.mean()),
+            "lr": float(self.scheduler.get_last_lr()[0]),
+        }
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            row["step"] = self.epoch * self.steps_per_epoch + int(bad[0]) + 1
+            row["lr"] = self.optim.lr * self.optim.factor(int(row["step"]) - 1, self.num_steps)
+            check_finite(float(losses[bad[0]]), "loss", row, self.optim)
+        self.epoch += 1
+        self.losses, self.seconds = [], 0.0
+        self._order_at_start = self.order.get_state()
+        return row
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "reader": self.reader.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "order": self._order_at_start,
+            "draws": self.draws.get_state(),
+            "dropout": torch.get_rng_state(),
+            "dropout_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "epoch": self.epoch,
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "best": self.best,
+            "finished": self.finished and not self.losses,
+        }
+
+    def load(self, content: Mapping[str, Any], path: Path) -> None:
+        """Go back to what ``content`` gave.
+
+        Raises:
+            ValueError: If the checkpoint is of another model.
+        """
+        load_reader(self.reader, content, path)
+        if self.average:
+            self.average.load_state_dict(content["average"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        self._order_at_start = content["order"]
+        self.draws.set_state(content["draws"])
+        torch.set_rng_state(content["dropout"])
+        if content["dropout_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(content["dropout_cuda"])
+        self.epoch, self.best = content["epoch"], content["best"]
+        self.losses, self.seconds = list(content["losses"]), content["seconds"]
+
+
+def check_finite(value: float, name: str, row: Mapping[str, float], optim: OptimConfig) -> None:
+    """Stop a training whose loss or metric is no number any more.
+
+    Raises:
+        ValueError: If the value is NaN or infinite; the message says where and what to do.
+    """
+    if not math.isfinite(value):
+        raise ValueError(
+            f"{name} became {value} in epoch {row['epoch']} (step {row['step']}) at learning rate "
+            f"{row['lr']:.2g}; lower optim.lr={optim.lr} or lengthen "
+            f"optim.warmup_fraction={optim.warmup_fraction}"
+        )
