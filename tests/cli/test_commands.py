@@ -131,7 +131,10 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
             ["task=mnsit"],
             "expected task=cifar10|fashion_mnist|mnist|sine|ssl, got task=mnsit; did you",
         ),
-        (["model=foo"], "expected model=dwsnet|dwsnet_attention|inr2vec|mlp|mlp_alignment|mlp_perm"),
+        (
+            ["model=foo"],
+            "expected model=dwsnet|dwsnet_attention|inr2vec|mlp|mlp_alignment|mlp_perm",
+        ),
         (["optim.lr=abc"], "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
         (["optim.lrr=1"], "unknown setting optim.lrr; dws-train --help lists them"),
         (["optmi.lr=1"], "unknown setting optmi"),
