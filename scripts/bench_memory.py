@@ -23,12 +23,11 @@ SIZES = (1000, 10_000, 70_000)
 
 def peak_mebibytes(arguments: list[str]) -> float:
     """Run a command to its end and return the most memory that it held."""
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
-    )
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
-        raise SystemExit(f"{' '.join(arguments)} ended with status {status}")
+        code = os.waitstatus_to_exitcode(status)
+        raise SystemExit(f"{' '.join(arguments)} ended with status {code}")
     return usage.ru_maxrss / 1024
 
 

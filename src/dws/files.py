@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 from filelock import FileLock, Timeout
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Write to a temporary name, flush to disk, rename: readers see all of it or nothing.
 
     Raises:
@@ -26,7 +27,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
@@ -35,6 +36,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, reason) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file, all of it or nothing, see ``open_atomically``."""
+    with open_atomically(path) as stream:
+        stream.write(content)
 
 
 def sha256(path: Path) -> str:

@@ -207,6 +207,7 @@ def test_a_task_on_the_wrong_zoo_is_refused(complaint: Command, sine_zoo: Zoo) -
         (["zoo=sine", "fit.num_steps=0"], "expected num_steps >= 1"),
         (["zoo=sine", "fit=fingerprint"], "expected fit=authors|fast for zoo=sine, got one that"),
         (["zoo=sine", "zoo.part=7"], "expected zoo.part from 0 to zoo.num_parts - 1"),
+        (["zoo=sine", "zoo.num_parts=7"], "expected zoo.part from 0 to 6 with zoo.num_parts=7"),
         (["zoo=sine", "engine=slurm"], "expected engine=in_process|ray, got engine=slurm"),
         (["zoo=sine", "inr.hidden=[]"], "expected at least one hidden width"),
         (["zoo=sine", "inr.hidden=[8,0]"], "expected widths that are integers >= 1"),

@@ -101,6 +101,15 @@ def test_parts_fitted_by_submitit_make_the_same_zoo(
     assert content(tmp_path / "zoo") == whole
 
 
+def test_a_job_of_submitit_complains_in_one_line(tmp_path: Path) -> None:
+    process = fit(tmp_path, "hydra/launcher=submitit_local", "zoo.num_parts=2", "zoo.part=7", "-m")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("dws-fit-inrs: expected zoo.part from 0 to zoo.num_parts - 1")
+
+
 def test_the_second_of_two_processes_says_who_holds_the_zoo(tmp_path: Path) -> None:
     hours = "fit.num_steps=10000000"
     with fit(tmp_path, hours) as first:

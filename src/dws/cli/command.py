@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -33,10 +34,12 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
         start(function)()
         return
 
-    @wraps(function)
     def job(config: DictConfig) -> None:
-        with user_errors():
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe on another machine: tell the sweep
             function(config)
+        else:
+            with user_errors():
+                function(config)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
     try:
@@ -55,7 +58,7 @@ class user_errors:  # noqa: N801 - reads as a verb where it is used
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, KeyboardInterrupt):
             _exit("interrupted; what was saved stays, the same command goes on", status=130)
-        if isinstance(error, USER_ERRORS):
+        if error is not None and (isinstance(error, USER_ERRORS) or _is_submitit(error)):
             _exit(one_line(error))
 
 
@@ -66,6 +69,8 @@ def one_line(error: BaseException) -> str:
         close = difflib.get_close_matches(choice, error.options, n=1)
         hint = f"; did you mean {group}={close[0]}?" if close else ""
         return f"expected {group}={'|'.join(sorted(error.options))}, got {group}={choice}{hint}"
+    if _is_submitit(error):  # ends with the traceback of a job, and that with the job's own error
+        return str(error).strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
         return f"unknown setting {error.__cause__.full_key}; {_command()} --help lists them"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
@@ -76,6 +81,10 @@ def one_line(error: BaseException) -> str:
         key = getattr(error, "full_key", None)
         return f"{key}: {message}" if key and key not in message else message
     return message
+
+
+def _is_submitit(error: BaseException) -> bool:
+    return type(error).__module__.startswith("submitit.")
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -45,9 +45,12 @@ def fit(config: DictConfig) -> None:
         "preset": preset_name(settings),
         "engine": build(to_plain(config.engine)),
     }
-    path, part = settings.zoo.path, settings.zoo.part
+    path, part, num_parts = settings.zoo.path, settings.zoo.part, settings.zoo.num_parts
+    if part is None and num_parts != 1:
+        raise ValueError(
+            f"expected zoo.part from 0 to {num_parts - 1} with zoo.num_parts={num_parts}, got none"
+        )
     if part is not None:
-        num_parts = settings.zoo.num_parts
         folder = build_part(path, signals, part=part, num_parts=num_parts, **common)
         print(
             f"part {part} of {num_parts} is in {folder}; when all are done: "

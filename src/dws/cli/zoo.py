@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dws.cli.command import user_errors
 from dws.evaluation import figures
@@ -55,16 +57,13 @@ def main() -> None:
     )
     reading.add_argument("--skip-bad", action="store_true", help="leave out unreadable files")
     reading.add_argument(
-        "--num-val", type=int, default=5000, help="dwsnets: if source is a folder (%(default)s)"
+        "--num-val", type=int, help="dwsnets: set aside, if source is a folder (5000)"
     )
-    reading.add_argument(
-        "--prefix", default="randinit_smaller", help="nfn: of the folders to read (%(default)s)"
-    )
+    reading.add_argument("--prefix", help="nfn: of the folders to read (randinit_smaller)")
     reading.add_argument(
         "--split-points",
         type=int,
         nargs=2,
-        default=[45000, 50000],
         metavar=("VAL", "TEST"),
         help="nfn: number of the first INR for validation and for testing (45000 50000)",
     )
@@ -84,9 +83,7 @@ def main() -> None:
     writing.add_argument("--format", choices=["dwsnets", "parquet"], required=True)
     writing.add_argument("path", type=Path, help="the zoo's folder")
     writing.add_argument("target", type=Path, help="new folder, for parquet a new file")
-    writing.add_argument(
-        "--label", default="label", help="dwsnets: the label to write (%(default)s)"
-    )
+    writing.add_argument("--label", help="dwsnets: the label to write (label)")
     arguments = parser.parse_args()
     with user_errors():
         arguments.function(arguments)
@@ -99,27 +96,38 @@ def import_zoo(arguments: argparse.Namespace) -> None:
         offset = {"dwsnets": 0.5, "nfn": 0.0}[arguments.format]
     inr = SirenConfig(omega_0=arguments.omega_0, output_offset=offset)
     common = {"inr": inr, "grid": arguments.grid, "skip_bad": arguments.skip_bad}
-    if arguments.format == "nfn":
-        zoo = import_nfn(
-            arguments.source,
-            arguments.path,
-            prefix=arguments.prefix,
-            split_points=tuple(arguments.split_points),
-            **common,
-        )
-    else:
-        zoo = import_dwsnets(arguments.source, arguments.path, num_val=arguments.num_val, **common)
+    special = _given(arguments, {"num_val": "dwsnets", "prefix": "nfn", "split_points": "nfn"})
+    readers: dict[str, Callable[..., Zoo]] = {"dwsnets": import_dwsnets, "nfn": import_nfn}
+    zoo = readers[arguments.format](arguments.source, arguments.path, **common, **special)
     print(f"zoo {zoo.path}: {len(zoo):,} INRs of widths {zoo.spec.dims}")
+
+
+def _given(arguments: argparse.Namespace, formats: dict[str, str]) -> dict[str, Any]:
+    """Options that were given, each of which belongs to one format.
+
+    Raises:
+        ValueError: If one was given for another format.
+    """
+    given = {key: getattr(arguments, key) for key in formats if getattr(arguments, key) is not None}
+    for key in given:
+        if formats[key] != arguments.format:
+            option = "--" + key.replace("_", "-")
+            raise ValueError(
+                f"expected {option} with --format {formats[key]} only, got it with "
+                f"{arguments.format}; leave it out"
+            )
+    return given
 
 
 def export_zoo(arguments: argparse.Namespace) -> None:
     """Write for others to read."""
     zoo = Zoo.open(arguments.path)
     if arguments.format == "parquet":
+        _given(arguments, {"label": "dwsnets"})
         export_parquet(zoo, arguments.target)
         print(f"{len(zoo):,} INRs of {zoo.path} are in {arguments.target}")
     else:
-        file = export_dwsnets(zoo, arguments.target, label=arguments.label)
+        file = export_dwsnets(zoo, arguments.target, label=arguments.label or "label")
         print(f"{len(zoo):,} INRs of {zoo.path} are in {arguments.target}, listed in {file}")
 
 
@@ -139,7 +147,8 @@ def print_info(arguments: argparse.Namespace) -> None:
         print(f"  {name:<6} {stop - start:>7,} INRs, rows {start} to {stop - 1}")
     print(f"  widths {zoo.spec.dims}, {zoo.spec.num_params:,} parameters")
     print(f"  inr    {_settings(inr)}")
-    print(f"  fit    {_settings(fit) if fit else 'not known'}")
+    preset = f"{manifest['fit_preset']['name']}: " if "fit_preset" in manifest else ""
+    print(f"  fit    {preset}{_settings(fit) if fit else 'not known'}")
     print(f"  zoo    {_settings(manifest['zoo'])}")
     print(f"  labels {', '.join(manifest['labels'])}")
     if quality:

@@ -155,6 +155,11 @@ class WeightBatch:
         """All entries as (B, num_params, C), the inverse of ``from_flat``."""
         return torch.cat([t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1)
 
+    def __reduce__(self) -> tuple[type[WeightBatch], tuple[tuple[Tensor, ...], ...]]:
+        """Pickle what is there, and not all of a larger tensor that this is a view of."""
+        weights, biases = (tuple(t.clone() for t in ts) for ts in (self.weights, self.biases))
+        return WeightBatch, (weights, biases)
+
     def __add__(self, other: WeightBatch) -> WeightBatch:
         """Entry by entry."""
         return WeightBatch(

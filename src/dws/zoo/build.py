@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import claim_folder, hold_folder, sha256
+from dws.files import claim_folder, hold_folder, sha256, write_json
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
@@ -34,7 +34,9 @@ from dws.zoo.store import (
 )
 
 CONFIG = "config.yaml"
-PART = "part"  # key of a part's plan: which, and of how many
+PART = "part"  # key of a part's settings: which, and of how many
+CHECKSUMS = "checksums.json"  # of a part's shards, written when all are there
+NOTES = ("fit_preset", "splits", "labels", "domain")
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
 
 
@@ -97,12 +99,14 @@ def build_zoo(
     """
     builder = _Builder(Path(path), signals, zoo, inr, fit, preset, engine or InProcess())
     with hold_folder(builder.path):
-        claim_folder(builder.path / CONFIG, builder.plan, option="zoo.path")
+        claim_folder(
+            builder.path / CONFIG, builder.identity, option="zoo.path", notes=builder.notes
+        )
         missing = builder.missing_shards(builder.starts)
         if missing:
             builder.fit_shards(builder.starts, missing)
         if missing or not (builder.path / MANIFEST).is_file():
-            write_manifest(builder.path, builder.plan)
+            write_manifest(builder.path, {**builder.identity, **builder.notes})
         else:
             print(f"dws: {path} is done already, {len(builder.ids)} INRs")
     return Zoo.open(path)
@@ -139,7 +143,8 @@ def build_part(
     Raises:
         ValueError: If there is no such part, or on the complaints of ``build_zoo``.
     """
-    folder = Path(f"{path}.parts", f"{part}-of-{num_parts}")
+    path = Path(path)
+    folder = path.with_name(f"{path.name}.parts") / f"{part}-of-{num_parts}"
     builder = _Builder(folder, signals, zoo, inr, fit, preset, engine or InProcess())
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):
@@ -149,11 +154,13 @@ def build_part(
         )
     starts = starts[part * len(starts) // num_parts : (part + 1) * len(starts) // num_parts]
     with hold_folder(folder):
-        plan = {**builder.plan, PART: [part, num_parts]}
-        claim_folder(folder / CONFIG, plan, option="zoo.path")
+        identity = {**builder.identity, PART: [part, num_parts]}
+        claim_folder(folder / CONFIG, identity, option="zoo.path", notes=builder.notes)
         missing = builder.missing_shards(starts)
         if missing:
             builder.fit_shards(starts, missing)
+        files = [builder.shard(start) for start in starts]
+        write_json(folder / CHECKSUMS, {file.name: sha256(file) for file in files})
     return folder
 
 
@@ -189,21 +196,31 @@ class _Builder:
         return torch.arange(len(self.ids)) % self.zoo.num_views
 
     @cached_property
-    def plan(self) -> dict[str, Any]:
-        """All that the zoo's content depends on; a folder belongs to one plan."""
+    def identity(self) -> dict[str, Any]:
+        """All that the zoo's content depends on; a folder belongs to one such."""
         how_not_what = ("chunk_size", "device", "compile")
         fit = {k: v for k, v in asdict(self.fit).items() if k not in how_not_what}
-        digest = hashlib.sha256(json.dumps(fit, sort_keys=True).encode()).hexdigest()
-        coordinates = self.signals.coordinates
-        sizes = {name: len(ids) * self.zoo.num_views for name, ids in self.splits.items()}
         return {
             "format_version": FORMAT_VERSION,
             "signals": {"name": self.signals.name, **self.signals.describe()},
             "zoo": asdict(self.zoo),
             "inr": asdict(self.inr),
-            "fit": {"preset": self.preset, "hash": digest[:12], **fit},
+            "fit": fit,
             "dims": self.spec.dims,
             "num_rows": len(self.ids),
+        }
+
+    @cached_property
+    def notes(self) -> dict[str, Any]:
+        """What else the manifest says, under the keys ``NOTES``."""
+        fit = json.dumps(self.identity["fit"], sort_keys=True)
+        coordinates = self.signals.coordinates
+        sizes = {name: len(ids) * self.zoo.num_views for name, ids in self.splits.items()}
+        return {
+            "fit_preset": {
+                "name": self.preset,
+                "hash": hashlib.sha256(fit.encode()).hexdigest()[:12],
+            },
             "splits": split_rows(sizes),
             "labels": sorted(self.signals.labels(self.ids[:1])),
             "domain": {

@@ -7,19 +7,23 @@ process that builds the zoo does.
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from dws.hardware import find_device
+from dws.hardware import compiler_found, find_device
 from dws.inr import FitConfig, FitResult, SirenConfig, fit_inrs
 from dws.memory import keep_freed_memory
 from dws.weightspace import WeightBatch
 
 CPU_CHUNK_SIZE = 32
+PATIENCE = 60  # seconds without a result after which the cluster is looked at again
 
 OnFinished = Callable[[Tensor], None]  # gets the mean squared errors of INRs that finished, (n,)
 
@@ -114,7 +118,8 @@ class Ray:
         address: Of the cluster, ``auto`` for the one that this machine belongs to, or None to start
             one of this machine alone.
         num_cpus: Processors and threads for each task.
-        num_gpus: GPUs for each task, or None for one if the cluster has any.
+        num_gpus: GPUs for each task, or None for one if the cluster has any and ``fit.device`` is
+            not ``cpu``.
         max_retries: How often a task is begun again after its machine or process went away.
 
     Raises:
@@ -139,50 +144,81 @@ class Ray:
         """See ``Engine``. INRs are reported shard by shard.
 
         Raises:
-            ValueError: If Ray is not installed, or no machine has ``num_cpus`` processors.
-            ConnectionError: If there is no cluster at ``address``, or it lost a task for good.
+            ValueError: If Ray is not installed, or a fit failed.
+            ConnectionError: If there is no cluster at ``address``, none of its machines has room
+                for a task, or it lost a task for good.
         """
         ray = _connect(self.address)
         try:
-            resources = ray.cluster_resources()
-            num_gpus = self.num_gpus
-            if num_gpus is None:
-                num_gpus = float(resources.get("GPU", 0) >= 1)
-            self._check_room(ray.nodes())
-            task = ray.remote(_run_on_worker).options(
-                num_cpus=self.num_cpus, num_gpus=num_gpus, max_retries=self.max_retries
-            )
+            default_gpus = float(ray.cluster_resources().get("GPU", 0) >= 1)
             running: dict[Any, int] = {}
             numbered = enumerate(jobs)
             while True:
                 # one more waits on each processor, so that none is idle while results travel
                 room = 2 * max(1, int(ray.cluster_resources().get("CPU", 0) // self.num_cpus))
                 while len(running) < room and (item := next(numbered, None)):
-                    running[task.remote(item[1], self.num_cpus)] = item[0]
+                    job, num_gpus = self._place(item[1], default_gpus)
+                    if not running:
+                        self._check_room(ray.nodes(), num_gpus)
+                    task = ray.remote(_run_on_worker).options(
+                        num_cpus=self.num_cpus,
+                        num_gpus=num_gpus,
+                        max_retries=self.max_retries,
+                        scheduling_strategy="SPREAD",
+                    )
+                    running[task.remote(job, self.num_cpus)] = item[0]
                 if not running:
                     return
-                [done], _ = ray.wait(list(running))
-                position = running.pop(done)
-                try:
-                    result = ray.get(done)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause from error
-                except ray.exceptions.RayError as error:
-                    raise ConnectionError(
-                        f"expected machines that stay for one fit, got {self.max_retries + 1} of "
-                        "them gone during the same; what was saved stays, the same command goes on"
-                    ) from error
+                done, _ = ray.wait(list(running), timeout=PATIENCE)
+                if not done:
+                    self._check_room(ray.nodes(), num_gpus)
+                    continue
+                position = running.pop(done[0])
+                result = self._result(ray, done[0])
                 on_finished(result.mse)
                 yield position, result
         finally:
             ray.shutdown()
 
-    def _check_room(self, nodes: list[dict[str, Any]]) -> None:
-        largest = max(node["Resources"].get("CPU", 0) for node in nodes if node["Alive"])
-        if largest < self.num_cpus:
+    def _place(self, job: FitJob, default_gpus: float) -> tuple[FitJob, float]:
+        """The job for the device that it will find, and how many GPUs to ask for."""
+        num_gpus = default_gpus if self.num_gpus is None else self.num_gpus
+        if job.config.device == "cpu":
+            return job, 0.0
+        if job.config.device == "auto" and num_gpus == 0:
+            return replace(job, config=replace(job.config, device="cpu")), 0.0
+        return job, num_gpus
+
+    def _result(self, ray: Any, reference: Any) -> FitResult:
+        """What a task gave, or its error as one of the documented kinds."""
+        try:
+            return ray.get(reference)  # type: ignore[no-any-return]
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, (ValueError, OSError)):
+                raise error.cause from error
+            reason = str(error.cause).strip().splitlines() or [type(error.cause).__name__]
             raise ValueError(
-                f"expected a machine with {self.num_cpus} processors in the cluster, got at most "
-                f"{largest:.0f}; lower engine.num_cpus"
+                f"expected dws of this version and what it needs on every machine of the cluster, "
+                f"got a fit that failed there: {reason[-1]}"
+            ) from error
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConnectionError(
+                f"expected machines that stay for one fit, got a fit that was lost "
+                f"{self.max_retries + 1} times ({reason[0]}); what was saved stays, the same "
+                "command goes on"
+            ) from error
+
+    def _check_room(self, nodes: list[dict[str, Any]], num_gpus: float) -> None:
+        """Raise unless some machine of the cluster can run a task."""
+        alive = [node["Resources"] for node in nodes if node["Alive"]]
+        if not any(
+            have.get("CPU", 0) >= self.num_cpus and have.get("GPU", 0) >= num_gpus for have in alive
+        ):
+            there = ", ".join(f"{h.get('CPU', 0):.0f} and {h.get('GPU', 0):.0f}" for h in alive)
+            raise ConnectionError(
+                f"expected a machine with {self.num_cpus} processors and {num_gpus:g} GPUs in the "
+                f"cluster, got {there or 'none'}; set engine.num_cpus and engine.num_gpus"
             )
 
 
@@ -197,11 +233,24 @@ def _connect(address: str | None) -> Any:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    ray.init(address=address, **options)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address or "local", **options)
+    except RuntimeError as error:  # another version, or connected already
+        reason = " ".join(str(error).split())
+        raise ConnectionError(f"expected to join a Ray cluster, got: {reason}") from error
+    if in_main_thread:
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there
     return ray
 
 
 def _run_on_worker(job: FitJob, num_threads: int) -> FitResult:
+    if job.compiled and not compiler_found():
+        raise ValueError(
+            f"expected g++ and Python's headers on {socket.gethostname()}, as on the machine that "
+            "began the fit, got none; install them, or use fit.compile=never"
+        )
     torch.set_num_threads(num_threads)
     keep_freed_memory()
     return job.run()

@@ -165,13 +165,15 @@ def import_nfn(
 
     Raises:
         FileNotFoundError: If there is nothing to read.
-        ValueError: If two files have one number, files cannot be read or do not fit the first,
-            unless ``skip_bad``.
+        ValueError: If two files have one number; unless ``skip_bad``, if files cannot be read or
+            do not fit the first.
     """
     numbered: dict[int, Entry] = {}
+    num_others = 0  # such as augmentations
     for file in sorted(source.glob("*/net*.pth")):
         match = NFN_NAME.search(file.as_posix())
         if match is None or file.parent.name != f"{prefix}_{match['label']}s":
+            num_others += file.parent.name.startswith(f"{prefix}_")
             continue
         number = int(match["number"])
         if number in numbered:
@@ -184,6 +186,8 @@ def import_nfn(
             f"expected files like {prefix}_7s/net123.pth in {source}, got none; --prefix names "
             "other folders"
         )
+    if num_others:
+        print(f"dws: {num_others} files in other folders {prefix}_* are left out")
     first_val, first_test = split_points
     entries: dict[str, list[Entry]] = {name: [] for name in SPLITS}
     for number, entry in sorted(numbered.items()):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dws.files import claim_folder, hold_folder, read_yaml, write_atomically
-from dws.zoo.build import CONFIG, PART
-from dws.zoo.store import Zoo, num_shards, shard_name, write_manifest
+from dws.files import claim_folder, hold_folder, read_json, read_yaml, sha256, write_atomically
+from dws.zoo.build import CHECKSUMS, CONFIG, NOTES, PART
+from dws.zoo.store import MANIFEST, Zoo, num_shards, shard_name, write_manifest
 
 
 def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
@@ -18,14 +18,17 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
 
     Args:
         parts: Folders of all parts, in any order.
-        path: Folder of the zoo. One that was begun is completed.
+        path: Folder of the zoo. Shards that it has already are not copied again.
 
     Returns:
         The zoo.
 
     Raises:
-        ValueError: If a folder is no part, the parts do not belong together, or shards are missing.
+        ValueError: If a folder is no finished part, the parts do not belong together, or a shard
+            is missing or not as it was written.
     """
+    if not parts:
+        raise ValueError("expected the parts of a zoo, got none")
     plans = [_plan(part) for part in parts]
     for part, plan in zip(parts, plans, strict=True):
         different = sorted(key for key in {*plan, *plans[0]} if plan.get(key) != plans[0].get(key))
@@ -34,29 +37,49 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
                 f"expected parts of one zoo, got {parts[0]} and {part}, which differ in "
                 f"{', '.join(different)}"
             )
+    checksums = {
+        part / name: digest
+        for part in parts
+        for name, digest in read_json(part / CHECKSUMS).items()
+    }
+    files = {file.name: file for file in checksums}
     names = [shard_name(index) for index in range(num_shards(plans[0]))]
-    files = {file.name: file for part in parts for file in part.glob("shard-*.safetensors")}
     missing = [name for name in names if name not in files]
     if missing:
         raise ValueError(
             f"expected all {len(names)} shards in the parts, got none of {len(missing)}, the first "
-            f"of which is {missing[0]}; fit the parts to their end and give all of them"
+            f"of which is {missing[0]}; give all parts"
         )
+    for file, digest in checksums.items():
+        if not file.is_file() or sha256(file) != digest:
+            raise ValueError(
+                f"expected {file} as it was written (SHA-256 {digest}), got something else; copy "
+                "the part again, or fit it again with the command that made it"
+            )
+    notes = {key: plans[0].pop(key) for key in NOTES}
     with hold_folder(path):
-        claim_folder(path / CONFIG, plans[0], option="path")
-        for name in names:
-            write_atomically(path / name, files[name].read_bytes())
-        write_manifest(path, plans[0])
+        claim_folder(path / CONFIG, plans[0], option="path", notes=notes)
+        if not (path / MANIFEST).is_file():
+            for name in names:
+                if not (path / name).is_file():
+                    write_atomically(path / name, files[name].read_bytes())
+            write_manifest(path, {**plans[0], **notes})
     return Zoo.open(path)
 
 
 def _plan(part: Path) -> dict[str, Any]:
-    """Of the whole zoo, as a part tells it."""
+    """What the whole zoo is to be, as a part tells it."""
     file = part / CONFIG
     plan = read_yaml(file) if file.is_file() else None
-    if not isinstance(plan, dict) or PART not in plan:
+    keys = {PART, "num_rows", "zoo", *NOTES}
+    if not isinstance(plan, dict) or not keys <= plan.keys():
         raise ValueError(
             f"expected a part of a zoo, made with zoo.part and zoo.num_parts, in {part}, got none"
+        )
+    if not (part / CHECKSUMS).is_file():
+        raise ValueError(
+            f"expected a finished part of a zoo in {part}, got an unfinished one; go on with the "
+            "command that began it"
         )
     del plan[PART]
     return plan

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from dws.files import open_atomically
 from dws.signals import SPLITS
 from dws.zoo.store import Zoo, ZooSplit
 
@@ -39,22 +39,14 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
     if file.exists():
         raise ValueError(f"expected a new file, got {file}, which is there")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     metadata = {"dws": json.dumps(dict(zoo.manifest))}
     schema = _table(ZooSplit(zoo, 0, 1), "train").schema.with_metadata(metadata)
     bar = tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}")
-    try:
-        with bar, part.open("wb") as stream:
-            with pq.ParquetWriter(stream, schema) as writer:
-                for split in SPLITS:
-                    for piece in zoo.split(split).pieces():
-                        writer.write_table(_table(piece, split).replace_schema_metadata(metadata))
-                        bar.update(len(piece))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with bar, open_atomically(file) as stream, pq.ParquetWriter(stream, schema) as writer:
+        for split in SPLITS:
+            for piece in zoo.split(split).pieces():
+                writer.write_table(_table(piece, split).replace_schema_metadata(metadata))
+                bar.update(len(piece))
 
 
 def _table(rows: ZooSplit, split: str) -> Any:

@@ -260,8 +260,14 @@ class ZooSplit:
                         part = shard.get_slice(name)[rows]
                         if name not in columns:
                             columns[name] = part.new_empty(len(self), *part.shape[1:])
+                        expected = (len(piece), *columns[name].shape[1:])
+                        if part.shape != expected or part.dtype != columns[name].dtype:
+                            raise ValueError(
+                                f"expected {name} of shape {expected} and {columns[name].dtype} in "
+                                f"{file}, got {tuple(part.shape)} and {part.dtype}"
+                            )
                         # copied at once: a slice keeps its whole file in memory
-                        columns[name][piece.start - self.start :][: len(part)] = part
+                        columns[name][piece.start - self.start : piece.stop - self.start] = part
             except SafetensorError as error:
                 raise ValueError(f"expected a shard of a zoo in {file}, got: {error}") from error
         return [columns[name] for name in names]

@@ -40,8 +40,32 @@ def test_a_part_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_missing_part_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected the parts of a zoo, got none"):
+        merge_parts([], tmp_path / "sine")
     with pytest.raises(ValueError, match=r"none of 2, the first of which is shard-00001"):
         merge_parts([part(tmp_path / "sine", 0)], tmp_path / "sine")
+
+
+def test_a_damaged_part_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "sine"
+    parts = [part(path, index) for index in (0, 1)]
+    last = parts[1] / "shard-00002.safetensors"
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"expected .*shard-00002.safetensors as it was written"):
+        merge_parts(parts, path)
+    assert not path.exists()
+    (parts[1] / "checksums.json").unlink()
+    with pytest.raises(ValueError, match="got an unfinished one"):
+        merge_parts(parts, path)
+
+
+def test_a_merged_zoo_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "sine"
+    parts = [part(path, index) for index in (0, 1)]
+    merge_parts(parts, path)
+    times = {file: file.stat().st_mtime_ns for file in path.glob("[!.]*")}
+    assert len(merge_parts(parts, path)) == 56
+    assert {file: file.stat().st_mtime_ns for file in path.glob("[!.]*")} == times
 
 
 def test_parts_of_two_zoos_are_refused(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ def test_every_number_is_there(sine_zoo: Zoo, tmp_path: Path) -> None:
             there = torch.tensor(table[f"{kind}.{i}"].to_pylist())
             here = [batch.weights[i] if kind == "weight" else batch.biases[i] for batch in batches]
             assert torch.equal(there, torch.cat(here).flatten(1))
+    for name in ("signal_id", "view", "num_steps", "mse"):
+        here = torch.cat([sine_zoo.split(split).column(name) for split in SPLITS])
+        assert table[name].to_pylist() == here.tolist()
     assert table["label.frequency"].to_pylist() == sine_zoo.labels["frequency"].tolist()
     assert [f.name for f in file.parent.iterdir()] == ["zoo.parquet"]
     with pytest.raises(ValueError, match="expected a new file"):

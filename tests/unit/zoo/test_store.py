@@ -23,6 +23,15 @@ def test_round_trip_across_shards(sine_zoo: Zoo) -> None:
     assert ids.tolist() == list(range(56))
 
 
+def test_a_shard_with_too_few_rows_is_refused(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    shutil.copy(copy / "shard-00002.safetensors", copy / "shard-00000.safetensors")
+    manifest["shards"][0] = manifest["shards"][2]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"weight.0 of shape \(20, 1, 8\) .* got \(16, 1,"):
+        Zoo.open(copy).split("train").weights()
+
+
 def test_labels_belong_to_their_rows(sine_zoo: Zoo) -> None:
     split = sine_zoo.split("val")
     assert torch.equal(split.labels["frequency"], sine_zoo.labels["frequency"][40:48])
