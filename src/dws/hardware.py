@@ -13,7 +13,7 @@ CHOICES = ("auto", "always", "never")
 
 
 def find_device(name: str, *, option: str) -> torch.device:
-    """The device that a setting names; ``auto`` takes a GPU if there is one.
+    """The device that a setting names; ``auto`` takes a GPU (CUDA, MPS, ...) if there is one.
 
     Args:
         name: ``auto`` or a device of PyTorch, such as ``cuda:1``.
@@ -23,7 +23,8 @@ def find_device(name: str, *, option: str) -> torch.device:
         ValueError: If the device is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

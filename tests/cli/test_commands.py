@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dws.zoo import Zoo
 
@@ -71,6 +72,8 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
         result = json.loads((run / "result.json").read_text())
         assert f"mse {result['test']['mse']:.4g}" in printed
         assert result["num_test"] == len(Zoo.open(zoo).split("test"))
+        order_matters = abs(result["test_permuted"]["mse"] / result["test"]["mse"] - 1) > 1e-4
+        assert order_matters == (model == "mlp")
         for picture in ("learning_curve.png", "tsne.png", "outcome.png"):
             assert (run / picture).read_bytes().startswith(b"\x89PNG")
 
@@ -82,6 +85,30 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert "| sine |" in table
     assert "dwsnet" in table
     assert "mlp" in table
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("dwsnet", ["model.hidden_channels=4"]),
+        ("mlp_permutation_augmentation", ["model.hidden_features=[16]"]),
+        ("mlp_alignment", ["model.hidden_features=[16]"]),
+        ("inr2vec", ["model.hidden_features=[16]"]),
+        ("transformer", ["model.hidden_features=8", "model.num_layers=1"]),
+    ],
+)
+def test_an_embedding_is_learned_and_probed(
+    model: str, more: list[str], command: Command, sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    zoo = shutil.copytree(sine_zoo.path, tmp_path / "zoo")
+    short = ["trainer.num_epochs=2", "trainer.batch_size=8", "wandb=disabled", "run_dir=run"]
+    command("dws-train", "task=ssl", f"model={model}", f"zoo.path={zoo}", *short, *more)
+    settings = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert settings["augment"]["permute"] == (model == "mlp_permutation_augmentation")
+    assert settings["aligned"] == (tmp_path / "zoo.aligned").exists() == (model == "mlp_alignment")
+    assert settings["model"]["name"] == model
+    assert "mse_amplitude" in command("dws-evaluate", "run=run")
+    assert (tmp_path / "run/outcome-frequency.png").is_file()
 
 
 def test_looking_at_a_zoo(

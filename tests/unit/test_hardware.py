@@ -44,6 +44,14 @@ def test_bfloat16_is_asked_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> 
     assert computes_bfloat16(cpu) is False
 
 
+def test_any_accelerator_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (torch.device("mps"), torch.device("cuda")):
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **kw: there)  # noqa: B023
+        assert find_device("auto", option="device") == there
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **kw: None)
+    assert find_device("auto", option="device") == torch.device("cpu")
+
+
 def test_a_device_that_is_not_there_is_refused() -> None:
     assert find_device("cpu", option="trainer.device") == torch.device("cpu")
     with pytest.raises(ValueError, match=r"got trainer.device=abacus .* use auto or cpu"):

@@ -17,6 +17,9 @@ from dws.hardware import find_device
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
 from dws.training.run_dir import settings_hash
+from dws.weightspace.alignment import align
+from dws.weightspace.augment import permute_neurons
+from dws.zoo import Zoo, ZooSplit
 
 
 def main() -> None:
@@ -55,12 +58,14 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
     device = find_device(config.device, option="device")
     task = build_task(settings)
     train_set = load_training_split(settings, zoo, task, device)
+    test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
         run,
         build_reader(settings, zoo, task, None).to(device),
         task,
-        LabelledNetworks.load(zoo.split("test"), task, device),
+        test_set,
         train_set,
+        _permuted(test_set, zoo, aligned=settings["aligned"]),
         batch_size=config.batch_size,
         about={
             "task": settings["task"]["name"],
@@ -77,6 +82,14 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
             "versions": {"dws": dws.__version__, "torch": torch.__version__},
         },
     )
+
+
+def _permuted(split: LabelledNetworks, zoo: Zoo, *, aligned: bool) -> LabelledNetworks:
+    """The same networks with their hidden neurons in another order, and aligned again."""
+    weights = permute_neurons(split.weights.to("cpu"), torch.Generator().manual_seed(0))
+    if aligned:
+        weights = align(weights, ZooSplit(zoo, 0, 1).weights())
+    return LabelledNetworks(weights.to(split.targets.device), split.targets)
 
 
 def _device_name(device: torch.device) -> str:

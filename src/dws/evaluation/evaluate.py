@@ -25,6 +25,7 @@ def evaluate(
     task: Task,
     test_set: LabelledNetworks,
     train_set: LabelledNetworks,
+    permuted_set: LabelledNetworks,
     *,
     batch_size: int,
     about: Mapping[str, Any],
@@ -37,6 +38,8 @@ def evaluate(
         task: Metrics.
         test_set: The test split.
         train_set: The training split, to which a task with two views fits its linear regression.
+        permuted_set: The test split with the hidden neurons of every network reordered at random,
+            which changes no function: how far the figures depend on the order.
         batch_size: Networks at once.
         about: What else the result is to say, such as seed and machine.
 
@@ -50,6 +53,7 @@ def evaluate(
     load_reader(reader, checkpoint, run.best_checkpoint)
     predicted = predict(reader, task, test_set, train_set, batch_size)
     outputs, targets = (t.cpu() for t in predicted)
+    permuted, _ = predict(reader, task, permuted_set, train_set, batch_size)
     embeddings = embed(reader, test_set, batch_size).cpu()
     map_2d = tsne(embeddings)
     epochs = run.metrics()
@@ -58,6 +62,7 @@ def evaluate(
         **about,
         "metric": task.monitor,
         "test": task.metrics(outputs, targets),
+        "test_permuted": task.metrics(permuted.cpu(), targets),
         "validation": {k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
         "num_test": len(targets),
         "num_parameters": sum(p.numel() for p in reader.parameters()),

@@ -144,10 +144,11 @@ def predict(
     if task.num_views == 1:
         outputs = [reader(weights) for weights, _ in split.batches(batch_size)]
         return torch.cat(outputs), split.targets
-    known, asked = (embed(reader, part, batch_size).double() for part in (train_set, split))
-    mean, target_mean = known.mean(0), train_set.targets.double().mean(0)
-    solution = torch.linalg.lstsq(known - mean, train_set.targets.double() - target_mean).solution
-    return ((asked - mean) @ solution + target_mean).float(), split.targets
+    known, asked = (embed(reader, part, batch_size).cpu().double() for part in (train_set, split))
+    truth = train_set.targets.cpu().double()
+    solution = torch.linalg.lstsq(known - known.mean(0), truth - truth.mean(0)).solution
+    outputs = (asked - known.mean(0)) @ solution + truth.mean(0)
+    return outputs.to(split.targets), split.targets
 
 
 @torch.no_grad()

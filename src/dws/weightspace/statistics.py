@@ -37,7 +37,7 @@ def layer_moments(
         size = batch.batch_size
         entries = torch.tensor([t[0].numel() for t in batch.tensors()]).double()
         moments = [torch.var_mean(t, correction=0) for t in batch.tensors()]
-        variance, centre = (torch.stack(m).double().cpu() for m in zip(*moments, strict=True))
+        variance, centre = (torch.stack(m).cpu().double() for m in zip(*moments, strict=True))
         shift = centre - mean
         squares = squares + size * variance + shift.square() * (count * size / (count + size))
         mean = mean + shift * (size / (count + size))
