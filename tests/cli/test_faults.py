@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import resource
 import signal
@@ -12,6 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from dws.training.checkpoint import load_checkpoint
+from dws.zoo import Zoo
 
 FIT = [
     str(Path(sys.executable).with_name("dws-fit-inrs")),
@@ -121,3 +127,56 @@ def test_the_second_of_two_processes_says_who_holds_the_zoo(tmp_path: Path) -> N
         first.kill()
     assert second.returncode == 1
     assert f"process {first.pid} on" in errors
+
+
+def train(folder: Path, zoo: Zoo) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            FIT[0].replace("dws-fit-inrs", "dws-train"),
+            "task=sine", f"zoo.path={zoo.path}", "run_dir=run", "wandb=disabled",
+            "model.hidden_channels=4", "model.num_layers=2", "model.dropout=0.1",
+            "augment.noise=0.1", "trainer.num_epochs=20", "trainer.batch_size=4",
+            "trainer.checkpoint_minutes=0", "trainer.ema_decay=0.9",
+        ],
+        cwd=folder, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def outcome(run: Path) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    timing = ("seconds", "networks_per_second")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [{key: value for key, value in row.items() if key not in timing} for row in rows]
+    tensors = {
+        f"{name}.{key}": value
+        for name in ("checkpoint-best.pt", "checkpoint-last.pt")
+        for key, value in load_checkpoint(run / name)["reader"].items()
+    }
+    return rows, tensors
+
+
+def test_a_training_killed_twice_ends_with_the_same_bits(sine_zoo: Zoo, tmp_path: Path) -> None:
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    _, errors = (process := train(tmp_path / "whole", sine_zoo)).communicate(timeout=200)
+    assert process.returncode == 0, errors
+    checkpoint = tmp_path / "killed/run/checkpoint-last.pt"
+    for num_saves in (17, 60):  # in the middle of an epoch of ten steps, most likely
+        process = train(tmp_path / "killed", sine_zoo)
+        seen: set[int] = set()
+        while len(seen) < num_saves:
+            assert process.poll() is None, process.communicate()
+            with contextlib.suppress(FileNotFoundError):
+                seen.add(checkpoint.stat().st_mtime_ns)
+        process.kill()
+        process.communicate(timeout=60)
+    output, errors = (process := train(tmp_path / "killed", sine_zoo)).communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert "dws: going on in run after epoch" in output
+    (rows, tensors), (rows_whole, tensors_whole) = (
+        outcome(tmp_path / name / "run") for name in ("killed", "whole")
+    )
+    assert rows == rows_whole
+    assert tensors.keys() == tensors_whole.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, tensors_whole[name]), name

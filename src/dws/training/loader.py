@@ -76,7 +76,8 @@ class LabelledNetworks:
         """
         size = min(size, len(self))
         order = torch.randperm(len(self), generator=generator).to(self.targets.device)
-        for rows in order[skip * size : len(self) // size * size].split(size):
+        for start in range(skip * size, len(self) - size + 1, size):
+            rows = order[start : start + size]
             yield self.weights[rows], self.targets[rows]
 
 

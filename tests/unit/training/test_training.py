@@ -113,7 +113,7 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize("steps", [1, 3, 7, 12])
+@pytest.mark.parametrize("steps", [1, 3, 5, 7, 12])
 def test_a_run_killed_within_an_epoch_goes_on_exactly(
     steps: int, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
