@@ -247,7 +247,7 @@ class TrainSchema:
         trainer: Length.
         augment: What training networks go through.
         wandb: Logging.
-        seed: Of parameters and of the order of batches.
+        seed: Of parameters, order of batches, augmentations, dropout and ``task.num_train``.
         run_dir: The run's folder; null makes one from task, model, seed and a hash of the rest.
     """
 

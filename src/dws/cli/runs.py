@@ -31,6 +31,7 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
 
     Raises:
         FileNotFoundError: If there is none.
+        ValueError: On the complaints of ``align_zoo``.
     """
     try:
         zoo = Zoo.open(path)
@@ -54,7 +55,8 @@ def load_training_split(
 
 def zoo_hash(zoo: Zoo) -> str:
     """What tells a zoo from another, wherever it lies."""
-    return settings_hash({key: zoo.manifest[key] for key in ("signals", "zoo", "inr", "fit")})
+    keys = ("signals", "zoo", "inr", "fit", "aligned_to")
+    return settings_hash({key: zoo.manifest[key] for key in keys if key in zoo.manifest})
 
 
 def run_settings(config: DictConfig, zoo: Zoo, trainer: TrainerConfig) -> dict[str, Any]:

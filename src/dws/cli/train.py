@@ -15,6 +15,7 @@ from dws.cli.runs import (
 )
 from dws.config import TrainSchema
 from dws.evaluation import figures
+from dws.files import hold_folder
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.training import LabelledNetworks, RunDir, train
@@ -31,6 +32,8 @@ def train_run(config: DictConfig) -> None:
     """Train on the zoo's training split, select on its validation split."""
     keep_freed_memory()
     typed: TrainSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
+    if typed.seed < 0:
+        raise ValueError(f"expected seed >= 0, got {typed.seed}")
     device = find_device(typed.trainer.device, option="trainer.device")
     path = typed.zoo.path
     fit = f"dws-fit-inrs zoo={config.task.zoo} zoo.path={path} scale={typed.scale.name}"
@@ -40,29 +43,32 @@ def train_run(config: DictConfig) -> None:
     trainer = typed.trainer.resolved(len(train_set))
     settings = run_settings(config, zoo, trainer)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
+    typed.augment.check_fits(zoo.spec, task.num_views)
     reader = build_reader(settings, zoo, task, train_set.targets).to(device)
     reader.standardize.fit(train_set.weights)
 
-    run = RunDir.claim(run_folder(config, settings), settings, zoo_path=path)
-    after = f"next: dws-evaluate run={run.path}"
-    if is_finished(run.last_checkpoint):
-        print(f"run {run.path} is done already; {after}")
-        return
-    print(
-        f"dws: {config.task.name} with {config.model.name}, "
-        f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
-        f"networks of {path}, {device}, {trainer.precision}"
-        f"{', compiled' if trainer.compile == 'always' else ''}; run folder {run.path}"
-    )
-    with open_wandb(typed.wandb, run.path, settings) as logger:
-        best = train(
-            reader, task, train_set, val_set,
-            optim=typed.optim, trainer=trainer, augment=typed.augment, seed=typed.seed, run=run,
-            logger=logger,
-        )  # fmt: skip
+    folder = run_folder(config, settings)
+    with hold_folder(folder):
+        run = RunDir.claim(folder, settings, zoo_path=path)
+        after = f"next: dws-evaluate run={run.path}"
         picture = run.path / "learning_curve.png"
-        figures.learning_curve(picture, run.metrics(), task.monitor)
-        logger.picture("learning_curve", picture)
+        if is_finished(run.last_checkpoint) and picture.is_file():
+            print(f"run {run.path} is done already; {after}")
+            return
+        print(
+            f"dws: {config.task.name} with {config.model.name}, "
+            f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
+            f"networks of {path}, {device}, {trainer.precision}"
+            f"{', compiled' if trainer.compile == 'always' else ''}; run folder {run.path}"
+        )
+        with open_wandb(typed.wandb, run.path, settings) as logger:
+            best = train(
+                reader, task, train_set, val_set,
+                optim=typed.optim, trainer=trainer, augment=typed.augment, seed=typed.seed,
+                run=run, logger=logger,
+            )  # fmt: skip
+            figures.learning_curve(picture, run.metrics(), task.monitor)
+            logger.picture("learning_curve", picture)
     value = best[f"val_{task.monitor}"]
     print(
         f"run {run.path}: best validation {task.monitor} {value:.4g} in epoch {best['epoch']:.0f} "

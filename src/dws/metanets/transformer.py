@@ -12,9 +12,8 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 class Transformer(nn.Module):
     """Self-attention between neurons: each is a token of its incoming weights and its bias.
 
-    A linear map for each layer makes tokens of one width; a learned encoding tells layers apart.
-    Reordering a level moves its tokens, which changes nothing, but also the entries of the next
-    level's tokens, which does.
+    A linear map for each layer makes tokens of one width; a learned encoding of each neuron tells
+    which it is, and with it which layer it stands in.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -54,7 +53,7 @@ class Transformer(nn.Module):
             nn.Linear((d_in + 1) * in_channels, hidden_features, bias=False)
             for d_in, _ in spec.weight_shapes
         )
-        self.layer_encodings = nn.Parameter(0.02 * torch.randn(spec.num_layers, hidden_features))
+        self.encodings = nn.Parameter(0.02 * torch.randn(sum(spec.dims[1:]), hidden_features))
         self.summary = nn.Parameter(0.02 * torch.randn(hidden_features))  # the token that is read
         layer = nn.TransformerEncoderLayer(
             hidden_features,
@@ -72,11 +71,13 @@ class Transformer(nn.Module):
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What the summary token holds, (B, hidden_features)."""
         batch.check_fits(self.spec, self.in_channels)
-        tokens = [self.summary.expand(batch.batch_size, 1, -1)]
-        for i, (weight, bias) in enumerate(zip(batch.weights, batch.biases, strict=True)):
+        tokens = []
+        for to_token, weight, bias in zip(self.tokenize, batch.weights, batch.biases, strict=True):
             neurons = torch.cat([weight, bias[:, None]], dim=1).transpose(1, 2)
-            tokens.append(self.tokenize[i](neurons.flatten(2)) + self.layer_encodings[i])
-        return self.norm(self.encoder(torch.cat(tokens, dim=1))[:, 0])  # type: ignore[no-any-return]
+            tokens.append(to_token(neurons.flatten(2)))
+        summary = self.summary.expand(batch.batch_size, 1, -1)
+        sequence = torch.cat([summary, torch.cat(tokens, dim=1) + self.encodings], dim=1)
+        return self.norm(self.encoder(sequence)[:, 0])  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Read a batch of networks."""

@@ -11,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
-from dws.tasks.labels import pick_label
+from dws.tasks.labels import pick_number
 
 
 @dataclass(frozen=True)
 class Contrastive:
     """Two augmented views of a network shall lie together, those of different networks apart.
 
-    Labels play no part in the training. They say how good the frozen embedding is: a linear
-    regression from it to them, fitted to the training split.
+    Labels play no part in the loss. They say how good the frozen embedding is, and on validation
+    which epoch is kept: by a linear regression from it to them, fitted to the training split.
 
     Attributes:
         labels: Names of the zoo's labels that the embedding is probed for.
@@ -55,9 +55,9 @@ class Contrastive:
         """The labels side by side, (n, K).
 
         Raises:
-            ValueError: If the zoo lacks one.
+            ValueError: If the zoo lacks one, or one is not finite.
         """
-        return torch.stack([pick_label(labels, name).float() for name in self.labels], dim=1)
+        return torch.stack([pick_number(labels, name) for name in self.labels], dim=1)
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
         """The projection head: two layers, batch norm and ReLU between."""

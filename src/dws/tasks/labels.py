@@ -16,6 +16,18 @@ def pick_label(labels: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in labels:
         raise ValueError(
             f"expected a zoo with the label {name!r}, got one with {', '.join(labels) or 'none'}; "
-            "set task.label or another zoo.path"
+            "name another in the task's settings, or another zoo.path"
         )
     return labels[name]
+
+
+def pick_number(labels: Mapping[str, Tensor], name: str) -> Tensor:
+    """The label of that name, as float32.
+
+    Raises:
+        ValueError: If there is none, or one that is not finite.
+    """
+    numbers = pick_label(labels, name).float()
+    if not bool(numbers.isfinite().all()):
+        raise ValueError(f"expected finite values of {name}, got NaN or infinity")
+    return numbers

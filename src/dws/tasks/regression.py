@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from dws.tasks.labels import pick_label
+from dws.tasks.labels import pick_number
 
 
 class Rescale(nn.Module):
@@ -61,10 +61,7 @@ class Regression:
         Raises:
             ValueError: If the zoo has no such label, or one that is not finite.
         """
-        numbers = pick_label(labels, self.label).float()
-        if not bool(numbers.isfinite().all()):
-            raise ValueError(f"expected finite values of {self.label}, got NaN or infinity")
-        return numbers
+        return pick_number(labels, self.label)
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
         """Start at the mean and spread of the training targets.

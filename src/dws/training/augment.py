@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dws.weightspace import WeightBatch
+from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.augment import (
     add_noise,
     drop_smallest,
@@ -47,13 +48,35 @@ class AugmentConfig:
     permute: bool = False
 
     def __post_init__(self) -> None:
-        if min(asdict(self).values()) < 0 or max(self.max_scale, self.quantile_dropout) >= 1:
+        below_1 = (self.max_scale, self.quantile_dropout, self.mask)
+        if not all(0 <= x < math.inf for x in asdict(self).values()) or max(below_1) >= 1:
             raise ValueError(
-                "expected strengths >= 0 in augment, max_scale and quantile_dropout below 1, got "
-                f"{asdict(self)}"
+                "expected strengths >= 0 in augment, and max_scale, quantile_dropout and mask "
+                f"below 1, got {asdict(self)}"
             )
-        if self.mask >= 1:
-            raise ValueError(f"expected augment.mask below 1, got {self.mask}")
+
+    def check_fits(self, spec: WeightSpaceSpec, num_views: int) -> None:
+        """Make sure that this makes sense for some networks and a task.
+
+        Args:
+            spec: Architecture of the networks.
+            num_views: See ``Task``.
+
+        Raises:
+            ValueError: If pictures are to move and the networks do not have two inputs, or two
+                views would be the same.
+        """
+        moves = {k: v for k, v in asdict(self).items() if k.startswith("max_") and v}
+        if moves and spec.dims[0] != 2:
+            raise ValueError(
+                f"expected networks with two inputs for augment.{next(iter(moves))}, got "
+                f"{spec.dims[0]}; use augment=none"
+            )
+        if num_views > 1 and not any(asdict(self).values()):
+            raise ValueError(
+                "expected augmentations for a task that compares two views of a network, got none; "
+                "use augment=contrastive"
+            )
 
     def apply(
         self,
@@ -68,9 +91,6 @@ class AugmentConfig:
             batch: B networks.
             generator: Source of all draws, on the batch's device.
             layer_std: Standard deviations of weight.0, bias.0, weight.1, ... in the training split.
-
-        Raises:
-            ValueError: If pictures are to move and the networks do not have two inputs.
         """
         angle, shift, scale = self.max_angle, self.max_shift, self.max_scale
         if angle or shift or scale:

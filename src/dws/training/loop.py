@@ -2,7 +2,7 @@
 
 AdamW with warm-up and cosine decay; after each epoch the validation split is read and the best
 epoch's weights are kept. After each epoch, and every few minutes within one, a checkpoint is
-written from which the same command goes on to the very same weights.
+written from which the same command goes on, on a CPU to the very same weights.
 """
 
 from __future__ import annotations
@@ -92,11 +92,12 @@ def train(
             state.update(loss)
             bar.update()
             if time.monotonic() - saved > 60 * trainer.checkpoint_minutes:
+                loss.item()  # waits for a GPU
                 state.seconds = time.perf_counter() - began
                 save_checkpoint(run.last_checkpoint, state.content())
                 saved = time.monotonic()
-        seconds = time.perf_counter() - began
-        row = {**state.end_epoch(), "seconds": seconds}
+        row = state.end_epoch()
+        row["seconds"] = seconds = time.perf_counter() - began
         row["networks_per_second"] = len(train_set) // state.batch_size * state.batch_size / seconds
         evaluated = state.evaluated
         outputs, targets = predict(evaluated, task, val_set, train_set, trainer.eval_batch_size)
@@ -146,7 +147,9 @@ def predict(
         return torch.cat(outputs), split.targets
     known, asked = (embed(reader, part, batch_size).cpu().double() for part in (train_set, split))
     truth = train_set.targets.cpu().double()
-    solution = torch.linalg.lstsq(known - known.mean(0), truth - truth.mean(0)).solution
+    solution = torch.linalg.lstsq(
+        known - known.mean(0), truth - truth.mean(0), driver="gelsd"
+    ).solution  # embeddings may be collinear
     outputs = (asked - known.mean(0)) @ solution + truth.mean(0)
     return outputs.to(split.targets), split.targets
 

@@ -60,7 +60,7 @@ class RunDir:
 
     @property
     def last_checkpoint(self) -> Path:
-        """State after the last whole epoch."""
+        """State to go on from."""
         return self.path / "checkpoint-last.pt"
 
     @property

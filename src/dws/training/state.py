@@ -58,10 +58,10 @@ class TrainingState:
             if trainer.ema_decay
             else None
         )
-        device = next(reader.parameters()).device
-        torch.manual_seed(seed)  # of dropout
-        self.order = torch.Generator().manual_seed(seed)  # of batches
-        self.draws = torch.Generator(device).manual_seed(derive_seed(seed, 1))  # of augmentations
+        self.device = next(reader.parameters()).device
+        torch.manual_seed(derive_seed(seed, 0))  # of dropout
+        self.order = torch.Generator().manual_seed(derive_seed(seed, 1))  # of batches
+        self.draws = torch.Generator(self.device).manual_seed(derive_seed(seed, 2))  # of augment
         self.epoch = 0  # that are whole
         self.losses: list[Tensor] = []  # of the steps of the current epoch
         self.seconds = 0.0  # spent in it
@@ -139,8 +139,8 @@ class TrainingState:
             "scheduler": self.scheduler.state_dict(),
             "order": self._order_at_start,
             "draws": self.draws.get_state(),
-            "dropout": torch.get_rng_state(),
-            "dropout_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "dropout": self._dropout_generator().get_state(),
+            "device": self.device.type,
             "epoch": self.epoch,
             "losses": self.losses,
             "seconds": self.seconds,
@@ -148,12 +148,28 @@ class TrainingState:
             "finished": self.finished and not self.losses,
         }
 
+    def _dropout_generator(self) -> torch.Generator:
+        """PyTorch's own, of the device."""
+        if self.device.type == "cuda":
+            return torch.cuda.default_generators[self.device.index or 0]
+        return (
+            torch.mps._get_default_mps_generator()
+            if self.device.type == "mps"
+            else (torch.default_generator)
+        )
+
     def load(self, content: Mapping[str, Any], path: Path) -> None:
         """Go back to what ``content`` gave.
 
         Raises:
-            ValueError: If the checkpoint is of another model.
+            ValueError: If the checkpoint is of another model or kind of device.
         """
+        if content["device"] != self.device.type:
+            raise ValueError(
+                f"expected to go on in {path.parent} on {content['device']}, where it began, got "
+                f"{self.device.type}; set trainer.device={content['device']} or choose another "
+                "run_dir"
+            )
         load_reader(self.reader, content, path)
         if self.average:
             self.average.load_state_dict(content["average"])
@@ -161,11 +177,10 @@ class TrainingState:
         self.scheduler.load_state_dict(content["scheduler"])
         self._order_at_start = content["order"]
         self.draws.set_state(content["draws"])
-        torch.set_rng_state(content["dropout"])
-        if content["dropout_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["dropout_cuda"])
+        self._dropout_generator().set_state(content["dropout"])
         self.epoch, self.best = content["epoch"], content["best"]
-        self.losses, self.seconds = list(content["losses"]), content["seconds"]
+        self.losses = [loss.to(self.device) for loss in content["losses"]]
+        self.seconds = content["seconds"]
 
 
 def check_finite(value: float, name: str, row: Mapping[str, float], optim: OptimConfig) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from tqdm import tqdm
 
 from dws.files import claim_folder, hold_folder
 from dws.weightspace.alignment import align
 from dws.zoo.build import CONFIG
 from dws.zoo.store import (
+    ALIGNED_TO,
     MANIFEST,
     Zoo,
     ZooSplit,
@@ -32,16 +35,23 @@ def align_zoo(zoo: Zoo) -> Zoo:
         The copy: the same rows and labels, other orders of neurons.
 
     Raises:
-        ValueError: If the folder holds the copy of another zoo, or another process writes there.
+        ValueError: If this is such a copy, the folder holds the copy of another zoo, or another
+            process writes there.
     """
+    if ALIGNED_TO in zoo.manifest:
+        raise ValueError(
+            f"expected a zoo whose networks are not aligned yet, got {zoo.path}; give its source"
+        )
     path = zoo.path.with_name(f"{zoo.path.name}.aligned")
-    plan = {**zoo.manifest, "aligned_to": 0}
+    digest = hashlib.sha256(" ".join(zoo.manifest["shards"]).encode()).hexdigest()
+    plan = {**zoo.manifest, ALIGNED_TO: {"row": 0, "source": digest}}
     for key in ("shards", "train_mean", "train_std", "versions"):
         del plan[key]
+    if (path / MANIFEST).is_file():  # needs no lock: others may be reading it
+        claim_folder(path / CONFIG, plan, option="zoo.path")
+        return Zoo.open(path)
     with hold_folder(path):
-        claim_folder(path / CONFIG, {"source": zoo.manifest["shards"], **plan}, option="zoo.path")
-        if (path / MANIFEST).is_file():
-            return Zoo.open(path)
+        claim_folder(path / CONFIG, plan, option="zoo.path")
         reference = ZooSplit(zoo, 0, 1).weights()
         pieces = list(enumerate(ZooSplit(zoo, 0, len(zoo)).pieces()))
         with tqdm(total=len(zoo), unit="INR", desc=f"aligning {zoo.path.name}") as bar:

@@ -31,6 +31,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 LABEL_PREFIX = "label."
+ALIGNED_TO = "aligned_to"  # key of the manifest of a zoo that ``align_zoo`` made
 
 
 def shard_name(index: int) -> str:
@@ -172,6 +173,8 @@ class Zoo:
             is_fitted = self.manifest.get("fit") is not None
             maker = "dws-fit-inrs with the zoo's settings" if is_fitted else "the import"
             remedy = f"{maker} makes it again"
+            if ALIGNED_TO in self.manifest:
+                remedy = f"remove {self.path}, and the same command makes it again"
             expected = self.manifest["shards"][index]
             try:
                 got = sha256(file)

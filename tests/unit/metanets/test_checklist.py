@@ -10,7 +10,7 @@ from tests.conftest import random_batch, randomise
 from torch import nn
 
 from dws.metanets import MLP, DWSNet, INR2Vec, Transformer
-from dws.weightspace import Permutation, WeightSpaceSpec, assert_invariant
+from dws.weightspace import Permutation, WeightBatch, WeightSpaceSpec, assert_invariant
 
 SPEC = WeightSpaceSpec((2, 6, 5, 3))
 NETS: dict[str, Callable[..., nn.Module]] = {
@@ -91,6 +91,17 @@ def test_equivariant_networks_do_not_see_permutations(
             assert_invariant(net, batch, g)
     else:
         assert_invariant(net, batch, g)
+
+
+def test_the_transformer_knows_which_neuron_is_which() -> None:
+    """Other columns of one layer alone, or other outputs, are another function."""
+    net = randomise(NETS["transformer"](spec=SPEC, in_channels=2, out_features=7)).double().eval()
+    batch = random_batch(SPEC, 4, 2)
+    for level in (0, 2):
+        weights, biases = list(batch.weights), list(batch.biases)
+        weights[level], biases[level] = weights[level].flip(2), biases[level].flip(1)
+        other = WeightBatch(tuple(weights), tuple(biases))
+        assert (net(other) - net(batch)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.linear_model import LinearRegression
 from tests.conftest import needs_compiler
 
 from dws import hardware
 from dws.metanets import DWSNet
-from dws.tasks import Reader, Regression
+from dws.tasks import Contrastive, Reader, Regression, Task
 from dws.training import (
     AugmentConfig,
     LabelledNetworks,
@@ -21,6 +22,8 @@ from dws.training import loop as loop_module
 from dws.training import settings as settings_module
 from dws.training.checkpoint import is_finished, load_checkpoint, save_checkpoint
 from dws.training.loggers import WandbLogger
+from dws.training.loop import embed, predict
+from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo
 
 TASK = Regression()
@@ -34,20 +37,25 @@ def run_training(
     compile_: str = "auto",
     augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
     dropout: float = 0.0,
+    task: Task = TASK,
     optim: OptimConfig = OptimConfig(lr=1e-3),  # noqa: B008
     **trainer: object,
 ) -> tuple[Reader, dict[str, float]]:
     cpu = torch.device("cpu")
-    train_set = LabelledNetworks.load(zoo.split("train"), TASK, cpu)
+    train_set = LabelledNetworks.load(zoo.split("train"), task, cpu)
     torch.manual_seed(0)
-    net = DWSNet(zoo.spec, out_features=1, hidden_channels=4, num_layers=2, dropout=dropout)
-    reader = Reader(zoo.spec, net, TASK.output_layer(train_set.targets))
+    net = DWSNet(
+        zoo.spec, out_features=task.out_features, hidden_channels=4, num_layers=2, dropout=dropout
+    )
+    reader = Reader(
+        zoo.spec, net, task.output_layer(train_set.targets), embeds_output=task.num_views > 1
+    )
     reader.standardize.fit(train_set.weights)
     best = train(
         reader,
-        TASK,
+        task,
         train_set,
-        LabelledNetworks.load(zoo.split("val"), TASK, cpu),
+        LabelledNetworks.load(zoo.split("val"), task, cpu),
         optim=optim,
         trainer=TrainerConfig(
             num_epochs=num_epochs, batch_size=8, compile=compile_, precision="fp32", **trainer
@@ -143,6 +151,79 @@ def test_a_run_killed_within_an_epoch_goes_on_exactly(
     assert all(torch.equal(tensor, kept[1][name]) for name, tensor in kept[0].items())
 
 
+def test_an_embedding_goes_on_exactly_and_patience_too(
+    sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Contrastive(out_features=3, projection_features=4)
+    kind = {"task": task, "augment": AugmentConfig(noise=0.2, mask=0.3), "patience": 2}
+    whole, best = run_training(sine_zoo, tmp_path / "whole", checkpoint_minutes=0.0, **kind)
+    saves = 0
+
+    def killed(path: Path, state: dict[str, object]) -> None:
+        nonlocal saves
+        save_checkpoint(path, state)
+        saves += path.name == "checkpoint-last.pt"
+        if saves == 8:
+            raise SystemExit("killed")
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", killed)
+    with pytest.raises(SystemExit):
+        run_training(sine_zoo, tmp_path / "killed", checkpoint_minutes=0.0, **kind)
+    monkeypatch.undo()
+    resumed, best_resumed = run_training(
+        sine_zoo, tmp_path / "killed", checkpoint_minutes=0.0, **kind
+    )
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert best["val_mse_frequency"] == best_resumed["val_mse_frequency"]
+
+
+def test_the_probe_is_fitted_to_the_training_split_alone(sine_zoo: Zoo) -> None:
+    task, cpu = Contrastive(out_features=3, labels=("frequency",)), torch.device("cpu")
+    net = DWSNet(sine_zoo.spec, out_features=3, hidden_channels=4, num_layers=1)
+    reader = Reader(sine_zoo.spec, net, task.output_layer(None), embeds_output=True).eval()
+    train_set, val_set = (
+        LabelledNetworks.load(sine_zoo.split(name), task, cpu) for name in ("train", "val")
+    )
+    outputs, targets = predict(reader, task, val_set, train_set, 7)
+    known, asked = embed(reader, train_set, 7), embed(reader, val_set, 7)
+    probe = LinearRegression().fit(known.numpy(), train_set.targets.numpy())
+    expected = torch.from_numpy(probe.predict(asked.numpy()))
+    torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
+    assert torch.equal(targets, val_set.targets)
+    with torch.no_grad():  # a dimension that says nothing
+        net.head.map.weight[0].zero_()
+    assert bool(predict(reader, task, val_set, train_set, 7)[0].isfinite().all())
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+    run_training(sine_zoo, tmp_path, num_epochs=1)
+    file = RunDir(tmp_path).last_checkpoint
+    save_checkpoint(file, {**load_checkpoint(file), "device": "cuda"})
+    with pytest.raises(ValueError, match=r"on cuda, where it began, got cpu; set trainer.device=c"):
+        run_training(sine_zoo, tmp_path, num_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("config", "num_views", "complaint"),
+    [
+        (AugmentConfig(max_shift=0.1), 1, r"two inputs for augment.max_shift, got 1"),
+        (AugmentConfig(), 2, "use augment=contrastive"),
+    ],
+)
+def test_augmentations_that_make_no_sense_are_refused(
+    config: AugmentConfig, num_views: int, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        config.check_fits(WeightSpaceSpec((1, 4, 1)), num_views)
+
+
+@pytest.mark.parametrize("bad", [{"noise": -1.0}, {"noise": float("nan")}, {"mask": 1.0}])
+def test_strengths_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected strengths >= 0 in augment"):
+        AugmentConfig(**bad)
+
+
 def test_the_average_is_what_is_evaluated(sine_zoo: Zoo, tmp_path: Path) -> None:
     """With a decay near 1 the average hardly leaves where the training began."""
     optim = OptimConfig(lr=1e-2)
@@ -168,7 +249,6 @@ def test_patience_ends_a_run_that_no_longer_improves(sine_zoo: Zoo, tmp_path: Pa
 
 
 def test_gradients_are_clipped(sine_zoo: Zoo, tmp_path: Path) -> None:
-    """Under AdamW with a huge epsilon steps are as long as gradients."""
     seen = []
     original = torch.optim.AdamW.step
 
