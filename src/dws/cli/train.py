@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dws.cli.command import run_hydra
@@ -21,6 +25,7 @@ from dws.memory import keep_freed_memory
 from dws.training import LabelledNetworks, RunDir, train
 from dws.training.checkpoint import is_finished
 from dws.training.loggers import open_wandb
+from dws.training.processes import Processes, join_processes
 
 
 def main() -> None:
@@ -35,12 +40,20 @@ def train_run(config: DictConfig) -> None:
     if typed.seed < 0:
         raise ValueError(f"expected seed >= 0, got {typed.seed}")
     device = find_device(typed.trainer.device, option="trainer.device")
+    with join_processes(device) as processes:
+        _train(config, typed, device, processes)
+
+
+def _train(
+    config: DictConfig, typed: TrainSchema, device: torch.device, processes: Processes
+) -> None:
     path = typed.zoo.path
     fit = f"dws-fit-inrs zoo={config.task.zoo} zoo.path={path} scale={typed.scale.name}"
-    zoo = open_zoo(path, command=fit, aligned=typed.zoo.aligned)
+    with processes.first_goes_ahead():
+        zoo = open_zoo(path, command=fit, aligned=typed.zoo.aligned)
     task = build_task(config)
     train_set = load_training_split(config, zoo, task, device)
-    trainer = typed.trainer.resolved(len(train_set))
+    trainer = typed.trainer.resolved(len(train_set), processes.size)
     settings = run_settings(config, zoo, trainer)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
     typed.augment.check_fits(zoo.spec, task.num_views)
@@ -48,25 +61,37 @@ def train_run(config: DictConfig) -> None:
     reader.standardize.fit(train_set.weights)
 
     folder = run_folder(config, settings)
-    with hold_folder(folder):
-        run = RunDir.claim(folder, settings, zoo_path=path)
+    with hold_folder(folder) if processes.is_first else nullcontext():
+        with processes.first_goes_ahead():
+            run = RunDir.claim(folder, settings, zoo_path=path)
         after = f"next: dws-evaluate run={run.path}"
         picture = run.path / "learning_curve.png"
-        if is_finished(run.last_checkpoint) and picture.is_file():
-            print(f"run {run.path} is done already; {after}")
+        finished = is_finished(run.last_checkpoint) and picture.is_file()
+        processes.wait()
+        if finished:
+            if processes.is_first:
+                print(f"run {run.path} is done already; {after}")
             return
-        print(
-            f"dws: {config.task.name} with {config.model.name}, "
-            f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
-            f"networks of {path}, {device}, {trainer.precision}"
-            f"{', compiled' if trainer.compile == 'always' else ''}; run folder {run.path}"
-        )
-        with open_wandb(typed.wandb, run.path, settings) as logger:
+        wandb = typed.wandb
+        if processes.is_first:
+            print(
+                f"dws: {config.task.name} with {config.model.name}, "
+                f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
+                f"networks of {path}, {device}, {trainer.precision}"
+                f"{', compiled' if trainer.compile == 'always' else ''}"
+                f"{f', {processes.size} processes' if processes.size > 1 else ''}; "
+                f"run folder {run.path}"
+            )
+        else:
+            wandb = replace(wandb, mode="disabled")
+        with open_wandb(wandb, run.path, settings) as logger:
             best = train(
                 reader, task, train_set, val_set,
                 optim=typed.optim, trainer=trainer, augment=typed.augment, seed=typed.seed,
-                run=run, logger=logger,
+                run=run, logger=logger, processes=processes,
             )  # fmt: skip
+            if not processes.is_first:
+                return
             figures.learning_curve(picture, run.metrics(), task.monitor)
             logger.picture("learning_curve", picture)
     value = best[f"val_{task.monitor}"]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from dws.metanets.layers.norm import BatchNorm
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
@@ -49,7 +50,7 @@ class INR2Vec(nn.Module):
         self.in_channels = in_channels
         self.body = nn.Sequential()
         for d_in, d_out in pairwise(sizes):
-            self.body.extend([nn.Linear(d_in, d_out, bias=False), nn.BatchNorm1d(d_out), nn.ReLU()])
+            self.body.extend([nn.Linear(d_in, d_out, bias=False), BatchNorm(d_out), nn.ReLU()])
         self.head = nn.Linear(sizes[-1], out_features)
 
     def rows(self, batch: WeightBatch) -> Float[Tensor, "b r w c"]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.metanets.layers.norm import BatchNorm
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
@@ -43,7 +44,7 @@ class MLP(nn.Module):
         self.in_channels = in_channels
         self.body = nn.Sequential()
         for d_in, d_out in pairwise(sizes):
-            self.body.extend([nn.Linear(d_in, d_out, bias=False), nn.BatchNorm1d(d_out), nn.ReLU()])
+            self.body.extend([nn.Linear(d_in, d_out, bias=False), BatchNorm(d_out), nn.ReLU()])
         self.head = nn.Linear(sizes[-1], out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:

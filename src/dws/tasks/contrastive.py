@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
+from dws.metanets.layers.norm import BatchNorm
 from dws.tasks.labels import pick_number
 
 
@@ -64,7 +65,7 @@ class Contrastive:
         width = self.projection_features
         return nn.Sequential(
             nn.Linear(self.out_features, width),
-            nn.BatchNorm1d(width),
+            BatchNorm(width),
             nn.ReLU(),
             nn.Linear(width, width),
         )

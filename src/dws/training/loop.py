@@ -18,6 +18,7 @@ from dws.training.augment import AugmentConfig
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.training.loader import LabelledNetworks
 from dws.training.loggers import WandbLogger
+from dws.training.processes import Processes
 from dws.training.run_dir import RunDir
 from dws.training.settings import OptimConfig, TrainerConfig
 from dws.training.state import TrainingState, check_finite
@@ -36,6 +37,7 @@ def train(
     seed: int,
     run: RunDir,
     logger: WandbLogger,
+    processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
     """Train, or go on from the run's last checkpoint; all outputs go to the run folder.
 
@@ -51,27 +53,36 @@ def train(
             parameters.
         run: The run folder.
         logger: Gets what the metrics file gets.
+        processes: Those that train together, all called with the same arguments.
 
     Returns:
         The metrics of the best epoch.
 
     Raises:
-        ValueError: If the loss becomes NaN or infinite, or the checkpoint does not fit.
+        ValueError: If the loss becomes NaN or infinite, the checkpoint does not fit, or batches
+            cannot be shared out.
     """
-    trainer = trainer.resolved(len(train_set))
+    processes.check_batch_size(min(trainer.batch_size, len(train_set)))
+    trainer = trainer.resolved(len(train_set), processes.size)
     state = TrainingState(reader, optim, trainer, len(train_set), seed)
     if run.last_checkpoint.is_file():
         state.load(load_checkpoint(run.last_checkpoint), run.last_checkpoint)
-        print(f"dws: going on in {run.path} after epoch {state.epoch}, step {state.step}")
-    run.keep_metrics(state.epoch)
+        if processes.is_first:
+            print(f"dws: going on in {run.path} after epoch {state.epoch}, step {state.step}")
+    processes.wait()  # all have read what the first is about to write
+    if processes.is_first:
+        run.keep_metrics(state.epoch)
 
     compiled = trainer.compile == "always"
-    forward = torch.compile(reader, dynamic=False) if compiled else reader
+    forward = torch.compile(reader, dynamic=False) if compiled else processes.wrap(reader)
     bfloat16 = torch.autocast(
         train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
     )
     monitored = f"val_{task.monitor}"
-    bar = tqdm(total=state.num_steps, initial=state.step, unit="step", desc="training")
+    bar = tqdm(
+        total=state.num_steps, initial=state.step, unit="step", desc="training",
+        disable=not processes.is_first,
+    )  # fmt: skip
     saved = time.monotonic()
     while not state.finished:
         reader.train()
@@ -85,13 +96,13 @@ def train(
                 for _ in range(task.num_views)
             ]
             with bfloat16:
-                outputs = forward(WeightBatch.cat(views))
-            loss = task.loss(outputs.float(), targets)
+                outputs = forward(WeightBatch.cat([processes.part(view) for view in views]))
+            loss = task.loss(processes.gather(outputs.float(), task.num_views), targets)
             state.optimizer.zero_grad()
             loss.backward()
             state.update(loss)
             bar.update()
-            if time.monotonic() - saved > 60 * trainer.checkpoint_minutes:
+            if processes.is_first and time.monotonic() - saved > 60 * trainer.checkpoint_minutes:
                 loss.item()  # waits for a GPU
                 state.seconds = time.perf_counter() - began
                 save_checkpoint(run.last_checkpoint, state.content())
@@ -111,11 +122,13 @@ def train(
         if state.best is None or sign * row[monitored] > sign * state.best[monitored]:
             state.best = row
             content = {"reader": evaluated.state_dict(), "metrics": row}
-            save_checkpoint(run.best_checkpoint, content)
-        run.append_metrics(row)
-        save_checkpoint(run.last_checkpoint, state.content())
+            if processes.is_first:
+                save_checkpoint(run.best_checkpoint, content)
+        if processes.is_first:
+            run.append_metrics(row)
+            save_checkpoint(run.last_checkpoint, state.content())
+            logger.log(row, step=int(row["step"]))
         saved = time.monotonic()
-        logger.log(row, step=int(row["step"]))
     bar.close()
     assert state.best is not None  # num_epochs >= 1
     return state.best

@@ -105,14 +105,20 @@ class TrainerConfig:
                 f"trainer.compile={'|'.join(CHOICES)}, got {self.precision!r} and {self.compile!r}"
             )
 
-    def resolved(self, num_networks: int) -> TrainerConfig:
+    def resolved(self, num_networks: int, num_processes: int = 1) -> TrainerConfig:
         """The same with every ``auto`` decided, for a training split of ``num_networks``.
 
         Raises:
-            ValueError: If ``compile="always"`` and there is no compiler.
+            ValueError: If ``compile="always"`` and there is no compiler, or several processes.
         """
+        if num_processes > 1 and self.compile == "always":
+            raise ValueError(
+                f"expected trainer.compile=auto|never with {num_processes} processes, got always"
+            )
         pays = self.num_epochs * num_networks >= COMPILING_PAYS
-        compiled = should_compile(self.compile, pays=pays, option="trainer.compile")
+        compiled = num_processes == 1 and should_compile(
+            self.compile, pays=pays, option="trainer.compile"
+        )
         precision = self.precision
         if precision == "auto":
             device = find_device(self.device, option="trainer.device")

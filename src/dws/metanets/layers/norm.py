@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -34,7 +36,7 @@ class Norm(nn.Module):
         super().__init__()
         if kind not in ("batch", "layer"):
             raise ValueError(f"expected norm in ('batch', 'layer'), got {kind!r}")
-        make = _BatchNorm if kind == "batch" else nn.LayerNorm
+        make = BatchNorm if kind == "batch" else nn.LayerNorm
         self.weights = nn.ModuleList(make(num_channels) for _ in range(spec.num_layers))
         self.biases = nn.ModuleList(make(num_channels) for _ in range(spec.num_layers))
 
@@ -50,8 +52,11 @@ def _over_entries(norm: nn.Module, tensor: Tensor) -> Tensor:
     return norm(tensor.reshape(-1, tensor.shape[-1])).view(tensor.shape)  # type: ignore[no-any-return]
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """``BatchNorm1d``, in a form that compiles to fewer and faster loops."""
+class BatchNorm(nn.BatchNorm1d):
+    """``BatchNorm1d``, in a form that compiles to fewer and faster loops.
+
+    If several processes train together, the statistics are those of the whole batch.
+    """
 
     running_mean: Tensor
     running_var: Tensor
@@ -59,14 +64,33 @@ class _BatchNorm(nn.BatchNorm1d):
     momentum: float
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise the columns of (rows, channels)."""
+        if self.training and dist.is_initialized():
+            return self._over_processes(x)
         if not (self.training and torch.compiler.is_compiling()) or len(x) < 2:
             return super().forward(x)
         normed, mean, variance, _ = _Standardized.apply(x, self.weight, self.bias, self.eps)
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (len(x) / (len(x) - 1)), self.momentum)
-            self.num_batches_tracked.add_(1)
+        self._track(mean, variance, len(x))
         return normed  # type: ignore[no-any-return]
+
+    def _over_processes(self, x: Tensor) -> Tensor:
+        """With the mean and variance over the rows of all processes, each of which has as many."""
+        count = len(x) * dist.get_world_size()
+        values = x.to(self.weight.dtype)
+        mean = all_reduce(values.sum(0)) / count
+        centred = values - mean
+        variance = all_reduce(centred.square().sum(0)) / count
+        self._track(mean, variance, count)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normed: Tensor = centred * scale + self.bias
+        return normed.to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics towards those of a batch of so many rows."""
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        self.num_batches_tracked.add_(1)
 
 
 class _Standardized(torch.autograd.Function):
