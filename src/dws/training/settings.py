@@ -80,7 +80,7 @@ class TrainerConfig:
     batch_size: int = 128
     eval_batch_size: int = 512
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     compile: str = "auto"
     ema_decay: float = 0.0
     patience: int | None = None
