@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from dws.metanets.layers.norm import BatchNorm
+from dws.metanets.mlp import hidden_layers
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
@@ -40,18 +39,14 @@ class INR2Vec(nn.Module):
     ) -> None:
         super().__init__()
         self.width = max(spec.dims[1:])  # of a row
-        sizes = (self.width * in_channels, *hidden_features)
-        if not hidden_features or min(*sizes, out_features) < 1:
+        if min(in_channels, out_features) < 1:
             raise ValueError(
-                "expected hidden_features to be at least one width >= 1 and out_features >= 1, got "
-                f"{tuple(hidden_features)} and {out_features}"
+                f"expected in_channels and out_features >= 1, got {in_channels} and {out_features}"
             )
         self.spec = spec
         self.in_channels = in_channels
-        self.body = nn.Sequential()
-        for d_in, d_out in pairwise(sizes):
-            self.body.extend([nn.Linear(d_in, d_out, bias=False), BatchNorm(d_out), nn.ReLU()])
-        self.head = nn.Linear(sizes[-1], out_features)
+        self.body = hidden_layers(self.width * in_channels, hidden_features)
+        self.head = nn.Linear(hidden_features[-1], out_features)
 
     def rows(self, batch: WeightBatch) -> Float[Tensor, "b r w c"]:
         """The stacked rows, (B, R, width, C)."""

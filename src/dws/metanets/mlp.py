@@ -12,6 +12,26 @@ from dws.metanets.layers.norm import BatchNorm
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
+def hidden_layers(d_in: int, hidden_features: Sequence[int]) -> nn.Sequential:
+    """Linear, batch norm and ReLU for each width.
+
+    Args:
+        d_in: Features of the input.
+        hidden_features: Widths, at least one.
+
+    Raises:
+        ValueError: On no width, or one below 1.
+    """
+    if not hidden_features or min(hidden_features) < 1:
+        raise ValueError(
+            f"expected hidden_features to be at least one width >= 1, got {tuple(hidden_features)}"
+        )
+    layers = nn.Sequential()
+    for n_in, n_out in pairwise((d_in, *hidden_features)):
+        layers.extend([nn.Linear(n_in, n_out, bias=False), BatchNorm(n_out), nn.ReLU()])
+    return layers
+
+
 class MLP(nn.Module):
     """Linear, batch norm, ReLU on all weights and biases in a row (Navon et al. 2023, Section 7).
 
@@ -34,18 +54,14 @@ class MLP(nn.Module):
         hidden_features: Sequence[int] = (256, 256, 256),
     ) -> None:
         super().__init__()
-        sizes = (spec.num_params * in_channels, *hidden_features)
-        if not hidden_features or min(*sizes, out_features) < 1:
+        if min(in_channels, out_features) < 1:
             raise ValueError(
-                "expected hidden_features to be at least one width >= 1 and out_features >= 1, got "
-                f"{tuple(hidden_features)} and {out_features}"
+                f"expected in_channels and out_features >= 1, got {in_channels} and {out_features}"
             )
         self.spec = spec
         self.in_channels = in_channels
-        self.body = nn.Sequential()
-        for d_in, d_out in pairwise(sizes):
-            self.body.extend([nn.Linear(d_in, d_out, bias=False), BatchNorm(d_out), nn.ReLU()])
-        self.head = nn.Linear(sizes[-1], out_features)
+        self.body = hidden_layers(spec.num_params * in_channels, hidden_features)
+        self.head = nn.Linear(hidden_features[-1], out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """The last hidden layer, (B, hidden_features[-1])."""
