@@ -56,12 +56,29 @@ def complaint(command: Command, capsys: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
+def test_a_preset_is_known_by_its_settings(command: Command, tmp_path: Path) -> None:
+    small = ("zoo=sine", "zoo.limit=3", "inr.hidden=[4]", "fit.compile=never")
+    presets = {}
+    for name, setting in {
+        "a": "fit=authors",
+        "b": "fit=fast",
+        "c": "fit.learning_rate=3e-3",
+    }.items():
+        command("dws-fit-inrs", *small, setting, f"zoo.path={name}")
+        presets[name] = Zoo.open(tmp_path / name).manifest["fit_preset"]
+    assert presets["a"]["name"] == "authors"
+    assert presets["b"]["name"] == "fast"
+    assert presets["c"] == presets["b"]
+    assert presets["a"]["hash"] != presets["b"]["hash"]
+
+
 def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     fit = ("zoo=sine", "zoo.limit=60", "fit.num_steps=40", "inr.hidden=[8,8]", "zoo.shard_size=25")
     assert "60 INRs" in command("dws-fit-inrs", *fit)
     assert "is done already" in command("dws-fit-inrs", *fit)
     zoo = tmp_path / "outputs/zoos/sine"
     assert (zoo / "reconstructions.png").is_file()
+    assert Zoo.open(zoo).manifest["fit_preset"]["name"] == "custom"
 
     for model in ("dwsnet", "mlp"):
         small = SMALL if model == "dwsnet" else [s for s in SMALL if not s.startswith("model.")]

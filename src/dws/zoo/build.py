@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import claim_folder, hold_folder, sha256, write_json
+from dws.files import claim_folder, hold_folder, read_json, sha256, write_json
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
@@ -245,13 +245,14 @@ class _Builder:
 
     def missing_shards(self, starts: Sequence[int]) -> list[int]:
         """Those of the shards, given by their first rows, that are not there, or damaged."""
-        finished = (self.path / MANIFEST).is_file()
-        expected = Zoo.open(self.path).manifest["shards"] if finished else None
-        return [
-            start
-            for start in starts
-            if not _is_whole(self.shard(start), expected and expected[start // self.zoo.shard_size])
-        ]
+        checksums: dict[str, str] = {}
+        if (self.path / MANIFEST).is_file():
+            shards = Zoo.open(self.path).manifest["shards"]
+            checksums = {shard_name(index): digest for index, digest in enumerate(shards)}
+        elif (self.path / CHECKSUMS).is_file():
+            checksums = read_json(self.path / CHECKSUMS)
+        files = {start: self.shard(start) for start in starts}
+        return [s for s, file in files.items() if not _is_whole(file, checksums.get(file.name))]
 
     def fit_shards(self, starts: Sequence[int], missing: Sequence[int]) -> None:
         """Fit those of the shards that are missing and write them, with a progress bar."""
@@ -317,7 +318,7 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
 
 
 def _is_whole(file: Path, expected: str | None) -> bool:
-    """Whether a shard is there with the SHA-256 of a finished zoo.
+    """Whether a shard is there with the SHA-256 of a finished zoo or part.
 
     In an unfinished one renaming made sure that it was whole, and its size is in its header.
     """

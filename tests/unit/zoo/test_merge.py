@@ -59,6 +59,21 @@ def test_a_damaged_part_is_noticed(tmp_path: Path) -> None:
         merge_parts(parts, path)
 
 
+def test_a_damaged_part_is_mended_by_its_command(
+    sine_zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sine"
+    parts = [part(path, index) for index in (0, 1)]
+    last = parts[1] / "shard-00002.safetensors"
+    whole = last.read_bytes()
+    last.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    part(path, 1)
+    assert "is not what was written there and will be fitted again" in capsys.readouterr().out
+    assert last.read_bytes() == whole
+    merge_parts(parts, path)
+    assert Zoo.open(path).manifest == sine_zoo.manifest
+
+
 def test_a_merged_zoo_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "sine"
     parts = [part(path, index) for index in (0, 1)]
