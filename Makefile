@@ -1,14 +1,14 @@
 # dws: `make` lists the targets. Everything runs in .venv, which the first target makes.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := outputs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format lint types contracts build clean
+.PHONY: help reproduce-all reproduce-plan results demo test test-slow check format lint types contracts build clean
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- environment ---------------------------------------------------------------------------------
 
@@ -18,28 +18,52 @@ help: ## list the targets
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# --- demo: two small zoos, two metanets on each ---------------------------------------------------
+# --- the paper's tables: zoos, alignment, all (task, model, seed) runs, one page ------------------
+# A file that is there is kept, whatever its age: its folder says what it was made with. Any part can
+# run elsewhere: make -j 8 RUN='srun -c 2' reproduce-all, or FIT='engine=ray engine.address=auto'.
 
-ZOOS := mnist sine
-MODELS := dwsnet mlp
-DEMO_ZOOS := $(ZOOS:%=$(DEMO)/zoos/%/manifest.json)
-DEMO_RESULTS := $(foreach z,$(ZOOS),$(foreach m,$(MODELS),$(DEMO)/runs/$z/$m/result.json))
+SCALE ?= small
+setting = $(shell awk '$$1 == "$1:" {print $$2}' configs/scale/$(SCALE).yaml)
+OUT ?= $(call setting,outputs)
+SEEDS ?= $(call setting,num_seeds)
+RUN ?=
+FIT ?=
+EXPERIMENTS ?= $(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml)))
+COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 
-demo: $(DEMO_RESULTS) ## zoos of sines and digits, DWSNet against an MLP, t-SNE, one table
-	@for file in $(DEMO_ZOOS) $(DEMO_RESULTS); do echo "done: $$file"; done
-	@echo
-	@$(BIN)/dws-report scale=demo
+zoo_of_ssl := sine_ssl
+zoo_of = $(or $(zoo_of_$1),$1)
+task_of = $(patsubst %/,%,$(dir $1))
+seeds := $(shell seq 0 $$(($(SEEDS) - 1)))
+result = $(OUT)/runs/$1/seed$2/result.json
+RESULTS := $(foreach e,$(EXPERIMENTS),$(foreach s,$(seeds),$(call result,$e,$s)))
 
-# order-only prerequisites: what is there is kept, whatever its age
-$(DEMO)/zoos/%/manifest.json: | .venv/installed
-	$(BIN)/dws-fit-inrs scale=demo zoo=$*
+reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
+	@$(MAKE) --no-print-directory $(OUT)/report/index.html
 
-define demo_run
-$(DEMO)/runs/$1/$2/result.json: | $(DEMO)/zoos/$1/manifest.json
-	$(BIN)/dws-train scale=demo task=$1 model=$2 run_dir=$(DEMO)/runs/$1/$2
-	$(BIN)/dws-evaluate run=$(DEMO)/runs/$1/$2
+reproduce-plan: .venv/installed ## what of it is done, what is left, and how long that takes
+	@$(MAKE) --no-print-directory --dry-run results | $(BIN)/python -m dws.cli.plan $(COMMON)
+
+results: $(RESULTS)
+
+$(OUT)/zoos/%/manifest.json: | .venv/installed
+	$(RUN) $(BIN)/dws-fit-inrs $(COMMON) zoo=$* $(FIT)
+
+$(OUT)/zoos/%.aligned/manifest.json: | $(OUT)/zoos/%/manifest.json
+	$(RUN) $(BIN)/dws-zoo align $(OUT)/zoos/$*
+
+define run_rule
+$(call result,$1,$2): | $(OUT)/zoos/$(call zoo_of,$(call task_of,$1))$(if $(findstring alignment,$1),.aligned)/manifest.json
+	$(RUN) $(BIN)/dws-train $(COMMON) experiment=$1 seed=$2 run_dir=$(OUT)/runs/$1/seed$2
+	$(RUN) $(BIN)/dws-evaluate run=$(OUT)/runs/$1/seed$2
 endef
-$(foreach z,$(ZOOS),$(foreach m,$(MODELS),$(eval $(call demo_run,$z,$m))))
+$(foreach e,$(EXPERIMENTS),$(foreach s,$(seeds),$(eval $(call run_rule,$e,$s))))
+
+$(OUT)/report/index.html: $(RESULTS)
+	$(BIN)/dws-report $(COMMON)
+
+demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and two models
+	@$(MAKE) --no-print-directory reproduce-all SCALE=demo EXPERIMENTS='$(foreach t,mnist sine,$t/dwsnet $t/mlp)'
 
 # --- checks ---------------------------------------------------------------------------------------
 

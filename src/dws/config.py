@@ -52,8 +52,10 @@ class ScaleSchema:
         outputs: Folder of all outputs at this scale.
         num_images: INRs of an image zoo in all splits, or null for all.
         num_sines: INRs of a sine zoo in all splits, or null for all.
-        num_epochs: Epochs of a training.
+        num_epochs: Epochs of a supervised training.
+        num_contrastive_epochs: Epochs of a self-supervised one.
         batch_size: Networks a training step.
+        num_seeds: Runs that ``make reproduce-all`` makes for each cell of its tables.
     """
 
     name: str = MISSING
@@ -61,7 +63,9 @@ class ScaleSchema:
     num_images: int | None = None
     num_sines: int | None = None
     num_epochs: int = MISSING
+    num_contrastive_epochs: int = MISSING
     batch_size: int = MISSING
+    num_seeds: int = MISSING
 
 
 @dataclass
@@ -273,6 +277,7 @@ class EvaluateSchema:
         device: As ``trainer.device``.
         batch_size: Networks at once.
         zoo_path: The zoo's folder if it is no longer where the training found it.
+        wandb: Logging; to the W&B run of the training, if it has one.
     """
 
     paths: PathsSchema = field(default_factory=PathsSchema)
@@ -281,6 +286,7 @@ class EvaluateSchema:
     device: str = "auto"
     batch_size: int = 512
     zoo_path: str | None = None
+    wandb: WandbConfig = field(default_factory=WandbConfig)
 
 
 @dataclass

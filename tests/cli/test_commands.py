@@ -158,14 +158,26 @@ def test_an_unfinished_run_is_not_evaluated(
 def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_path: Path) -> None:
     offline = ["wandb=offline" if s == "wandb=disabled" else s for s in SMALL]
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *offline)
-    (file,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
-    wandb = Path(sys.executable).with_name("wandb")
-    done = subprocess.run(
-        [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
-    )
+    (trained,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
+    command("dws-evaluate", "run=run")
+    files = set((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))
+    (evaluated,) = files - {trained}
+    assert evaluated.name == trained.name  # the same id
+
+    def read_back(file: Path) -> str:
+        wandb = Path(sys.executable).with_name("wandb")
+        inspect = [wandb, "leet", "inspect", "--json", file]
+        return subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     epochs = [json.loads(line) for line in lines]
-    assert str(epochs[-1]["val_mse"]) in done.stdout
+    training, evaluation = read_back(trained), read_back(evaluated)
+    assert str(epochs[-1]["val_mse"]) in training
+    assert f"zoo-{sine_zoo.path.name}" in training
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert str(result["test"]["mse"]) in evaluation
+    for name in result["pictures"]:
+        assert Path(name).stem in evaluation
 
 
 @pytest.mark.parametrize(
@@ -177,7 +189,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         ),
         (
             ["model=foo"],
-            "expected model=dwsnet|dwsnet_attention|inr2vec|mlp|mlp_alignment|mlp_perm",
+            "expected model=dwsnet|dwsnet_550k|dwsnet_attention|inr2vec|inr2vec_550k|mlp",
         ),
         (["optim.lr=abc"], "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
         (["optim.lrr=1"], "unknown setting optim.lrr; dws-train --help lists them"),
@@ -186,7 +198,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         (["trainer.device=abacus"], "expected a device that is there"),
         (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),
         (["zoo.path=."], "expected a zoo in ., got none (no manifest.json there); make or finish"),
-        (["task=sine"], "dws-fit-inrs zoo=sine zoo.path=outputs/zoos/sine scale=full"),
+        (["task=sine"], "dws-fit-inrs zoo=sine zoo.path=outputs/zoos/sine scale=paper"),
         (["nonsense"], "Error parsing override 'nonsense'"),
     ],
 )

@@ -22,6 +22,10 @@ CHOICES = [
     for group in groups
     for file in sorted(Path(config_dir(), group).glob("*.yaml"))
 ]
+EXPERIMENTS = [
+    "/".join(file.with_suffix("").parts[-2:])
+    for file in sorted(Path(config_dir(), "experiment").glob("*/*.yaml"))
+]
 
 
 @pytest.mark.parametrize(("name", "group", "choice"), CHOICES)
@@ -39,9 +43,30 @@ def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo
     with initialize_config_dir(config_dir(), version_base="1.3"):
         settings = to_plain(compose("train", [f"model={model}", f"task={task}"]))
     built = build_task(settings)
-    reader = build_reader(settings, sine_zoo, built, None).eval()
+    reader = build_reader(settings, sine_zoo.spec, built, None).eval()
     outputs = reader(sine_zoo.split("val").weights())
     assert outputs.shape == (8, built.out_features)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("scale", ["demo", "small", "paper"])
+def test_every_experiment_is_the_cell_that_it_is_named_for(
+    experiment: str, scale: str, sine_zoo: Zoo
+) -> None:
+    register_schemas()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        config = compose("train", [f"experiment={experiment}", f"scale={scale}"])
+    OmegaConf.to_object(config)
+    settings = to_plain(config)
+    assert f"{settings['task']['name']}/{settings['model']['name']}" == experiment
+    assert settings["scale"]["name"] == scale
+    built = build_task(settings)
+    outputs = build_reader(settings, sine_zoo.spec, built, None).eval()(
+        sine_zoo.split("val").weights()
+    )
+    assert outputs.shape[0] == 8
+    head = Path(config_dir(), "experiment", f"{experiment}.yaml").read_text()
+    assert f"dws-train experiment={experiment}" in head
 
 
 @pytest.mark.parametrize("zoo", ["sine", "sine_ssl"])
@@ -54,7 +79,7 @@ def test_signals_are_built(zoo: str) -> None:
 
 def test_every_group_is_tested() -> None:
     folders = {path.name for path in Path(config_dir()).iterdir() if path.is_dir()}
-    assert folders == {group for groups in GROUPS.values() for group in groups}
+    assert folders == {group for groups in GROUPS.values() for group in groups} | {"experiment"}
 
 
 def test_an_unknown_target_is_refused() -> None:

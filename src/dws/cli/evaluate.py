@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import platform
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-import dws
 from dws.cli.command import run_hydra
+from dws.cli.origin import describe_origin
 from dws.cli.runs import build_reader, build_task, load_training_split, open_zoo, zoo_hash
 from dws.evaluation.evaluate import evaluate
 from dws.files import read_json
 from dws.hardware import find_device
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
-from dws.training.run_dir import settings_hash
+from dws.training.loggers import WANDB_ID, WandbConfig, open_wandb
+from dws.training.run_dir import NOTES, settings_hash
 from dws.weightspace.alignment import align
 from dws.weightspace.augment import permute_neurons
 from dws.zoo import Zoo, ZooSplit
@@ -35,12 +38,13 @@ def evaluate_run(config: DictConfig) -> None:
         print(f"dws: {run.path} was evaluated already")
     else:
         result = _evaluate(run, config)
+        _log(run, config.wandb, result)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
     pictures = " ".join(str(run.path / name) for name in result["pictures"])
     print(f"test split, {result['num_test']} networks: {figures}; see {pictures}")
 
 
-def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
+def _evaluate(run: RunDir, config: DictConfig) -> dict[str, Any]:
     settings = run.config()
     if not is_finished(run.last_checkpoint):
         raise ValueError(
@@ -61,7 +65,7 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
         run,
-        build_reader(settings, zoo, task, None).to(device),
+        build_reader(settings, zoo.spec, task, None).to(device),
         task,
         test_set,
         train_set,
@@ -73,15 +77,26 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, object]:
             "seed": settings["seed"],
             # the same for runs that differ in nothing but the seed
             "settings_hash": settings_hash(
-                {k: v for k, v in settings.items() if k not in ("seed", "zoo_path")}
+                {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
             ),
             "num_train": len(train_set),
             "zoo": settings["zoo"],
             "zoo_path": path,
-            "machine": f"{_device_name(device)}, {torch.get_num_threads()} threads",
-            "versions": {"dws": dws.__version__, "torch": torch.__version__},
+            "origin": settings["origin"],
+            "evaluated": describe_origin("dws-evaluate", device),
         },
     )
+
+
+def _log(run: RunDir, wandb: DictConfig, result: Mapping[str, Any]) -> None:
+    """Send the result where the training was logged."""
+    config: WandbConfig = OmegaConf.to_object(wandb)  # type: ignore[assignment]
+    if not (run.path / WANDB_ID).is_file():
+        config = replace(config, mode="disabled")
+    with open_wandb(config, run.path, run.config()) as logger:
+        logger.result(result["test"], step=int(run.metrics()[-1]["step"]) + 1)
+        for name in result["pictures"]:
+            logger.picture(Path(name).stem, run.path / name)
 
 
 def _permuted(split: LabelledNetworks, zoo: Zoo, *, aligned: bool) -> LabelledNetworks:
@@ -90,12 +105,3 @@ def _permuted(split: LabelledNetworks, zoo: Zoo, *, aligned: bool) -> LabelledNe
     if aligned:
         weights = align(weights, ZooSplit(zoo, 0, 1).weights())
     return LabelledNetworks(weights.to(split.targets.device), split.targets)
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

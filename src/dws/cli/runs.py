@@ -14,6 +14,7 @@ from dws.config import build, to_plain
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, TrainerConfig
 from dws.training.run_dir import settings_hash
+from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 
 # how and where a run is computed, not what comes out
@@ -82,14 +83,17 @@ def build_task(settings: Mapping[str, Any]) -> Task:
 
 
 def build_reader(
-    settings: Mapping[str, Any], zoo: Zoo, task: Task, train_targets: torch.Tensor | None
+    settings: Mapping[str, Any],
+    spec: WeightSpaceSpec,
+    task: Task,
+    train_targets: torch.Tensor | None,
 ) -> Reader:
     """A new reader, with parameters drawn from the run's seed."""
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
-        net = build(_arguments(settings["model"]), spec=zoo.spec, out_features=task.out_features)
+        net = build(_arguments(settings["model"]), spec=spec, out_features=task.out_features)
         output_layer = task.output_layer(train_targets)
-    return Reader(zoo.spec, net, output_layer, embeds_output=task.num_views > 1)
+    return Reader(spec, net, output_layer, embeds_output=task.num_views > 1)
 
 
 def _arguments(group: Mapping[str, Any]) -> dict[str, Any]:

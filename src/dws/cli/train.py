@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dws.cli.command import run_hydra
+from dws.cli.origin import describe_origin
 from dws.cli.runs import (
     build_reader,
     build_task,
@@ -56,14 +57,15 @@ def _train(
     trainer = typed.trainer.resolved(len(train_set), processes.size)
     settings = run_settings(config, zoo, trainer)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
-    typed.augment.check_fits(zoo.spec, task.num_views)
-    reader = build_reader(settings, zoo, task, train_set.targets).to(device)
+    typed.augment.check_fits(zoo.spec, task.num_views, zoo.manifest["inr"]["omega_0"])
+    reader = build_reader(settings, zoo.spec, task, train_set.targets).to(device)
     reader.standardize.fit(train_set.weights)
 
     folder = run_folder(config, settings)
     with hold_folder(folder) if processes.is_first else nullcontext():
         with processes.first_goes_ahead():
-            run = RunDir.claim(folder, settings, zoo_path=path)
+            origin = describe_origin("dws-train", device)
+            run = RunDir.claim(folder, settings, zoo_path=path, origin=origin)
         after = f"next: dws-evaluate run={run.path}"
         picture = run.path / "learning_curve.png"
         finished = is_finished(run.last_checkpoint) and picture.is_file()
@@ -85,6 +87,7 @@ def _train(
         else:
             wandb = replace(wandb, mode="disabled")
         with open_wandb(wandb, run.path, settings) as logger:
+            logger.zoo(zoo.path, zoo.manifest)
             best = train(
                 reader, task, train_set, val_set,
                 optim=typed.optim, trainer=trainer, augment=typed.augment, seed=typed.seed,

@@ -12,6 +12,7 @@ from dws.evaluation import figures
 from dws.inr import SirenConfig
 from dws.zoo import (
     Zoo,
+    align_zoo,
     export_dwsnets,
     export_parquet,
     import_dwsnets,
@@ -23,6 +24,7 @@ EXAMPLES = """examples:
   dws-zoo info outputs/zoos/mnist
   dws-zoo verify outputs/zoos/mnist
   dws-zoo render outputs/zoos/mnist --rows 0 1 2 3 --magnify 4 --output digits.png
+  dws-zoo align outputs/zoos/mnist
   dws-zoo merge outputs/zoos/mnist.parts/* outputs/zoos/mnist
   dws-zoo import --format dwsnets dataset/mnist_splits.json outputs/zoos/published
   dws-zoo import --format nfn siren_mnist_wts outputs/zoos/nfn
@@ -49,6 +51,10 @@ def main() -> None:
     render.add_argument("--rows", type=int, nargs="+", default=list(range(8)), metavar="ROW")
     render.add_argument("--magnify", type=int, default=1, help="points per fitted point and axis")
     render.add_argument("--output", type=Path, default=Path("render.png"), help="%(default)s")
+    aligning = commands.add_parser(
+        "align", help="copy the zoo beside it with all neurons in the order of the first INR's"
+    )
+    aligning.set_defaults(function=make_aligned)
     reading = commands.add_parser("import", help="make a zoo of the files of another project")
     reading.set_defaults(function=import_zoo)
     reading.add_argument("--format", choices=["dwsnets", "nfn"], required=True)
@@ -72,7 +78,7 @@ def main() -> None:
     reading.add_argument(
         "--output-offset", type=float, help="added to the output (dwsnets 0.5, nfn 0)"
     )
-    for command in (info, verify, render, reading):
+    for command in (info, verify, render, aligning, reading):
         command.add_argument("path", type=Path, help="the zoo's folder")
     merging = commands.add_parser("merge", help="make one zoo of parts that were fitted apart")
     merging.set_defaults(function=merge_zoo)
@@ -135,6 +141,12 @@ def merge_zoo(arguments: argparse.Namespace) -> None:
     """Put parts together."""
     zoo = merge_parts(arguments.parts, arguments.path)
     print(f"zoo {zoo.path}: {len(zoo):,} INRs of {len(arguments.parts)} parts")
+
+
+def make_aligned(arguments: argparse.Namespace) -> None:
+    """Align, as ``dws-train zoo.aligned=true`` does by itself."""
+    zoo = align_zoo(Zoo.open(arguments.path))
+    print(f"zoo {zoo.path}: {len(zoo):,} INRs, aligned to the first of {arguments.path}")
 
 
 def print_info(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dws.evaluation import figures
+from dws.evaluation.measures import (
+    confidence_interval,
+    confusion,
+    describe_embedding,
+    error_by_target,
+)
 from dws.evaluation.tsne import tsne
 from dws.files import write_atomically, write_json
-from dws.tasks import Classification, Reader, Task
+from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import load_checkpoint, load_reader
 from dws.training.loop import embed, predict
@@ -37,7 +44,7 @@ def evaluate(
         reader: A reader built as for the training; its weights are loaded here.
         task: Metrics.
         test_set: The test split.
-        train_set: The training split, to which a task with two views fits its linear regression.
+        train_set: The training split, to which linear probes are fitted.
         permuted_set: The test split with the hidden neurons of every network reordered at random,
             which changes no function: how far the figures depend on the order.
         batch_size: Networks at once.
@@ -49,12 +56,13 @@ def evaluate(
     Raises:
         ValueError: If the checkpoint does not fit the reader.
     """
+    began = time.perf_counter()
     checkpoint = load_checkpoint(run.best_checkpoint)
     load_reader(reader, checkpoint, run.best_checkpoint)
     predicted = predict(reader, task, test_set, train_set, batch_size)
     outputs, targets = (t.cpu() for t in predicted)
     permuted, _ = predict(reader, task, permuted_set, train_set, batch_size)
-    embeddings = embed(reader, test_set, batch_size).cpu()
+    known, embeddings = (embed(reader, s, batch_size).cpu() for s in (train_set, test_set))
     map_2d = tsne(embeddings)
     epochs = run.metrics()
     best = checkpoint["metrics"]
@@ -62,8 +70,11 @@ def evaluate(
         **about,
         "metric": task.monitor,
         "test": task.metrics(outputs, targets),
+        "test_interval": confidence_interval(task.scores(outputs, targets)),
         "test_permuted": task.metrics(permuted.cpu(), targets),
         "validation": {k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
+        **_details(task, outputs, targets),
+        "embedding": describe_embedding(known, train_set.targets.cpu(), embeddings, targets),
         "num_test": len(targets),
         "num_parameters": sum(p.numel() for p in reader.parameters()),
         "num_epochs": len(epochs),
@@ -79,19 +90,36 @@ def evaluate(
         run.path / "predictions.safetensors",
         save({"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}),
     )
+    result["evaluate_seconds"] = time.perf_counter() - began
     write_json(run.result_file, result)  # last: it says that all is there
     return result
 
 
+def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    """Where the errors are: by class, or by the size of each label."""
+    if not targets.is_floating_point():
+        counts = confusion(outputs.argmax(1), targets, task.out_features)
+        recall = counts.diag() / counts.sum(dim=1).clamp(min=1)
+        return {"confusion": counts.tolist(), "accuracy_by_class": recall.tolist()}
+    columns = _columns(task, outputs, targets)
+    return {"mse_by_target": {label: error_by_target(*pair) for label, *pair in columns}}
+
+
+def _columns(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, predicted and true values of each label."""
+    pair = outputs.flatten(1).T, targets.view(len(targets), -1).T
+    return zip(task.labels, *pair, strict=True)
+
+
 def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
-    if isinstance(task, Classification):
+    if not targets.is_floating_point():
         embedding_picture, outcome_picture = folder / "tsne.png", folder / "outcome.png"
-        figures.embedding(embedding_picture, map_2d, targets, task.label, categorical=True)
-        figures.confusion_matrix(outcome_picture, outputs.argmax(1), targets, task.num_classes)
+        figures.embedding(embedding_picture, map_2d, targets, task.labels[0], categorical=True)
+        counts = confusion(outputs.argmax(1), targets, task.out_features)
+        figures.confusion_matrix(outcome_picture, counts)
         return [embedding_picture, outcome_picture]
     pictures = []
-    columns = zip(task.labels, outputs.flatten(1).T, targets.view(len(targets), -1).T, strict=True)
-    for label, predicted, true in columns:
+    for label, predicted, true in _columns(task, outputs, targets):
         suffix = f"-{label}" if len(task.labels) > 1 else ""
         pictures += [folder / f"tsne{suffix}.png", folder / f"outcome{suffix}.png"]
         figures.embedding(pictures[-2], map_2d, true, label, categorical=False)

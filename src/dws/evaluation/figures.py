@@ -51,13 +51,10 @@ def embedding(
         axes.set(xticks=[], yticks=[], title=f"t-SNE of the embedding, {len(points)} test networks")
 
 
-def confusion_matrix(
-    path: Path, predicted: Int[Tensor, " n"], true: Int[Tensor, " n"], num_classes: int
-) -> None:
+def confusion_matrix(path: Path, counts: Int[Tensor, "k k"]) -> None:
     """Share of each true class (row) that was read as each class (column), in percent."""
-    counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
-    shares = counts.view(num_classes, num_classes).double()
-    shares = 100 * shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
+    num_classes = len(counts)
+    shares = 100 * counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
     with _axes(path) as axes:
         image = axes.imshow(shares.numpy(), vmin=0, vmax=100, cmap="Blues")
         for row in range(num_classes):

@@ -1,4 +1,4 @@
-"""t-SNE of embeddings (van der Maaten and Hinton 2008), as scikit-learn does it."""
+"""t-SNE of embeddings (van der Maaten and Hinton 2008), as scikit-learn or openTSNE do it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 
 PERPLEXITY = 30.0
+MANY = 5000  # points from which openTSNE is used if it is there: scikit-learn takes minutes
 
 
 def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n 2"]:
@@ -15,7 +16,7 @@ def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n
 
     Args:
         embeddings: (n, E).
-        seed: Of scikit-learn's random state.
+        seed: Of the random state.
 
     Returns:
         (n, 2); all zeros, with a note, where there is nothing to map: fewer than 4 points, or
@@ -27,7 +28,17 @@ def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n
         return torch.zeros(len(embeddings), 2)
     # perplexity has to stay below the number of points
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
-    mapped = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(
-        embeddings.double().numpy()
-    )
+    points = embeddings.double().numpy()
+    if len(points) > MANY:
+        try:
+            import openTSNE
+        except ImportError:
+            print(
+                f"dws: t-SNE of {len(points)} points by scikit-learn, which takes minutes; "
+                "pip install 'dwsnets[tsne]' is faster"
+            )
+        else:
+            fast = openTSNE.TSNE(perplexity=perplexity, initialization="pca", random_state=seed)
+            return torch.tensor(fast.fit(points)).float()
+    mapped = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
     return torch.from_numpy(mapped).float()

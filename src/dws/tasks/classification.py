@@ -61,12 +61,17 @@ class Classification:
         """Mean cross-entropy, in nats."""
         return cross_entropy(outputs, targets)
 
+    def scores(
+        self, outputs: Float[Tensor, "n f"], targets: Int[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """1 for each network that is read rightly, 0 for the others."""
+        return (outputs.argmax(dim=1) == targets).float()
+
     def metrics(
         self, outputs: Float[Tensor, "n f"], targets: Int[Tensor, " n"]
     ) -> dict[str, float]:
         """``accuracy`` in [0, 1] and ``loss``."""
-        correct = outputs.argmax(dim=1) == targets
         return {
-            "accuracy": float(correct.float().mean()),
+            "accuracy": float(self.scores(outputs, targets).mean()),
             "loss": float(self.loss(outputs, targets)),
         }

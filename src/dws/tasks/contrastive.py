@@ -84,6 +84,12 @@ class Contrastive:
         twin = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
         return cross_entropy(similarity, twin)
 
+    def scores(
+        self, outputs: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]
+    ) -> Float[Tensor, " n"]:
+        """Squared errors of the probe, mean over labels."""
+        return (outputs - targets).square().mean(dim=1)
+
     def metrics(
         self, outputs: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]
     ) -> dict[str, float]:

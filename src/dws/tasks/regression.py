@@ -84,6 +84,12 @@ class Regression:
         """Mean squared error."""
         return mse_loss(outputs.squeeze(1), targets)
 
+    def scores(
+        self, outputs: Float[Tensor, "n 1"], targets: Float[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """Squared errors."""
+        return (outputs.squeeze(1) - targets).square()
+
     def metrics(
         self, outputs: Float[Tensor, "n 1"], targets: Float[Tensor, " n"]
     ) -> dict[str, float]:

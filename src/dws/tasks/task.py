@@ -47,5 +47,8 @@ class Task(Protocol):
     def loss(self, outputs: Float[Tensor, "b f"], targets: Tensor) -> Float[Tensor, ""]:
         """What is minimised."""
 
+    def scores(self, outputs: Float[Tensor, "n f"], targets: Tensor) -> Float[Tensor, " n"]:
+        """What each network contributes to ``monitor``, which is their mean."""
+
     def metrics(self, outputs: Float[Tensor, "n f"], targets: Tensor) -> dict[str, float]:
         """Figures of a whole split, ``monitor`` among them."""

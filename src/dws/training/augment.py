@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from dws.weightspace.augment import (
     mask_entries,
     move_images,
     permute_neurons,
+    shift_phases,
 )
 
 
@@ -32,6 +33,9 @@ class AugmentConfig:
         quantile_dropout: Up to which quantile the smallest entries of a tensor are set to 0.
         mask: Probability of setting an entry to 0; the others keep their values.
         flip_signs: Turn around random sine neurons, which changes no function.
+        shift_phases: Largest number of half periods by which sine neurons are moved either way,
+            which changes no function.
+        omega_0: ω0 of the SIRENs, for ``shift_phases``.
         permute: Reorder hidden neurons, which changes no function.
 
     Raises:
@@ -45,6 +49,8 @@ class AugmentConfig:
     quantile_dropout: float = 0.0
     mask: float = 0.0
     flip_signs: bool = False
+    shift_phases: int = 0
+    omega_0: float = 30.0
     permute: bool = False
 
     def __post_init__(self) -> None:
@@ -55,16 +61,17 @@ class AugmentConfig:
                 f"below 1, got {asdict(self)}"
             )
 
-    def check_fits(self, spec: WeightSpaceSpec, num_views: int) -> None:
+    def check_fits(self, spec: WeightSpaceSpec, num_views: int, omega_0: float) -> None:
         """Make sure that this makes sense for some networks and a task.
 
         Args:
             spec: Architecture of the networks.
             num_views: See ``Task``.
+            omega_0: ω0 of the networks.
 
         Raises:
-            ValueError: If pictures are to move and the networks do not have two inputs, or two
-                views would be the same.
+            ValueError: If pictures are to move and the networks do not have two inputs, phases are
+                to be shifted and their ω0 is another, or two views would be the same.
         """
         moves = {k: v for k, v in asdict(self).items() if k.startswith("max_") and v}
         if moves and spec.dims[0] != 2:
@@ -72,7 +79,11 @@ class AugmentConfig:
                 f"expected networks with two inputs for augment.{next(iter(moves))}, got "
                 f"{spec.dims[0]}; use augment=none"
             )
-        if num_views > 1 and not any(asdict(self).values()):
+        if self.shift_phases and self.omega_0 != omega_0:
+            raise ValueError(
+                f"expected augment.omega_0={omega_0}, that of the zoo, got {self.omega_0}"
+            )
+        if num_views > 1 and replace(self, omega_0=AugmentConfig.omega_0) == AugmentConfig():
             raise ValueError(
                 "expected augmentations for a task that compares two views of a network, got none; "
                 "use augment=contrastive"
@@ -103,6 +114,10 @@ class AugmentConfig:
             batch = mask_entries(batch, generator, probability=self.mask)
         if self.flip_signs:
             batch = flip_signs(batch, generator)
+        if self.shift_phases:
+            batch = shift_phases(
+                batch, generator, omega_0=self.omega_0, max_shift=self.shift_phases
+            )
         if self.permute:
             batch = permute_neurons(batch, generator)
         return batch

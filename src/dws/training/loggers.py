@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dws.files import write_atomically
+from dws.zoo.store import MANIFEST
+
+WANDB_ID = "wandb-id"  # file in a run's folder
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,27 @@ class WandbLogger:
         if self._run is not None:
             self._run.log(dict(metrics), step=step)
 
+    def zoo(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Note which zoo the run reads: a reference to its manifest; nothing of it is copied."""
+        if self._run is not None:
+            import wandb
+
+            keys = ("signals", "zoo", "inr", "fit", "fit_preset", "dims", "num_rows")
+            artifact = wandb.Artifact(
+                f"zoo-{path.name}", type="zoo", metadata={key: manifest.get(key) for key in keys}
+            )
+            artifact.add_reference((path / MANIFEST).resolve().as_uri())
+            self._run.log_artifact(artifact)  # W&B refuses to "use" one when offline
+
+    def result(self, figures: Mapping[str, float], *, step: int) -> None:
+        """Log the figures of the test split: as the run's summary, and as a table."""
+        if self._run is not None:
+            import wandb
+
+            self._run.summary.update({f"test_{name}": value for name, value in figures.items()})
+            table = wandb.Table(columns=["metric", "test"], data=[list(i) for i in figures.items()])
+            self._run.log({"result": table}, step=step)
+
     def picture(self, name: str, path: Path) -> None:
         """Log a PNG."""
         if self._run is not None:
@@ -67,7 +91,7 @@ def open_wandb(
         return
     import wandb  # a second at import, and not needed when disabled
 
-    id_file = folder / "wandb-id"
+    id_file = folder / WANDB_ID
     if not id_file.is_file():
         write_atomically(id_file, uuid.uuid4().hex[:12].encode())
     try:

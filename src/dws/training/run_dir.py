@@ -11,6 +11,8 @@ from typing import Any
 
 from dws.files import claim_folder, read_yaml, write_atomically
 
+NOTES = ("zoo_path", "origin")  # keys of a run's config that its outcome does not depend on
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -23,18 +25,21 @@ class RunDir:
     path: Path
 
     @classmethod
-    def claim(cls, path: Path, settings: Mapping[str, Any], *, zoo_path: str) -> RunDir:
+    def claim(
+        cls, path: Path, settings: Mapping[str, Any], *, zoo_path: str, origin: Mapping[str, str]
+    ) -> RunDir:
         """Open the folder for a run with these settings, new or begun.
 
         Args:
             path: The folder.
             settings: All that the run's outcome depends on.
             zoo_path: Where its zoo is now: noted, not compared.
+            origin: Command, code and machine that began the run: noted, not compared.
 
         Raises:
             ValueError: If it belongs to a run with other settings; the message names them.
         """
-        notes = {"zoo_path": zoo_path}
+        notes = dict(zip(NOTES, (zoo_path, dict(origin)), strict=True))
         claim_folder(path / "config.yaml", settings, option="run_dir", notes=notes)
         return cls(path)
 
@@ -79,7 +84,7 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any]:
-        """The settings that the run was made with, and ``zoo_path``.
+        """The settings that the run was made with, ``zoo_path`` and ``origin``.
 
         Raises:
             ValueError: If the file holds something else.
@@ -87,7 +92,8 @@ class RunDir:
         config = read_yaml(self.config_file)
         keys = {
             *("task", "model", "optim", "trainer", "augment", "seed"),
-            *("aligned", "zoo", "zoo_path"),
+            *("aligned", "zoo"),
+            *NOTES,
         }
         if not isinstance(config, dict) or set(config) != keys:
             raise ValueError(

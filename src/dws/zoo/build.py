@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -36,6 +37,7 @@ from dws.zoo.store import (
 CONFIG = "config.yaml"
 PART = "part"  # key of a part's settings: which, and of how many
 CHECKSUMS = "checksums.json"  # of a part's shards, written when all are there
+TIMING = ".timing.jsonl"  # a line for each shard: its INRs, and seconds since the one before
 NOTES = ("fit_preset", "splits", "labels", "domain")
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
 
@@ -262,11 +264,16 @@ class _Builder:
             print(f"dws: going on in {self.path}, {total - left} of {total} INRs are there")
         print(f"dws: fitting {left} INRs in {'a compiled' if compiled else 'an eager'} loop")
         jobs = (self.job(start, compiled) for start in missing)
+        began = time.monotonic()
         with _ProgressBar(
             total=total, initial=total - left, unit="INR", desc=f"fitting {self.path.name}"
         ) as bar:
             for position, result in self.engine.run(jobs, bar.add):
                 self.write_shard(missing[position], result)
+                row = {"num_inrs": len(result.mse), "seconds": round(time.monotonic() - began, 3)}
+                began = time.monotonic()
+                with (self.path / TIMING).open("a") as stream:
+                    stream.write(json.dumps(row) + "\n")
 
     def job(self, start: int, compiled: bool) -> FitJob:
         """The fit of one shard."""

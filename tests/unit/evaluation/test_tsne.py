@@ -1,18 +1,34 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
+from dws.evaluation import tsne as tsne_module
 from dws.evaluation.tsne import tsne
 
 
-def test_clusters_stay_apart_and_the_map_is_deterministic() -> None:
+@pytest.mark.parametrize("many", [50, 5000])
+def test_clusters_stay_apart_and_the_map_is_deterministic(
+    many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tsne_module, "MANY", many)
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(60, 5, generator=generator) + 20 * (torch.arange(60) % 2)[:, None]
     mapped = tsne(points)
     assert torch.equal(mapped, tsne(points))
     even, odd = mapped[0::2], mapped[1::2]
     assert torch.cdist(even, odd).min() > torch.cdist(even, even).median()
+
+
+def test_many_points_without_the_extra_are_mapped_with_a_note(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tsne_module, "MANY", 10)
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    assert tsne(torch.randn(20, 3)).any()
+    assert "pip install 'dwsnets[tsne]' is faster" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

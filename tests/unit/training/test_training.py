@@ -62,7 +62,7 @@ def run_training(
         ),
         augment=augment,
         seed=0,
-        run=RunDir.claim(folder, {"a": 1}, zoo_path="zoo"),
+        run=RunDir.claim(folder, {"a": 1}, zoo_path="zoo", origin={}),
         logger=WandbLogger(None),
     )
     return reader, best
@@ -209,13 +209,15 @@ def test_a_checkpoint_of_another_kind_of_device_is_refused(sine_zoo: Zoo, tmp_pa
     [
         (AugmentConfig(max_shift=0.1), 1, r"two inputs for augment.max_shift, got 1"),
         (AugmentConfig(), 2, "use augment=contrastive"),
+        (AugmentConfig(omega_0=20.0), 2, "use augment=contrastive"),
+        (AugmentConfig(shift_phases=1, omega_0=20.0), 1, r"augment.omega_0=30.0, that of the zoo"),
     ],
 )
 def test_augmentations_that_make_no_sense_are_refused(
     config: AugmentConfig, num_views: int, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        config.check_fits(WeightSpaceSpec((1, 4, 1)), num_views)
+        config.check_fits(WeightSpaceSpec((1, 4, 1)), num_views, 30.0)
 
 
 @pytest.mark.parametrize("bad", [{"noise": -1.0}, {"noise": float("nan")}, {"mask": 1.0}])
@@ -283,10 +285,11 @@ def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> 
 
 
 def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
-    RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.1}}, zoo_path="here")
-    RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.1}}, zoo_path="there")
+    here, there = ({"zoo_path": where, "origin": {"code": where}} for where in ("here", "there"))
+    RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.1}}, **here)
+    RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.1}}, **there)
     with pytest.raises(ValueError, match=r"optim.lr: 0.1 there, 0.2 asked for.* another run_dir"):
-        RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.2}}, zoo_path="here")
+        RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.2}}, **here)
 
 
 def test_an_epoch_visits_networks_once(sine_zoo: Zoo) -> None:

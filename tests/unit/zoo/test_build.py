@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dws.inr import SirenConfig, siren_apply
 from dws.signals import SineSignals
 from dws.zoo import Zoo, ZooConfig, build_zoo
 from dws.zoo import build as build_module
+from dws.zoo.build import TIMING
 from dws.zoo.engine import FitJob
 
 
@@ -40,8 +42,11 @@ def test_an_interrupted_build_ends_with_the_same_bytes(sine_zoo: Zoo, tmp_path: 
     shutil.copy(sine_zoo.path / "shard-00001.safetensors", tmp_path)
     (tmp_path / "shard-00002.safetensors").write_bytes(b"cut off")
     rebuild(tmp_path)
-    for file in sine_zoo.path.iterdir():
+    for file in sine_zoo.path.glob("[!.]*"):
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+    timing = [json.loads(line) for line in (tmp_path / TIMING).read_text().splitlines()]
+    assert [row["num_inrs"] for row in timing] == [20, 16]  # of what was fitted here
+    assert all(row["seconds"] > 0 for row in timing)
 
 
 def test_going_on_computes_as_the_beginning_did(
@@ -75,7 +80,7 @@ def test_a_shard_that_went_missing_is_fitted_again(
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
     spoil(path / "shard-00001.safetensors")
     rebuild(path)
-    for file in sine_zoo.path.iterdir():
+    for file in sine_zoo.path.glob("[!.]*"):
         assert (path / file.name).read_bytes() == file.read_bytes(), file.name
 
 

@@ -1,0 +1,58 @@
+"""Where a result comes from, so that it can be made again."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+
+import dws
+
+
+def describe_origin(command: str, device: torch.device) -> dict[str, str]:
+    """What a run notes of its making.
+
+    Args:
+        command: Name of the command.
+        device: Where it computes.
+
+    Returns:
+        ``command`` with the arguments of this job, ``code`` (commit, or version if the code is not
+        in a git checkout), ``machine`` and ``torch``.
+    """
+    return {
+        "command": shlex.join([command, *HydraConfig.get().overrides.task]),
+        "code": _commit(Path(dws.__file__).parent) or f"dwsnets {dws.__version__}",
+        "machine": f"{_device_name(device)}, {torch.get_num_threads()} threads",
+        "torch": str(torch.__version__),
+    }
+
+
+def _commit(package: Path) -> str | None:
+    """Abbreviated commit of the checkout that the package lies in, ``-dirty`` if it has changes."""
+    try:
+        tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")  # not in another's
+        commit = _git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit if tracked else None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

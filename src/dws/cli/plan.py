@@ -1,0 +1,198 @@
+"""What ``make reproduce-all`` has left to do, and how long it takes here.
+
+Reads the commands that make would run (``make --dry-run``) from standard input. Rates are those of
+earlier fits and trainings below ``outputs``; what has none is measured, for a second, uncompiled.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from dws.cli.command import user_errors
+from dws.cli.runs import build_reader, build_task
+from dws.config import FitInrsSchema, build, config_dir, register_schemas, to_plain
+from dws.files import read_json
+from dws.inr import init_siren
+from dws.memory import keep_freed_memory
+from dws.signals import SignalSource
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo.build import TIMING
+from dws.zoo.engine import FitJob
+
+EARLIER, MEASURED = "earlier", "measured now, uncompiled"
+NUM_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that is left, with the seconds that it will take, and how that is known."""
+
+    what: str
+    work: str
+    rate: str
+    seconds: float
+
+
+def main() -> None:
+    """Entry point: prints the plan."""
+    keep_freed_memory()
+    register_schemas()
+    with user_errors(), initialize_config_dir(config_dir(), version_base="1.3"):
+        roots = {Path(compose("report", sys.argv[1:]).paths.outputs), Path("outputs")}
+        planner = Planner([root for root in roots if root.is_dir()])
+        print_plan(list(planner.jobs(sys.stdin.read())))
+
+
+def print_plan(jobs: list[Job]) -> None:
+    """One line for each kind of job, and the sum."""
+    if not jobs:
+        print("dws: everything is done")
+        return
+    counts = Counter(job.what for job in jobs)
+    print(f"dws: {len(jobs)} jobs are left, one after the other on this machine:")
+    for job in {job.what: job for job in jobs}.values():
+        seconds = sum(j.seconds for j in jobs if j.what == job.what)
+        times = f"{counts[job.what]} x " if counts[job.what] > 1 else ""
+        print(f"  {job.what:<42} {times + job.work:<28} {job.rate:<32} {_duration(seconds)}")
+    print(f"  in all about {_duration(sum(job.seconds for job in jobs))}")
+
+
+class Planner:
+    """Knows how fast things are here.
+
+    Args:
+        roots: Folders below which earlier fits and runs are looked for.
+    """
+
+    def __init__(self, roots: list[Path]) -> None:
+        self.results = [
+            read_json(file) for root in roots for file in root.glob("runs/*/*/*/result.json")
+        ]
+        self.fits = {  # seconds an INR, by zoo
+            file.parent.name: _seconds_per_inr(file)
+            for root in roots
+            for file in root.glob(f"zoos/*/{TIMING}")
+        }
+        self.measured: dict[tuple[str, str], float] = {}
+
+    def jobs(self, commands: str) -> Iterator[Job]:
+        """The fits and trainings among the lines that make would run."""
+        for line in commands.splitlines():
+            words = shlex.split(line)
+            names = [Path(word).name for word in words]
+            for name, job in {"dws-fit-inrs": self.fit, "dws-train": self.train}.items():
+                if name in names:
+                    yield job(words[names.index(name) + 1 :])
+
+    def fit(self, overrides: list[str]) -> Job:
+        """How long a zoo takes."""
+        settings, signals = _zoo(overrides)
+        name, num_inrs = settings.zoo.name, sum(_split_sizes(settings, signals).values())
+        seconds, source = self.fits.get(name), EARLIER
+        if seconds is None:
+            seconds, source = _measure_fit(settings, signals), MEASURED
+        rate = f"{1 / seconds:,.1f} INRs/s ({source})"
+        return Job(f"fit {name}", f"{num_inrs:,} INRs", rate, num_inrs * seconds)
+
+    def train(self, overrides: list[str]) -> Job:
+        """How long a training and its evaluation take."""
+        config = compose("train", overrides)
+        task, model = config.task.name, config.model.name
+        common = [o for o in overrides if o.startswith(("scale=", "paths."))]
+        settings, signals = _zoo([*common, f"zoo={config.task.zoo}"])
+        size = config.task.num_train or _split_sizes(settings, signals)["train"]
+        networks = size * config.trainer.num_epochs
+        done = [r for r in self.results if (r["task"], r["model"]) == (task, model)]
+        if done:
+            rate, source = median(r["networks_per_second"] for r in done), EARLIER
+            evaluation = median(r["evaluate_seconds"] for r in done)
+        else:
+            if (task, model) not in self.measured:
+                self.measured[task, model] = _measure_training(config, _spec(settings, signals))
+            rate, source, evaluation = self.measured[task, model], MEASURED, 0.0
+        return Job(
+            f"train {task} {model}",
+            f"{networks:,} networks",
+            f"{rate:,.0f} networks/s ({source})",
+            networks / rate + evaluation,
+        )
+
+
+def _zoo(overrides: list[str]) -> tuple[FitInrsSchema, SignalSource]:
+    settings: FitInrsSchema = OmegaConf.to_object(  # type: ignore[assignment]
+        compose("fit_inrs", overrides)
+    )
+    return settings, build(settings.zoo.signals)
+
+
+def _split_sizes(settings: FitInrsSchema, signals: SignalSource) -> dict[str, int]:
+    splits = signals.split(settings.zoo.limit)
+    return {name: settings.zoo.num_views * len(ids) for name, ids in splits.items()}
+
+
+def _spec(settings: FitInrsSchema, signals: SignalSource) -> WeightSpaceSpec:
+    d_0 = signals.coordinates.shape[1]
+    return WeightSpaceSpec((d_0, *settings.inr.hidden, signals.num_outputs))
+
+
+def _seconds_per_inr(file: Path) -> float:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return float(median(row["seconds"] / row["num_inrs"] for row in rows))
+
+
+def _measure_fit(settings: FitInrsSchema, signals: SignalSource) -> float:
+    """Seconds an INR if none stops early, from a few steps of a few."""
+    ids, inr = torch.arange(32), settings.inr
+    job = FitJob(
+        initial=init_siren(_spec(settings, signals), ids.tolist(), omega_0=inr.omega_0),
+        coordinates=signals.coordinates,
+        targets=signals.values(ids),
+        config=replace(settings.fit, num_steps=NUM_STEPS, stop_mse=0.0),
+        inr=inr,
+        compiled=False,
+    )
+    seconds = _seconds(job.run)
+    return seconds / len(ids) * settings.fit.num_steps / NUM_STEPS
+
+
+def _measure_training(config: DictConfig, spec: WeightSpaceSpec) -> float:
+    """Networks a second, from a few steps on random networks."""
+    task = build_task(config)
+    num_networks = config.trainer.batch_size
+    reader = build_reader(to_plain(config), spec, task, None)
+    flat = torch.randn(num_networks * task.num_views, spec.num_params, 1)
+    batch = WeightBatch.from_flat(spec, flat)
+
+    def train() -> None:
+        for _ in range(NUM_STEPS // 10):
+            reader(batch).square().mean().backward()
+
+    return float(num_networks * (NUM_STEPS // 10) / _seconds(train))
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    function()  # the first call takes longer
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+
+
+if __name__ == "__main__":
+    main()

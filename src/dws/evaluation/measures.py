@@ -1,0 +1,100 @@
+"""Figures of a split beside its mean: how sure, where it is wrong, how an embedding is ordered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.stats import bootstrap
+from sklearn.linear_model import Ridge, RidgeClassifier
+from sklearn.metrics import r2_score
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+NUM_NEIGHBOURS = 10
+
+
+def confidence_interval(
+    scores: Float[Tensor, " n"], *, level: float = 0.95, num_resamples: int = 2000
+) -> list[float]:
+    """Percentile bootstrap over networks (Efron and Tibshirani 1993) of the mean, seeded.
+
+    It says how far the figure would move with other test networks, not with another seed of the
+    training.
+    """
+    if len(scores) < 2:
+        return [float(scores.mean())] * 2
+    interval = bootstrap(
+        (scores.double().numpy(),),
+        np.mean,
+        confidence_level=level,
+        n_resamples=num_resamples,
+        batch=100,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return [float(interval.low), float(interval.high)]
+
+
+def confusion(
+    predicted: Int[Tensor, " n"], true: Int[Tensor, " n"], num_classes: int
+) -> Int[Tensor, "k k"]:
+    """Networks of each true class (row) that were read as each class (column)."""
+    counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
+    return counts.view(num_classes, num_classes)
+
+
+def error_by_target(
+    predicted: Float[Tensor, " n"], true: Float[Tensor, " n"], *, num_bins: int = 10
+) -> list[dict[str, float]]:
+    """Mean squared error over bins of the true value with equally many networks.
+
+    Returns:
+        For each bin its ends ``low`` and ``high``, its size ``n`` and ``mse``.
+    """
+    order = true.argsort()
+    return [
+        {
+            "low": float(true[rows[0]]),
+            "high": float(true[rows[-1]]),
+            "n": len(rows),
+            "mse": float((predicted[rows] - true[rows]).square().mean()),
+        }
+        for rows in order.tensor_split(min(num_bins, len(order)))
+    ]
+
+
+def describe_embedding(
+    known: Float[Tensor, "m e"], known_targets: Tensor, asked: Float[Tensor, "n e"], targets: Tensor
+) -> dict[str, float | None]:
+    """How much of the targets lies open in an embedding.
+
+    Args:
+        known: Embedding of the training split.
+        known_targets: Its targets: classes, or numbers (m,) or (m, K).
+        asked: Embedding of another split.
+        targets: Its targets.
+
+    Returns:
+        ``neighbours``: of the 10 nearest other networks of the split, the share with the same
+        class; for numbers, R² of their mean as a prediction. ``linear_probe``: accuracy of a ridge
+        classifier, or R² of a ridge regression, on the standardised embedding, fitted to the
+        training split. None where an embedding is not finite or there are too few networks.
+    """
+    if len(asked) <= NUM_NEIGHBOURS or not bool(known.isfinite().all() and asked.isfinite().all()):
+        return {"neighbours": None, "linear_probe": None}
+    nearest = NearestNeighbors(n_neighbors=NUM_NEIGHBOURS).fit(asked.numpy())
+    around = targets[torch.from_numpy(nearest.kneighbors(return_distance=False))]  # (n, 10, ...)
+    is_class = not targets.is_floating_point()
+    probe: Any = make_pipeline(StandardScaler(), RidgeClassifier() if is_class else Ridge())
+    probe.fit(known.double().numpy(), known_targets.numpy())
+    return {
+        "neighbours": float((around == targets[:, None]).float().mean())
+        if is_class
+        else float(r2_score(targets, around.mean(dim=1))),
+        "linear_probe": float(probe.score(asked.double().numpy(), targets.numpy())),
+    }

@@ -1,0 +1,63 @@
+"""What ``make reproduce-all`` says before it begins."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from dws.cli import plan
+from dws.zoo.build import TIMING
+
+COMMANDS = """
+python3 -m venv .venv
+srun -c 2 .venv/bin/dws-fit-inrs scale=demo zoo=sine
+.venv/bin/dws-train scale=demo task=sine model=mlp seed=0 run_dir=run
+.venv/bin/dws-evaluate run=run
+.venv/bin/dws-train scale=demo task=sine model=mlp seed=1 run_dir=other
+"""
+
+
+@pytest.fixture
+def planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> object:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["plan", "scale=demo"])
+
+    def run(commands: str) -> str:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(commands))
+        plan.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_what_is_left_is_measured_where_nothing_is_known(planned: object) -> None:
+    printed = planned(COMMANDS)
+    assert "3 jobs are left" in printed
+    assert "800 INRs" in printed
+    assert "2 x 9,600 networks" in printed  # 640 training sines, 15 epochs
+    assert printed.count("measured now, uncompiled") == 2
+
+
+def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
+    zoo = tmp_path / "outputs/demo/zoos/sine"
+    zoo.mkdir(parents=True)
+    lines = [{"num_inrs": 100, "seconds": s} for s in (400, 50, 50)]  # the first compiles
+    (zoo / TIMING).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = tmp_path / "outputs/demo/runs/sine/mlp/seed0"
+    run.mkdir(parents=True)
+    result = {"task": "sine", "model": "mlp", "networks_per_second": 80, "evaluate_seconds": 60}
+    (run / "result.json").write_text(json.dumps(result))
+    printed = planned(COMMANDS)
+    assert "2.0 INRs/s (earlier)" in printed
+    assert "80 networks/s (earlier)" in printed
+    assert "in all about 13 min" in printed  # 800 / 2 + 2 (9,600 / 80 + 60) seconds
+
+
+def test_nothing_left(planned: object) -> None:
+    assert planned("make: Nothing to be done for 'results'.\n") == "dws: everything is done\n"

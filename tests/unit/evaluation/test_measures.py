@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix
+
+from dws.evaluation.measures import (
+    confidence_interval,
+    confusion,
+    describe_embedding,
+    error_by_target,
+)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_the_interval_is_that_of_a_normal_mean() -> None:
+    scores = 3 + 2 * torch.randn(400, generator=generator())
+    low, high = confidence_interval(scores)
+    half = 1.96 * float(scores.std()) / 20
+    assert low == pytest.approx(float(scores.mean()) - half, abs=0.1 * half)
+    assert high == pytest.approx(float(scores.mean()) + half, abs=0.1 * half)
+    assert confidence_interval(scores) == [low, high]
+    assert confidence_interval(torch.tensor([2.0])) == [2.0, 2.0]
+
+
+def test_confusion_is_scikit_learns() -> None:
+    true = torch.randint(0, 4, (100,), generator=generator())
+    predicted = torch.randint(0, 3, (100,), generator=generator())
+    counts = confusion(predicted, true, 4)
+    assert counts.tolist() == confusion_matrix(true, predicted, labels=range(4)).tolist()
+
+
+def test_errors_are_binned_by_the_true_value() -> None:
+    true = torch.arange(20.0)[torch.randperm(20, generator=generator())]
+    bins = error_by_target(true + (true >= 10) * 2.0, true, num_bins=4)
+    assert [b["low"] for b in bins] == [0, 5, 10, 15]
+    assert [b["high"] for b in bins] == [4, 9, 14, 19]
+    assert [b["mse"] for b in bins] == [0, 0, 4, 4]
+    assert [b["n"] for b in bins] == [5, 5, 5, 5]
+    assert len(error_by_target(true[:3], true[:3])) == 3
+
+
+def test_an_embedding_that_shows_the_classes() -> None:
+    classes = torch.arange(200) % 4
+    centres = 10 * torch.randn(4, 8, generator=generator())
+    points = centres[classes] + torch.randn(200, 8, generator=generator())
+    shown = describe_embedding(points, classes, points + 0.1, classes)
+    assert shown == {"neighbours": 1.0, "linear_probe": 1.0}
+    noise = torch.randn(200, 8, generator=generator())
+    hidden = describe_embedding(noise, classes, noise.flip(0), classes)
+    assert hidden["neighbours"] == pytest.approx(0.25, abs=0.08)
+
+
+def test_an_embedding_that_shows_a_number_along_a_curve() -> None:
+    """Neighbours see it; a linear map does not."""
+    angle = torch.linspace(-3.14, 3.14, 300)
+    circle = torch.stack([angle.cos(), angle.sin()], dim=1)
+    target = angle.square()[:, None]
+    shown = describe_embedding(circle, target, circle, target)
+    assert shown["neighbours"] > 0.99
+    assert shown["linear_probe"] < shown["neighbours"] - 0.02
+
+
+def test_an_embedding_that_shows_nothing_is_not_described() -> None:
+    nothing = {"neighbours": None, "linear_probe": None}
+    classes = torch.arange(40) % 2
+    bad = torch.full((40, 3), torch.nan)
+    assert describe_embedding(bad, classes, bad, classes) == nothing
+    few = torch.randn(5, 3)
+    assert describe_embedding(few, classes[:5], few, classes[:5]) == nothing
