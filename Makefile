@@ -23,7 +23,7 @@ help: ## list the targets
 # run elsewhere: make -j 8 RUN='srun -c 2' reproduce-all, or FIT='engine=ray engine.address=auto'.
 
 SCALE ?= small
-setting = $(shell awk '$$1 == "$1:" {print $$2}' configs/scale/$(SCALE).yaml)
+setting = $(shell sed -n 's/[][,]//g; s/^$1: //p' configs/scale/$(SCALE).yaml)
 OUT ?= $(call setting,outputs)
 SEEDS ?= $(call setting,num_seeds)
 RUN ?=
@@ -35,8 +35,11 @@ zoo_of_ssl := sine_ssl
 zoo_of = $(or $(zoo_of_$1),$1)
 task_of = $(patsubst %/,%,$(dir $1))
 seeds := $(shell seq 0 $$(($(SEEDS) - 1)))
-result = $(OUT)/runs/$1/seed$2/result.json
-RESULTS := $(foreach e,$(EXPERIMENTS),$(foreach s,$(seeds),$(call result,$e,$s)))
+result = $(OUT)/runs/$1/$2/result.json
+CURVE := $(filter sine/%,$(EXPERIMENTS))
+sizes := $(call setting,curve)
+RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed$s)) \
+	$(foreach n,$(sizes),$(foreach e,$(CURVE),$(call result,$e,n$n-seed$s))))
 
 reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
 	@$(MAKE) --no-print-directory $(OUT)/report/index.html
@@ -52,12 +55,15 @@ $(OUT)/zoos/%/manifest.json: | .venv/installed
 $(OUT)/zoos/%.aligned/manifest.json: | $(OUT)/zoos/%/manifest.json
 	$(RUN) $(BIN)/dws-zoo align $(OUT)/zoos/$*
 
+# experiment, name of the run's folder, seed, other settings
 define run_rule
 $(call result,$1,$2): | $(OUT)/zoos/$(call zoo_of,$(call task_of,$1))$(if $(findstring alignment,$1),.aligned)/manifest.json
-	$(RUN) $(BIN)/dws-train $(COMMON) experiment=$1 seed=$2 run_dir=$(OUT)/runs/$1/seed$2
-	$(RUN) $(BIN)/dws-evaluate run=$(OUT)/runs/$1/seed$2
+	$(RUN) $(BIN)/dws-train $(COMMON) experiment=$1 seed=$3 run_dir=$(OUT)/runs/$1/$2 $4
+	$(RUN) $(BIN)/dws-evaluate run=$(OUT)/runs/$1/$2
 endef
-$(foreach e,$(EXPERIMENTS),$(foreach s,$(seeds),$(eval $(call run_rule,$e,$s))))
+$(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(eval $(call run_rule,$e,seed$s,$s))))
+$(foreach s,$(seeds),$(foreach e,$(CURVE),$(foreach n,$(sizes),\
+	$(eval $(call run_rule,$e,n$n-seed$s,$s,task.num_train=$n task.repeat_train=true)))))
 
 $(OUT)/report/index.html: $(RESULTS)
 	$(BIN)/dws-report $(COMMON)

@@ -56,6 +56,7 @@ class ScaleSchema:
         num_contrastive_epochs: Epochs of a self-supervised one.
         batch_size: Networks a training step.
         num_seeds: Runs that ``make reproduce-all`` makes for each cell of its tables.
+        curve: Numbers of training networks, besides all, of its curve of sine regression.
     """
 
     name: str = MISSING
@@ -66,6 +67,7 @@ class ScaleSchema:
     num_contrastive_epochs: int = MISSING
     batch_size: int = MISSING
     num_seeds: int = MISSING
+    curve: list[int] = MISSING
 
 
 @dataclass
@@ -153,15 +155,17 @@ class TrainZooSchema:
 
 @dataclass
 class ClassificationSchema:
-    """Arguments of ``dws.tasks.Classification``, its name, its zoo's and ``num_train``.
+    """Arguments of ``dws.tasks.Classification``, its name, its zoo's and how much of it.
 
     Attributes:
         num_train: Train on so many signals (all views of each), or null for all.
+        repeat_train: Repeat these so that an epoch has as many steps as with all.
     """
 
     name: str = MISSING
     zoo: str = MISSING
     num_train: int | None = None
+    repeat_train: bool = False
     _target_: str = "dws.tasks.Classification"
     label: str = "label"
     num_classes: int = 10
@@ -174,6 +178,7 @@ class RegressionSchema:
     name: str = MISSING
     zoo: str = MISSING
     num_train: int | None = None
+    repeat_train: bool = False
     _target_: str = "dws.tasks.Regression"
     label: str = "frequency"
 
@@ -185,6 +190,7 @@ class ContrastiveSchema:
     name: str = MISSING
     zoo: str = MISSING
     num_train: int | None = None
+    repeat_train: bool = False
     _target_: str = "dws.tasks.Contrastive"
     labels: list[str] = field(default_factory=lambda: ["amplitude", "frequency"])
     temperature: float = 0.1
@@ -295,11 +301,13 @@ class ReportSchema:
 
     Attributes:
         runs: Folder below which results are looked for.
+        report: Folder of the page, its tables and pictures.
     """
 
     paths: PathsSchema = field(default_factory=PathsSchema)
     scale: ScaleSchema = field(default_factory=ScaleSchema)
     runs: str = MISSING
+    report: str = MISSING
 
 
 def register_schemas() -> None:

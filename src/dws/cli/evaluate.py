@@ -79,13 +79,20 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, Any]:
             "settings_hash": settings_hash(
                 {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
             ),
-            "num_train": len(train_set),
+            "num_train": _num_train(settings, zoo),
             "zoo": settings["zoo"],
             "zoo_path": path,
             "origin": settings["origin"],
             "evaluated": describe_origin("dws-evaluate", device),
         },
     )
+
+
+def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
+    """Different networks that were trained on."""
+    num_signals = settings["task"]["num_train"]
+    num_views = int(zoo.manifest["zoo"]["num_views"])
+    return num_views * num_signals if num_signals else len(zoo.split("train"))
 
 
 def _log(run: RunDir, wandb: DictConfig, result: Mapping[str, Any]) -> None:

@@ -112,7 +112,9 @@ class Planner:
         task, model = config.task.name, config.model.name
         common = [o for o in overrides if o.startswith(("scale=", "paths."))]
         settings, signals = _zoo([*common, f"zoo={config.task.zoo}"])
-        size = config.task.num_train or _split_sizes(settings, signals)["train"]
+        size = _split_sizes(settings, signals)["train"]
+        if config.task.num_train and not config.task.repeat_train:
+            size = config.task.num_train * settings.zoo.num_views
         networks = size * config.trainer.num_epochs
         done = [r for r in self.results if (r["task"], r["model"]) == (task, model)]
         if done:

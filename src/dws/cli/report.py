@@ -1,4 +1,4 @@
-"""``dws-report``: all results below a folder as one table."""
+"""``dws-report``: all results below a folder as one table and one page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from dws.cli.command import run_hydra
-from dws.evaluation.tables import load_results, markdown, summarise
+from dws.cli.runs import build_task, zoo_hash
+from dws.evaluation.raw_weights import RawWeights
+from dws.evaluation.report import Evidence, write_report
+from dws.evaluation.tables import Group, group_by_seed, load_results, overview
+from dws.training import RunDir
+from dws.zoo import Zoo
 
 
 def main() -> None:
@@ -16,11 +21,35 @@ def main() -> None:
 
 
 def report(config: DictConfig) -> None:
-    """Print the table and where the pictures are."""
-    results = load_results(Path(config.runs))
-    print(markdown(summarise(results)))
+    """Write the page, print the table and where the pictures are."""
+    groups = group_by_seed(load_results(Path(config.runs)))
+    folder = Path(config.report)
+    zoos, raw = {}, {}
+    for group in groups:
+        task, zoo = group["task"], _zoo(group)
+        if zoo is not None and task not in zoos:
+            settings = RunDir.open(group["folder"]).config()
+            zoos[task] = zoo
+            raw[task] = RawWeights.measure(
+                zoo, build_task(settings), folder / "raw-weights", f"{task}-{zoo_hash(zoo)}"
+            )
+    page = write_report(Evidence(groups, zoos, raw, config.scale.name), folder)
+    print(overview(groups).markdown())
     print("\npictures:")
-    for zoo in sorted({result["zoo_path"] for result in results}):
-        print(f"  {zoo}/reconstructions.png")
-    for result in results:
-        print(f"  {result['folder']}: {', '.join(result['pictures'])}, learning_curve.png")
+    for path in sorted({str(zoo.path) for zoo in zoos.values()}):
+        print(f"  {path}/reconstructions.png")
+    for group in groups:
+        for result in group.results:
+            print(f"  {result['folder']}: {', '.join(result['pictures'])}, learning_curve.png")
+    print(f"\nall tables and pictures on one page: {page}")
+
+
+def _zoo(group: Group) -> Zoo | None:
+    """The zoo that runs were trained on, as it was fitted, if it is still there."""
+    if RunDir.open(group["folder"]).config()["aligned"]:
+        return None
+    try:
+        zoo = Zoo.open(group["zoo_path"])
+    except FileNotFoundError:
+        return None
+    return zoo if zoo_hash(zoo) == group["zoo"] else None

@@ -19,7 +19,7 @@ from dws.zoo import Zoo, align_zoo
 
 # how and where a run is computed, not what comes out
 NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
-NOT_ARGUMENTS = ("name", "zoo", "num_train")  # of the class of a task or model
+NOT_ARGUMENTS = ("name", "zoo", "num_train", "repeat_train")  # of the class of a task or model
 
 
 def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
@@ -50,6 +50,7 @@ def load_training_split(
         task,
         device,
         num_signals=settings["task"]["num_train"],
+        repeat=settings["task"]["repeat_train"],
         seed=settings["seed"],
     )
 

@@ -69,6 +69,7 @@ def evaluate(
     result = {
         **about,
         "metric": task.monitor,
+        "labels": list(task.labels),
         "test": task.metrics(outputs, targets),
         "test_interval": confidence_interval(task.scores(outputs, targets)),
         "test_permuted": task.metrics(permuted.cpu(), targets),
@@ -114,7 +115,7 @@ def _columns(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str
 def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
     if not targets.is_floating_point():
         embedding_picture, outcome_picture = folder / "tsne.png", folder / "outcome.png"
-        figures.embedding(embedding_picture, map_2d, targets, task.labels[0], categorical=True)
+        figures.embedding(embedding_picture, map_2d, targets, task.labels[0])
         counts = confusion(outputs.argmax(1), targets, task.out_features)
         figures.confusion_matrix(outcome_picture, counts)
         return [embedding_picture, outcome_picture]
@@ -122,6 +123,6 @@ def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Te
     for label, predicted, true in _columns(task, outputs, targets):
         suffix = f"-{label}" if len(task.labels) > 1 else ""
         pictures += [folder / f"tsne{suffix}.png", folder / f"outcome{suffix}.png"]
-        figures.embedding(pictures[-2], map_2d, true, label, categorical=False)
+        figures.embedding(pictures[-2], map_2d, true, label)
         figures.predicted_against_true(pictures[-1], predicted, true, label)
     return pictures

@@ -1,16 +1,18 @@
-"""Pictures, written as PNG."""
+"""Pictures, written as PNG or SVG, by the file's name; colours can be told apart by all."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib
 import torch
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -20,6 +22,12 @@ from dws.signals import SignalSource
 from dws.weightspace import WeightBatch
 from dws.zoo import Zoo
 from dws.zoo.store import ZooSplit, psnr
+
+# ten colours for all kinds of colour vision: the palette "colorblind" of seaborn
+COLOURS = (
+    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+    *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
+)
 
 
 @contextmanager
@@ -32,23 +40,94 @@ def _axes(path: Path, *, width: float = 5, height: float = 4) -> Iterator[Axes]:
 
 def _save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    # no date and fixed ids: the same picture is the same bytes
+    with matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}):
+        metadata = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)
     write_atomically(path, buffer.getvalue())
 
 
-def embedding(
-    path: Path, points: Float[Tensor, "n 2"], labels: Tensor, name: str, *, categorical: bool
-) -> None:
+def embedding(path: Path, points: Float[Tensor, "n 2"], labels: Tensor, name: str) -> None:
     """Scatter of a planar embedding, coloured by label."""
     with _axes(path) as axes:
-        colours = "tab10" if categorical else "viridis"
-        scatter = axes.scatter(points[:, 0], points[:, 1], c=labels.numpy(), s=9, cmap=colours)
-        if categorical:
-            handles, texts = scatter.legend_elements(num=labels.unique().tolist())
-            axes.legend(handles, texts, title=name, loc="center left", bbox_to_anchor=(1, 0.5))
-        else:
+        _scatter(axes, points, labels, name)
+        axes.set_title(f"t-SNE of the embedding, {len(points)} test networks")
+
+
+def embeddings(
+    path: Path,
+    panels: Mapping[str, Float[Tensor, "n 2"]],
+    labels: Tensor,
+    name: str,
+) -> None:
+    """Several planar embeddings of the same networks side by side."""
+    columns = min(len(panels), 4)
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(3 * columns + 1, 3 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axes in grid[len(panels) :]:
+        axes.axis("off")
+    for axes, (title, points) in zip(grid, panels.items(), strict=False):
+        _scatter(axes, points, labels, name if axes is grid[len(panels) - 1] else None)
+        axes.set_title(title, fontsize=9)
+    _save(figure, path)
+
+
+def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str | None) -> None:
+    """Points coloured by class, whose numbers stand at their centres, or by a number."""
+    x, y = points.numpy().T
+    axes.set(xticks=[], yticks=[])
+    size = min(9.0, 9000 / len(points))
+    if labels.is_floating_point():
+        scatter = axes.scatter(x, y, c=labels.numpy(), s=size, cmap="viridis")
+        if name:
             axes.figure.colorbar(scatter, ax=axes, label=name)
-        axes.set(xticks=[], yticks=[], title=f"t-SNE of the embedding, {len(points)} test networks")
+        return
+    classes = labels.unique().tolist()
+    colours = ListedColormap([COLOURS[i % len(COLOURS)] for i in range(max(classes) + 1)])
+    scatter = axes.scatter(
+        x, y, c=labels.numpy(), s=size, cmap=colours, vmin=-0.5, vmax=max(classes) + 0.5
+    )
+    for label in classes:
+        at_x, at_y = points[labels == label].median(dim=0).values.tolist()
+        box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "alpha": 0.8}
+        axes.text(at_x, at_y, str(label), ha="center", va="center", fontsize=8, bbox=box)
+    if name:
+        handles, texts = scatter.legend_elements(num=classes)
+        axes.legend(handles, texts, title=name, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def curves(
+    path: Path,
+    series: Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]],
+    *,
+    x_label: str,
+    y_label: str,
+    logarithmic: bool = False,
+) -> None:
+    """Lines with the range over seeds as a band, told apart by colour, dashes and markers.
+
+    Args:
+        path: PNG or SVG to write.
+        series: For each name x, and for each x the values of all seeds.
+        x_label: What x is.
+        y_label: What y is.
+        logarithmic: Both axes.
+    """
+    dashes, markers = ("-", "--", "-.", ":"), "osD^vP*X<>"
+    with _axes(path, width=6.5, height=4) as axes:
+        for number, (name, (x, values)) in enumerate(series.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            middle = [sum(v) / len(v) for v in values]
+            axes.plot(x, middle, color=colour, linestyle=dashes[number % 4], linewidth=1.5,
+                      marker=markers[number % 10], markersize=4, label=name,
+                      markevery=max(1, len(middle) // 10))  # fmt: skip
+            low, high = [min(v) for v in values], [max(v) for v in values]
+            axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        if logarithmic:
+            axes.set(xscale="log", yscale="log")
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.legend(fontsize=8)
 
 
 def confusion_matrix(path: Path, counts: Int[Tensor, "k k"]) -> None:

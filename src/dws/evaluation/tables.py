@@ -1,32 +1,91 @@
-"""Results of many runs as one table."""
+"""Results of many runs, grouped by what they have in common, and tables of them."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from tabulate import tabulate
+
 from dws.files import read_json
 
-HEADER = (
-    "task",
-    "trained on",
-    "model",
-    "parameters",
-    "seeds",
-    "metric",
-    "validation",
-    "test",
-    "networks/s",
-    "minutes",
-)
-
-
 REQUIRED = {
-    "task", "model", "seed", "settings_hash", "num_train", "zoo_path", "metric", "test",
-    "validation", "num_parameters", "networks_per_second", "train_seconds", "pictures",
-}  # fmt: skip
+    *("task", "model", "seed", "settings_hash", "num_train", "zoo", "zoo_path", "metric", "test"),
+    *("test_interval", "test_permuted", "embedding", "validation", "num_parameters", "num_test"),
+    *("networks_per_second", "train_seconds", "pictures", "origin", "labels"),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns.
+
+    Attributes:
+        name: Of its files.
+        title: What it shows, in a line.
+        header: Of each column.
+        rows: As many cells each.
+        note: What a reader has to know.
+    """
+
+    name: str
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """For a README or the terminal."""
+        return tabulate(self.rows, self.header, tablefmt="github", disable_numparse=True)
+
+    def latex(self) -> str:
+        """For a paper, with the package booktabs."""
+        return tabulate(self.rows, self.header, tablefmt="latex_booktabs", disable_numparse=True)
+
+    def csv(self) -> str:
+        """For a spreadsheet."""
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        results: Their ``result.json``, with the ``folder`` of each.
+    """
+
+    results: Sequence[dict[str, Any]]
+
+    def __getitem__(self, key: str) -> Any:
+        """What is the same for all of them."""
+        return self.results[0][key]
+
+    def values(self, split: str) -> list[float]:
+        """The monitored metric of each run on ``validation``, ``test`` or ``test_permuted``."""
+        return [result[split][self["metric"]] for result in self.results]
+
+    def measured(self, split: str) -> str:
+        """Mean ± standard deviation over seeds; accuracies in percent."""
+        return spread(self.values(split), is_share=self["metric"] == "accuracy")
+
+    def mean(self, read: Callable[[dict[str, Any]], float]) -> float:
+        """Mean over seeds of something else."""
+        return mean(read(result) for result in self.results)
+
+    @property
+    def merit(self) -> float:
+        """How well it does on validation: more is better."""
+        value = mean(self.values("validation"))
+        return value if self["metric"] == "accuracy" else -value
 
 
 def load_results(folder: Path) -> list[dict[str, Any]]:
@@ -53,46 +112,42 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
     return results
 
 
-def summarise(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """One row for all runs that differ in nothing but the seed: mean ± standard deviation."""
+def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:
+    """Runs that differ in nothing but the seed, together; sorted by task, size and model."""
     groups: dict[tuple[str, int, str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         key = (result["task"], result["num_train"], result["model"], result["settings_hash"])
         groups[key].append(result)
-    return [_row(*key[:3], group) for key, group in sorted(groups.items())]
+    return [Group(group) for _, group in sorted(groups.items(), key=lambda item: item[0])]
 
 
-def _row(task: str, num_train: int, model: str, group: list[dict[str, Any]]) -> tuple[str, ...]:
-    metric = group[0]["metric"]
-    return (
-        task,
-        f"{num_train:,}",
-        model,
-        f"{group[0]['num_parameters']:,}",
-        str(len(group)),
-        metric,
-        _spread([result["validation"][metric] for result in group], metric),
-        _spread([result["test"][metric] for result in group], metric),
-        f"{mean(result['networks_per_second'] for result in group):,.0f}",
-        f"{mean(result['train_seconds'] for result in group) / 60:.1f}",
+def overview(groups: Sequence[Group]) -> Table:
+    """All runs, one row for each group."""
+    header = (
+        *("task", "trained on", "model", "parameters", "seeds", "metric", "validation", "test"),
+        *("networks/s", "minutes"),
     )
+    rows = [
+        (
+            group["task"],
+            f"{group['num_train']:,}",
+            group["model"],
+            f"{group['num_parameters']:,}",
+            str(len(group.results)),
+            group["metric"],
+            group.measured("validation"),
+            group.measured("test"),
+            f"{group.mean(lambda result: result['networks_per_second']):,.0f}",
+            f"{group.mean(lambda result: result['train_seconds']) / 60:.1f}",
+        )
+        for group in groups
+    ]
+    return Table("overview", "All runs, mean ± standard deviation over seeds", header, rows)
 
 
-def markdown(rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table, with columns padded for the terminal."""
-    widths = [max(len(row[i]) for row in (HEADER, *rows)) for i in range(len(HEADER))]
-    lines = [HEADER, tuple("-" * width for width in widths), *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    )
-
-
-def _spread(values: list[float], metric: str) -> str:
-    """Accuracies in percent; ± only where there is more than one seed."""
-    scale, unit, digits = (100, " %", 1) if metric == "accuracy" else (1, "", 4)
+def spread(values: Sequence[float], *, is_share: bool) -> str:
+    """Mean, and ± only where there is more than one value; shares in percent."""
+    scale, unit, digits = (100, " %", 1) if is_share else (1, "", 4)
     text = f"{scale * mean(values):.{digits}f}"
     if len(values) > 1:
         text += f" ± {scale * stdev(values):.{digits}f}"

@@ -34,6 +34,7 @@ class LabelledNetworks:
         device: torch.device,
         *,
         num_signals: int | None = None,
+        repeat: bool = False,
         seed: int = 0,
     ) -> LabelledNetworks:
         """Read a split once.
@@ -44,6 +45,7 @@ class LabelledNetworks:
             device: Where to keep them.
             num_signals: Keep a random subset of so many signals, all views of each, or None for
                 all. Balanced over classes; smaller subsets are part of larger ones.
+            repeat: Repeat the subset until it is as large as the split.
             seed: Of the subset.
 
         Raises:
@@ -52,6 +54,8 @@ class LabelledNetworks:
         weights, targets = split.weights(), task.targets(split.labels)
         if num_signals is not None:
             rows = _signal_subset(split, targets, num_signals, seed)
+            if repeat:
+                rows = rows.repeat(-(-len(split) // len(rows)))[: len(split)]
             weights, targets = weights[rows], targets[rows]
         return cls(weights.to(device), targets.to(device))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dws.evaluation.tables import load_results, markdown, summarise
+from dws.evaluation.tables import Table, group_by_seed, load_results, overview
 
 
 def write(folder: Path, **changes: object) -> None:
@@ -16,7 +16,14 @@ def write(folder: Path, **changes: object) -> None:
         "num_train": 100,
         "seed": 0,
         "settings_hash": "abc",
+        "zoo": "0123",
         "zoo_path": "zoo",
+        "labels": ["label"],
+        "num_test": 50,
+        "test_interval": [0.4, 0.6],
+        "test_permuted": {"accuracy": 0.5},
+        "embedding": {"neighbours": 0.3, "linear_probe": 0.4},
+        "origin": {"command": "dws-train", "code": "abc", "machine": "here", "torch": "2"},
         "pictures": [],
         "metric": "accuracy",
         "test": {"accuracy": 0.5},
@@ -31,7 +38,7 @@ def write(folder: Path, **changes: object) -> None:
 def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b", test={"accuracy": 0.7})
-    (row,) = summarise(load_results(tmp_path))
+    (row,) = overview(group_by_seed(load_results(tmp_path))).rows
     assert row[:6] == ("mnist", "100", "mlp", "1,234", "2", "accuracy")
     assert row[7] == "60.0 ± 14.1 %"
 
@@ -40,13 +47,13 @@ def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
 def test_different_experiments_are_not_mixed(tmp_path: Path, change: dict[str, object]) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b", **change)
-    assert len(summarise(load_results(tmp_path))) == 2
+    assert len(group_by_seed(load_results(tmp_path))) == 2
 
 
 def test_every_line_of_the_table_is_as_wide(tmp_path: Path) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b", task="sine", metric="mse", test={"mse": 0.5}, validation={"mse": 0.25})
-    lines = markdown(summarise(load_results(tmp_path))).splitlines()
+    lines = overview(group_by_seed(load_results(tmp_path))).markdown().splitlines()
     assert len({len(line) for line in lines}) == 1
 
 
@@ -59,3 +66,16 @@ def test_a_foreign_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"expected a result in .*result.json, got one without"):
         load_results(tmp_path)
+
+
+def test_a_table_in_three_formats() -> None:
+    table = Table("t", "title", ["method", "a, b"], [["x_y & <z>", "50 %"], ["w", "1.0"]])
+    assert [line.split("|")[2].strip() for line in table.markdown().splitlines()[2:]] == [
+        "50 %",
+        "1.0",
+    ]
+    assert table.csv() == 'method,"a, b"\nx_y & <z>,50 %\nw,1.0\n'
+    latex = table.latex()
+    assert "\\toprule" in latex
+    assert r"x\_y \& " in latex
+    assert r"50 \%" in latex

@@ -284,6 +284,16 @@ def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> 
         run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e30))
 
 
+def test_a_part_that_is_repeated_has_as_many_steps_as_all(sine_zoo: Zoo) -> None:
+    train, cpu = sine_zoo.split("train"), torch.device("cpu")
+    part = LabelledNetworks.load(train, TASK, cpu, num_signals=7)
+    repeated = LabelledNetworks.load(train, TASK, cpu, num_signals=7, repeat=True)
+    assert len(part) == 7
+    assert len(repeated) == len(train) > 14
+    assert set(repeated.targets.tolist()) == set(part.targets.tolist())
+    assert torch.equal(repeated.targets[7:14], part.targets)
+
+
 def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
     here, there = ({"zoo_path": where, "origin": {"code": where}} for where in ("here", "there"))
     RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.1}}, **here)
