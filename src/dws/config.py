@@ -237,8 +237,8 @@ class TransformerSchema:
 
     name: str = "transformer"
     _target_: str = "dws.metanets.Transformer"
-    hidden_features: int = 128
-    num_layers: int = 4
+    hidden_features: int = 64
+    num_layers: int = 3
     num_heads: int = 4
     dropout: float = 0.0
 

@@ -34,8 +34,8 @@ class Transformer(nn.Module):
         *,
         in_channels: int = 1,
         out_features: int,
-        hidden_features: int = 128,
-        num_layers: int = 4,
+        hidden_features: int = 64,
+        num_layers: int = 3,
         num_heads: int = 4,
         dropout: float = 0.0,
     ) -> None:
