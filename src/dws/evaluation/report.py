@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader
 from safetensors.torch import load_file
 
 from dws.evaluation import figures
@@ -133,9 +133,7 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
             "csv": table.csv(),
         }.items():
             write_atomically(tables / f"{table.name}.{suffix}", text.encode())
-    environment = Environment(
-        loader=PackageLoader("dws.evaluation", "."), autoescape=select_autoescape()
-    )
+    environment = Environment(loader=PackageLoader("dws.evaluation", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
         sections=[s for s in sections if s.tables or s.pictures], scale=evidence.scale
     )
