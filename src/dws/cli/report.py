@@ -8,8 +8,9 @@ from omegaconf import DictConfig
 
 from dws.cli.command import run_hydra
 from dws.cli.runs import build_task, zoo_hash
+from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
-from dws.evaluation.report import Evidence, write_report
+from dws.evaluation.report import write_report
 from dws.evaluation.tables import Group, group_by_seed, load_results, overview
 from dws.training import RunDir
 from dws.zoo import Zoo

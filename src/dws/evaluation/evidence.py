@@ -1,0 +1,59 @@
+"""What a report is made of: runs, zoos, and the cells of tables that they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dws.evaluation.published import METHODS
+from dws.evaluation.raw_weights import RawWeights
+from dws.evaluation.tables import Group
+from dws.zoo import Zoo
+
+TITLES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "ssl": "self-supervised embedding",
+    "sine": "sine regression",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the report is made of.
+
+    Attributes:
+        groups: Every run, by seed.
+        zoos: The zoos that they read, by task; only those that are still where they were.
+        raw: Their weights as they are, by task.
+        scale: Of the experiments, for the commands of what was not run.
+    """
+
+    groups: Sequence[Group]
+    zoos: Mapping[str, Zoo]
+    raw: Mapping[str, RawWeights]
+    scale: str
+
+    @property
+    def tasks(self) -> list[str]:
+        """Those of the paper first."""
+        names = {group["task"] for group in self.groups}
+        return sorted(names, key=lambda name: ([*TITLES, name].index(name), name))
+
+    @property
+    def methods(self) -> list[str]:
+        """Those of the paper first, in its order."""
+        names = {*METHODS, *(group["model"] for group in self.groups)}
+        return sorted(names, key=lambda name: ([*METHODS, name].index(name), name))
+
+    def sizes(self, task: str) -> list[int]:
+        """Numbers of training networks that there are runs with."""
+        return sorted({group["num_train"] for group in self.groups if group["task"] == task})
+
+    def cell(self, task: str, method: str, num_train: int | None = None) -> Group | None:
+        """The runs of a cell: on most networks, and with the settings best on validation."""
+        found = [g for g in self.groups if (g["task"], g["model"]) == (task, method)]
+        size = num_train or max(self.sizes(task), default=0)
+        found = [group for group in found if group["num_train"] == size]
+        return max(found, key=lambda group: group.merit, default=None)

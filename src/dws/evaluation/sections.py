@@ -1,0 +1,378 @@
+"""The parts of the report."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from safetensors.torch import load_file
+
+from dws.evaluation import figures
+from dws.evaluation.evidence import TITLES, Evidence
+from dws.evaluation.published import METHODS, RESULTS, ZOO_STD
+from dws.evaluation.tables import Group, Table, overview, spread
+from dws.training import RunDir
+from dws.zoo import Zoo
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture for the page.
+
+    Attributes:
+        source: A ``data:`` URI.
+        text: What it shows, for those who do not see it.
+        caption: What stands below it.
+    """
+
+    source: str
+    text: str
+    caption: str
+
+    @classmethod
+    def read(cls, file: Path, text: str, caption: str = "") -> Picture:
+        """Embed a PNG or SVG file."""
+        kind = {".png": "image/png", ".svg": "image/svg+xml"}[file.suffix]
+        content = base64.b64encode(file.read_bytes()).decode()
+        return cls(f"data:{kind};base64,{content}", text, caption or text)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: text, tables and pictures, and pictures that are folded away."""
+
+    title: str
+    text: str = ""
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    details: Sequence[Picture] = ()
+
+
+def classification(evidence: Evidence) -> Section:
+    """The paper's Table 1."""
+    tasks = ("mnist", "fashion_mnist")
+    header = ["method", "parameters"]
+    for task in tasks:
+        header += [f"{TITLES[task]}, published", f"{TITLES[task]}, here"]
+    rows = [
+        [method, *_parameters(groups), *_beside_published(tasks, method, groups), *_cost(groups)]
+        for method, groups in _rows(evidence, tasks)
+    ]
+    table = Table(
+        "classification",
+        "Test images that are read rightly from the weights of their INRs",
+        [*header, "networks/s", "hours a run"],
+        rows,
+        _training_sizes(evidence, tasks),
+    )
+    return Section(
+        "Classification of images",
+        _how_to_run_the_rest(evidence, tasks),
+        [table],
+        details=list(_outcomes(evidence, tasks)),
+    )
+
+
+def contrastive(evidence: Evidence) -> Section:
+    """The paper's table of self-supervised learning."""
+    rows = [
+        [
+            *(method, *_parameters(groups), *_beside_published(("ssl",), method, groups)),
+            *(_each_mse(groups[0], label) for label in ("amplitude", "frequency")),
+            *_cost(groups),
+        ]
+        for method, groups in _rows(evidence, ("ssl",))
+    ]
+    header = ["method", "parameters", "published", "here", "amplitude", "frequency"]
+    table = Table(
+        "ssl",
+        "Mean squared error of a linear regression from the frozen embedding to a and b",
+        [*header, "networks/s", "hours a run"],
+        rows,
+        _training_sizes(evidence, ("ssl",)),
+    )
+    return Section("Self-supervised embedding", _how_to_run_the_rest(evidence, ("ssl",)), [table])
+
+
+def regression(evidence: Evidence, pictures: Path) -> Section:
+    """The paper's curve of data efficiency, and the figures behind it."""
+    sizes = evidence.sizes("sine")
+    series: dict[str, tuple[list[float], list[list[float]]]] = {}
+    rows = []
+    for method, groups in _rows(evidence, ("sine",)):
+        cells = {size: evidence.cell("sine", method, size) for size in sizes}
+        mse = [group.measured("test") if group else NOT_RUN for group in cells.values()]
+        rows.append([method, *_parameters(groups), *mse, *_cost(groups)])
+        there = {size: group.values("test") for size, group in cells.items() if group}
+        if there:
+            series[method] = (list(map(float, there)), list(there.values()))
+    header = ["method", "parameters", *(f"{size:,} networks" for size in sizes)]
+    table = Table(
+        "sine",
+        "Test mean squared error of the frequency b of sin(bx), by number of training networks",
+        [*header, "networks/s", "hours a run"],
+        rows,
+        "The paper shows a plot only. Rates and hours are those of the largest number.",
+    )
+    drawn = []
+    if len(sizes) > 1:
+        figures.curves(
+            pictures / "sine.svg", series, x_label="training networks", y_label="test MSE of b",
+            logarithmic=True,
+        )  # fmt: skip
+        text = "Test error of sine regression against the number of training networks, by method"
+        drawn = [Picture.read(pictures / "sine.svg", text, f"{text}; bands span the seeds.")]
+    return Section(
+        "Regression of a sine's frequency",
+        _how_to_run_the_rest(evidence, ("sine",)),
+        [table],
+        drawn,
+        list(_outcomes(evidence, ("sine",))),
+    )
+
+
+def symmetry(evidence: Evidence) -> Section:
+    """What becomes of the test figures when hidden neurons are reordered."""
+    tasks = evidence.tasks
+    rows = []
+    for method, groups in _rows(evidence, tasks, published=False):
+        cells = [
+            f"{group.measured('test')} → {group.measured('test_permuted')}" if group else NOT_RUN
+            for group in groups
+        ]
+        rows.append([method, *cells])
+    table = Table(
+        "symmetry",
+        "Test figures → the same with the hidden neurons of every test network reordered",
+        ["method", *(TITLES.get(task, task) for task in tasks)],
+        rows,
+        "Reordering changes no network's function. Networks for mlp_alignment are aligned again.",
+    )
+    return Section("Does the order of neurons matter?", tables=[table])
+
+
+def embeddings(evidence: Evidence, pictures: Path) -> Section:
+    """t-SNE side by side, with figures so that the pictures are not the only evidence."""
+    tasks = evidence.tasks
+    rows = []
+    for method, groups in _rows(evidence, tasks, published=False):
+        described = [[r["embedding"] for r in group.results] if group else [] for group in groups]
+        rows.append([method, *(cell for each in described for cell in _open_in(each))])
+    raw = [[evidence.raw[task].embedding] if task in evidence.raw else [] for task in tasks]
+    rows.append(["weights as they are", *(cell for each in raw for cell in _open_in(each))])
+    kinds = ("neighbours", "probe")
+    table = Table(
+        "embeddings",
+        "How much of the labels lies open in the embedding of the test networks",
+        ["method", *(f"{TITLES.get(task, task)}, {kind}" for task in tasks for kind in kinds)],
+        rows,
+        "neighbours: for classes the share of the 10 nearest networks with the same one, for "
+        "numbers R² of their mean; probe: accuracy or R² of a ridge classifier or regression, "
+        "fitted to the training split.",
+    )
+    return Section(
+        "Embeddings", tables=[table], pictures=list(_embedding_pictures(evidence, pictures))
+    )
+
+
+def _embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
+    for task in evidence.tasks:
+        panels, targets, labels = {}, None, []
+        for method, groups in _rows(evidence, (task,), published=False):
+            if groups[0]:
+                kept = load_file(Path(groups[0]["folder"], "predictions.safetensors"))
+                panels[method], targets = kept["tsne"], kept["targets"]
+                labels = list(groups[0]["labels"])
+        if task in evidence.raw:
+            panels["weights as they are"] = evidence.raw[task].tsne
+        assert targets is not None  # a task has runs
+        for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
+            file = pictures / f"tsne-{task}-{label}.png"
+            figures.embeddings(file, panels, column, label)
+            text = f"t-SNE of {len(targets):,} test networks of {TITLES.get(task, task)}"
+            yield Picture.read(
+                file,
+                f"{text} by {', '.join(panels)}; coloured by {label}",
+                f"{text}, coloured by {label}: perplexity 30 and one seed for all",
+            )
+
+
+def learning(evidence: Evidence, pictures: Path) -> Section:
+    """The validation metric by epoch."""
+    drawn = []
+    for task in evidence.tasks:
+        series = {}
+        metric = ""
+        for method, groups in _rows(evidence, (task,), published=False):
+            if groups[0]:
+                metric = f"validation {groups[0]['metric']}"
+                runs = [RunDir(Path(r["folder"])).metrics() for r in groups[0].results]
+                epochs = list(zip(*runs, strict=False))  # those that all seeds have
+                key = f"val_{groups[0]['metric']}"
+                values = [[row[key] for row in rows] for rows in epochs]
+                series[method] = (list(range(1, len(epochs) + 1)), values)
+        file = pictures / f"learning-{task}.svg"
+        figures.curves(file, series, x_label="epoch", y_label=metric)
+        text = f"{TITLES.get(task, task)}: {metric} by epoch, by method"
+        drawn.append(Picture.read(file, text, f"{text}; bands span the seeds"))
+    return Section("Learning curves", pictures=drawn)
+
+
+def zoos(evidence: Evidence) -> Section:
+    """What the networks are that were read."""
+    zoos = {zoo.path: zoo for zoo in evidence.zoos.values()}
+    layers = max((zoo.spec.num_layers for zoo in zoos.values()), default=3)
+    names = [f"{kind} {i + 1}" for kind in ("weight", "bias") for i in range(layers)]
+    rows, drawn = [], []
+    for path, zoo in zoos.items():
+        kind, std = zoo.manifest["signals"]["name"], zoo.manifest["train_std"]
+        quality = zoo.manifest["train_psnr"]
+        rows.append(
+            [
+                *(str(path), f"{len(zoo):,}", _preset(zoo)),
+                f"{quality['median']:.1f} ({quality['q05']:.1f} to {quality['q95']:.1f})"
+                if quality
+                else "not known",
+                *(_std(std.get(f"{k.split()[0]}.{int(k.split()[1]) - 1}")) for k in names),
+            ]
+        )
+        if kind in ZOO_STD:
+            known = [value for group in ("weight", "bias") for value in ZOO_STD[kind][group]]
+            rows.append([f"{TITLES[kind]}, published", "70,000", "", "", *map(_std, known)])
+        picture = path / "reconstructions.png"
+        if picture.is_file():
+            text = f"Signals of {path} and what their INRs say, with PSNR"
+            drawn.append(Picture.read(picture, text))
+    table = Table(
+        "zoos",
+        "Zoos, with the standard deviations of their training networks, layer by layer",
+        ["zoo", "INRs", "fit", "PSNR in dB, 5 to 95 %", *names],
+        rows,
+    )
+    return Section("Zoos", tables=[table] if rows else [], pictures=drawn)
+
+
+def runs(evidence: Evidence) -> Section:
+    """Where each figure comes from."""
+    header = [
+        *("task", "model", "trained on", "seed", "validation", "test", "95 % of test samples"),
+        *("best epoch", "minutes", "settings", "code", "machine", "command"),
+    ]
+    rows = []
+    for group in evidence.groups:
+        is_share = group["metric"] == "accuracy"
+        for run in group.results:
+            value = [
+                spread([run[s][run["metric"]]], is_share=is_share) for s in ("validation", "test")
+            ]
+            low, high = (spread([end], is_share=is_share) for end in run["test_interval"])
+            rows.append(
+                [
+                    *(run["task"], run["model"], f"{run['num_train']:,}", str(run["seed"]), *value),
+                    *(f"{low} to {high}", f"{run['best_epoch']:.0f} of {run['num_epochs']}"),
+                    *(f"{run['train_seconds'] / 60:.1f}", run["settings_hash"]),
+                    *(run["origin"][key] for key in ("code", "machine", "command")),
+                ]
+            )
+    note = "Intervals are bootstrapped over test networks, for the one trained network."
+    runs = Table("runs", "Every run", header, rows, note)
+    return Section("Every run", tables=[overview(evidence.groups), runs])
+
+
+def _rows(
+    evidence: Evidence, tasks: Sequence[str], *, published: bool = True
+) -> Iterator[tuple[str, list[Group | None]]]:
+    """Each method with its cell in each task; those of the paper even if they were not run."""
+    for method in evidence.methods:
+        groups = [evidence.cell(task, method) for task in tasks]
+        if any(groups) or (published and method in METHODS):
+            yield method, groups
+
+
+def _beside_published(
+    tasks: Sequence[str], method: str, groups: Sequence[Group | None]
+) -> Iterator[str]:
+    for task, group in zip(tasks, groups, strict=True):
+        known = RESULTS[task].get(method)
+        unit = "" if task == "ssl" else " %"
+        yield f"{known[0]:.2f} ± {known[1]:.2f}{unit}" if known else ""
+        yield f"{group.measured('test')} (n = {len(group.results)})" if group else NOT_RUN
+
+
+def _parameters(groups: Sequence[Group | None]) -> list[str]:
+    counts = {f"{group['num_parameters']:,}" for group in groups if group}
+    return [" / ".join(sorted(counts))]
+
+
+def _cost(groups: Sequence[Group | None]) -> list[str]:
+    """Networks a second (median over runs) and hours of training (mean)."""
+    runs = [result for group in groups if group for result in group.results]
+    if not runs:
+        return ["", ""]
+    rate = median(run["networks_per_second"] for run in runs)
+    hours = sum(run["train_seconds"] for run in runs) / len(runs) / 3600
+    return [f"{rate:,.0f}", f"{hours:.2f}"]
+
+
+def _each_mse(group: Group | None, label: str) -> str:
+    if group is None:
+        return NOT_RUN
+    return spread([run["test"][f"mse_{label}"] for run in group.results], is_share=False)
+
+
+def _open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
+    """Means over seeds of what ``describe_embedding`` gave."""
+    cells = []
+    for key in ("neighbours", "linear_probe"):
+        values = [value for each in described if (value := each[key]) is not None]
+        cells.append(f"{sum(values) / len(values):.3f}" if values else NOT_RUN)
+    return cells
+
+
+def _outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
+    """Confusion matrices, or predicted against true values, of the first seed of each cell."""
+    for task in tasks:
+        for method, groups in _rows(evidence, (task,), published=False):
+            for group in filter(None, groups):
+                for name in group["pictures"]:
+                    if name.startswith("outcome"):
+                        text = f"{TITLES.get(task, task)}, {method}, seed {group['seed']}: outcome"
+                        yield Picture.read(Path(group["folder"], name), text)
+
+
+def _training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
+    sizes = [
+        f"{TITLES[task]}: {max(evidence.sizes(task)):,} training networks"
+        for task in tasks
+        if evidence.sizes(task)
+    ]
+    return "; ".join([*sizes, "mean ± standard deviation over n seeds"]) + "."
+
+
+def _how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
+    missing = [
+        f"{task}/{method}"
+        for task in tasks
+        for method in METHODS
+        if evidence.cell(task, method) is None
+    ]
+    if not missing:
+        return ""
+    return (
+        "What was not run: make reproduce-all "
+        f"SCALE={evidence.scale} EXPERIMENTS='{' '.join(missing)}'"
+    )
+
+
+def _preset(zoo: Zoo) -> str:
+    return str(zoo.manifest.get("fit_preset", {}).get("name", "not known"))
+
+
+def _std(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,83 @@
+"""Which figures go into which cell; the page itself is tested in a browser."""
+
+from __future__ import annotations
+
+from dws.evaluation import sections
+from dws.evaluation.evidence import Evidence
+from dws.evaluation.tables import Table, group_by_seed
+
+
+def result(task: str, model: str, test: float, **changes: object) -> dict[str, object]:
+    metric = "mse" if task in ("sine", "ssl") else "accuracy"
+    figures = {metric: test, "mse_amplitude": 1.0, "mse_frequency": 2.0}
+    return {
+        "task": task,
+        "model": model,
+        "num_train": 100,
+        "seed": 0,
+        "settings_hash": "a",
+        "metric": metric,
+        "test": figures,
+        "test_permuted": figures,
+        "validation": figures,
+        "embedding": {"neighbours": 0.5, "linear_probe": None},
+        "num_parameters": 1234,
+        "networks_per_second": 10.0,
+        "train_seconds": 3600.0,
+        "pictures": [],
+        "folder": "run",
+        **changes,
+    }
+
+
+def evidence(*results: dict[str, object]) -> Evidence:
+    return Evidence(group_by_seed(results), zoos={}, raw={}, scale="small")
+
+
+def row(table: Table, method: str) -> dict[str, str]:
+    (found,) = [cells for cells in table.rows if cells[0] == method]
+    return dict(zip(table.header, found, strict=True))
+
+
+def test_measured_and_published_stand_side_by_side() -> None:
+    runs = [result("mnist", "dwsnet", test, seed=seed) for seed, test in enumerate((0.7, 0.8))]
+    (table,) = sections.classification(evidence(*runs)).tables
+    cells = row(table, "dwsnet")
+    assert cells["MNIST, published"] == "85.71 ± 0.57 %"
+    assert cells["MNIST, here"] == "75.0 ± 7.1 % (n = 2)"
+    assert cells["Fashion-MNIST, here"] == "not run"
+    assert cells["hours a run"] == "1.00"
+    assert [cells[0] for cells in table.rows][-1] == "dwsnet"  # the paper's order
+
+
+def test_a_cell_has_the_most_networks_and_the_settings_best_on_validation() -> None:
+    (table,) = sections.classification(
+        evidence(
+            result("mnist", "mlp", 0.9, num_train=10),
+            result("mnist", "mlp", 0.2, settings_hash="a"),
+            result("mnist", "mlp", 0.3, settings_hash="b"),
+        )
+    ).tables
+    assert row(table, "mlp")["MNIST, here"] == "30.0 % (n = 1)"
+
+
+def test_lower_is_better_for_errors() -> None:
+    runs = [result("ssl", "mlp", mse, settings_hash=str(mse)) for mse in (7.0, 5.0)]
+    (table,) = sections.contrastive(evidence(*runs)).tables
+    assert row(table, "mlp")["here"] == "5.0000 (n = 1)"
+    assert row(table, "mlp")["frequency"] == "2.0000"
+
+
+def test_a_method_of_ones_own_stands_below_those_of_the_paper() -> None:
+    (table,) = sections.classification(evidence(result("mnist", "mine", 0.5))).tables
+    assert [cells[0] for cells in table.rows][-2:] == ["dwsnet", "mine"]
+    assert row(table, "mine")["MNIST, published"] == ""
+
+
+def test_the_rest_can_be_run() -> None:
+    runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "inr2vec")]
+    text = sections.contrastive(evidence(*runs)).text
+    assert text == (
+        "What was not run: make reproduce-all SCALE=small EXPERIMENTS='ssl/"
+        "mlp_permutation_augmentation ssl/mlp_alignment ssl/transformer'"
+    )
