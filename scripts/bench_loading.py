@@ -1,0 +1,68 @@
+"""Time of making batches, as a share of the time of training on them.
+
+Run from the repository's root: ``python -m scripts.bench_loading`` (nothing else running). Batches
+are taken by index from networks in memory; a step is that of ``scripts.bench_layers`` as
+``trainer.compile`` and ``trainer.precision`` choose it. The two take turns; medians go to a JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from scripts.bench_layers import SPEC, make_step
+from scripts.timing import machine, time_in_turns
+
+from dws.memory import keep_freed_memory
+from dws.training import LabelledNetworks
+from dws.weightspace import WeightBatch
+
+OUTPUT = Path("scripts/bench/loading.json")
+
+
+def make_load(num_networks: int, batch_size: int) -> Callable[[], None]:
+    """The next batch of an epoch in random order."""
+    weights = WeightBatch.from_flat(SPEC, torch.randn(num_networks, SPEC.num_params, 1))
+    networks = LabelledNetworks(weights, torch.zeros(num_networks, dtype=torch.long))
+    generator = torch.Generator().manual_seed(0)
+    batches = iter(())
+
+    def load() -> None:
+        nonlocal batches
+        if next(batches, None) is None:
+            batches = networks.shuffled_batches(batch_size, generator)
+            next(batches)
+
+    return load
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--num-networks", type=int, default=55_000)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    functions = {
+        "load": make_load(arguments.num_networks, arguments.batch_size),
+        "step": make_step("compiled-bf16", SPEC, arguments.batch_size),
+    }
+    seconds = time_in_turns(functions, arguments.rounds)
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    result = {
+        **machine(),
+        **vars(arguments),
+        **{f"{name}_ms": round(1e3 * time, 3) for name, time in median.items()},
+        "share_percent": round(100 * median["load"] / median["step"], 2),
+    }
+    print(result)
+    OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"kept in {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()
