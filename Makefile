@@ -26,6 +26,7 @@ SCALE ?= small
 setting = $(shell sed -n 's/[][,]//g; s/^$1: //p' configs/scale/$(SCALE).yaml)
 OUT ?= $(call setting,outputs)
 SEEDS ?= $(call setting,num_seeds)
+WANDB ?= disabled
 RUN ?=
 FIT ?=
 EXPERIMENTS ?= $(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml)))
@@ -43,6 +44,8 @@ RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed
 
 reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
 	@$(MAKE) --no-print-directory $(OUT)/report/index.html
+	@cat $(OUT)/report/tables/overview.md
+	@echo; echo "every table and picture: $(OUT)/report/index.html"
 
 reproduce-plan: .venv/installed ## what of it is done, what is left, and how long that takes
 	@$(MAKE) --no-print-directory --dry-run results | $(BIN)/python -m dws.cli.plan $(COMMON)
@@ -58,18 +61,19 @@ $(OUT)/zoos/%.aligned/manifest.json: | $(OUT)/zoos/%/manifest.json
 # experiment, name of the run's folder, seed, other settings
 define run_rule
 $(call result,$1,$2): | $(OUT)/zoos/$(call zoo_of,$(call task_of,$1))$(if $(findstring alignment,$1),.aligned)/manifest.json
-	$(RUN) $(BIN)/dws-train $(COMMON) experiment=$1 seed=$3 run_dir=$(OUT)/runs/$1/$2 $4
-	$(RUN) $(BIN)/dws-evaluate run=$(OUT)/runs/$1/$2
+	$(RUN) $(BIN)/dws-train $(COMMON) experiment=$1 seed=$3 run_dir=$(OUT)/runs/$1/$2 wandb=$(WANDB) $4
+	$(RUN) $(BIN)/dws-evaluate run=$(OUT)/runs/$1/$2 wandb=$(WANDB)
 endef
 $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(eval $(call run_rule,$e,seed$s,$s))))
 $(foreach s,$(seeds),$(foreach e,$(CURVE),$(foreach n,$(sizes),\
 	$(eval $(call run_rule,$e,n$n-seed$s,$s,task.num_train=$n task.repeat_train=true)))))
 
 $(OUT)/report/index.html: $(RESULTS)
-	$(BIN)/dws-report $(COMMON)
+	$(BIN)/dws-report $(COMMON) > /dev/null
 
 demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and two models
-	@$(MAKE) --no-print-directory reproduce-all SCALE=demo EXPERIMENTS='$(foreach t,mnist sine,$t/dwsnet $t/mlp)'
+	@$(MAKE) --no-print-directory reproduce-all SCALE=demo sizes= \
+		EXPERIMENTS='$(foreach t,mnist sine,$t/dwsnet $t/mlp)'
 
 # --- checks ---------------------------------------------------------------------------------------
 

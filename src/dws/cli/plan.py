@@ -10,7 +10,7 @@ import json
 import shlex
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from statistics import median
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from tabulate import tabulate
 
 from dws.cli.command import user_errors
 from dws.cli.runs import build_reader, build_task
@@ -50,8 +51,9 @@ def main() -> None:
     keep_freed_memory()
     register_schemas()
     with user_errors(), initialize_config_dir(config_dir(), version_base="1.3"):
-        roots = {Path(compose("report", sys.argv[1:]).paths.outputs), Path("outputs")}
-        planner = Planner([root for root in roots if root.is_dir()])
+        here = Path(compose("report", sys.argv[1:]).paths.outputs)
+        outputs = Path("outputs")
+        planner = Planner([here, outputs, *sorted(outputs.glob("*"))])
         print_plan(list(planner.jobs(sys.stdin.read())))
 
 
@@ -60,29 +62,33 @@ def print_plan(jobs: list[Job]) -> None:
     if not jobs:
         print("dws: everything is done")
         return
-    counts = Counter(job.what for job in jobs)
+    kinds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for job in jobs:
+        kinds[job.what, job.work, job.rate].append(job.seconds)
+    rows = [
+        (what, f"{len(seconds)} x {work}", rate, _duration(sum(seconds)))
+        for (what, work, rate), seconds in kinds.items()
+    ]
     print(f"dws: {len(jobs)} jobs are left, one after the other on this machine:")
-    for job in {job.what: job for job in jobs}.values():
-        seconds = sum(j.seconds for j in jobs if j.what == job.what)
-        times = f"{counts[job.what]} x " if counts[job.what] > 1 else ""
-        print(f"  {job.what:<42} {times + job.work:<28} {job.rate:<32} {_duration(seconds)}")
-    print(f"  in all about {_duration(sum(job.seconds for job in jobs))}")
+    print(tabulate(rows, tablefmt="plain"))
+    print(f"in all about {_duration(sum(job.seconds for job in jobs))}")
 
 
 class Planner:
     """Knows how fast things are here.
 
     Args:
-        roots: Folders below which earlier fits and runs are looked for.
+        roots: Output folders in which earlier fits and runs are looked for; what is in the first
+            of them counts.
     """
 
     def __init__(self, roots: list[Path]) -> None:
         self.results = [
-            read_json(file) for root in roots for file in root.glob("runs/*/*/*/result.json")
+            [read_json(file) for file in root.glob("runs/*/*/*/result.json")] for root in roots
         ]
         self.fits = {  # seconds an INR, by zoo
             file.parent.name: _seconds_per_inr(file)
-            for root in roots
+            for root in reversed(roots)
             for file in root.glob(f"zoos/*/{TIMING}")
         }
         self.measured: dict[tuple[str, str], float] = {}
@@ -116,8 +122,11 @@ class Planner:
         if config.task.num_train and not config.task.repeat_train:
             size = config.task.num_train * settings.zoo.num_views
         networks = size * config.trainer.num_epochs
-        done = [r for r in self.results if (r["task"], r["model"]) == (task, model)]
-        if done:
+        known = (
+            [r for r in results if (r["task"], r["model"]) == (task, model)]
+            for results in self.results
+        )
+        if done := next(filter(None, known), []):
             rate, source = median(r["networks_per_second"] for r in done), EARLIER
             evaluation = median(r["evaluate_seconds"] for r in done)
         else:

@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def report(config: DictConfig) -> None:
-    """Write the page, print the table and where the pictures are."""
+    """Write the page, print a table of all runs."""
     groups = group_by_seed(load_results(Path(config.runs)))
     folder = Path(config.report)
     zoos, raw = {}, {}
@@ -36,13 +36,7 @@ def report(config: DictConfig) -> None:
             )
     page = write_report(Evidence(groups, zoos, raw, config.scale.name), folder)
     print(overview(groups).markdown())
-    print("\npictures:")
-    for path in sorted({str(zoo.path) for zoo in zoos.values()}):
-        print(f"  {path}/reconstructions.png")
-    for group in groups:
-        for result in group.results:
-            print(f"  {result['folder']}: {', '.join(result['pictures'])}, learning_curve.png")
-    print(f"\nall tables and pictures on one page: {page}")
+    print(f"\nevery table and picture: {page}")
 
 
 def _zoo(group: Group) -> Zoo | None:
