@@ -1,0 +1,122 @@
+"""The graph of files behind ``make reproduce-all``, with stages that only leave their files."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+STAGE = """#!{python}
+import pathlib, sys
+name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
+settings = dict(a.split("=", 1) for a in arguments if "=" in a)
+here = pathlib.Path(__file__).parent
+with (here / "log").open("a") as log:
+    log.write(" ".join([name, *arguments]) + "\\n")
+if (here / "fails").is_file() and (here / "fails").read_text() in " ".join(arguments):
+    sys.exit("the machine broke down")
+file = {{
+    "dws-fit-inrs": lambda: f"{{settings['paths.outputs']}}/zoos/{{settings['zoo']}}/manifest.json",
+    "dws-zoo": lambda: f"{{arguments[-1]}}.aligned/manifest.json",
+    "dws-train": lambda: f"{{settings['run_dir']}}/checkpoint",
+    "dws-evaluate": lambda: f"{{settings['run']}}/result.json",
+    "dws-report": lambda: f"{{settings['paths.outputs']}}/report/index.html",
+}}[name]()
+path = pathlib.Path(file)
+path.parent.mkdir(parents=True, exist_ok=True)
+path.write_text("done")
+if name == "dws-report":
+    (path.parent / "tables").mkdir(exist_ok=True)
+    (path.parent / "tables/overview.md").write_text("| the table |")
+"""
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+class Graph:
+    """Make in the repository, with stages and outputs in another folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for name in ("dws-fit-inrs", "dws-zoo", "dws-train", "dws-evaluate", "dws-report"):
+            stage = self.bin / name
+            stage.write_text(STAGE.format(python=sys.executable))
+            stage.chmod(0o755)
+
+    def make(self, *arguments: str, status: int = 0) -> list[str]:
+        """Run make; returns what the stages were called with, in order."""
+        log = self.bin / "log"
+        log.write_text("")
+        here = ("-o", ".venv/installed", f"BIN={self.bin}", f"OUT={self.folder}/out")
+        done = subprocess.run(
+            ["make", *here, *arguments],
+            cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode != 0) == bool(status), done.stderr
+        return log.read_text().splitlines()
+
+    def page(self, *arguments: str, status: int = 0) -> list[str]:
+        """Make the report of two methods of sine regression, two seeds, one smaller size."""
+        methods = "EXPERIMENTS=sine/mlp sine/mlp_alignment"
+        target = f"{self.folder}/out/report/index.html"
+        small = ("SCALE=demo", "SEEDS=2", "sizes=80")
+        return self.make(target, methods, *small, *arguments, status=status)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Graph:
+    return Graph(tmp_path)
+
+
+def test_every_file_is_made_once_and_after_what_it_needs(graph: Graph) -> None:
+    calls = graph.page()
+    names = [call.split()[0] for call in calls]
+    assert names.count("dws-fit-inrs") == names.count("dws-zoo") == names.count("dws-report") == 1
+    assert names.count("dws-train") == names.count("dws-evaluate") == 2 * 2 * 2
+    assert names[0] == "dws-fit-inrs"
+    assert names[-1] == "dws-report"
+    aligned = [i for i, call in enumerate(calls) if "experiment=sine/mlp_alignment" in call]
+    assert names.index("dws-zoo") < min(aligned)
+    assert sum("task.num_train=80 task.repeat_train=true" in call for call in calls) == 4
+    assert graph.page() == []  # nothing is done twice
+
+
+def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
+    whole = graph.page("--dry-run")
+    assert whole == []
+    (graph.bin / "fails").write_text("experiment=sine/mlp_alignment seed=1")
+    before = graph.page(status=2)
+    (graph.bin / "fails").unlink()
+    after = graph.page()
+    failed = before[-1]
+    assert after[0] == failed
+    assert not set(before[:-1]) & set(after)
+    assert len(before[:-1]) + len(after) == 2 + 2 * 8 + 1
+
+
+def test_zoos_are_kept_even_if_only_their_aligned_copy_is_read(graph: Graph) -> None:
+    graph.make("results", "EXPERIMENTS=sine/mlp_alignment", "SCALE=demo", "SEEDS=1", "sizes=")
+    assert (graph.folder / "out/zoos/sine/manifest.json").is_file()
+
+
+def test_jobs_run_side_by_side_and_through_a_launcher(graph: Graph) -> None:
+    launcher = graph.bin / "launch"
+    launcher.write_text('#!/bin/sh\nexec "$@"\n')
+    launcher.chmod(0o755)
+    calls = graph.page("-j", "4", f"RUN={launcher}")
+    assert len(calls) == len(set(calls)) == 2 + 2 * 8 + 1
+
+
+def test_each_scale_has_its_folder_seeds_and_sizes(graph: Graph) -> None:
+    done = subprocess.run(
+        ["make", "-n", "-o", ".venv/installed", "results", "SCALE=paper", "EXPERIMENTS=sine/mlp"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    trained = [line for line in done.stdout.splitlines() if "dws-train" in line]
+    assert len(trained) == 3 * (1 + 3)
+    assert "run_dir=outputs/runs/sine/mlp/n125-seed2" in trained[-3]
