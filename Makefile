@@ -5,7 +5,6 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help reproduce-all reproduce-plan results demo test test-slow check format lint types contracts build clean
 .DELETE_ON_ERROR:
-.SECONDARY:
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,11 +51,15 @@ reproduce-plan: .venv/installed ## what of it is done, what is left, and how lon
 
 results: $(RESULTS)
 
-$(OUT)/zoos/%/manifest.json: | .venv/installed
-	$(RUN) $(BIN)/dws-fit-inrs $(COMMON) zoo=$* $(FIT)
+define zoo_rule
+$(OUT)/zoos/$1/manifest.json: | .venv/installed
+	$(RUN) $(BIN)/dws-fit-inrs $(COMMON) zoo=$1 $(FIT)
 
-$(OUT)/zoos/%.aligned/manifest.json: | $(OUT)/zoos/%/manifest.json
-	$(RUN) $(BIN)/dws-zoo align $(OUT)/zoos/$*
+$(OUT)/zoos/$1.aligned/manifest.json: | $(OUT)/zoos/$1/manifest.json
+	$(RUN) $(BIN)/dws-zoo align $(OUT)/zoos/$1
+endef
+zoos := $(sort $(foreach e,$(EXPERIMENTS),$(call zoo_of,$(call task_of,$e))))
+$(foreach z,$(zoos),$(eval $(call zoo_rule,$z)))
 
 # experiment, name of the run's folder, seed, other settings
 define run_rule
