@@ -8,11 +8,11 @@ from jinja2 import Environment, PackageLoader
 
 from dws.evaluation import sections
 from dws.evaluation.evidence import Evidence
-from dws.files import write_atomically
+from dws.files import write_atomically, write_json
 
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
-    """Write ``index.html``, ``tables/`` and ``pictures/`` to a folder.
+    """Write ``index.html``, ``tables/``, ``pictures/`` and ``results.json`` to a folder.
 
     Args:
         evidence: What to report.
@@ -41,6 +41,8 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
             "csv": table.csv(),
         }.items():
             write_atomically(tables / f"{table.name}.{suffix}", text.encode())
+    results = [result for group in evidence.groups for result in group.results]
+    write_json(folder / "results.json", {"scale": evidence.scale, "results": results})
     environment = Environment(loader=PackageLoader("dws.evaluation", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
         sections=[part for part in parts if part.tables or part.pictures], scale=evidence.scale

@@ -1,0 +1,44 @@
+"""Keep a report's tables and pictures in the repository, and put its tables into the README.
+
+Run from the repository's root: ``python -m scripts.keep_results outputs/small/report small``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+KEPT = Path("outputs/results")
+README = Path("README.md")
+BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
+TABLES = ("classification", "ssl", "sine", "symmetry", "embeddings")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("report", type=Path, help="what dws-report wrote")
+    parser.add_argument("scale", help="names the folder in outputs/results")
+    arguments = parser.parse_args()
+
+    kept = KEPT / arguments.scale
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for pattern in ("tables/*.csv", "pictures/*", "results.json"):
+        for file in sorted(arguments.report.glob(pattern)):
+            shutil.copy(file, kept)
+
+    text = README.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not after:
+        raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in {README}, got none")
+    tables = [
+        (arguments.report / "tables" / f"{name}.md").read_text().strip() + "\n" for name in TABLES
+    ]
+    README.write_text("".join([before, BEGIN, "\n", "\n".join(tables), "\n", END, after]))
+    print(f"{kept} holds {len(list(kept.iterdir()))} files; {README} has {len(tables)} tables")
+
+
+if __name__ == "__main__":
+    main()
