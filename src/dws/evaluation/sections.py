@@ -108,11 +108,13 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
     for method, groups in _rows(evidence, ("sine",)):
         cells = {size: evidence.cell("sine", method, size) for size in sizes}
         mse = [group.measured("test") if group else NOT_RUN for group in cells.values()]
+        mse = mse or [NOT_RUN]
         rows.append([method, *_parameters(groups), *mse, *_cost(groups)])
         there = {size: group.values("test") for size, group in cells.items() if group}
         if there:
             series[method] = (list(map(float, there)), list(there.values()))
-    header = ["method", "parameters", *(f"{size:,} networks" for size in sizes)]
+    columns = [f"{size:,} networks" for size in sizes] or ["here"]
+    header = ["method", "parameters", *columns]
     table = Table(
         "sine",
         "Test mean squared error of the frequency b of sin(bx), by number of training networks",

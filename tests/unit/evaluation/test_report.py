@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dws.evaluation import sections
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.tables import Table, group_by_seed
@@ -72,6 +74,18 @@ def test_a_method_of_ones_own_stands_below_those_of_the_paper() -> None:
     (table,) = sections.classification(evidence(result("mnist", "mine", 0.5))).tables
     assert [cells[0] for cells in table.rows][-2:] == ["dwsnet", "mine"]
     assert row(table, "mine")["MNIST, published"] == ""
+
+
+def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
+    runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
+    section = sections.regression(evidence(*runs), tmp_path)
+    cells = row(section.tables[0], "dwsnet")
+    assert (cells["100 networks"], cells["900 networks"]) == ("2.0000", "1.0000")
+    assert row(section.tables[0], "mlp")["900 networks"] == "not run"
+    (curve,) = section.pictures
+    assert curve.source.startswith("data:image/svg+xml;base64,")
+    (nothing,) = sections.regression(evidence(result("ssl", "mlp", 1.0)), tmp_path).tables
+    assert row(nothing, "dwsnet")["here"] == "not run"
 
 
 def test_the_rest_can_be_run() -> None:
