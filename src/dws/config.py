@@ -214,6 +214,17 @@ class DWSNetSchema:
 
 
 @dataclass
+class SignDWSNetSchema:
+    """Arguments of ``dws.metanets.SignDWSNet``."""
+
+    name: str = "dwsnet_sign"
+    _target_: str = "dws.metanets.SignDWSNet"
+    hidden_channels: int = 32
+    num_layers: int = 4
+    dropout: float = 0.0
+
+
+@dataclass
 class MLPSchema:
     """Arguments of ``dws.metanets.MLP``."""
 
@@ -321,6 +332,7 @@ def register_schemas() -> None:
         "in_process": InProcessSchema,
         "ray": RaySchema,
         "dwsnet": DWSNetSchema,
+        "sign_dwsnet": SignDWSNetSchema,
         "mlp": MLPSchema,
         "inr2vec": INR2VecSchema,
         "transformer": TransformerSchema,

@@ -189,7 +189,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         ),
         (
             ["model=foo"],
-            "expected model=dwsnet|dwsnet_550k|dwsnet_attention|inr2vec|inr2vec_550k|mlp",
+            "expected model=dwsnet|dwsnet_550k|dwsnet_attention|dwsnet_sign|inr2vec|inr2vec_5",
         ),
         (["optim.lr=abc"], "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
         (["optim.lrr=1"], "unknown setting optim.lrr; dws-train --help lists them"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.conftest import random_batch, randomise
 from tests.strategies import specs
 
-from dws.metanets import DWSNet, EquivariantDWSNet
+from dws.metanets import DWSNet, EquivariantDWSNet, SignDWSNet
 from dws.metanets.layers import (
     EquivariantAttention,
     EquivariantLinear,
@@ -18,6 +18,7 @@ from dws.metanets.layers import (
 )
 from dws.weightspace import (
     Permutation,
+    SignFlip,
     WeightBatch,
     WeightSpaceSpec,
     assert_equivariant,
@@ -104,3 +105,13 @@ def test_a_broken_layer_is_caught(spec: WeightSpaceSpec, seed: int) -> None:
     if spec.hidden_dims[0] > 2:  # a shift of two neurons is a permutation like any other
         with pytest.raises(AssertionError, match="not equivariant"):
             assert_equivariant(broken, batch, swap_first_two)
+
+
+@given(specs(2, 6), seeds)
+@settings(max_examples=15, deadline=None)
+def test_sign_dwsnet(spec: WeightSpaceSpec, seed: int) -> None:
+    net = SignDWSNet(spec, in_channels=2, out_features=3, hidden_channels=4, num_layers=2)
+    net = randomise(net, seed=seed).double().eval()
+    batch, permutation = draw(spec, seed)
+    assert_invariant(net, batch, permutation)
+    assert_invariant(net, batch, SignFlip.random(spec, torch.Generator().manual_seed(seed)))

@@ -59,7 +59,7 @@ def _train(
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
     typed.augment.check_fits(zoo.spec, task.num_views, zoo.manifest["inr"]["omega_0"])
     reader = build_reader(settings, zoo.spec, task, train_set.targets).to(device)
-    reader.standardize.fit(train_set.weights)
+    reader.fit(train_set.weights)
 
     folder = run_folder(config, settings)
     with hold_folder(folder) if processes.is_first else nullcontext():

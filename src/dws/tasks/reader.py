@@ -43,6 +43,15 @@ class Reader(nn.Module):
         self.net = net
         self.output_layer = output_layer
 
+    def fit(self, reference: WeightBatch) -> None:
+        """Standardise as befits the metanet from now on.
+
+        Args:
+            reference: The training split. A metanet with ``keeps_signs`` gets it without a shift.
+        """
+        keep_signs = getattr(self.net, "keeps_signs", False)
+        self.standardize.fit(reference, keep_signs=keep_signs)
+
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Predict."""
         return self.output_layer(self.net(self.standardize(batch)))  # type: ignore[no-any-return]

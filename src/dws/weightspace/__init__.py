@@ -2,12 +2,15 @@
 
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.permutation import Permutation
+from dws.weightspace.sines import PhaseShift, SignFlip
 from dws.weightspace.spec import WeightSpaceSpec
 from dws.weightspace.statistics import Standardize, layer_moments, layer_std
 from dws.weightspace.testing import assert_equivariant, assert_invariant
 
 __all__ = [
     "Permutation",
+    "PhaseShift",
+    "SignFlip",
     "Standardize",
     "WeightBatch",
     "WeightSpaceSpec",

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dws.weightspace.batch import WeightBatch
+from dws.weightspace.sines import PhaseShift, SignFlip
 
 
 def add_noise(
@@ -76,34 +77,25 @@ def permute_neurons(batch: WeightBatch, generator: torch.Generator) -> WeightBat
 
 
 def flip_signs(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-    """Turn around random hidden neurons: sin(-z) = -sin(z), so that a SIREN stays the same."""
-    weights, biases = list(batch.weights), list(batch.biases)
-    for i in range(len(weights) - 1):
-        sign = (_uniform(biases[i][:, :, 0], generator) < 0.5).to(biases[i]) * 2 - 1  # (B, d)
-        weights[i] = weights[i] * sign[:, None, :, None]
-        biases[i] = biases[i] * sign[:, :, None]
-        weights[i + 1] = weights[i + 1] * sign[:, :, None, None]
-    return WeightBatch(tuple(weights), tuple(biases))
+    """Turn around random hidden neurons, see ``SignFlip``."""
+    draws = (_uniform(bias[:, :, 0], generator) for bias in batch.biases[:-1])  # (B, d)
+    return SignFlip(tuple(1.0 - 2.0 * (draw < 0.5) for draw in draws)).apply(batch)
 
 
 def shift_phases(
     batch: WeightBatch, generator: torch.Generator, *, omega_0: float, max_shift: int = 1
 ) -> WeightBatch:
-    """Move sines by half periods: sin(z + kπ) = (-1)^k sin(z), so that a SIREN stays the same.
+    """Move random hidden neurons by half periods, see ``PhaseShift``.
 
     Args:
         batch: B networks.
         generator: Draws k for every hidden neuron.
-        omega_0: ω0 of the SIRENs; k half periods are kπ/ω0 in the bias.
+        omega_0: ω0 of the SIRENs.
         max_shift: Largest absolute k.
     """
-    weights, biases = list(batch.weights), list(batch.biases)
-    for i in range(len(weights) - 1):
-        uniform = _uniform(biases[i][:, :, 0], generator)  # (B, d)
-        k = ((2 * max_shift + 1) * uniform).floor() - max_shift
-        biases[i] = biases[i] + (math.pi / omega_0) * k[:, :, None]
-        weights[i + 1] = weights[i + 1] * (1 - 2 * (k % 2))[:, :, None, None]
-    return WeightBatch(tuple(weights), tuple(biases))
+    draws = (_uniform(bias[:, :, 0], generator) for bias in batch.biases[:-1])  # (B, d)
+    shifts = tuple(((2 * max_shift + 1) * draw).floor() - max_shift for draw in draws)
+    return PhaseShift(shifts, omega_0).apply(batch)
 
 
 def change_coordinates(

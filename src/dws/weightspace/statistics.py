@@ -70,8 +70,13 @@ class Standardize(nn.Module):
         self.register_buffer("mean", torch.zeros(2 * spec.num_layers))
         self.register_buffer("std", torch.ones(2 * spec.num_layers))
 
-    def fit(self, reference: WeightBatch) -> Self:
+    def fit(self, reference: WeightBatch, *, keep_signs: bool = False) -> Self:
         """Take the statistics from a batch, which should be the whole training split.
+
+        Args:
+            reference: Whose means and standard deviations.
+            keep_signs: Do not shift what changes its sign with a hidden neuron, see ``SignFlip``:
+                all but the last bias.
 
         Raises:
             ValueError: If a layer of the reference is constant or not finite.
@@ -83,6 +88,8 @@ class Standardize(nn.Module):
                 f"{[round(s, 6) for s in std.tolist()]} for weight.0, bias.0, weight.1, ...; "
                 "look for constant or NaN networks in the training split"
             )
+        if keep_signs:
+            mean[:-1] = 0
         self.mean.copy_(mean)
         self.std.copy_(std)
         return self

@@ -9,8 +9,14 @@ import torch
 from tests.conftest import random_batch, randomise
 from torch import nn
 
-from dws.metanets import MLP, DWSNet, INR2Vec, Transformer
-from dws.weightspace import Permutation, WeightBatch, WeightSpaceSpec, assert_invariant
+from dws.metanets import MLP, DWSNet, INR2Vec, SignDWSNet, Transformer
+from dws.weightspace import (
+    Permutation,
+    SignFlip,
+    WeightBatch,
+    WeightSpaceSpec,
+    assert_invariant,
+)
 
 SPEC = WeightSpaceSpec((2, 6, 5, 3))
 NETS: dict[str, Callable[..., nn.Module]] = {
@@ -24,6 +30,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "dwsnet_skip_dropout": lambda **kw: DWSNet(
         hidden_channels=4, num_layers=3, skip=True, dropout=0.3, **kw
     ),
+    "dwsnet_sign": lambda **kw: SignDWSNet(hidden_channels=4, num_layers=2, **kw),
     "mlp": lambda **kw: MLP(hidden_features=(16, 8), **kw),
     "inr2vec": lambda **kw: INR2Vec(hidden_features=(16, 8), **kw),
     "transformer": lambda **kw: Transformer(hidden_features=8, num_layers=2, num_heads=2, **kw),
@@ -91,6 +98,19 @@ def test_equivariant_networks_do_not_see_permutations(
             assert_invariant(net, batch, g)
     else:
         assert_invariant(net, batch, g)
+
+
+def test_only_the_network_that_knows_sines_does_not_see_signs(
+    make: Callable[..., nn.Module], request: pytest.FixtureRequest
+) -> None:
+    net = randomise(make()).double().eval()
+    flip = SignFlip.random(SPEC, torch.Generator().manual_seed(0))
+    batch = random_batch(SPEC, 4, 2)
+    if request.node.callspec.params["make"] == "dwsnet_sign":
+        assert_invariant(net, batch, flip)
+    else:
+        with pytest.raises(AssertionError, match="not invariant"):
+            assert_invariant(net, batch, flip)
 
 
 def test_the_transformer_knows_which_neuron_is_which() -> None:

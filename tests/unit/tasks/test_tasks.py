@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.conftest import random_batch, randomise
 
-from dws.tasks import Classification, Regression
+from dws.metanets import DWSNet, SignDWSNet
+from dws.tasks import Classification, Reader, Regression
+from dws.weightspace import SignFlip, WeightSpaceSpec, assert_invariant
 
 
 def test_accuracy_counts_the_largest_logit() -> None:
@@ -47,3 +50,19 @@ def test_targets_that_are_all_the_same_are_refused() -> None:
 def test_targets_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="expected finite values of frequency"):
         Regression().targets({"frequency": torch.tensor([1.0, float("nan")])})
+
+
+def test_a_reader_of_raw_weights_keeps_the_symmetry_of_its_metanet() -> None:
+    """Weights whose mean is not 0: shifting them would tell a network from its flipped copy."""
+    spec = WeightSpaceSpec((2, 5, 4, 1))
+    weights = random_batch(spec, 20).map(lambda t: 3 * t + 1)
+    flip = SignFlip.random(spec, torch.Generator().manual_seed(0))
+    nets = {SignDWSNet(spec, out_features=3): True, DWSNet(spec, out_features=3): False}
+    for net, knows in nets.items():
+        reader = Reader(spec, randomise(net), torch.nn.Identity()).double().eval()
+        reader.fit(weights)
+        if knows:
+            assert_invariant(reader, weights, flip)
+        else:
+            with pytest.raises(AssertionError, match="not invariant"):
+                assert_invariant(reader, weights, flip)

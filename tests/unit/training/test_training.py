@@ -50,7 +50,7 @@ def run_training(
     reader = Reader(
         zoo.spec, net, task.output_layer(train_set.targets), embeds_output=task.num_views > 1
     )
-    reader.standardize.fit(train_set.weights)
+    reader.fit(train_set.weights)
     best = train(
         reader,
         task,

@@ -66,3 +66,12 @@ def test_moments_are_numbers_on_the_cpu_whatever_the_device_and_size() -> None:
     assert (mean.device.type, std.device.type) == ("cpu", "cpu")
     assert std.isfinite().all()
     assert std[-1] == 0
+
+
+def test_without_a_shift_signs_are_kept() -> None:
+    reference = random_batch(SPEC, 50).map(lambda t: t + 1)
+    scaled = Standardize(SPEC).double().fit(reference, keep_signs=True)(reference)
+    *hidden, last_bias = zip(scaled.tensors(), reference.tensors(), strict=True)
+    for got, before in hidden:
+        assert torch.equal(got.sign(), before.sign())
+    assert abs(float(last_bias[0].mean())) < 1e-6

@@ -1,0 +1,263 @@
+"""A network on weights of sine networks that sees neither the order nor the signs of neurons.
+
+Sine is odd: a hidden neuron whose incoming weights, bias and outgoing weights all change their
+sign computes the same (``SignFlip``). With the reordering of neurons (Navon et al. 2023) the group
+is the product over hidden levels of S_{d_l} ⋉ {±1}^{d_l}. It acts on
+
+- *odd* features o of the neurons of each hidden level: the bias, the columns of W_1 at the first
+  level, the rows of W_M at the last. They are reordered, and change sign with their neuron;
+- features e of the *edges* between two hidden levels: W_2, ..., W_{M-1}. They change sign with
+  either of their neurons;
+- *even* features h of the neurons, which are only reordered, and *global* ones g: b_M.
+
+Maps between them that commute with the group, from which every layer is built:
+
+- odd to odd and edge to edge: linear without bias, since a bias would not change sign; times any
+  even factor (a gate);
+- edges and odd features of one level to odd features of the other: Σ_j o_j e_jk, in which the sign
+  of neuron j cancels. It is what a forward pass of the network itself does, and with the roles
+  exchanged a backward pass;
+- odd to even: products of two odd features of one neuron;
+- odd to edge: products o_j o_k of the neurons at the ends;
+- even to even, and global: anything, with means over neurons towards the global ones.
+
+A layer first updates the edges, then sends messages along them, then updates neurons, then the
+global features. It normalises what it reads, which for odd and edge features means dividing by
+their root mean square alone, and adds to what was there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class SignDWSNet(nn.Module):
+    """Invariant to reordering hidden neurons and to flipping their signs.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output.
+        hidden_channels: Channels of every kind of feature.
+        num_layers: Number of equivariant layers.
+        dropout: Probability of dropping a feature before the output, in training.
+
+    Raises:
+        ValueError: On sizes out of range or a batch that does not fit.
+
+    >>> net = SignDWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    """
+
+    keeps_signs = True  # wants its input scaled but not shifted, see Reader
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        hidden_channels: int = 32,
+        num_layers: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = (in_channels, out_features, hidden_channels, num_layers)
+        if min(sizes) < 1 or not 0 <= dropout < 1:
+            raise ValueError(
+                "expected in_channels, out_features, hidden_channels and num_layers >= 1 and "
+                f"0 <= dropout < 1, got {', '.join(map(str, sizes))} and {dropout}"
+            )
+        self.spec = spec
+        self.in_channels = in_channels
+        self.encode = Encoder(spec, in_channels, hidden_channels)
+        num_levels = len(spec.hidden_dims)
+        self.layers = nn.ModuleList(Layer(num_levels, hidden_channels) for _ in range(num_layers))
+        self.products = nn.ModuleList(Product(hidden_channels) for _ in range(num_levels))
+        width = (2 * num_levels + 1) * hidden_channels
+        self.hidden = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * hidden_channels), nn.GELU()
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(4 * hidden_channels, out_features)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """What the output is read off, (B, 4 ``hidden_channels``)."""
+        batch.check_fits(self.spec, self.in_channels)
+        features = self.encode(batch)
+        for layer in self.layers:
+            features = layer(features)
+        pooled = [features.globals]
+        for product, o, h in zip(self.products, features.odd, features.even, strict=True):
+            even = h + product(o)
+            pooled += [even.mean(dim=1), even.amax(dim=1)]
+        return self.hidden(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.dropout(self.embed(batch)))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the layers pass on.
+
+    Attributes:
+        odd: (B, d_l, C) for each hidden level l.
+        even: (B, d_l, C) for each hidden level l.
+        edges: (B, d_l, d_{l+1}, C) for each two neighbouring hidden levels.
+        globals: (B, C).
+    """
+
+    odd: Sequence[Tensor]
+    even: Sequence[Tensor]
+    edges: Sequence[Tensor]
+    globals: Tensor
+
+
+class Encoder(nn.Module):
+    """Weights to features of C channels; even ones come from absolute values."""
+
+    def __init__(self, spec: WeightSpaceSpec, in_channels: int, channels: int) -> None:
+        super().__init__()
+        d_0, *hidden, d_m = spec.dims
+        sizes = [in_channels] * len(hidden)  # the bias
+        sizes[0] += d_0 * in_channels
+        sizes[-1] += d_m * in_channels
+        self.odd = nn.ModuleList(nn.Linear(size, channels, bias=False) for size in sizes)
+        self.even = nn.ModuleList(nn.Linear(size, channels) for size in sizes)
+        self.edges = nn.ModuleList(nn.Linear(in_channels, channels, bias=False) for _ in hidden[1:])
+        self.globals = nn.Linear(d_m * in_channels, channels)
+
+    def forward(self, batch: WeightBatch) -> Features:
+        """Networks with ``in_channels`` channels."""
+        nodes = list(batch.biases[:-1])
+        nodes[0] = torch.cat([nodes[0], batch.weights[0].transpose(1, 2).flatten(2)], dim=2)
+        nodes[-1] = torch.cat([nodes[-1], batch.weights[-1].flatten(2)], dim=2)
+        return Features(
+            odd=[f(x) for f, x in zip(self.odd, nodes, strict=True)],
+            even=[f(x.abs()) for f, x in zip(self.even, nodes, strict=True)],
+            edges=[f(w) for f, w in zip(self.edges, batch.weights[1:-1], strict=True)],
+            globals=self.globals(batch.biases[-1].flatten(1)),
+        )
+
+
+class Layer(nn.Module):
+    """Updates of edges, neurons and global features."""
+
+    def __init__(self, num_levels: int, channels: int) -> None:
+        super().__init__()
+        pairs = range(num_levels - 1)
+        self.edges = nn.ModuleList(EdgeUpdate(channels) for _ in pairs)
+        self.forward_messages = nn.ModuleList(Message(channels) for _ in pairs)
+        self.backward_messages = nn.ModuleList(Message(channels) for _ in pairs)
+        self.neurons = nn.ModuleList(
+            NeuronUpdate(channels, num_messages=(i > 0) + (i < num_levels - 1))
+            for i in range(num_levels)
+        )
+        self.globals = update(channels * (num_levels + 1), channels)
+
+    def forward(self, features: Features) -> Features:
+        """The same kinds of features."""
+        odd, even = list(features.odd), list(features.even)
+        edges = [
+            f(e, odd[i], odd[i + 1], even[i], even[i + 1])
+            for i, (f, e) in enumerate(zip(self.edges, features.edges, strict=True))
+        ]
+        messages: list[list[Tensor]] = [[] for _ in odd]
+        for i, e in enumerate(edges):
+            messages[i + 1].append(self.forward_messages[i](odd[i], e))
+            messages[i].append(self.backward_messages[i](odd[i + 1], e.transpose(1, 2)))
+        for i, f in enumerate(self.neurons):
+            odd[i], even[i] = f(odd[i], even[i], messages[i], features.globals)
+        pooled = torch.cat([features.globals, *(h.mean(dim=1) for h in even)], dim=1)
+        return Features(odd, even, edges, features.globals + self.globals(pooled))
+
+
+class EdgeUpdate(nn.Module):
+    """e_jk + gate(h_j, h_k) · linear(e_jk) + (P o_j) · (Q o_k), products channel by channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Sequential(nn.RMSNorm(channels), linear(channels, channels))
+        self.gates = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
+        self.ends = nn.ModuleList(
+            nn.Sequential(nn.RMSNorm(channels), linear(channels, channels)) for _ in range(2)
+        )
+
+    def forward(
+        self, edges: Tensor, odd: Tensor, next_odd: Tensor, even: Tensor, next_even: Tensor
+    ) -> Tensor:
+        """(B, d, d', C), (B, d, C), (B, d', C), (B, d, C), (B, d', C) -> (B, d, d', C)."""
+        gate = self.gates[0](even)[:, :, None] + self.gates[1](next_even)[:, None]
+        outer = self.ends[0](odd)[:, :, None] * self.ends[1](next_odd)[:, None]
+        return edges + gate * self.linear(edges) + outer  # type: ignore[no-any-return]
+
+
+class Message(nn.Module):
+    """Σ_j (A o_j) · e_jk / sqrt(d): what neurons j of one level tell neurons k of another."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Sequential(nn.RMSNorm(channels), linear(channels, channels))
+
+    def forward(self, odd: Tensor, edges: Tensor) -> Tensor:
+        """(B, d, C), (B, d, d', C) -> (B, d', C)."""
+        sums: Tensor = (self.linear(odd)[:, :, None] * edges).sum(dim=1)
+        return sums / math.sqrt(odd.shape[1])
+
+
+class NeuronUpdate(nn.Module):
+    """Even features learn from products of odd ones, and gate what is added to the odd ones."""
+
+    def __init__(self, channels: int, *, num_messages: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.RMSNorm(channels) for _ in range(1 + num_messages))
+        self.linear = linear((1 + num_messages) * channels, channels)
+        self.product = Product((1 + num_messages) * channels, channels)
+        self.even = update(3 * channels, channels)
+        self.gate = nn.Linear(channels, channels)
+
+    def forward(
+        self, odd: Tensor, even: Tensor, messages: Sequence[Tensor], globals_: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Odd and even features (B, d, C), messages (B, d, C) each, global features (B, C)."""
+        read = torch.cat([f(x) for f, x in zip(self.norms, [odd, *messages], strict=True)], dim=2)
+        everywhere = globals_[:, None].expand_as(even)
+        even = even + self.even(torch.cat([even, self.product(read), everywhere], dim=2))
+        return odd + self.gate(even) * self.linear(read), even
+
+
+class Product(nn.Module):
+    """(L o) · (L' o), channel by channel: even features of odd ones."""
+
+    def __init__(self, in_channels: int, channels: int | None = None) -> None:
+        super().__init__()
+        channels = channels or in_channels
+        self.factors = nn.ModuleList(linear(in_channels, channels) for _ in range(2))
+
+    def forward(self, odd: Tensor) -> Tensor:
+        """(B, d, C_in) -> (B, d, C)."""
+        return self.factors[0](odd) * self.factors[1](odd)  # type: ignore[no-any-return]
+
+
+def linear(in_channels: int, out_channels: int) -> nn.Linear:
+    """A map between features that change sign: it must have no bias."""
+    return nn.Linear(in_channels, out_channels, bias=False)
+
+
+def update(in_channels: int, channels: int) -> nn.Sequential:
+    """An MLP between features that do not change sign."""
+    return nn.Sequential(
+        nn.LayerNorm(in_channels),
+        nn.Linear(in_channels, 2 * channels),
+        nn.GELU(),
+        nn.Linear(2 * channels, channels),
+    )
