@@ -64,7 +64,7 @@ def classification(evidence: Evidence) -> Section:
         [method, *_parameters(groups), *_beside_published(tasks, method, groups), *_cost(groups)]
         for method, groups in _rows(evidence, tasks)
     ]
-    table = Table(
+    tables = _apart(
         "classification",
         "Test images that are read rightly from the weights of their INRs",
         [*header, "networks/s", "hours a run"],
@@ -74,7 +74,7 @@ def classification(evidence: Evidence) -> Section:
     return Section(
         "Classification of images",
         _how_to_run_the_rest(evidence, tasks),
-        [table],
+        tables,
         details=list(_outcomes(evidence, tasks)),
     )
 
@@ -90,14 +90,14 @@ def contrastive(evidence: Evidence) -> Section:
         for method, groups in _rows(evidence, ("ssl",))
     ]
     header = ["method", "parameters", "published", "here", "amplitude", "frequency"]
-    table = Table(
+    tables = _apart(
         "ssl",
         "Mean squared error of a linear regression from the frozen embedding to a and b",
         [*header, "networks/s", "hours a run"],
         rows,
         _training_sizes(evidence, ("ssl",)),
     )
-    return Section("Self-supervised embedding", _how_to_run_the_rest(evidence, ("ssl",)), [table])
+    return Section("Self-supervised embedding", _how_to_run_the_rest(evidence, ("ssl",)), tables)
 
 
 def regression(evidence: Evidence, pictures: Path) -> Section:
@@ -115,7 +115,7 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
             series[method] = (list(map(float, there)), list(there.values()))
     columns = [f"{size:,} networks" for size in sizes] or ["here"]
     header = ["method", "parameters", *columns]
-    table = Table(
+    tables = _apart(
         "sine",
         "Test mean squared error of the frequency b of sin(bx), by number of training networks",
         [*header, "networks/s", "hours a run"],
@@ -133,7 +133,7 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
     return Section(
         "Regression of a sine's frequency",
         _how_to_run_the_rest(evidence, ("sine",)),
-        [table],
+        tables,
         drawn,
         list(_outcomes(evidence, ("sine",))),
     )
@@ -285,6 +285,17 @@ def runs(evidence: Evidence) -> Section:
     note = "Intervals are bootstrapped over test networks, for the one trained network."
     runs = Table("runs", "Every run", header, rows, note)
     return Section("Every run", tables=[overview(evidence.groups), runs])
+
+
+def _apart(
+    name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str
+) -> list[Table]:
+    """The paper's methods in one table, and others, if there are any, in one of their own."""
+    tables = [Table(name, title, header, [row for row in rows if row[0] in METHODS], note)]
+    others = [row for row in rows if row[0] not in METHODS]
+    if others:
+        tables.append(Table(f"{name}-others", f"{title}: not in the paper", header, others, note))
+    return tables
 
 
 def _rows(
