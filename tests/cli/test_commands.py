@@ -99,7 +99,8 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert (run / "result.json").stat().st_mtime_ns == before
 
     table = command("dws-report")
-    assert "| sine |" in table
+    assert "| sine " in table
+    assert "every table and picture: outputs/report/index.html" in table
     assert "dwsnet" in table
     assert "mlp" in table
 

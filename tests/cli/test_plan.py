@@ -39,8 +39,8 @@ def planned(
 def test_what_is_left_is_measured_where_nothing_is_known(planned: object) -> None:
     printed = planned(COMMANDS)
     assert "3 jobs are left" in printed
-    assert "800 INRs" in printed
-    assert "2 x 9,600 networks" in printed  # 640 training sines, 15 epochs
+    assert "400 INRs" in printed
+    assert "2 x 4,800 networks" in printed  # 320 training sines, 15 epochs
     assert printed.count("measured now, uncompiled") == 2
 
 
@@ -56,7 +56,7 @@ def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
     printed = planned(COMMANDS)
     assert "2.0 INRs/s (earlier)" in printed
     assert "80 networks/s (earlier)" in printed
-    assert "in all about 13 min" in printed  # 800 / 2 + 2 (9,600 / 80 + 60) seconds
+    assert "in all about 7 min" in printed  # 400 / 2 + 2 (4,800 / 80 + 60) seconds
 
 
 def test_nothing_left(planned: object) -> None:

@@ -49,22 +49,17 @@ def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("scale", ["demo", "small", "paper"])
-def test_every_experiment_is_the_cell_that_it_is_named_for(
-    experiment: str, scale: str, sine_zoo: Zoo
-) -> None:
+def test_every_experiment_is_the_cell_that_it_is_named_for(experiment: str, sine_zoo: Zoo) -> None:
     register_schemas()
     with initialize_config_dir(config_dir(), version_base="1.3"):
-        config = compose("train", [f"experiment={experiment}", f"scale={scale}"])
+        config = compose("train", [f"experiment={experiment}", "scale=small"])
     OmegaConf.to_object(config)
     settings = to_plain(config)
     assert f"{settings['task']['name']}/{settings['model']['name']}" == experiment
-    assert settings["scale"]["name"] == scale
+    assert settings["trainer"]["num_epochs"] == (25 if experiment.startswith("ssl/") else 30)
     built = build_task(settings)
-    outputs = build_reader(settings, sine_zoo.spec, built, None).eval()(
-        sine_zoo.split("val").weights()
-    )
-    assert outputs.shape[0] == 8
+    reader = build_reader(settings, sine_zoo.spec, built, None).eval()
+    assert reader(sine_zoo.split("val").weights()).shape[0] == 8
     head = Path(config_dir(), "experiment", f"{experiment}.yaml").read_text()
     assert f"dws-train experiment={experiment}" in head
 
