@@ -24,7 +24,7 @@ def main() -> None:
     kept = KEPT / arguments.scale
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
-    for pattern in ("tables/*.csv", "pictures/*", "results.json"):
+    for pattern in ("tables/*.csv", "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             shutil.copy(file, kept)
 

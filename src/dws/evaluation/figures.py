@@ -38,12 +38,12 @@ def _axes(path: Path, *, width: float = 5, height: float = 4) -> Iterator[Axes]:
     _save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, *, dpi: int = 150) -> None:
     buffer = io.BytesIO()
     # no date and fixed ids: the same picture is the same bytes
     with matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}):
         metadata = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)
+        figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, metadata=metadata)
     write_atomically(path, buffer.getvalue())
 
 
@@ -70,7 +70,7 @@ def embeddings(
     for axes, (title, points) in zip(grid, panels.items(), strict=False):
         _scatter(axes, points, labels, name if axes is grid[len(panels) - 1] else None)
         axes.set_title(title, fontsize=9)
-    _save(figure, path)
+    _save(figure, path, dpi=80)
 
 
 def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str | None) -> None:
