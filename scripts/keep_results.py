@@ -33,9 +33,7 @@ def main() -> None:
     _, _, after = rest.partition(END)
     if not after:
         raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in {README}, got none")
-    tables = [
-        (arguments.report / "tables" / f"{name}.md").read_text().strip() + "\n" for name in TABLES
-    ]
+    tables = [(arguments.report / "tables" / f"{name}.md").read_text() for name in TABLES]
     README.write_text("".join([before, BEGIN, "\n", "\n".join(tables), "\n", END, after]))
     print(f"{kept} holds {len(list(kept.iterdir()))} files; {README} has {len(tables)} tables")
 

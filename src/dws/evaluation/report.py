@@ -36,7 +36,7 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
     ]
     for table in (table for part in parts for table in part.tables):
         for suffix, text in {
-            "md": table.markdown(),
+            "md": table.document(),
             "tex": table.latex(),
             "csv": table.csv(),
         }.items():

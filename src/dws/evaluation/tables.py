@@ -41,8 +41,12 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """For a README or the terminal."""
+        """For the terminal."""
         return tabulate(self.rows, self.header, tablefmt="github", disable_numparse=True)
+
+    def document(self) -> str:
+        """For a README: title, Markdown table, note."""
+        return "\n\n".join(filter(None, [f"**{self.title}**", self.markdown(), self.note])) + "\n"
 
     def latex(self) -> str:
         """For a paper, with the package booktabs."""
