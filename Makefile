@@ -22,6 +22,7 @@ help: ## list the targets
 # run elsewhere: make -j 8 RUN='srun -c 2' reproduce-all, or FIT='engine=ray engine.address=auto'.
 
 SCALE ?= small
+$(if $(wildcard configs/scale/$(SCALE).yaml),,$(error expected SCALE=demo|small|paper, got $(SCALE)))
 setting = $(shell sed -n 's/[][,]//g; s/^$1: //p' configs/scale/$(SCALE).yaml)
 OUT ?= $(call setting,outputs)
 SEEDS ?= $(call setting,num_seeds)

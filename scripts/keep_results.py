@@ -21,19 +21,19 @@ def main() -> None:
     parser.add_argument("scale", help="names the folder in outputs/results")
     arguments = parser.parse_args()
 
+    text = README.read_text()
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in {README}, got none")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    tables = [(arguments.report / "tables" / f"{name}.md").read_text() for name in TABLES]
+
     kept = KEPT / arguments.scale
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     for pattern in ("tables/*.csv", "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             shutil.copy(file, kept)
-
-    text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not after:
-        raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in {README}, got none")
-    tables = [(arguments.report / "tables" / f"{name}.md").read_text() for name in TABLES]
     README.write_text("".join([before, BEGIN, "\n", "\n".join(tables), "\n", END, after]))
     print(f"{kept} holds {len(list(kept.iterdir()))} files; {README} has {len(tables)} tables")
 

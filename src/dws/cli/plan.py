@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -32,7 +33,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.build import TIMING
 from dws.zoo.engine import FitJob
 
-EARLIER, MEASURED = "earlier", "measured now, uncompiled"
+EARLIER, MEASURED = "earlier", "measured now, uncompiled, no fit stopping early"
 NUM_STEPS = 20
 
 
@@ -90,6 +91,7 @@ class Planner:
             file.parent.name: _seconds_per_inr(file)
             for root in reversed(roots)
             for file in root.glob(f"zoos/*/{TIMING}")
+            if file.stat().st_size
         }
         self.measured: dict[tuple[str, str], float] = {}
 
@@ -104,7 +106,7 @@ class Planner:
 
     def fit(self, overrides: list[str]) -> Job:
         """How long a zoo takes."""
-        settings, signals = _zoo(overrides)
+        settings, signals = _zoo(tuple(overrides))
         name, num_inrs = settings.zoo.name, sum(_split_sizes(settings, signals).values())
         seconds, source = self.fits.get(name), EARLIER
         if seconds is None:
@@ -117,7 +119,7 @@ class Planner:
         config = compose("train", overrides)
         task, model = config.task.name, config.model.name
         common = [o for o in overrides if o.startswith(("scale=", "paths."))]
-        settings, signals = _zoo([*common, f"zoo={config.task.zoo}"])
+        settings, signals = _zoo((*common, f"zoo={config.task.zoo}"))
         size = _split_sizes(settings, signals)["train"]
         if config.task.num_train and not config.task.repeat_train:
             size = config.task.num_train * settings.zoo.num_views
@@ -128,7 +130,7 @@ class Planner:
         )
         if done := next(filter(None, known), []):
             rate, source = median(r["networks_per_second"] for r in done), EARLIER
-            evaluation = median(r["evaluate_seconds"] for r in done)
+            evaluation = median(r.get("evaluate_seconds", 0.0) for r in done)
         else:
             if (task, model) not in self.measured:
                 self.measured[task, model] = _measure_training(config, _spec(settings, signals))
@@ -141,9 +143,10 @@ class Planner:
         )
 
 
-def _zoo(overrides: list[str]) -> tuple[FitInrsSchema, SignalSource]:
+@cache
+def _zoo(overrides: tuple[str, ...]) -> tuple[FitInrsSchema, SignalSource]:
     settings: FitInrsSchema = OmegaConf.to_object(  # type: ignore[assignment]
-        compose("fit_inrs", overrides)
+        compose("fit_inrs", list(overrides))
     )
     return settings, build(settings.zoo.signals)
 

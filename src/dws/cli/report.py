@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,6 +14,7 @@ from dws.evaluation.raw_weights import RawWeights
 from dws.evaluation.report import write_report
 from dws.evaluation.tables import Group, group_by_seed, load_results, overview
 from dws.training import RunDir
+from dws.training.run_dir import settings_hash
 from dws.zoo import Zoo
 
 
@@ -25,16 +27,18 @@ def report(config: DictConfig) -> None:
     """Write the page, print a table of all runs."""
     groups = group_by_seed(load_results(Path(config.runs)))
     folder = Path(config.report)
+    evidence = Evidence(groups, {}, {}, config.scale.name)
+    cells = [evidence.cell(task, method) for task in evidence.tasks for method in evidence.methods]
     zoos, raw = {}, {}
-    for group in groups:
+    for group in filter(None, cells):
         task, zoo = group["task"], _zoo(group)
         if zoo is not None and task not in zoos:
-            settings = RunDir.open(group["folder"]).config()
             zoos[task] = zoo
-            raw[task] = RawWeights.measure(
-                zoo, build_task(settings), folder / "raw-weights", f"{task}-{zoo_hash(zoo)}"
-            )
-    page = write_report(Evidence(groups, zoos, raw, config.scale.name), folder)
+            built = build_task(RunDir.open(group["folder"]).config())
+            content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
+            name = f"{task}-{settings_hash(content)}"
+            raw[task] = RawWeights.measure(zoo, built, folder / "raw-weights", name)
+    page = write_report(replace(evidence, zoos=zoos, raw=raw), folder)
     print(overview(groups).markdown())
     print(f"\nevery table and picture: {page}")
 
@@ -45,6 +49,6 @@ def _zoo(group: Group) -> Zoo | None:
         return None
     try:
         zoo = Zoo.open(group["zoo_path"])
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     return zoo if zoo_hash(zoo) == group["zoo"] else None

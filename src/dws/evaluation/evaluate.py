@@ -69,6 +69,7 @@ def evaluate(
     result = {
         **about,
         "metric": task.monitor,
+        "higher_is_better": task.higher_is_better,
         "labels": list(task.labels),
         "test": task.metrics(outputs, targets),
         "test_interval": confidence_interval(task.scores(outputs, targets)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,24 @@ class Evidence:
         return sorted({group["num_train"] for group in self.groups if group["task"] == task})
 
     def cell(self, task: str, method: str, num_train: int | None = None) -> Group | None:
-        """The runs of a cell: on most networks, and with the settings best on validation."""
-        found = [g for g in self.groups if (g["task"], g["model"]) == (task, method)]
-        size = num_train or max(self.sizes(task), default=0)
-        found = [group for group in found if group["num_train"] == size]
-        return max(found, key=lambda group: group.merit, default=None)
+        """The runs of a cell: of several settings those with most seeds, then best on validation.
+
+        Args:
+            task: Its name.
+            method: The model's name.
+            num_train: Number of training networks; None for the one that most methods have runs
+                with, and of several the largest.
+        """
+        size = num_train or self.main_size(task)
+        found = [
+            group
+            for group in self.groups
+            if (group["task"], group["model"], group["num_train"]) == (task, method, size)
+        ]
+        return max(found, key=lambda group: (len(group.results), group.merit), default=None)
+
+    def main_size(self, task: str) -> int:
+        """The number of training networks that most methods have runs with, or 0."""
+        methods = {(g["num_train"], g["model"]) for g in self.groups if g["task"] == task}
+        count = Counter(size for size, _ in methods)
+        return max(count, key=lambda size: (count[size], size), default=0)

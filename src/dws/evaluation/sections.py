@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import torch
 from safetensors.torch import load_file
 
 from dws.evaluation import figures
@@ -176,7 +177,7 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
         rows,
         "neighbours: for classes the share of the 10 nearest networks with the same one, for "
         "numbers R² of their mean; probe: accuracy or R² of a ridge classifier or regression, "
-        "fitted to the training split.",
+        "fitted to the training split (for the weights to its first 10,000 networks).",
     )
     return Section(
         "Embeddings", tables=[table], pictures=list(_embedding_pictures(evidence, pictures))
@@ -189,11 +190,14 @@ def _embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]
         for method, groups in _rows(evidence, (task,), published=False):
             if groups[0]:
                 kept = load_file(Path(groups[0]["folder"], "predictions.safetensors"))
+                if targets is not None and not torch.equal(targets, kept["targets"]):
+                    print(f"dws: {groups[0]['folder']} has other test networks; it is not drawn")
+                    continue
                 panels[method], targets = kept["tsne"], kept["targets"]
                 labels = list(groups[0]["labels"])
-        if task in evidence.raw:
-            panels["weights as they are"] = evidence.raw[task].tsne
         assert targets is not None  # a task has runs
+        if task in evidence.raw and len(evidence.raw[task].tsne) == len(targets):
+            panels["weights as they are"] = evidence.raw[task].tsne
         for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
             file = pictures / f"tsne-{task}-{label}.png"
             figures.embeddings(file, panels, column, label)
@@ -201,7 +205,7 @@ def _embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]
             yield Picture.read(
                 file,
                 f"{text} by {', '.join(panels)}; coloured by {label}",
-                f"{text}, coloured by {label}: perplexity 30 and one seed for all",
+                f"{text}, coloured by {label}; one seed, and one perplexity (30 or less)",
             )
 
 
@@ -245,8 +249,13 @@ def zoos(evidence: Evidence) -> Section:
             ]
         )
         if kind in ZOO_STD:
-            known = [value for group in ("weight", "bias") for value in ZOO_STD[kind][group]]
-            rows.append([f"{TITLES[kind]}, published", "70,000", "", "", *map(_std, known)])
+            known = {
+                f"{group} {i}": value
+                for group, values in ZOO_STD[kind].items()
+                for i, value in enumerate(values, start=1)
+            }
+            published = (_std(known.get(name)) for name in names)
+            rows.append([f"{TITLES[kind]}, published", "70,000", "", "", *published])
         picture = path / "reconstructions.png"
         if picture.is_file():
             text = f"Signals of {path} and what their INRs say, with PSNR"
@@ -263,7 +272,7 @@ def zoos(evidence: Evidence) -> Section:
 def runs(evidence: Evidence) -> Section:
     """Where each figure comes from."""
     header = [
-        *("task", "model", "trained on", "seed", "validation", "test", "95 % of test samples"),
+        *("task", "model", "trained on", "seed", "validation", "test", "95 % interval"),
         *("best epoch", "minutes", "settings", "code", "machine", "command"),
     ]
     rows = []
@@ -336,7 +345,8 @@ def _cost(groups: Sequence[Group | None]) -> list[str]:
 def _each_mse(group: Group | None, label: str) -> str:
     if group is None:
         return NOT_RUN
-    return spread([run["test"][f"mse_{label}"] for run in group.results], is_share=False)
+    values = [run["test"].get(f"mse_{label}") for run in group.results]
+    return "" if None in values else spread(values, is_share=False)
 
 
 def _open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
@@ -344,7 +354,7 @@ def _open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
     cells = []
     for key in ("neighbours", "linear_probe"):
         values = [value for each in described if (value := each[key]) is not None]
-        cells.append(f"{sum(values) / len(values):.3f}" if values else NOT_RUN)
+        cells.append(f"{sum(values) / len(values):.3f}" if values else "not known")
     return cells
 
 
@@ -361,7 +371,7 @@ def _outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
 
 def _training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
     sizes = [
-        f"{TITLES[task]}: {max(evidence.sizes(task)):,} training networks"
+        f"{TITLES[task]}: {evidence.main_size(task):,} training networks"
         for task in tasks
         if evidence.sizes(task)
     ]

@@ -19,6 +19,7 @@ REQUIRED = {
     *("task", "model", "seed", "settings_hash", "num_train", "zoo", "zoo_path", "metric", "test"),
     *("test_interval", "test_permuted", "embedding", "validation", "num_parameters", "num_test"),
     *("networks_per_second", "train_seconds", "pictures", "origin", "labels"),
+    *("higher_is_better", "best_epoch", "num_epochs"),
 }
 
 
@@ -50,7 +51,8 @@ class Table:
 
     def latex(self) -> str:
         """For a paper, with the package booktabs."""
-        return tabulate(self.rows, self.header, tablefmt="latex_booktabs", disable_numparse=True)
+        text = tabulate(self.rows, self.header, tablefmt="latex_booktabs", disable_numparse=True)
+        return text.replace("→", r"$\to$")
 
     def csv(self) -> str:
         """For a spreadsheet."""
@@ -89,7 +91,7 @@ class Group:
     def merit(self) -> float:
         """How well it does on validation: more is better."""
         value = mean(self.values("validation"))
-        return value if self["metric"] == "accuracy" else -value
+        return value if self["higher_is_better"] else -value
 
 
 def load_results(folder: Path) -> list[dict[str, Any]]:
@@ -118,11 +120,12 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
 
 def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:
     """Runs that differ in nothing but the seed, together; sorted by task, size and model."""
-    groups: dict[tuple[str, int, str, str], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, int, str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
     for result in results:
         key = (result["task"], result["num_train"], result["model"], result["settings_hash"])
-        groups[key].append(result)
-    return [Group(group) for _, group in sorted(groups.items(), key=lambda item: item[0])]
+        groups[key].setdefault(result["seed"], result)  # a seed counts once, wherever it lies
+    ordered = sorted(groups.items(), key=lambda item: item[0])
+    return [Group([group[seed] for seed in sorted(group)]) for _, group in ordered]
 
 
 def overview(groups: Sequence[Group]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,8 +55,11 @@ class WandbLogger:
             import wandb
 
             keys = ("signals", "zoo", "inr", "fit", "fit_preset", "dims", "num_rows")
+            name = re.sub(r"[^0-9A-Za-z_.-]", "_", path.name)[:100]  # all that W&B allows
             artifact = wandb.Artifact(
-                f"zoo-{path.name}", type="zoo", metadata={key: manifest.get(key) for key in keys}
+                f"zoo-{name}",
+                type="zoo",
+                metadata={key: manifest.get(key) for key in keys},
             )
             artifact.add_reference((path / MANIFEST).resolve().as_uri())
             self._run.log_artifact(artifact)  # W&B refuses to "use" one when offline

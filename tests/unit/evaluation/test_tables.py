@@ -25,6 +25,9 @@ def write(folder: Path, **changes: object) -> None:
         "embedding": {"neighbours": 0.3, "linear_probe": 0.4},
         "origin": {"command": "dws-train", "code": "abc", "machine": "here", "torch": "2"},
         "pictures": [],
+        "best_epoch": 1,
+        "num_epochs": 2,
+        "higher_is_better": True,
         "metric": "accuracy",
         "test": {"accuracy": 0.5},
         "validation": {"accuracy": 0.6},
@@ -37,7 +40,8 @@ def write(folder: Path, **changes: object) -> None:
 
 def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
     write(tmp_path / "a")
-    write(tmp_path / "b", test={"accuracy": 0.7})
+    write(tmp_path / "b", test={"accuracy": 0.7}, seed=1)
+    write(tmp_path / "a-again")  # a seed counts once
     (row,) = overview(group_by_seed(load_results(tmp_path))).rows
     assert row[:6] == ("mnist", "100", "mlp", "1,234", "2", "accuracy")
     assert row[7] == "60.0 ± 14.1 %"
