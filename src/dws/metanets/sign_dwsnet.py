@@ -97,7 +97,9 @@ class SignDWSNet(nn.Module):
         pooled = [features.globals]
         for product, o, h in zip(self.products, features.odd, features.even, strict=True):
             even = h + product(o)
-            pooled += [even.mean(dim=1), even.amax(dim=1)]
+            # max, not amax: its gradient goes by position, while amax compares values with their
+            # maximum, which a compiler may have rounded to bf16 on the way, and divides by matches
+            pooled += [even.mean(dim=1), even.max(dim=1).values]
         return self.hidden(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
@@ -186,11 +188,9 @@ class EdgeUpdate(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear = nn.Sequential(nn.RMSNorm(channels), linear(channels, channels))
+        self.linear = normed_linear(channels)
         self.gates = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
-        self.ends = nn.ModuleList(
-            nn.Sequential(nn.RMSNorm(channels), linear(channels, channels)) for _ in range(2)
-        )
+        self.ends = nn.ModuleList(normed_linear(channels) for _ in range(2))
 
     def forward(
         self, edges: Tensor, odd: Tensor, next_odd: Tensor, even: Tensor, next_even: Tensor
@@ -206,7 +206,7 @@ class Message(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear = nn.Sequential(nn.RMSNorm(channels), linear(channels, channels))
+        self.linear = normed_linear(channels)
 
     def forward(self, odd: Tensor, edges: Tensor) -> Tensor:
         """(B, d, C), (B, d, d', C) -> (B, d', C)."""
@@ -219,7 +219,7 @@ class NeuronUpdate(nn.Module):
 
     def __init__(self, channels: int, *, num_messages: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.RMSNorm(channels) for _ in range(1 + num_messages))
+        self.norms = nn.ModuleList(RootMeanSquareNorm(channels) for _ in range(1 + num_messages))
         self.linear = linear((1 + num_messages) * channels, channels)
         self.product = Product((1 + num_messages) * channels, channels)
         self.even = update(3 * channels, channels)
@@ -233,6 +233,14 @@ class NeuronUpdate(nn.Module):
         everywhere = globals_[:, None].expand_as(even)
         even = even + self.even(torch.cat([even, self.product(read), everywhere], dim=2))
         return odd + self.gate(even) * self.linear(read), even
+
+
+class RootMeanSquareNorm(nn.RMSNorm):
+    """``nn.RMSNorm`` in the precision of its weights, also where autocast made the input bf16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return super().forward(x.to(self.weight.dtype))
 
 
 class Product(nn.Module):
@@ -251,6 +259,11 @@ class Product(nn.Module):
 def linear(in_channels: int, out_channels: int) -> nn.Linear:
     """A map between features that change sign: it must have no bias."""
     return nn.Linear(in_channels, out_channels, bias=False)
+
+
+def normed_linear(channels: int) -> nn.Sequential:
+    """A map between features that change sign, of features of unit root mean square."""
+    return nn.Sequential(RootMeanSquareNorm(channels), linear(channels, channels))
 
 
 def update(in_channels: int, channels: int) -> nn.Sequential:

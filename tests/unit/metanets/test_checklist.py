@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.conftest import random_batch, randomise
+from tests.conftest import needs_compiler, random_batch, randomise
 from torch import nn
 
 from dws.metanets import MLP, DWSNet, INR2Vec, SignDWSNet, Transformer
@@ -122,6 +122,23 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
         weights[level], biases[level] = weights[level].flip(2), biases[level].flip(1)
         other = WeightBatch(tuple(weights), tuple(biases))
         assert (net(other) - net(batch)).abs().max() > 1e-3
+
+
+@needs_compiler
+@pytest.mark.parametrize("make_net", [DWSNet, SignDWSNet])
+def test_compiled_in_bfloat16_it_has_the_gradients_of_eager_float32(
+    make_net: Callable[..., nn.Module],
+) -> None:
+    net = make_net(SPEC, out_features=7, hidden_channels=4, num_layers=1)
+    batch = random_batch(SPEC, 16, dtype=torch.float32)
+    gradients = []
+    for function, bfloat16 in ((net, False), (torch.compile(net, dynamic=False), True)):
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            outputs = function(batch)
+        outputs.float().square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 @pytest.mark.parametrize(
