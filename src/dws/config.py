@@ -225,6 +225,19 @@ class SignDWSNetSchema:
 
 
 @dataclass
+class ProbeNetSchema:
+    """Arguments of ``dws.metanets.ProbeNet``."""
+
+    name: str = "probe"
+    _target_: str = "dws.metanets.ProbeNet"
+    num_probes: int = 256
+    hidden_features: list[int] = field(default_factory=lambda: [512, 512])
+    extent: float = 1.0
+    omega_0: float = 30.0
+    dropout: float = 0.0
+
+
+@dataclass
 class MLPSchema:
     """Arguments of ``dws.metanets.MLP``."""
 
@@ -252,6 +265,7 @@ class TransformerSchema:
     num_layers: int = 3
     num_heads: int = 4
     dropout: float = 0.0
+    encoding: str = "neuron"
 
 
 @dataclass
@@ -333,6 +347,7 @@ def register_schemas() -> None:
         "ray": RaySchema,
         "dwsnet": DWSNetSchema,
         "sign_dwsnet": SignDWSNetSchema,
+        "probe": ProbeNetSchema,
         "mlp": MLPSchema,
         "inr2vec": INR2VecSchema,
         "transformer": TransformerSchema,

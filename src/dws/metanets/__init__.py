@@ -7,7 +7,8 @@ Each is built as ``Net(spec, *, in_channels, out_features, ...)``, called as
 from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet
 from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
+from dws.metanets.probe import ProbeNet
 from dws.metanets.sign_dwsnet import SignDWSNet
 from dws.metanets.transformer import Transformer
 
-__all__ = ["MLP", "DWSNet", "EquivariantDWSNet", "INR2Vec", "SignDWSNet", "Transformer"]
+__all__ = ["MLP", "DWSNet", "EquivariantDWSNet", "INR2Vec", "ProbeNet", "SignDWSNet", "Transformer"]

@@ -56,7 +56,7 @@ class SignDWSNet(nn.Module):
     >>> net = SignDWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
-    keeps_signs = True  # wants its input scaled but not shifted, see Reader
+    reads = "scaled"  # see Reader
 
     def __init__(
         self,

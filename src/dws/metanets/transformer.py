@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
+Encoding = Literal["neuron", "layer"]
+
 
 class Transformer(nn.Module):
     """Self-attention between neurons: each is a token of its incoming weights and its bias.
 
-    A linear map for each layer makes tokens of one width; a learned encoding of each neuron tells
-    which it is, and with it which layer it stands in.
+    A linear map for each layer makes tokens of one width, to which learned encodings are added.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -23,9 +26,12 @@ class Transformer(nn.Module):
         num_layers: Number of encoder layers.
         num_heads: Heads of each; divides ``hidden_features``.
         dropout: Probability of dropping, in training.
+        encoding: ``"neuron"`` tells every neuron from all others, so that the entries of a token
+            can be matched with the neurons that they come from; ``"layer"`` tells layers only.
 
     Raises:
-        ValueError: On a size below 1, heads that do not divide, or a batch that does not fit.
+        ValueError: On a size below 1, heads that do not divide, another encoding, or a batch that
+            does not fit.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class Transformer(nn.Module):
         num_layers: int = 3,
         num_heads: int = 4,
         dropout: float = 0.0,
+        encoding: Encoding = "neuron",
     ) -> None:
         super().__init__()
         sizes = (in_channels, out_features, hidden_features, num_layers, num_heads)
@@ -47,13 +54,18 @@ class Transformer(nn.Module):
                 f"got {out_features} outputs, {hidden_features} features, {num_layers} layers, "
                 f"{num_heads} heads and dropout={dropout}"
             )
+        if encoding not in get_args(Encoding):
+            raise ValueError(f"expected encoding in {get_args(Encoding)}, got {encoding!r}")
         self.spec = spec
         self.in_channels = in_channels
         self.tokenize = nn.ModuleList(
             nn.Linear((d_in + 1) * in_channels, hidden_features, bias=False)
             for d_in, _ in spec.weight_shapes
         )
-        self.encodings = nn.Parameter(0.02 * torch.randn(sum(spec.dims[1:]), hidden_features))
+        rows = [d if encoding == "neuron" else 1 for d in spec.dims[1:]]
+        self.encodings = nn.ParameterList(
+            0.02 * torch.randn(num_rows, hidden_features) for num_rows in rows
+        )
         self.summary = nn.Parameter(0.02 * torch.randn(hidden_features))  # the token that is read
         layer = nn.TransformerEncoderLayer(
             hidden_features,
@@ -71,12 +83,13 @@ class Transformer(nn.Module):
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What the summary token holds, (B, hidden_features)."""
         batch.check_fits(self.spec, self.in_channels)
-        tokens = []
-        for to_token, weight, bias in zip(self.tokenize, batch.weights, batch.biases, strict=True):
+        tokens = [self.summary.expand(batch.batch_size, 1, -1)]
+        for to_token, encoding, weight, bias in zip(
+            self.tokenize, self.encodings, batch.weights, batch.biases, strict=True
+        ):
             neurons = torch.cat([weight, bias[:, None]], dim=1).transpose(1, 2)
-            tokens.append(to_token(neurons.flatten(2)))
-        summary = self.summary.expand(batch.batch_size, 1, -1)
-        sequence = torch.cat([summary, torch.cat(tokens, dim=1) + self.encodings], dim=1)
+            tokens.append(to_token(neurons.flatten(2)) + encoding)
+        sequence = torch.cat(tokens, dim=1)
         return self.norm(self.encoder(sequence)[:, 0])  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:

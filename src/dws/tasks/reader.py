@@ -20,7 +20,9 @@ class Metanet(Protocol):
 class Reader(nn.Module):
     """A metanet that takes networks as they lie in a zoo and answers in the task's units.
 
-    Its ``state_dict`` is all that an evaluation needs.
+    Its ``state_dict`` is all that an evaluation needs. The metanet may say with an attribute
+    ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs, or
+    ``"raw"``, so that it can compute what they compute; else they are ``"standardized"``.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -41,23 +43,22 @@ class Reader(nn.Module):
         self.embeds_output = embeds_output
         self.standardize = Standardize(spec)
         self.net = net
+        self.reads = getattr(net, "reads", "standardized")
         self.output_layer = output_layer
 
     def fit(self, reference: WeightBatch) -> None:
-        """Standardise as befits the metanet from now on.
-
-        Args:
-            reference: The training split. A metanet with ``keeps_signs`` gets it without a shift.
-        """
-        keep_signs = getattr(self.net, "keeps_signs", False)
-        self.standardize.fit(reference, keep_signs=keep_signs)
+        """Standardise as befits the metanet from now on; ``reference`` is the training split."""
+        self.standardize.fit(reference, keep_signs=self.reads == "scaled")
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Predict."""
-        return self.output_layer(self.net(self.standardize(batch)))  # type: ignore[no-any-return]
+        return self.output_layer(self.net(self._input(batch)))  # type: ignore[no-any-return]
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What represents a network in pictures and probes."""
         net: Metanet = self.net  # type: ignore[assignment]
-        standard = self.standardize(batch)
-        return self.net(standard) if self.embeds_output else net.embed(standard)
+        read = self._input(batch)
+        return self.net(read) if self.embeds_output else net.embed(read)
+
+    def _input(self, batch: WeightBatch) -> WeightBatch:
+        return batch if self.reads == "raw" else self.standardize(batch)

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import needs_compiler, random_batch, randomise
 from torch import nn
 
-from dws.metanets import MLP, DWSNet, INR2Vec, SignDWSNet, Transformer
+from dws.metanets import MLP, DWSNet, INR2Vec, ProbeNet, SignDWSNet, Transformer
 from dws.weightspace import (
     Permutation,
     SignFlip,
@@ -31,11 +31,13 @@ NETS: dict[str, Callable[..., nn.Module]] = {
         hidden_channels=4, num_layers=3, skip=True, dropout=0.3, **kw
     ),
     "dwsnet_sign": lambda **kw: SignDWSNet(hidden_channels=4, num_layers=2, **kw),
+    "probe": lambda **kw: ProbeNet(num_probes=6, hidden_features=(16, 8), omega_0=1.0, **kw),
     "mlp": lambda **kw: MLP(hidden_features=(16, 8), **kw),
     "inr2vec": lambda **kw: INR2Vec(hidden_features=(16, 8), **kw),
     "transformer": lambda **kw: Transformer(hidden_features=8, num_layers=2, num_heads=2, **kw),
 }
-BLIND = ("mlp", "inr2vec", "transformer")
+NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
+BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
 
 
 @pytest.fixture(params=NETS)
@@ -100,13 +102,13 @@ def test_equivariant_networks_do_not_see_permutations(
         assert_invariant(net, batch, g)
 
 
-def test_only_the_network_that_knows_sines_does_not_see_signs(
+def test_only_networks_that_know_sines_do_not_see_signs(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
     flip = SignFlip.random(SPEC, torch.Generator().manual_seed(0))
     batch = random_batch(SPEC, 4, 2)
-    if request.node.callspec.params["make"] == "dwsnet_sign":
+    if request.node.callspec.params["make"] in ("dwsnet_sign", "probe"):
         assert_invariant(net, batch, flip)
     else:
         with pytest.raises(AssertionError, match="not invariant"):
@@ -157,6 +159,11 @@ def test_other_networks_are_refused(
 def test_bad_sizes_are_refused(make: Callable[..., nn.Module]) -> None:
     with pytest.raises(ValueError, match="expected"):
         make(out_features=0)
+
+
+def test_the_transformer_lists_its_encodings() -> None:
+    with pytest.raises(ValueError, match=r"expected encoding in \('neuron', 'layer'\), got 'row'"):
+        Transformer(SPEC, out_features=1, encoding="row")
 
 
 @pytest.mark.parametrize("bad", [{"reduction": "median"}, {"norm": "group"}, {"num_layers": 0}])

@@ -1,0 +1,78 @@
+"""A network with access to the function: it asks every INR for its values at learned points.
+
+Not a network on weights, but what these are measured against (Herrmann et al. 2024; Kahana et al.
+2024): whatever changes no function, permutations, sign flips and phase shifts, changes no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.inr.siren import siren_apply
+from dws.metanets.mlp import hidden_layers
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class ProbeNet(nn.Module):
+    """An MLP on the outputs of the read SIRENs at P learned points.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input, each of which is a network of its own.
+        out_features: Size of the output.
+        num_probes: P.
+        hidden_features: Widths of the MLP's hidden layers, at least one.
+        extent: Points start uniform between minus this and this, along each axis.
+        omega_0: ω0 of the networks.
+        dropout: Probability of dropping a feature before the output, in training.
+
+    Raises:
+        ValueError: On sizes out of range or a batch that does not fit.
+
+    >>> net = ProbeNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    """
+
+    reads = "raw"  # see Reader
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        num_probes: int = 256,
+        hidden_features: Sequence[int] = (512, 512),
+        extent: float = 1.0,
+        omega_0: float = 30.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = (in_channels, out_features, num_probes)
+        if min(sizes) < 1 or not min(extent, omega_0) > 0 or not 0 <= dropout < 1:
+            raise ValueError(
+                "expected in_channels, out_features and num_probes >= 1, extent and omega_0 > 0 "
+                f"and 0 <= dropout < 1, got {sizes}, {extent}, {omega_0} and {dropout}"
+            )
+        self.spec = spec
+        self.in_channels = in_channels
+        self.omega_0 = omega_0
+        self.points = nn.Parameter(extent * (2 * torch.rand(num_probes, spec.dims[0]) - 1))
+        num_values = in_channels * num_probes * spec.dims[-1]
+        self.body = hidden_layers(num_values, hidden_features)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_features[-1], out_features)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """The last hidden layer, (B, hidden_features[-1])."""
+        batch.check_fits(self.spec, self.in_channels)
+        networks = batch.map(lambda t: t.movedim(-1, 1).flatten(0, 1).unsqueeze(-1))  # (B C, ...)
+        values = siren_apply(networks, self.points, omega_0=self.omega_0)  # (B C, P, d_M)
+        return self.body(values.reshape(batch.batch_size, -1))  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.dropout(self.embed(batch)))  # type: ignore[no-any-return]
