@@ -78,7 +78,7 @@ def ensure_dataset(name: str, root: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
             try:
                 print(f"dws: fetching {dataset.title} from {source}", file=sys.stderr)
-                fetch(dataset, Path(scratch))
+                fetch(dataset, Path(scratch).absolute())  # programs run with it as their folder
                 for file in tqdm(missing, desc=f"verifying {dataset.title}", unit="file"):
                     _install(file, dataset.sha256[file], Path(scratch), folder)
             except Exception as error:  # whatever a source dies of, the next one is tried

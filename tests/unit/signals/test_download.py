@@ -47,6 +47,18 @@ def test_the_next_source_is_tried_and_said(
     assert "MNIST from second" in capsys.readouterr().err
 
 
+def test_programs_can_run_in_the_folder_though_the_root_is_relative(
+    tmp_path: Path, offer: Offer, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(dataset: Dataset, folder: Path) -> None:
+        giving(files)(dataset, folder)
+        subprocess.run(["mv", str(folder / "deep"), "moved"], cwd=folder, check=True)
+
+    monkeypatch.chdir(tmp_path)
+    offer(only=fetch)
+    assert ensure_dataset("mnist", Path("data")).is_dir()
+
+
 def test_files_that_are_there_are_not_fetched(
     tmp_path: Path, offer: Offer, files: dict[str, bytes]
 ) -> None:
@@ -137,7 +149,10 @@ def test_what_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_the_real_data_can_be_fetched(tmp_path: Path, name: str) -> None:
-    folder = ensure_dataset(name, tmp_path)
+def test_the_real_data_can_be_fetched(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = ensure_dataset(name, Path("outputs/data"))
     assert read_idx(folder / "t10k-images-idx3-ubyte").shape == torch.Size([10_000, 28, 28])
     assert set(DATASETS[name].sha256) == {path.name for path in folder.iterdir()}
