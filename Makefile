@@ -29,7 +29,9 @@ SEEDS ?= $(call setting,num_seeds)
 WANDB ?= disabled
 RUN ?=
 FIT ?=
-EXPERIMENTS ?= $(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml)))
+METHODS ?= mlp mlp_permutation_augmentation mlp_alignment inr2vec transformer dwsnet # those of the paper
+EXPERIMENTS ?= $(filter $(addprefix %/,$(METHODS)),\
+	$(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml))))
 COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 
 zoo_of_ssl := sine_ssl

@@ -71,6 +71,7 @@ def evaluate(
         "metric": task.monitor,
         "higher_is_better": task.higher_is_better,
         "labels": list(task.labels),
+        "reads": reader.reads,
         "test": task.metrics(outputs, targets),
         "test_interval": confidence_interval(task.scores(outputs, targets)),
         "test_permuted": task.metrics(permuted.cpu(), targets),

@@ -66,6 +66,7 @@ def classification(evidence: Evidence) -> Section:
         for method, groups in _rows(evidence, tasks)
     ]
     tables = _apart(
+        evidence,
         "classification",
         "Test images that are read rightly from the weights of their INRs",
         [*header, "networks/s", "hours a run"],
@@ -92,6 +93,7 @@ def contrastive(evidence: Evidence) -> Section:
     ]
     header = ["method", "parameters", "published", "here", "amplitude", "frequency"]
     tables = _apart(
+        evidence,
         "ssl",
         "Mean squared error of a linear regression from the frozen embedding to a and b",
         [*header, "networks/s", "hours a run"],
@@ -117,6 +119,7 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
     columns = [f"{size:,} networks" for size in sizes] or ["here"]
     header = ["method", "parameters", *columns]
     tables = _apart(
+        evidence,
         "sine",
         "Test mean squared error of the frequency b of sin(bx), by number of training networks",
         [*header, "networks/s", "hours a run"],
@@ -297,13 +300,25 @@ def runs(evidence: Evidence) -> Section:
 
 
 def _apart(
-    name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str
+    evidence: Evidence,
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    note: str,
 ) -> list[Table]:
-    """The paper's methods in one table, and others, if there are any, in one of their own."""
-    tables = [Table(name, title, header, [row for row in rows if row[0] in METHODS], note)]
-    others = [row for row in rows if row[0] not in METHODS]
+    """The paper's methods in one table; others, if there are any, in tables of their own."""
+    ask_functions = {group["model"] for group in evidence.groups if group["reads"] == "raw"}
+    paper, others, functions = [], [], []
+    for row in rows:
+        kind = functions if row[0] in ask_functions else paper if row[0] in METHODS else others
+        kind.append(row)
+    tables = [Table(name, title, header, paper, note)]
     if others:
         tables.append(Table(f"{name}-others", f"{title}: not in the paper", header, others, note))
+    if functions:
+        heading = f"{title}: not in the paper, with access to the functions"
+        tables.append(Table(f"{name}-functions", heading, header, functions, note))
     return tables
 
 

@@ -19,7 +19,7 @@ REQUIRED = {
     *("task", "model", "seed", "settings_hash", "num_train", "zoo", "zoo_path", "metric", "test"),
     *("test_interval", "test_permuted", "embedding", "validation", "num_parameters", "num_test"),
     *("networks_per_second", "train_seconds", "pictures", "origin", "labels"),
-    *("higher_is_better", "best_epoch", "num_epochs"),
+    *("higher_is_better", "best_epoch", "num_epochs", "reads"),
 }
 
 

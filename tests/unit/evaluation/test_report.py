@@ -29,6 +29,7 @@ def result(task: str, model: str, test: float, **changes: object) -> dict[str, o
         "pictures": [],
         "best_epoch": 1,
         "num_epochs": 2,
+        "reads": "standardized",
         "higher_is_better": metric == "accuracy",
         "folder": "run",
         **changes,
@@ -88,6 +89,15 @@ def test_a_method_that_is_not_in_the_paper_has_a_table_of_its_own() -> None:
     assert [cells[0] for cells in others.rows] == ["mine"]
     assert row(others, "mine")["MNIST, here"] == "50.0 % (n = 1)"
     assert others.name == "classification-others"
+
+
+def test_access_to_the_functions_is_no_reading_of_weights() -> None:
+    asks = result("mnist", "probe", 0.9, reads="raw")
+    scaled = result("mnist", "dwsnet_sign", 0.8, reads="scaled")
+    _, others, functions = sections.classification(evidence(asks, scaled)).tables
+    assert [cells[0] for cells in others.rows] == ["dwsnet_sign"]
+    assert [cells[0] for cells in functions.rows] == ["probe"]
+    assert functions.title.endswith("with access to the functions")
 
 
 def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:

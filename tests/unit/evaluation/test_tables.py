@@ -28,6 +28,7 @@ def write(folder: Path, **changes: object) -> None:
         "best_epoch": 1,
         "num_epochs": 2,
         "higher_is_better": True,
+        "reads": "standardized",
         "metric": "accuracy",
         "test": {"accuracy": 0.5},
         "validation": {"accuracy": 0.6},
