@@ -209,6 +209,13 @@ def test_train_complains_in_one_line(
     assert expected in complaint("dws-train", *arguments)
 
 
+def test_networks_are_not_repeated_in_one_contrastive_batch(
+    complaint: Command, sine_zoo: Zoo
+) -> None:
+    line = complaint("dws-train", "task=ssl", "task.repeat_train=true", f"zoo.path={sine_zoo.path}")
+    assert "expected task.repeat_train=false for ssl" in line
+
+
 def test_a_target_outside_the_project_is_refused(complaint: Command, sine_zoo: Zoo) -> None:
     line = complaint(
         "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "model._target_=os.system"

@@ -44,7 +44,16 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
 def load_training_split(
     settings: Mapping[str, Any], zoo: Zoo, task: Task, device: torch.device
 ) -> LabelledNetworks:
-    """The training split of a run, or the part of it that ``task.num_train`` asks for."""
+    """The training split of a run, or the part of it that ``task.num_train`` asks for.
+
+    Raises:
+        ValueError: If networks shall be repeated for a task that tells them from each other.
+    """
+    if settings["task"]["repeat_train"] and task.num_views > 1:
+        raise ValueError(
+            f"expected task.repeat_train=false for {settings['task']['name']}, which compares each "
+            "network with all others of a batch, got true; use more epochs instead"
+        )
     return LabelledNetworks.load(
         zoo.split("train"),
         task,

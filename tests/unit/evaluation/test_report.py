@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dws.evaluation import sections
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.tables import Table, group_by_seed
@@ -110,6 +112,14 @@ def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
     assert curve.source.startswith("data:image/svg+xml;base64,")
     (nothing,) = sections.regression(evidence(result("ssl", "mlp", 1.0)), tmp_path).tables
     assert row(nothing, "dwsnet")["here"] == "not run"
+
+
+def test_a_run_without_its_predictions_is_not_drawn_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = sections.embeddings(evidence(result("mnist", "mlp", 0.5)), tmp_path)
+    assert section.pictures == []
+    assert "expected run/predictions.safetensors, got none; mlp is not" in capsys.readouterr().out
 
 
 def test_the_rest_can_be_run() -> None:
