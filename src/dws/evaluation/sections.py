@@ -314,10 +314,9 @@ def _apart(
 ) -> list[Table]:
     """The paper's methods in one table; others, if there are any, in tables of their own."""
     ask_functions = {group["model"] for group in evidence.groups if group["reads"] == "raw"}
-    paper, others, functions = [], [], []
-    for row in rows:
-        kind = functions if row[0] in ask_functions else paper if row[0] in METHODS else others
-        kind.append(row)
+    functions = [row for row in rows if row[0] in ask_functions]
+    paper = [row for row in rows if row[0] in METHODS]
+    others = [row for row in rows if row not in functions and row not in paper]
     tables = [Table(name, title, header, paper, note)]
     if others:
         tables.append(Table(f"{name}-others", f"{title}: not in the paper", header, others, note))
