@@ -308,7 +308,7 @@ class EvaluateSchema:
         device: As ``trainer.device``.
         batch_size: Networks at once.
         zoo_path: The zoo's folder if it is no longer where the training found it.
-        wandb: Logging; to the W&B run of the training, if it has one.
+        wandb: Logging, to the W&B run of the training; null logs as the training did.
     """
 
     paths: PathsSchema = field(default_factory=PathsSchema)
@@ -317,7 +317,7 @@ class EvaluateSchema:
     device: str = "auto"
     batch_size: int = 512
     zoo_path: str | None = None
-    wandb: WandbConfig = field(default_factory=WandbConfig)
+    wandb: WandbConfig | None = None
 
 
 @dataclass

@@ -158,12 +158,14 @@ def test_an_unfinished_run_is_not_evaluated(
 
 def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_path: Path) -> None:
     offline = ["wandb=offline" if s == "wandb=disabled" else s for s in SMALL]
+    offline.append("wandb.project=mine")
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *offline)
     (trained,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
     command("dws-evaluate", "run=run")
     files = set((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))
     (evaluated,) = files - {trained}
     assert evaluated.name == trained.name  # the same id
+    assert json.loads((tmp_path / "run/wandb.json").read_text())["project"] == "mine"
 
     def read_back(file: Path) -> str:
         wandb = Path(sys.executable).with_name("wandb")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from dws.files import read_json
 from dws.hardware import find_device
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
-from dws.training.loggers import WANDB_ID, WandbConfig, open_wandb
+from dws.training.loggers import WandbConfig, open_wandb, recorded_wandb
 from dws.training.run_dir import NOTES, settings_hash
 from dws.weightspace.alignment import align
 from dws.weightspace.augment import permute_neurons
@@ -38,7 +37,8 @@ def evaluate_run(config: DictConfig) -> None:
         print(f"dws: {run.path} was evaluated already")
     else:
         result = _evaluate(run, config)
-        _log(run, config.wandb, result)
+        wandb = OmegaConf.to_object(config.wandb) if config.wandb else recorded_wandb(run.path)
+        _log(run, wandb, result)  # type: ignore[arg-type]
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
     pictures = " ".join(str(run.path / name) for name in result["pictures"])
     print(f"test split, {result['num_test']} networks: {figures}; see {pictures}")
@@ -95,12 +95,9 @@ def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
     return num_views * num_signals if num_signals else len(zoo.split("train"))
 
 
-def _log(run: RunDir, wandb: DictConfig, result: Mapping[str, Any]) -> None:
-    """Send the result where the training was logged."""
-    config: WandbConfig = OmegaConf.to_object(wandb)  # type: ignore[assignment]
-    if not (run.path / WANDB_ID).is_file():
-        config = replace(config, mode="disabled")
-    with open_wandb(config, run.path, run.config()) as logger:
+def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:
+    """Send the result to the W&B run of the training."""
+    with open_wandb(wandb, run.path, run.config()) as logger:
         logger.result(result["test"], step=int(run.metrics()[-1]["step"]) + 1)
         for name in result["pictures"]:
             logger.picture(Path(name).stem, run.path / name)

@@ -6,14 +6,14 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dws.files import write_atomically
+from dws.files import read_json, write_json
 from dws.zoo.store import MANIFEST
 
-WANDB_ID = "wandb-id"  # file in a run's folder
+WANDB = "wandb.json"  # file in a run's folder: the id of its W&B run, and how it is logged
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,14 @@ class WandbConfig:
     def __post_init__(self) -> None:
         if self.mode not in ("offline", "online", "disabled"):
             raise ValueError(f"expected wandb.mode=offline|online|disabled, got {self.mode!r}")
+
+
+def recorded_wandb(folder: Path) -> WandbConfig:
+    """How the run in ``folder`` was logged when it was trained; ``disabled`` if it was not."""
+    file = folder / WANDB
+    if not file.is_file():
+        return WandbConfig(mode="disabled")
+    return WandbConfig(**{k: v for k, v in read_json(file).items() if k != "id"})
 
 
 class WandbLogger:
@@ -95,15 +103,15 @@ def open_wandb(
         return
     import wandb  # a second at import, and not needed when disabled
 
-    id_file = folder / WANDB_ID
-    if not id_file.is_file():
-        write_atomically(id_file, uuid.uuid4().hex[:12].encode())
+    file = folder / WANDB
+    run_id = read_json(file)["id"] if file.is_file() else uuid.uuid4().hex[:12]
+    write_json(file, {"id": run_id, **asdict(config)})
     try:
         run = wandb.init(
             mode=config.mode,  # type: ignore[arg-type]
             project=config.project,
             group=config.group,
-            id=id_file.read_text(),
+            id=run_id,
             resume="allow" if config.mode == "online" else None,
             name="/".join(folder.parts[-3:]),
             dir=str(folder),
