@@ -34,6 +34,8 @@ EXPERIMENTS ?= $(filter $(addprefix %/,$(METHODS)),\
 	$(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml))))
 COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 
+$(if $(EXPERIMENTS),,$(error expected METHODS of $(sort $(notdir $(basename $(wildcard configs/experiment/*/*.yaml)))), got $(METHODS)))
+
 zoo_of_ssl := sine_ssl
 zoo_of = $(or $(zoo_of_$1),$1)
 task_of = $(patsubst %/,%,$(dir $1))

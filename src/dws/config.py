@@ -300,6 +300,15 @@ class TrainSchema:
 
 
 @dataclass
+class EvaluateWandbSchema:
+    """See ``dws.training.loggers.WandbConfig``; what is null is as the training had it."""
+
+    mode: str | None = None
+    project: str | None = None
+    group: str | None = None
+
+
+@dataclass
 class EvaluateSchema:
     """Configuration of ``dws-evaluate``.
 
@@ -308,7 +317,7 @@ class EvaluateSchema:
         device: As ``trainer.device``.
         batch_size: Networks at once.
         zoo_path: The zoo's folder if it is no longer where the training found it.
-        wandb: Logging, to the W&B run of the training; null logs as the training did.
+        wandb: Logging, to the W&B run of the training.
     """
 
     paths: PathsSchema = field(default_factory=PathsSchema)
@@ -317,7 +326,7 @@ class EvaluateSchema:
     device: str = "auto"
     batch_size: int = 512
     zoo_path: str | None = None
-    wandb: WandbConfig | None = None
+    wandb: EvaluateWandbSchema = field(default_factory=EvaluateWandbSchema)
 
 
 @dataclass

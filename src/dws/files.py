@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,8 +22,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Write to a temporary name, flush to disk, rename: readers see all of it or nothing.
 
     Raises:
-        OSError: If the disk is full or not writable; the message names the file, which stays as it
-            was.
+        OSError: If the disk is full (the message names the file) or not writable; the file stays
+            as it was.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -32,6 +33,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         part.replace(path)
     except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
         reason = f"{error.strerror} while writing {path}; make room, and the same command goes on"
         raise OSError(error.errno, reason) from error
     finally:
@@ -48,6 +51,13 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def beside(folder: Path, suffix: str) -> Path:
+    """``<folder>.<suffix>``, also for a folder that is given as ``.`` or ``..``."""
+    if folder.name in ("", ".."):
+        folder = folder.resolve()
+    return folder.with_name(f"{folder.name}.{suffix}")
 
 
 @contextmanager

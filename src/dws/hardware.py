@@ -26,7 +26,8 @@ def find_device(name: str, *, option: str) -> torch.device:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return accelerator or torch.device("cpu")
     try:
-        return torch.empty(0, device=name).device
+        torch.empty(0, device=name)
+        return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"expected a device that is there, got {option}={name} "

@@ -161,9 +161,12 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
     offline.append("wandb.project=mine")
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *offline)
     (trained,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
-    command("dws-evaluate", "run=run")
+    command("dws-evaluate", "run=run", "wandb=disabled")
+    command("dws-evaluate", "run=run")  # logs what was not logged
     files = set((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))
     (evaluated,) = files - {trained}
+    command("dws-evaluate", "run=run", "wandb.mode=offline")
+    assert set((tmp_path / "run/wandb").glob("offline-run-*/*.wandb")) == files  # once
     assert evaluated.name == trained.name  # the same id
     assert json.loads((tmp_path / "run/wandb.json").read_text())["project"] == "mine"
 
@@ -202,6 +205,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),
         (["zoo.path=."], "expected a zoo in ., got none (no manifest.json there); make or finish"),
         (["task=sine"], "dws-fit-inrs zoo=sine zoo.path=outputs/zoos/sine scale=paper"),
+        (["experiment=mnist/mpl"], "got experiment=mnist/mpl; did you mean experiment=mnist/mlp"),
         (["nonsense"], "Error parsing override 'nonsense'"),
     ],
 )
@@ -216,6 +220,15 @@ def test_networks_are_not_repeated_in_one_contrastive_batch(
 ) -> None:
     line = complaint("dws-train", "task=ssl", "task.repeat_train=true", f"zoo.path={sine_zoo.path}")
     assert "expected task.repeat_train=false for ssl" in line
+
+
+def test_a_probe_with_another_frequency_factor_is_refused(
+    complaint: Command, sine_zoo: Zoo
+) -> None:
+    line = complaint(
+        "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "model=probe", "model.omega_0=10"
+    )
+    assert "expected model.omega_0=30.0, that of the zoo, got 10.0" in line
 
 
 def test_a_target_outside_the_project_is_refused(complaint: Command, sine_zoo: Zoo) -> None:

@@ -99,6 +99,15 @@ def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
     assert len(before[:-1]) + len(after) == 2 + 2 * 8 + 1
 
 
+def test_a_method_that_is_not_there_is_refused() -> None:
+    done = subprocess.run(
+        ["make", "-n", "-o", ".venv/installed", "results", "METHODS=mpl"],
+        cwd=REPOSITORY, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "expected METHODS of dwsnet" in done.stderr
+
+
 def test_zoos_are_kept_even_if_only_their_aligned_copy_is_read(graph: Graph) -> None:
     graph.make("results", "EXPERIMENTS=sine/mlp_alignment", "SCALE=demo", "SEEDS=1", "sizes=")
     assert (graph.folder / "out/zoos/sine/manifest.json").is_file()

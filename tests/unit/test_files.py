@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from dws.files import claim_folder, read_json, read_yaml, write_atomically, write_json
+from dws.files import (
+    beside,
+    claim_folder,
+    open_atomically,
+    read_json,
+    read_yaml,
+    write_atomically,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(
@@ -21,6 +29,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_errors_keep_their_words(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match=r"^expected a shard, got none$"),
+        open_atomically(tmp_path / "file"),
+    ):
+        raise FileNotFoundError("expected a shard, got none")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".", "../zoo", "zoo", "down/.."])
+def test_a_folder_beside_another(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo/down").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path if name == "zoo" else tmp_path / "zoo")
+    assert beside(Path(name), "aligned").resolve() == tmp_path / "zoo.aligned"
 
 
 def test_json_round_trip(tmp_path: Path) -> None:

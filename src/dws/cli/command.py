@@ -66,9 +66,18 @@ def one_line(error: BaseException) -> str:
     """What went wrong and what to do, in one line."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        close = difflib.get_close_matches(choice, error.options, n=1)
+        options = error.options
+        if "/" in group:  # as in experiment=mnist/dwsnet
+            group, _, folder = group.partition("/")
+            choice = f"{folder}/{choice}"
+            files = Path(config_dir(), group).rglob("*.yaml")
+            options = [
+                file.relative_to(Path(config_dir(), group)).with_suffix("").as_posix()
+                for file in files
+            ]
+        close = difflib.get_close_matches(choice, options, n=1)
         hint = f"; did you mean {group}={close[0]}?" if close else ""
-        return f"expected {group}={'|'.join(sorted(error.options))}, got {group}={choice}{hint}"
+        return f"expected {group}={'|'.join(sorted(options))}, got {group}={choice}{hint}"
     if _is_submitit(error):  # ends with the traceback of a job, and that with the job's own error
         return str(error).strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dws.cli.command import run_hydra
 from dws.cli.origin import describe_origin
@@ -17,7 +18,13 @@ from dws.files import read_json
 from dws.hardware import find_device
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
-from dws.training.loggers import WandbConfig, open_wandb, recorded_wandb
+from dws.training.loggers import (
+    WandbConfig,
+    note_result_is_logged,
+    open_wandb,
+    recorded_wandb,
+    result_is_logged,
+)
 from dws.training.run_dir import NOTES, settings_hash
 from dws.weightspace.alignment import align
 from dws.weightspace.augment import permute_neurons
@@ -37,8 +44,8 @@ def evaluate_run(config: DictConfig) -> None:
         print(f"dws: {run.path} was evaluated already")
     else:
         result = _evaluate(run, config)
-        wandb = OmegaConf.to_object(config.wandb) if config.wandb else recorded_wandb(run.path)
-        _log(run, wandb, result)  # type: ignore[arg-type]
+    given = {key: value for key, value in config.wandb.items() if value is not None}
+    _log(run, replace(recorded_wandb(run.path), **given), result)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
     pictures = " ".join(str(run.path / name) for name in result["pictures"])
     print(f"test split, {result['num_test']} networks: {figures}; see {pictures}")
@@ -96,11 +103,14 @@ def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
 
 
 def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:
-    """Send the result to the W&B run of the training."""
+    """Send the result to the W&B run of the training, once."""
+    if wandb.mode == "disabled" or result_is_logged(run.path):
+        return
     with open_wandb(wandb, run.path, run.config()) as logger:
         logger.result(result["test"], step=int(run.metrics()[-1]["step"]) + 1)
         for name in result["pictures"]:
             logger.picture(Path(name).stem, run.path / name)
+    note_result_is_logged(run.path)
 
 
 def _permuted(split: LabelledNetworks, zoo: Zoo, *, aligned: bool) -> LabelledNetworks:

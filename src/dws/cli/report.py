@@ -47,8 +47,13 @@ def _zoo(group: Group) -> Zoo | None:
     """The zoo that runs were trained on, as it was fitted, if it is still there."""
     if RunDir.open(group["folder"]).config()["aligned"]:
         return None
+    path = group["zoo_path"]
     try:
-        zoo = Zoo.open(group["zoo_path"])
-    except (FileNotFoundError, ValueError):
+        zoo = Zoo.open(path)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"dws: {error}; it is left out of the report")
         return None
-    return zoo if zoo_hash(zoo) == group["zoo"] else None
+    if zoo_hash(zoo) != group["zoo"]:
+        print(f"dws: expected the zoo of {group['folder']} in {path}, got another; it is left out")
+        return None
+    return zoo

@@ -57,9 +57,14 @@ def _train(
     trainer = typed.trainer.resolved(len(train_set), processes.size)
     settings = run_settings(config, zoo, trainer)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
-    typed.augment.check_fits(zoo.spec, task.num_views, zoo.manifest["inr"]["omega_0"])
+    omega_0 = zoo.manifest["inr"]["omega_0"]
+    typed.augment.check_fits(zoo.spec, task.num_views, omega_0)
     reader = build_reader(settings, zoo.spec, task, train_set.targets).to(device)
     reader.fit(train_set.weights)
+    if getattr(reader.net, "omega_0", omega_0) != omega_0:
+        raise ValueError(
+            f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"
+        )
 
     folder = run_folder(config, settings)
     with hold_folder(folder) if processes.is_first else nullcontext():

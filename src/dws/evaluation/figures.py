@@ -211,8 +211,11 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
         magnify: Points along each axis, relative to those that were fitted.
 
     Raises:
-        ValueError: If a row is not there, or INRs have more than two inputs.
+        ValueError: If a row is not there, ``magnify`` is below 1, or INRs have more than two
+            inputs.
     """
+    if magnify < 1:
+        raise ValueError(f"expected magnify >= 1, got {magnify}")
     if not rows or not all(0 <= row < len(zoo) for row in rows):
         raise ValueError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
     domain, inr = zoo.manifest["domain"], zoo.manifest["inr"]

@@ -22,8 +22,8 @@ Maps between them that commute with the group, from which every layer is built:
 - even to even, and global: anything, with means over neurons towards the global ones.
 
 A layer first updates the edges, then sends messages along them, then updates neurons, then the
-global features. It normalises what it reads, which for odd and edge features means dividing by
-their root mean square alone, and adds to what was there.
+global features. Each update adds to what was there. Before a linear map odd and edge features are
+divided by their root mean square alone, since a shift would not change its sign.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
-import os
 import shutil
 import socket
 import subprocess
@@ -27,9 +26,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dws.files import sha256, write_atomically
+
 TIMEOUT_SECONDS = 30  # of silence from a download
 PROCESS_TIMEOUT_SECONDS = 600  # of npm and apt-get
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
             except (OSError, ValueError) as error:
                 print(f"dws: {_one_line(error)}", file=sys.stderr)
         if path.exists():
-            got = _sha256(path)
+            got = sha256(path)
             if got == expected:
                 continue
             corrupt = path.with_name(f"{file}.corrupt")
@@ -138,26 +138,16 @@ def _install(file: str, expected: str, source: Path, folder: Path) -> None:
     found = next((p for p in sorted(source.rglob(f"{file}*")) if p.suffix in ("", ".gz")), None)
     if found is None:
         raise FileNotFoundError(f"{file} was not among the files")
-    part = folder / f".{file}.{os.getpid()}.part"
+    open_binary = gzip.open if found.suffix == ".gz" else open
     try:
-        open_binary = gzip.open if found.suffix == ".gz" else open
-        with open_binary(found, "rb") as stream, part.open("wb") as out:
-            shutil.copyfileobj(stream, out, CHUNK_BYTES)
-            out.flush()
-            os.fsync(out.fileno())
-        got = _sha256(part)
-        if got != expected:
-            raise ValueError(f"{found} has sha256 {got[:12]}…, expected {expected[:12]}…")
-        part.replace(folder / file)
+        with open_binary(found, "rb") as stream:
+            content = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{found} is truncated or damaged ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    got = hashlib.sha256(content).hexdigest()
+    if got != expected:
+        raise ValueError(f"{found} has sha256 {got[:12]}…, expected {expected[:12]}…")
+    write_atomically(folder / file, content)
 
 
 def _one_line(error: Exception) -> str:

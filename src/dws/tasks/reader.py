@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
 
+READS = ("standardized", "scaled", "raw")  # in what form weights reach a metanet
+
 
 class Metanet(Protocol):
     """What a metanet offers; see ``dws.metanets``."""
@@ -29,6 +31,9 @@ class Reader(nn.Module):
         net: The metanet.
         output_layer: See ``Task.output_layer``.
         embeds_output: Whether the embedding is the metanet's output instead of its features.
+
+    Raises:
+        ValueError: If the metanet wants weights in another form.
     """
 
     def __init__(
@@ -43,7 +48,9 @@ class Reader(nn.Module):
         self.embeds_output = embeds_output
         self.standardize = Standardize(spec)
         self.net = net
-        self.reads = getattr(net, "reads", "standardized")
+        self.reads = getattr(net, "reads", READS[0])
+        if self.reads not in READS:
+            raise ValueError(f"expected a metanet that reads {READS}, got {self.reads!r}")
         self.output_layer = output_layer
 
     def fit(self, reference: WeightBatch) -> None:

@@ -43,7 +43,19 @@ def recorded_wandb(folder: Path) -> WandbConfig:
     file = folder / WANDB
     if not file.is_file():
         return WandbConfig(mode="disabled")
-    return WandbConfig(**{k: v for k, v in read_json(file).items() if k != "id"})
+    content = read_json(file)
+    return WandbConfig(**{key: content[key] for key in asdict(WandbConfig())})
+
+
+def result_is_logged(folder: Path) -> bool:
+    """Whether the figures of the test split were sent to W&B."""
+    file = folder / WANDB
+    return file.is_file() and read_json(file).get("result_is_logged", False)
+
+
+def note_result_is_logged(folder: Path) -> None:
+    """Have ``result_is_logged`` say so from now on."""
+    write_json(folder / WANDB, {**read_json(folder / WANDB), "result_is_logged": True})
 
 
 class WandbLogger:
@@ -104,14 +116,13 @@ def open_wandb(
     import wandb  # a second at import, and not needed when disabled
 
     file = folder / WANDB
-    run_id = read_json(file)["id"] if file.is_file() else uuid.uuid4().hex[:12]
-    write_json(file, {"id": run_id, **asdict(config)})
+    known = read_json(file) if file.is_file() else {"id": uuid.uuid4().hex[:12]}
     try:
         run = wandb.init(
             mode=config.mode,  # type: ignore[arg-type]
             project=config.project,
             group=config.group,
-            id=run_id,
+            id=known["id"],
             resume="allow" if config.mode == "online" else None,
             name="/".join(folder.parts[-3:]),
             dir=str(folder),
@@ -123,6 +134,7 @@ def open_wandb(
             f"W&B did not start ({' '.join(str(error).split())}); "
             "wandb.mode=offline needs no account"
         ) from error
+    write_json(file, {**known, **asdict(config)})
     try:
         yield WandbLogger(run)
     except BaseException:

@@ -90,11 +90,18 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
 
     Args:
         device: Of the training; with CUDA each process takes the GPU of its local rank.
+
+    Raises:
+        ValueError: If there are several and the device is one certain GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Processes()
         return
+    if device != torch.device(device.type):  # cuda:0 is not cuda
+        raise ValueError(
+            f"expected trainer.device=auto, cpu or cuda with {size} processes, got {device}"
+        )
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -63,7 +63,7 @@ class TrainerConfig:
         num_epochs: Passes over the training split.
         batch_size: Networks a step.
         eval_batch_size: Networks at once on validation and test.
-        device: ``auto`` takes CUDA if there is some, else the CPU; or a torch device.
+        device: ``auto`` takes a GPU if there is one, else the CPU; or a torch device.
         precision: ``fp32``, ``bf16`` for autocast of the reader in training, or ``auto`` for bf16
             where training is compiled and the device computes it.
         compile: Whether to train with ``torch.compile``, see ``should_compile``.
@@ -73,7 +73,7 @@ class TrainerConfig:
         checkpoint_minutes: Longest time between two checkpoints.
 
     Raises:
-        ValueError: If a number is below 1, the device is not there, or a choice is unknown.
+        ValueError: If a number is out of range or a choice is unknown.
     """
 
     num_epochs: int = 100

@@ -6,11 +6,12 @@ import hashlib
 
 from tqdm import tqdm
 
-from dws.files import claim_folder, hold_folder
+from dws.files import beside, claim_folder, hold_folder
 from dws.weightspace.alignment import align
 from dws.zoo.build import CONFIG
 from dws.zoo.store import (
     ALIGNED_TO,
+    COLUMNS,
     MANIFEST,
     Zoo,
     ZooSplit,
@@ -18,8 +19,6 @@ from dws.zoo.store import (
     write_manifest,
     write_shard,
 )
-
-COLUMNS = ("signal_id", "view", "num_steps", "mse")
 
 
 def align_zoo(zoo: Zoo) -> Zoo:
@@ -42,7 +41,7 @@ def align_zoo(zoo: Zoo) -> Zoo:
         raise ValueError(
             f"expected a zoo whose networks are not aligned yet, got {zoo.path}; give its source"
         )
-    path = zoo.path.with_name(f"{zoo.path.name}.aligned")
+    path = beside(zoo.path, "aligned")
     digest = hashlib.sha256(" ".join(zoo.manifest["shards"]).encode()).hexdigest()
     plan = {**zoo.manifest, ALIGNED_TO: {"row": 0, "source": digest}}
     for key in ("shards", "train_mean", "train_std", "versions"):

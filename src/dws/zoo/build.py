@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import claim_folder, hold_folder, read_json, sha256, write_json
+from dws.files import beside, claim_folder, hold_folder, read_json, sha256, write_json
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
@@ -146,7 +146,7 @@ def build_part(
         ValueError: If there is no such part, or on the complaints of ``build_zoo``.
     """
     path = Path(path)
-    folder = path.with_name(f"{path.name}.parts") / f"{part}-of-{num_parts}"
+    folder = beside(path, "parts") / f"{part}-of-{num_parts}"
     builder = _Builder(folder, signals, zoo, inr, fit, preset, engine or InProcess())
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import claim_folder, hold_folder, read_json, write_json
+from dws.files import beside, claim_folder, hold_folder, read_json, write_json
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
 from dws.signals.source import balanced_subset, derive_seed
@@ -69,23 +70,26 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
         )
     if folder.exists():
         raise ValueError(f"expected a new folder, got {folder}, which is there")
+    part = beside(folder, "part")  # renamed when all is there
+    shutil.rmtree(part, ignore_errors=True)
     content: dict[str, dict[str, list[Any]]] = {}
     with tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}") as bar:
         for split in SPLITS:
             content[split] = {"path": [], "label": []}
-            part = "testing" if split == "test" else "training"
+            phase = "testing" if split == "test" else "training"
             for piece in zoo.split(split).pieces():
                 weights = piece.weights()
                 for offset, value in enumerate(piece.labels[label].tolist()):
                     row = piece.start + offset
-                    name = f"{zoo.manifest['signals']['name']}_png_{part}_{value}_{row}"
-                    file = folder.absolute() / name / "checkpoints" / "model_final.pth"
-                    file.parent.mkdir(parents=True)
-                    torch.save(_state_dict(weights[offset : offset + 1]), file)
-                    content[split]["path"].append(str(file))
+                    name = f"{zoo.manifest['signals']['name']}_png_{phase}_{value}_{row}"
+                    file = Path(name, "checkpoints", "model_final.pth")
+                    (part / file).parent.mkdir(parents=True)
+                    torch.save(_state_dict(weights[offset : offset + 1]), part / file)
+                    content[split]["path"].append(str(folder.absolute() / file))
                     content[split]["label"].append(str(value))
                     bar.update()
-    write_json(folder / SPLITS_FILE, content)
+    write_json(part / SPLITS_FILE, content)
+    part.rename(folder)
     return folder / SPLITS_FILE
 
 
@@ -242,9 +246,18 @@ def _import(
     flat, row_labels = torch.cat(networks), torch.tensor(labels)
     content = hashlib.sha256(flat.numpy().tobytes() + row_labels.numpy().tobytes()).hexdigest()
     d_0 = spec.dims[0]
+    if len(grid) != d_0:
+        raise ValueError(
+            f"expected a grid of {d_0} numbers of points, one for each input, got {tuple(grid)}"
+        )
     plan = {
         "format_version": FORMAT_VERSION,
-        "signals": {"name": path.name, "sizes": sizes, "grid": list(grid), "sha256": content},
+        "signals": {
+            "name": path.resolve().name,
+            "sizes": sizes,
+            "grid": list(grid),
+            "sha256": content,
+        },
         "zoo": {"seed": seed, "limit": None, "num_views": 1, "shard_size": shard_size},
         "inr": {**asdict(inr), "hidden": spec.dims[1:-1], "init": None, "shared_init": None},
         "fit": None,

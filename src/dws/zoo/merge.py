@@ -18,7 +18,8 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
 
     Args:
         parts: Folders of all parts, in any order.
-        path: Folder of the zoo. Shards that it has already are not copied again.
+        path: Folder of the zoo. Shards that it has already, as they were written, are not copied
+            again.
 
     Returns:
         The zoo.
@@ -59,10 +60,14 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
     notes = {key: plans[0].pop(key) for key in NOTES}
     with hold_folder(path):
         claim_folder(path / CONFIG, plans[0], option="path", notes=notes)
-        if not (path / MANIFEST).is_file():
-            for name in names:
-                if not (path / name).is_file():
-                    write_atomically(path / name, files[name].read_bytes())
+        copied = [
+            name
+            for name in names
+            if not (path / name).is_file() or sha256(path / name) != checksums[files[name]]
+        ]
+        for name in copied:
+            write_atomically(path / name, files[name].read_bytes())
+        if copied or not (path / MANIFEST).is_file():
             write_manifest(path, {**plans[0], **notes})
     return Zoo.open(path)
 

@@ -10,9 +10,7 @@ from tqdm import tqdm
 
 from dws.files import open_atomically
 from dws.signals import SPLITS
-from dws.zoo.store import Zoo, ZooSplit
-
-COLUMNS = ("signal_id", "view", "num_steps", "mse")
+from dws.zoo.store import COLUMNS, Zoo, ZooSplit
 
 
 def export_parquet(zoo: Zoo, file: Path) -> None:

@@ -30,6 +30,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+COLUMNS = ("signal_id", "view", "num_steps", "mse")  # of a shard, beside networks and labels
 LABEL_PREFIX = "label."
 ALIGNED_TO = "aligned_to"  # key of the manifest of a zoo that ``align_zoo`` made
 

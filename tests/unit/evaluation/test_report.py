@@ -110,6 +110,9 @@ def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
     assert row(section.tables[0], "mlp")["900 networks"] == "not run"
     (curve,) = section.pictures
     assert curve.source.startswith("data:image/svg+xml;base64,")
+    few = result("sine", "mine", 3.0, num_train=100)
+    others = sections.regression(evidence(*runs, few), tmp_path).tables[1]
+    assert row(others, "mine")["100 networks"] == "3.0000"  # though most have other sizes
     (nothing,) = sections.regression(evidence(result("ssl", "mlp", 1.0)), tmp_path).tables
     assert row(nothing, "dwsnet")["here"] == "not run"
 

@@ -52,6 +52,13 @@ def test_targets_that_are_not_finite_are_refused() -> None:
         Regression().targets({"frequency": torch.tensor([1.0, float("nan")])})
 
 
+def test_a_metanet_that_reads_something_else_is_refused() -> None:
+    net = SignDWSNet(WeightSpaceSpec((2, 3, 1)), out_features=1)
+    net.reads = "signs"
+    with pytest.raises(ValueError, match=r"expected .* reads \('standardized', 'scaled', 'raw'\)"):
+        Reader(net.spec, net, torch.nn.Identity())
+
+
 def test_a_reader_of_raw_weights_keeps_the_symmetry_of_its_metanet() -> None:
     """Weights whose mean is not 0: shifting them would tell a network from its flipped copy."""
     spec = WeightSpaceSpec((2, 5, 4, 1))

@@ -199,6 +199,25 @@ def test_damaged_files_raise_the_documented_errors_only(
         read_state_dict(file)
 
 
+def test_an_export_that_was_interrupted_is_begun_again(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export_dwsnets(zoo, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    splits = json.loads(export_dwsnets(zoo, tmp_path / "out").read_text())
+    assert all(Path(path).is_file() for split in splits.values() for path in split["path"])
+    assert not (tmp_path / "out.part").exists()
+
+
+def test_a_grid_for_another_number_of_inputs_is_refused(published: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a grid of 2 numbers of points"):
+        import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, grid=(28,))
+
+
 def test_a_label_that_is_no_class_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"whole numbers \(this zoo has none\)"):
         export_dwsnets(sine_zoo, tmp_path / "out", label="frequency")

@@ -83,6 +83,18 @@ def test_a_merged_zoo_is_not_written_again(tmp_path: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in path.glob("[!.]*")} == times
 
 
+def test_a_shard_that_was_damaged_after_merging_is_copied_again(
+    sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    path = tmp_path / "sine"
+    parts = [part(path, index) for index in (0, 1)]
+    merge_parts(parts, path)
+    shard = path / "shard-00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    assert merge_parts(parts, path).find_problems() == []
+    assert Zoo.open(path).manifest == sine_zoo.manifest
+
+
 def test_parts_of_two_zoos_are_refused(tmp_path: Path) -> None:
     parts = [part(tmp_path / "a", 0), part(tmp_path / "b", 1, seed=1)]
     with pytest.raises(ValueError, match=r"expected parts of one zoo, got .*, which differ in zoo"):
