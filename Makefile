@@ -54,7 +54,7 @@ reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo
 reproduce-plan: .venv/installed ## what of it is done, what is left, and how long that takes
 	@$(MAKE) --no-print-directory --dry-run results | $(BIN)/python -m dws.cli.plan $(COMMON)
 
-results: $(RESULTS)
+results: $(RESULTS) ## all that the page is made of, without the page
 
 define zoo_rule
 $(OUT)/zoos/$1/manifest.json: | .venv/installed
