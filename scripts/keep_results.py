@@ -1,6 +1,7 @@
 """Keep a report's tables and pictures in the repository, and put its tables into the README.
 
 Run from the repository's root: ``python -m scripts.keep_results outputs/small/report small``.
+Pictures that are there and that the report does not have stay, for a report with ``kept=`` results.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def main() -> None:
     tables = [(arguments.report / "tables" / f"{name}.md").read_text() for name in TABLES]
 
     kept = KEPT / arguments.scale
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
+    kept.mkdir(parents=True, exist_ok=True)
+    for table in kept.glob("*.csv"):
+        table.unlink()
     for pattern in ("tables/*.csv", "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             shutil.copy(file, kept)

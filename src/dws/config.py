@@ -336,12 +336,15 @@ class ReportSchema:
     Attributes:
         runs: Folder below which results are looked for.
         report: Folder of the page, its tables and pictures.
+        kept: ``results.json`` of an earlier report, whose figures enter the tables as well; null
+            for none.
     """
 
     paths: PathsSchema = field(default_factory=PathsSchema)
     scale: ScaleSchema = field(default_factory=ScaleSchema)
     runs: str = MISSING
     report: str = MISSING
+    kept: str | None = None
 
 
 def register_schemas() -> None:

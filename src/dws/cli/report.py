@@ -25,12 +25,13 @@ def main() -> None:
 
 def report(config: DictConfig) -> None:
     """Write the page, print a table of all runs."""
-    groups = group_by_seed(load_results(Path(config.runs)))
+    kept = Path(config.kept) if config.kept else None
+    groups = group_by_seed(load_results(Path(config.runs), kept=kept))
     folder = Path(config.report)
     evidence = Evidence(groups, {}, {}, config.scale.name)
     cells = [evidence.cell(task, method) for task in evidence.tasks for method in evidence.methods]
     zoos, raw = {}, {}
-    for group in filter(None, cells):
+    for group in (cell for cell in cells if cell and cell.is_here):
         task, zoo = group["task"], _zoo(group)
         if zoo is not None and task not in zoos:
             zoos[task] = zoo

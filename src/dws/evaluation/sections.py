@@ -194,7 +194,7 @@ def _embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]
     for task in evidence.tasks:
         panels, targets, labels = {}, None, []
         for method, groups in _rows(evidence, (task,), published=False):
-            if groups[0]:
+            if groups[0] and groups[0].is_here:
                 file = Path(groups[0]["folder"], "predictions.safetensors")
                 if not file.is_file():
                     print(f"dws: expected {file}, got none; {method} is not drawn")
@@ -227,13 +227,15 @@ def learning(evidence: Evidence, pictures: Path) -> Section:
         series = {}
         metric = ""
         for method, groups in _rows(evidence, (task,), published=False):
-            if groups[0]:
+            if groups[0] and groups[0].is_here:
                 metric = f"validation {groups[0]['metric']}"
                 runs = [RunDir(Path(r["folder"])).metrics() for r in groups[0].results]
                 epochs = list(zip(*runs, strict=False))  # those that all seeds have
                 key = f"val_{groups[0]['metric']}"
                 values = [[row[key] for row in rows] for rows in epochs]
                 series[method] = (list(range(1, len(epochs) + 1)), values)
+        if not series:
+            continue
         file = pictures / f"learning-{task}.svg"
         figures.curves(file, series, x_label="epoch", y_label=metric)
         text = f"{TITLES.get(task, task)}: {metric} by epoch, by method"
@@ -384,7 +386,7 @@ def _outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
     """Confusion matrices, or predicted against true values, of the first seed of each cell."""
     for task in tasks:
         for method, groups in _rows(evidence, (task,), published=False):
-            for group in filter(None, groups):
+            for group in (g for g in groups if g and g.is_here):
                 for name in group["pictures"]:
                     if name.startswith("outcome"):
                         text = f"{TITLES.get(task, task)}, {method}, seed {group['seed']}: outcome"

@@ -88,34 +88,53 @@ class Group:
         return mean(read(result) for result in self.results)
 
     @property
+    def is_here(self) -> bool:
+        """Whether the run folders are there, and not only the figures that were kept of them."""
+        return all(Path(result["folder"]).is_dir() for result in self.results)
+
+    @property
     def merit(self) -> float:
         """How well it does on validation: more is better."""
         value = mean(self.values("validation"))
         return value if self["higher_is_better"] else -value
 
 
-def load_results(folder: Path) -> list[dict[str, Any]]:
+def load_results(folder: Path, *, kept: Path | None = None) -> list[dict[str, Any]]:
     """Every ``result.json`` below a folder, each with its own ``folder``.
+
+    Args:
+        folder: Where to look.
+        kept: The ``results.json`` of an earlier report, perhaps of another machine, whose results
+            come after those of the folder.
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If one is damaged.
     """
-    results = []
-    for file in sorted(folder.rglob("result.json")):
-        result = read_json(file)
+    files = sorted(folder.rglob("result.json"))
+    found = [(file, {**_mapping(file), "folder": str(file.parent)}) for file in files]
+    if kept is not None:
+        found += [(kept, {**result}) for result in _mapping(kept).get("results", [{}])]
+    for file, result in found:
         missing = REQUIRED - set(result)
         if missing:
             raise ValueError(
                 f"expected a result in {file}, got one without {', '.join(sorted(missing))}; "
                 "remove it and evaluate again"
             )
-        results.append({**result, "folder": str(file.parent)})
+    results = [result for _, result in found]
     if not results:
         raise FileNotFoundError(
             f"expected result.json files below {folder}, got none; run dws-train and dws-evaluate"
         )
     return results
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a result in {file}, got {type(content).__name__}")
+    return content
 
 
 def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:

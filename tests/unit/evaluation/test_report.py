@@ -120,9 +120,19 @@ def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
 def test_a_run_without_its_predictions_is_not_drawn_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    section = sections.embeddings(evidence(result("mnist", "mlp", 0.5)), tmp_path)
-    assert section.pictures == []
-    assert "expected run/predictions.safetensors, got none; mlp is not" in capsys.readouterr().out
+    run = evidence(result("mnist", "mlp", 0.5, folder=str(tmp_path)))
+    assert sections.embeddings(run, tmp_path).pictures == []
+    expected = f"expected {tmp_path}/predictions.safetensors, got none; mlp is not"
+    assert expected in capsys.readouterr().out
+
+
+def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path) -> None:
+    kept = evidence(result("mnist", "mlp", 0.5, folder="gone", pictures=["outcome.png"]))
+    section = sections.classification(kept)
+    assert row(section.tables[0], "mlp")["MNIST, here"] == "50.0 % (n = 1)"
+    assert section.details == []
+    assert sections.embeddings(kept, tmp_path).pictures == []
+    assert sections.learning(kept, tmp_path).pictures == []
 
 
 def test_the_rest_can_be_run() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_every_line_of_the_table_is_as_wide(tmp_path: Path) -> None:
     write(tmp_path / "b", task="sine", metric="mse", test={"mse": 0.5}, validation={"mse": 0.25})
     lines = overview(group_by_seed(load_results(tmp_path))).markdown().splitlines()
     assert len({len(line) for line in lines}) == 1
+
+
+def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
+    write(tmp_path / "runs/a")
+    write(tmp_path / "gone/a", test={"accuracy": 0.1})
+    write(tmp_path / "gone/b", test={"accuracy": 0.7}, seed=1)
+    kept = tmp_path / "results.json"
+    kept.write_text(json.dumps({"results": load_results(tmp_path / "gone")}))
+    shutil.rmtree(tmp_path / "gone")
+    (group,) = group_by_seed(load_results(tmp_path / "runs", kept=kept))
+    assert group.values("test") == [0.5, 0.7]
+    assert not group.is_here
+    kept.write_text("{}")
+    with pytest.raises(ValueError, match=r"expected a result in .*results.json, got one without"):
+        load_results(tmp_path / "runs", kept=kept)
 
 
 def test_no_results_name_the_commands(tmp_path: Path) -> None:
