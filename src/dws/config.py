@@ -320,8 +320,6 @@ class EvaluateSchema:
         wandb: Logging, to the W&B run of the training.
     """
 
-    paths: PathsSchema = field(default_factory=PathsSchema)
-    scale: ScaleSchema = field(default_factory=ScaleSchema)
     run: str = MISSING
     device: str = "auto"
     batch_size: int = 512

@@ -205,6 +205,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),
         (["zoo.path=."], "expected a zoo in ., got none (no manifest.json there); make or finish"),
         (["task=sine"], "dws-fit-inrs zoo=sine zoo.path=outputs/zoos/sine scale=paper"),
+        (["zoo=mnist"], "dws-train takes no zoo=...; dws-train --help lists what it takes"),
         (["experiment=mnist/mpl"], "got experiment=mnist/mpl; did you mean experiment=mnist/mlp"),
         (["nonsense"], "Error parsing override 'nonsense'"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -82,6 +83,12 @@ def one_line(error: BaseException) -> str:
         return str(error).strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
         return f"unknown setting {error.__cause__.full_key}; {_command()} --help lists them"
+    if isinstance(error, ConfigCompositionException):
+        refused = re.match(r"Could not override '(.+?)'", str(error))
+        if refused:
+            return (
+                f"{_command()} takes no {refused[1]}=...; {_command()} --help lists what it takes"
+            )
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
     message = " ".join(str(error).split())

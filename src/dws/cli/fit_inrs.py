@@ -28,7 +28,7 @@ def fit(config: DictConfig) -> None:
     except InterpolationKeyError as error:
         if "'zoo.presets." not in str(error):
             raise
-        presets = "|".join(config.zoo.presets)
+        presets = "|".join(config.zoo.presets) or "a preset that its configuration has to name"
         raise ValueError(
             f"expected fit={presets} for zoo={config.zoo.name}, got one that it has no preset for"
         ) from error

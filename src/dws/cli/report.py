@@ -41,6 +41,10 @@ def report(config: DictConfig) -> None:
             raw[task] = RawWeights.measure(zoo, built, folder / "raw-weights", name)
     page = write_report(replace(evidence, zoos=zoos, raw=raw), folder)
     print(overview(groups).markdown())
+    unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
+    unread = [run for run in unread if not (run / "result.json").is_file()]
+    if unread:
+        print(f"\nwithout {len(unread)} runs that were not evaluated: dws-evaluate run={unread[0]}")
     print(f"\nevery table and picture: {page}")
 
 
