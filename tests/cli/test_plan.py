@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dws.cli import plan
+from dws.zoo import Zoo
 from dws.zoo.build import TIMING
 
 COMMANDS = """
@@ -57,6 +58,26 @@ def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
     assert "2.0 INRs/s (earlier)" in printed
     assert "80 networks/s (earlier)" in printed
     assert "in all about 7 min" in printed  # 400 / 2 + 2 (4,800 / 80 + 60) seconds
+
+
+def test_what_is_fitted_counts_and_so_does_aligning(planned: object, tmp_path: Path) -> None:
+    zoo = tmp_path / "outputs/demo/zoos/sine"
+    zoo.mkdir(parents=True)
+    (zoo / "shard-00000.safetensors").touch()
+    commands = """
+    .venv/bin/dws-fit-inrs scale=demo zoo=sine zoo.limit=800 zoo.shard_size=500
+    .venv/bin/dws-zoo align outputs/demo/zoos/sine
+    .venv/bin/dws-train scale=demo task=sine model=mlp_alignment zoo.path=outputs/demo/zoos/sine
+    """
+    printed = planned(commands)
+    assert "1 x 300 INRs" in printed
+    assert "1 x 800 INRs" in printed  # to align
+    assert "1 x 9,600 networks" in printed  # 640 training sines, 15 epochs
+
+
+def test_a_zoo_that_is_there_says_its_size(planned: object, sine_zoo: Zoo) -> None:
+    line = f".venv/bin/dws-train scale=demo task=sine model=mlp zoo.path={sine_zoo.path}"
+    assert "1 x 600 networks" in planned(line)  # 40 training sines
 
 
 def test_nothing_left(planned: object) -> None:

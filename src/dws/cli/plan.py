@@ -28,10 +28,13 @@ from dws.config import FitInrsSchema, build, config_dir, register_schemas, to_pl
 from dws.files import read_json
 from dws.inr import init_siren
 from dws.memory import keep_freed_memory
-from dws.signals import SignalSource
+from dws.signals import SPLITS, SignalSource
 from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace.alignment import align
+from dws.zoo import Zoo
 from dws.zoo.build import TIMING
 from dws.zoo.engine import FitJob
+from dws.zoo.store import MANIFEST
 
 EARLIER, MEASURED = "earlier", "measured now, uncompiled, no fit stopping early"
 NUM_STEPS = 20
@@ -54,7 +57,7 @@ def main() -> None:
     with user_errors(), initialize_config_dir(config_dir(), version_base="1.3"):
         here = Path(compose("report", sys.argv[1:]).paths.outputs)
         outputs = Path("outputs")
-        planner = Planner([here, outputs, *sorted(outputs.glob("*"))])
+        planner = Planner([here, outputs, *sorted(outputs.glob("*"))], sys.argv[1:])
         print_plan(list(planner.jobs(sys.stdin.read())))
 
 
@@ -81,9 +84,11 @@ class Planner:
     Args:
         roots: Output folders in which earlier fits and runs are looked for; what is in the first
             of them counts.
+        common: Settings of all commands, such as ``scale=small``.
     """
 
-    def __init__(self, roots: list[Path]) -> None:
+    def __init__(self, roots: list[Path], common: list[str]) -> None:
+        self.common = common
         self.results = [
             [read_json(file) for file in root.glob("runs/*/*/*/result.json")] for root in roots
         ]
@@ -94,35 +99,49 @@ class Planner:
             if file.stat().st_size
         }
         self.measured: dict[tuple[str, str], float] = {}
+        self.sizes: dict[str, dict[str, int]] = {}  # of zoos, by path
 
     def jobs(self, commands: str) -> Iterator[Job]:
-        """The fits and trainings among the lines that make would run."""
+        """The fits, alignments and trainings among the lines that make would run."""
         for line in commands.splitlines():
             words = shlex.split(line)
             names = [Path(word).name for word in words]
-            for name, job in {"dws-fit-inrs": self.fit, "dws-train": self.train}.items():
+            stages = {"dws-fit-inrs": self.fit, "dws-zoo": self.align, "dws-train": self.train}
+            for name, job in stages.items():
                 if name in names:
                     yield job(words[names.index(name) + 1 :])
 
     def fit(self, overrides: list[str]) -> Job:
         """How long a zoo takes."""
         settings, signals = _zoo(tuple(overrides))
-        name, num_inrs = settings.zoo.name, sum(_split_sizes(settings, signals).values())
+        name, path = settings.zoo.name, Path(settings.zoo.path)
+        self.sizes[str(path)] = _split_sizes(settings, signals)
+        fitted = settings.zoo.shard_size * len(list(path.glob("shard-*.safetensors")))
+        num_inrs = max(sum(self.sizes[str(path)].values()) - fitted, 0)
         seconds, source = self.fits.get(name), EARLIER
         if seconds is None:
             seconds, source = _measure_fit(settings, signals), MEASURED
         rate = f"{1 / seconds:,.1f} INRs/s ({source})"
         return Job(f"fit {name}", f"{num_inrs:,} INRs", rate, num_inrs * seconds)
 
+    def align(self, arguments: list[str]) -> Job:
+        """How long ``dws-zoo align`` takes."""
+        path = Path(arguments[-1])
+        overrides = (*self.common, f"zoo={path.name}")
+        num_inrs = sum(self._zoo_sizes(path, overrides).values())
+        settings, signals = _zoo(overrides)
+        seconds = _measure_alignment(_spec(settings, signals))
+        rate = f"{1 / seconds:,.0f} INRs/s (measured now)"
+        return Job(f"align {path.name}", f"{num_inrs:,} INRs", rate, num_inrs * seconds)
+
     def train(self, overrides: list[str]) -> Job:
         """How long a training and its evaluation take."""
         config = compose("train", overrides)
         task, model = config.task.name, config.model.name
-        common = [o for o in overrides if o.startswith(("scale=", "paths."))]
-        settings, signals = _zoo((*common, f"zoo={config.task.zoo}"))
-        size = _split_sizes(settings, signals)["train"]
+        zoo = (*self.common, f"zoo={config.task.zoo}")
+        size = self._zoo_sizes(Path(config.zoo.path), zoo)["train"]
         if config.task.num_train and not config.task.repeat_train:
-            size = config.task.num_train * settings.zoo.num_views
+            size = config.task.num_train * _zoo(zoo)[0].zoo.num_views
         networks = size * config.trainer.num_epochs
         known = (
             [r for r in results if (r["task"], r["model"]) == (task, model)]
@@ -133,7 +152,7 @@ class Planner:
             evaluation = median(r.get("evaluate_seconds", 0.0) for r in done)
         else:
             if (task, model) not in self.measured:
-                self.measured[task, model] = _measure_training(config, _spec(settings, signals))
+                self.measured[task, model] = _measure_training(config, _spec(*_zoo(zoo)))
             rate, source, evaluation = self.measured[task, model], MEASURED, 0.0
         return Job(
             f"train {task} {model}",
@@ -141,6 +160,15 @@ class Planner:
             f"{rate:,.0f} networks/s ({source})",
             networks / rate + evaluation,
         )
+
+    def _zoo_sizes(self, path: Path, overrides: tuple[str, ...]) -> dict[str, int]:
+        """INRs in each split: of the zoo that is there, or will be."""
+        if (path / MANIFEST).is_file():
+            zoo = Zoo.open(path)
+            return {split: len(zoo.split(split)) for split in SPLITS}
+        if str(path) not in self.sizes:
+            self.sizes[str(path)] = _split_sizes(*_zoo(overrides))
+        return self.sizes[str(path)]
 
 
 @cache
@@ -179,6 +207,13 @@ def _measure_fit(settings: FitInrsSchema, signals: SignalSource) -> float:
     )
     seconds = _seconds(job.run)
     return seconds / len(ids) * settings.fit.num_steps / NUM_STEPS
+
+
+@cache
+def _measure_alignment(spec: WeightSpaceSpec) -> float:
+    """Seconds an INR, from random ones."""
+    batch = WeightBatch.from_flat(spec, torch.randn(32, spec.num_params, 1))
+    return _seconds(lambda: align(batch, batch[:1])) / 32
 
 
 def _measure_training(config: DictConfig, spec: WeightSpaceSpec) -> float:
