@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
@@ -24,8 +23,7 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
     """
     pictures, tables = folder / "pictures", folder / "tables"
     for made in (pictures, tables):
-        shutil.rmtree(made, ignore_errors=True)  # of an earlier report
-        made.mkdir(parents=True)
+        made.mkdir(parents=True, exist_ok=True)
     parts = [
         sections.classification(evidence),
         sections.contrastive(evidence),
