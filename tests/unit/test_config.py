@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def test_every_choice_composes_and_fits_its_schema(name: str, group: str, choice
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose(name, [f"{group}={choice}"])
     OmegaConf.to_object(config)  # runs the checks of the settings' classes
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_help_lists_the_choices(name: str) -> None:
+    text = Path(config_dir(), f"{name}.yaml").read_text().partition("Choices:\n")[2]
+    listed = dict(line.split("=") for line in re.sub(r"\n +\|", "|", text).split("\n\n")[0].split())
+    for group, there in listed.items():
+        assert set(there.split("|")) == {c for n, g, c in CHOICES if (n, g) == (name, group)}
+    alone = {"paths", "optim", "trainer"}  # groups of one choice
+    assert listed.keys() == set(GROUPS[name]) - alone
 
 
 @pytest.mark.parametrize("model", [c for n, g, c in CHOICES if g == "model"])
