@@ -27,7 +27,9 @@ def main() -> None:
         raise SystemExit(f"expected {BEGIN.strip()} and {END.strip()} in {README}, got none")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    tables = [(arguments.report / "tables" / f"{name}.md").read_text() for name in TABLES]
+    names = [name + kind for name in TABLES for kind in ("", "-others", "-functions")]
+    files = [arguments.report / "tables" / f"{name}.md" for name in names]
+    tables = [file.read_text() for file in files if file.is_file()]
 
     kept = KEPT / arguments.scale
     kept.mkdir(parents=True, exist_ok=True)
