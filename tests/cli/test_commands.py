@@ -306,6 +306,16 @@ def test_nothing_to_read_names_the_command_that_makes_it(
     assert "dws-train" in complaint(name, argument)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_is_closed_is_no_error(sine_zoo: Zoo, unbuffered: str) -> None:
+    program = Path(sys.executable).with_name("dws-zoo")
+    info = f"PYTHONUNBUFFERED={unbuffered} {program} info {sine_zoo.path}"
+    done = subprocess.run(
+        ["bash", "-c", f"{info} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
 @pytest.mark.parametrize("name", ["dws-fit-inrs", "dws-train", "dws-evaluate", "dws-report"])
 def test_help_shows_examples(
     command: Command, name: str, capsys: pytest.CaptureFixture[str]

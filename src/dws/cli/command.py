@@ -59,6 +59,14 @@ class user_errors:  # noqa: N801 - reads as a verb where it is used
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, KeyboardInterrupt):
             _exit("interrupted; what was saved stays, the same command goes on", status=130)
+        if error is None:
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError as closed:
+                error = closed
+        if isinstance(error, BrokenPipeError):  # who reads the pipe, such as head, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left
+            raise SystemExit(128 + signal.SIGPIPE)
         if error is not None and (isinstance(error, USER_ERRORS) or _is_submitit(error)):
             _exit(one_line(error))
 
