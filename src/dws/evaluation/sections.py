@@ -68,7 +68,7 @@ def classification(evidence: Evidence) -> Section:
     tables = _apart(
         evidence,
         "classification",
-        "Test images that are read rightly from the weights of their INRs",
+        "Test accuracy of image classification",
         [*header, "networks/s", "hours a run"],
         rows,
         _training_sizes(evidence, tasks),
@@ -178,7 +178,7 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
     kinds = ("neighbours", "probe")
     table = Table(
         "embeddings",
-        "How much of the labels lies open in the embedding of the test networks",
+        "How well labels can be predicted from the embedding of the test networks",
         ["method", *(f"{TITLES.get(task, task)}, {kind}" for task in tasks for kind in kinds)],
         rows,
         "neighbours: for classes the share of the 10 nearest networks with the same one, for "
