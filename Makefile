@@ -28,6 +28,8 @@ OUT ?= $(call setting,outputs)
 SEEDS ?= $(call setting,num_seeds)
 WANDB ?= disabled
 RUN ?=
+JOBS ?= 2 # side by side, each with its share of the cores; make -j takes precedence
+THREADS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) / $(JOBS) + ($$(getconf _NPROCESSORS_ONLN) < $(JOBS)))))
 FIT ?=
 METHODS ?= mlp mlp_permutation_augmentation mlp_alignment inr2vec transformer dwsnet # those of the paper
 EXPERIMENTS ?= $(filter $(addprefix %/,$(METHODS)),\
@@ -47,7 +49,8 @@ RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed
 	$(foreach n,$(sizes),$(foreach e,$(CURVE),$(call result,$e,n$n-seed$s))))
 
 reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
-	@$(MAKE) --no-print-directory $(OUT)/report/index.html
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(MAKE) --no-print-directory \
+		$(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) $(OUT)/report/index.html
 	@cat $(OUT)/report/tables/overview.md
 	@echo; echo "every table and picture: $(OUT)/report/index.html"
 
