@@ -5,6 +5,7 @@ import torch
 
 from dws import hardware
 from dws.hardware import computes_bfloat16, find_device, should_compile
+from dws.training.processes import join_processes
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,17 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     assert find_device("cpu", option="trainer.device") == torch.device("cpu")
     with pytest.raises(ValueError, match=r"got trainer.device=abacus .* use auto or cpu"):
         find_device("abacus", option="trainer.device")
+
+
+def test_several_processes_do_not_share_one_certain_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(ValueError, match=r"expected trainer.device=auto, cpu or cuda with 2 proc"),
+        join_processes(torch.device("cuda:0")),
+    ):
+        pass
+
+
+@pytest.mark.gpu
+def test_a_gpu_without_a_number_is_left_to_the_local_rank() -> None:
+    assert find_device("cuda", option="trainer.device").index is None
