@@ -43,10 +43,10 @@ zoo_of = $(or $(zoo_of_$1),$1)
 task_of = $(patsubst %/,%,$(dir $1))
 seeds := $(shell seq 0 $$(($(SEEDS) - 1)))
 result = $(OUT)/runs/$1/$2/result.json
-CURVE := $(filter sine/%,$(EXPERIMENTS))
-sizes := $(call setting,curve)
+CURVE ?= $(filter sine/%,$(EXPERIMENTS)) # trained on each of SIZES networks too
+SIZES ?= $(call setting,curve)
 RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed$s)) \
-	$(foreach n,$(sizes),$(foreach e,$(CURVE),$(call result,$e,n$n-seed$s))))
+	$(foreach n,$(SIZES),$(foreach e,$(CURVE),$(call result,$e,n$n-seed$s))))
 
 reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(MAKE) --no-print-directory \
@@ -55,7 +55,8 @@ reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo
 	@echo; echo "every table and picture: $(OUT)/report/index.html"
 
 reproduce-plan: .venv/installed ## what of it is done, what is left, and how long that takes
-	@$(MAKE) --no-print-directory --dry-run results | $(BIN)/python -m dws.cli.plan $(COMMON)
+	@$(MAKE) --no-print-directory --dry-run results | \
+		OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m dws.cli.plan --jobs $(JOBS) $(COMMON)
 
 results: $(RESULTS) ## all that the page is made of, without the page
 
@@ -76,14 +77,14 @@ $(call result,$1,$2): | $(OUT)/zoos/$(call zoo_of,$(call task_of,$1))$(if $(find
 	$(RUN) $(BIN)/dws-evaluate run=$(OUT)/runs/$1/$2 wandb=$(WANDB)
 endef
 $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(eval $(call run_rule,$e,seed$s,$s))))
-$(foreach s,$(seeds),$(foreach e,$(CURVE),$(foreach n,$(sizes),\
+$(foreach s,$(seeds),$(foreach e,$(CURVE),$(foreach n,$(SIZES),\
 	$(eval $(call run_rule,$e,n$n-seed$s,$s,task.num_train=$n task.repeat_train=true)))))
 
 $(OUT)/report/index.html: $(RESULTS)
 	$(BIN)/dws-report $(COMMON) > /dev/null
 
 demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and two models
-	@$(MAKE) --no-print-directory reproduce-all SCALE=demo sizes= \
+	@$(MAKE) --no-print-directory reproduce-all SCALE=demo SIZES= \
 		EXPERIMENTS='$(foreach t,mnist sine,$t/dwsnet $t/mlp)'
 
 # --- checks ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 KEPT = Path("outputs/results")
 README = Path("README.md")
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
-TABLES = ("classification", "ssl", "sine", "symmetry", "embeddings")
+TABLES = ("classification", "sizes-mnist", "ssl", "sine", "symmetry", "embeddings")
 
 
 def main() -> None:

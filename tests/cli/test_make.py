@@ -64,7 +64,7 @@ class Graph:
         """Make the report of two methods of sine regression, two seeds, one smaller size."""
         methods = "EXPERIMENTS=sine/mlp sine/mlp_alignment"
         target = f"{self.folder}/out/report/index.html"
-        small = ("SCALE=demo", "SEEDS=2", "sizes=80")
+        small = ("SCALE=demo", "SEEDS=2", "SIZES=80")
         return self.make(target, methods, *small, *arguments, status=status)
 
 
@@ -109,7 +109,7 @@ def test_a_method_that_is_not_there_is_refused() -> None:
 
 
 def test_zoos_are_kept_even_if_only_their_aligned_copy_is_read(graph: Graph) -> None:
-    graph.make("results", "EXPERIMENTS=sine/mlp_alignment", "SCALE=demo", "SEEDS=1", "sizes=")
+    graph.make("results", "EXPERIMENTS=sine/mlp_alignment", "SCALE=demo", "SEEDS=1", "SIZES=")
     assert (graph.folder / "out/zoos/sine/manifest.json").is_file()
 
 

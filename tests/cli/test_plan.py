@@ -60,6 +60,20 @@ def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
     assert "in all about 7 min" in printed  # 400 / 2 + 2 (4,800 / 80 + 60) seconds
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [((1200,) * 3, "30 min"), ((3600, 60), "1 h 00")])
+def test_jobs_side_by_side_share_the_time(
+    seconds: tuple[float, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan.print_plan([plan.Job("train", "1", "1", s) for s in seconds], side_by_side=2)
+    assert f"in all about {expected}" in capsys.readouterr().out
+
+
+def test_epochs_that_are_done_do_not_count(planned: object, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/metrics.jsonl").write_text('{"epoch": 1}\n' * 5)
+    assert "1 x 3,200 networks" in planned(COMMANDS)  # 320 training sines, 10 of 15 epochs
+
+
 def test_what_is_fitted_counts_and_so_does_aligning(planned: object, tmp_path: Path) -> None:
     zoo = tmp_path / "outputs/demo/zoos/sine"
     zoo.mkdir(parents=True)

@@ -1,11 +1,12 @@
 """What ``make reproduce-all`` has left to do, and how long it takes here.
 
 Reads the commands that make would run (``make --dry-run``) from standard input. Rates are those of
-earlier fits and trainings below ``outputs``; what has none is measured, for a second, uncompiled.
+earlier fits and trainings below ``outputs``; what has none is measured, uncompiled, for seconds.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import sys
@@ -29,6 +30,7 @@ from dws.files import read_json
 from dws.inr import init_siren
 from dws.memory import keep_freed_memory
 from dws.signals import SPLITS, SignalSource
+from dws.training import RunDir
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.alignment import align
 from dws.zoo import Zoo
@@ -36,8 +38,8 @@ from dws.zoo.build import TIMING
 from dws.zoo.engine import FitJob
 from dws.zoo.store import MANIFEST
 
-EARLIER, MEASURED = "earlier", "measured now, uncompiled, no fit stopping early"
-NUM_STEPS = 20
+EARLIER, MEASURED = "earlier", "measured now, uncompiled"
+NUM_TRIED = 32  # INRs, batches of which are how fits go on a CPU
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,21 @@ class Job:
 
 def main() -> None:
     """Entry point: prints the plan."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="plan")
+    parser.add_argument("--jobs", type=int, default=1, help="how many run side by side")
+    parser.add_argument("settings", nargs="*", help="of all commands, such as scale=small")
+    arguments = parser.parse_args()
     keep_freed_memory()
     register_schemas()
     with user_errors(), initialize_config_dir(config_dir(), version_base="1.3"):
-        here = Path(compose("report", sys.argv[1:]).paths.outputs)
+        here = Path(compose("report", arguments.settings).paths.outputs)
         outputs = Path("outputs")
-        planner = Planner([here, outputs, *sorted(outputs.glob("*"))], sys.argv[1:])
-        print_plan(list(planner.jobs(sys.stdin.read())))
+        planner = Planner([here, outputs, *sorted(outputs.glob("*"))], arguments.settings)
+        print_plan(list(planner.jobs(sys.stdin.read())), side_by_side=arguments.jobs)
 
 
-def print_plan(jobs: list[Job]) -> None:
-    """One line for each kind of job, and the sum."""
+def print_plan(jobs: list[Job], *, side_by_side: int) -> None:
+    """One line for each kind of job, and the time of all, so many of them at a time."""
     if not jobs:
         print("dws: everything is done")
         return
@@ -73,9 +79,11 @@ def print_plan(jobs: list[Job]) -> None:
         (what, f"{len(seconds)} x {work}", rate, _duration(sum(seconds)))
         for (what, work, rate), seconds in kinds.items()
     ]
-    print(f"dws: {len(jobs)} jobs are left, one after the other on this machine:")
+    print(f"dws: {len(jobs)} jobs are left, with the time of each kind on this machine:")
     print(tabulate(rows, tablefmt="plain"))
-    print(f"in all about {_duration(sum(job.seconds for job in jobs))}")
+    seconds = max(sum(job.seconds for job in jobs) / side_by_side, max(job.seconds for job in jobs))
+    at_a_time = f", {side_by_side} at a time" if side_by_side > 1 else ""
+    print(f"in all about {_duration(seconds)}{at_a_time}; long trainings are compiled and faster")
 
 
 class Planner:
@@ -135,14 +143,15 @@ class Planner:
         return Job(f"align {path.name}", f"{num_inrs:,} INRs", rate, num_inrs * seconds)
 
     def train(self, overrides: list[str]) -> Job:
-        """How long a training and its evaluation take."""
+        """How long the epochs of a training that are left take, and its evaluation."""
         config = compose("train", overrides)
         task, model = config.task.name, config.model.name
         zoo = (*self.common, f"zoo={config.task.zoo}")
         size = self._zoo_sizes(Path(config.zoo.path), zoo)["train"]
         if config.task.num_train and not config.task.repeat_train:
             size = config.task.num_train * _zoo(zoo)[0].zoo.num_views
-        networks = size * config.trainer.num_epochs
+        trained = len(RunDir(Path(config.run_dir)).metrics()) if config.run_dir else 0
+        networks = size * max(config.trainer.num_epochs - trained, 0)
         known = (
             [r for r in results if (r["task"], r["model"]) == (task, model)]
             for results in self.results
@@ -195,25 +204,25 @@ def _seconds_per_inr(file: Path) -> float:
 
 
 def _measure_fit(settings: FitInrsSchema, signals: SignalSource) -> float:
-    """Seconds an INR if none stops early, from a few steps of a few."""
-    ids, inr = torch.arange(32), settings.inr
+    """Seconds an INR, from fitting a few."""
+    ids, inr = torch.arange(NUM_TRIED), settings.inr
     job = FitJob(
         initial=init_siren(_spec(settings, signals), ids.tolist(), omega_0=inr.omega_0),
         coordinates=signals.coordinates,
         targets=signals.values(ids),
-        config=replace(settings.fit, num_steps=NUM_STEPS, stop_mse=0.0),
+        config=settings.fit,
         inr=inr,
         compiled=False,
     )
-    seconds = _seconds(job.run)
-    return seconds / len(ids) * settings.fit.num_steps / NUM_STEPS
+    warm_up = replace(job, config=replace(settings.fit, num_steps=1))
+    return _seconds(job.run, warm_up=warm_up.run) / len(ids)
 
 
 @cache
 def _measure_alignment(spec: WeightSpaceSpec) -> float:
     """Seconds an INR, from random ones."""
-    batch = WeightBatch.from_flat(spec, torch.randn(32, spec.num_params, 1))
-    return _seconds(lambda: align(batch, batch[:1])) / 32
+    batch = WeightBatch.from_flat(spec, torch.randn(NUM_TRIED, spec.num_params, 1))
+    return _seconds(lambda: align(batch, batch[:1])) / NUM_TRIED
 
 
 def _measure_training(config: DictConfig, spec: WeightSpaceSpec) -> float:
@@ -225,14 +234,16 @@ def _measure_training(config: DictConfig, spec: WeightSpaceSpec) -> float:
     batch = WeightBatch.from_flat(spec, flat)
 
     def train() -> None:
-        for _ in range(NUM_STEPS // 10):
+        for _ in range(2):
             reader(batch).square().mean().backward()
 
-    return float(num_networks * (NUM_STEPS // 10) / _seconds(train))
+    return float(num_networks * 2 / _seconds(train))
 
 
-def _seconds(function: Callable[[], object]) -> float:
-    function()  # the first call takes longer
+def _seconds(
+    function: Callable[[], object], *, warm_up: Callable[[], object] | None = None
+) -> float:
+    (warm_up or function)()  # the first call takes longer
     began = time.perf_counter()
     function()
     return time.perf_counter() - began

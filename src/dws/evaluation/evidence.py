@@ -69,6 +69,11 @@ class Evidence:
         ]
         return max(found, key=lambda group: (len(group.results), group.merit), default=None)
 
+    def by_size(self, task: str, method: str) -> dict[int, Group]:
+        """The cells of a method, by number of training networks."""
+        cells = {size: self.cell(task, method, size) for size in self.sizes(task)}
+        return {size: group for size, group in cells.items() if group}
+
     def main_size(self, task: str) -> int:
         """The number of training networks that most methods have runs with, or 0."""
         methods = {(g["num_train"], g["model"]) for g in self.groups if g["task"] == task}

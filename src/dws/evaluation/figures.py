@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import torch
@@ -103,7 +104,7 @@ def curves(
     *,
     x_label: str,
     y_label: str,
-    logarithmic: bool = False,
+    log_axes: Literal["", "x", "xy"] = "",
 ) -> None:
     """Lines with the range over seeds as a band, told apart by colour, dashes and markers.
 
@@ -112,7 +113,7 @@ def curves(
         series: For each name x, and for each x the values of all seeds.
         x_label: What x is.
         y_label: What y is.
-        logarithmic: Both axes.
+        log_axes: Which axes are logarithmic.
     """
     dashes, markers = ("-", "--", "-.", ":"), "osD^vP*X<>"
     with _axes(path, width=6.5, height=4) as axes:
@@ -124,8 +125,8 @@ def curves(
                       markevery=max(1, len(middle) // 10))  # fmt: skip
             low, high = [min(v) for v in values], [max(v) for v in values]
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        if logarithmic:
-            axes.set(xscale="log", yscale="log")
+        for axis in log_axes:
+            axes.set(**{f"{axis}scale": "log"})
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.legend(fontsize=8)
 

@@ -28,6 +28,7 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
         sections.classification(evidence),
         sections.contrastive(evidence),
         sections.regression(evidence, pictures),
+        sections.learning_from_more(evidence, pictures),
         sections.symmetry(evidence),
         sections.embeddings(evidence, pictures),
         sections.learning(evidence, pictures),

@@ -106,19 +106,14 @@ def contrastive(evidence: Evidence) -> Section:
 def regression(evidence: Evidence, pictures: Path) -> Section:
     """The paper's curve of data efficiency, and the figures behind it."""
     sizes = evidence.sizes("sine")
-    series: dict[str, tuple[list[float], list[list[float]]]] = {}
     rows = []
     for method in evidence.methods:
-        cells = {size: evidence.cell("sine", method, size) for size in sizes}
-        largest = [group for group in cells.values() if group][-1:]
-        if not largest and method not in METHODS:
+        cells = evidence.by_size("sine", method)
+        if not cells and method not in METHODS:
             continue
-        mse = [group.measured("test") if group else NOT_RUN for group in cells.values()]
-        mse = mse or [NOT_RUN]
-        rows.append([method, *_parameters(largest), *mse, *_cost(largest)])
-        there = {size: group.values("test") for size, group in cells.items() if group}
-        if there:
-            series[method] = (list(map(float, there)), list(there.values()))
+        mse = [cells[size].measured("test") if size in cells else NOT_RUN for size in sizes]
+        largest = list(cells.values())[-1:]
+        rows.append([method, *_parameters(largest), *(mse or [NOT_RUN]), *_cost(largest)])
     columns = [f"{size:,} networks" for size in sizes] or ["here"]
     header = ["method", "parameters", *columns]
     tables = _apart(
@@ -129,21 +124,54 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
         rows,
         "The paper shows a plot only. Rates and hours are those of each method's largest number.",
     )
-    drawn = []
-    if len(sizes) > 1:
-        figures.curves(
-            pictures / "sine.svg", series, x_label="training networks", y_label="test MSE of b",
-            logarithmic=True,
-        )  # fmt: skip
-        text = "Test error of sine regression against the number of training networks, by method"
-        drawn = [Picture.read(pictures / "sine.svg", text, f"{text}; bands span the seeds.")]
     return Section(
         "Regression of a sine's frequency",
         _how_to_run_the_rest(evidence, ("sine",)),
         tables,
-        drawn,
+        list(_data_efficiency(evidence, "sine", pictures, "test MSE of b")),
         list(_outcomes(evidence, ("sine",))),
     )
+
+
+def learning_from_more(evidence: Evidence, pictures: Path) -> Section:
+    """Tasks other than regression: the methods that were trained on several numbers of networks."""
+    tables, drawn = [], []
+    for task in evidence.tasks:
+        several = [m for m in evidence.methods if len(evidence.by_size(task, m)) > 1]
+        if task == "sine" or not several:
+            continue
+        cells = {method: evidence.by_size(task, method) for method in several}
+        sizes = sorted({size for groups in cells.values() for size in groups})
+        rows = []
+        for method, groups in cells.items():
+            here = (_with_seeds(groups[size]) if size in groups else NOT_RUN for size in sizes)
+            rows.append([method, *here])
+        metric = next(iter(cells[several[0]].values()))["metric"]
+        title = f"{TITLES.get(task, task)}: test {metric} by number of training networks"
+        header = ["method", *(f"{size:,} networks" for size in sizes)]
+        tables.append(Table(f"sizes-{task}", title, header, rows))
+        drawn += _data_efficiency(evidence, task, pictures, f"test {metric}")
+    return Section("What more training networks give", tables=tables, pictures=drawn)
+
+
+def _data_efficiency(
+    evidence: Evidence, task: str, pictures: Path, y_label: str
+) -> Iterator[Picture]:
+    """The test metric against the number of training networks, if there are several."""
+    series: dict[str, tuple[list[float], list[list[float]]]] = {}
+    for method in evidence.methods:
+        cells = evidence.by_size(task, method)
+        if len(cells) > 1 or (cells and task == "sine"):
+            values = [group.values("test") for group in cells.values()]
+            series[method] = (list(map(float, cells)), values)
+    if len({size for sizes, _ in series.values() for size in sizes}) > 1:
+        file = pictures / f"{task}.svg"
+        figures.curves(
+            file, series, x_label="training networks", y_label=y_label,
+            log_axes="xy" if task == "sine" else "x",
+        )  # fmt: skip
+        text = f"{TITLES.get(task, task)}: {y_label} against training networks, by method"
+        yield Picture.read(file, text, f"{text}; bands span the seeds.")
 
 
 def symmetry(evidence: Evidence) -> Section:
@@ -348,7 +376,11 @@ def _beside_published(
         known = RESULTS[task].get(method)
         unit = "" if task == "ssl" else " %"
         yield f"{known[0]:.2f} ± {known[1]:.2f}{unit}" if known else ""
-        yield f"{group.measured('test')} (n = {len(group.results)})" if group else NOT_RUN
+        yield _with_seeds(group) if group else NOT_RUN
+
+
+def _with_seeds(group: Group) -> str:
+    return f"{group.measured('test')} (n = {len(group.results)})"
 
 
 def _parameters(groups: Sequence[Group | None]) -> list[str]:

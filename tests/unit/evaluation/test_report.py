@@ -117,6 +117,17 @@ def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
     assert row(nothing, "dwsnet")["here"] == "not run"
 
 
+def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -> None:
+    runs = [result("mnist", "dwsnet", a, num_train=n) for n, a in ((100, 0.5), (900, 0.75))]
+    once = result("mnist", "mlp", 0.1)
+    section = sections.learning_from_more(evidence(*runs, once), tmp_path)
+    (table,) = section.tables
+    assert [cells[0] for cells in table.rows] == ["dwsnet"]
+    assert row(table, "dwsnet")["900 networks"] == "75.0 % (n = 1)"
+    assert len(section.pictures) == 1
+    assert not sections.learning_from_more(evidence(once), tmp_path).tables
+
+
 def test_a_run_without_its_predictions_is_not_drawn_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
