@@ -135,7 +135,8 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
 
 def learning_from_more(evidence: Evidence, pictures: Path) -> Section:
     """Tasks other than regression: the methods that were trained on several numbers of networks."""
-    tables, drawn = [], []
+    tables: list[Table] = []
+    drawn: list[Picture] = []
     for task in evidence.tasks:
         several = [m for m in evidence.methods if len(evidence.by_size(task, m)) > 1]
         if task == "sine" or not several:
