@@ -395,6 +395,9 @@ def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
         constructor = get_object(target)
     except Exception as error:  # Hydra raises whatever the import raised
         raise ValueError(f"expected _target_ to name a class, got {target} ({error})") from error
+    # a module of ours leads to all that it imports, as in dws.files.os.system
+    if not (isinstance(constructor, type) and constructor.__module__.startswith(ALLOWED_TARGETS)):
+        raise ValueError(f"expected _target_ to name a class of ours, got {target}")
     try:
         return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)
     except TypeError as error:

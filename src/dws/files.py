@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import yaml
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
 
 @contextmanager
@@ -108,6 +109,27 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"expected JSON in {path}, got something else ({error})") from error
+
+
+def check_content(content: object, kind: Any, *, what: str) -> None:
+    """Make sure that plain values, read from a file, are of a type.
+
+    Args:
+        content: What was read.
+        kind: The type, such as a ``typing_extensions.TypedDict``; other keys may be there.
+        what: What it should be, and where it is, for the message: "a result in result.json".
+
+    Raises:
+        ValueError: If it is of another type; the message names the first place that does not fit.
+    """
+    try:
+        TypeAdapter(kind).validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise ValueError(
+            f"expected {what}, got one that does not fit: {place}: {first['msg']}"
+        ) from error
 
 
 def claim_folder(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.cli.conftest import Command
 
 from dws.zoo import Zoo
 
@@ -21,39 +20,6 @@ SMALL = [
     "model.hidden_channels=4",
     "wandb=disabled",
 ]
-Command = Callable[..., str]
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Run a command in this process, in an empty folder; returns what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-
-    def run(name: str, *arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-        importlib.import_module(f"dws.cli.{name.removeprefix('dws-').replace('-', '_')}").main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def complaint(command: Command, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command that has to fail; returns its one line."""
-
-    def run(name: str, *arguments: str) -> str:
-        with pytest.raises(SystemExit) as error:
-            command(name, *arguments)
-        assert error.value.code not in (0, None)
-        (line,) = capsys.readouterr().err.strip().splitlines()
-        assert line.startswith(f"{name}: ")
-        return line
-
-    return run
 
 
 def test_a_preset_is_known_by_its_settings(command: Command, tmp_path: Path) -> None:
@@ -200,7 +166,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         (["optim.lr=abc"], "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
         (["optim.lrr=1"], "unknown setting optim.lrr; dws-train --help lists them"),
         (["optmi.lr=1"], "unknown setting optmi"),
-        (["optim.lr=-1"], "expected optim.lr > 0"),
+        (["optim.lr=-1"], "expected finite optim.lr > 0"),
         (["trainer.device=abacus"], "expected a device that is there"),
         (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),
         (["zoo.path=."], "expected a zoo in ., got none (no manifest.json there); make or finish"),

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from dws.config import config_dir, register_schemas
@@ -30,17 +31,23 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
     traceback instead.
     """
     register_schemas()
+
+    def checked(config: DictConfig) -> None:
+        for setting in _unknown_settings(config):
+            raise ValueError(f"unknown setting {setting}; {_command()} --help lists them")
+        function(config)
+
     start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=config_name)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        start(function)()
+        start(checked)()
         return
 
     def job(config: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe on another machine: tell the sweep
-            function(config)
+            checked(config)
         else:
             with user_errors():
-                function(config)
+                checked(config)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
     try:
@@ -71,6 +78,17 @@ class user_errors:  # noqa: N801 - reads as a verb where it is used
             _exit(one_line(error))
 
 
+def _unknown_settings(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Those that Hydra's ``+key=value`` added to a schema that does not have them."""
+    schema = OmegaConf.get_type(config)
+    names = {field.name for field in fields(schema)} if is_dataclass(schema) else set(config)
+    for key in map(str, config):
+        if key not in names:
+            yield f"{prefix}{key}"
+        elif isinstance(child := config._get_node(key), DictConfig) and child:
+            yield from _unknown_settings(child, f"{prefix}{key}.")
+
+
 def one_line(error: BaseException) -> str:
     """What went wrong and what to do, in one line."""
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -99,6 +117,11 @@ def one_line(error: BaseException) -> str:
             )
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"expected a file or folder that can be used, got {error.filename}: {error.strerror}; "
+            "choose another, or change who may use it"
+        )
     message = " ".join(str(error).split())
     if isinstance(error, OmegaConfBaseException):
         message = message.split(" full_key:")[0].split(" object_type=")[0]

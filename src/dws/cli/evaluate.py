@@ -14,7 +14,7 @@ from dws.cli.command import run_hydra
 from dws.cli.origin import describe_origin
 from dws.cli.runs import build_reader, build_task, load_training_split, open_zoo, zoo_hash
 from dws.evaluation.evaluate import evaluate
-from dws.files import read_json
+from dws.evaluation.tables import read_result
 from dws.hardware import find_device
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
@@ -38,9 +38,11 @@ def main() -> None:
 
 def evaluate_run(config: DictConfig) -> None:
     """Evaluate once; say what came out, also if it was done before."""
+    if config.batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {config.batch_size}")
     run = RunDir.open(config.run)
     if run.result_file.is_file():
-        result = read_json(run.result_file)
+        result = read_result(run.result_file)
         print(f"dws: {run.path} was evaluated already")
     else:
         result = _evaluate(run, config)

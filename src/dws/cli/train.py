@@ -38,8 +38,8 @@ def train_run(config: DictConfig) -> None:
     """Train on the zoo's training split, select on its validation split."""
     keep_freed_memory()
     typed: TrainSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
-    if typed.seed < 0:
-        raise ValueError(f"expected seed >= 0, got {typed.seed}")
+    if not 0 <= typed.seed < 2**63:
+        raise ValueError(f"expected seed >= 0 and below 2**63, got {typed.seed}")
     device = find_device(typed.trainer.device, option="trainer.device")
     with join_processes(device) as processes:
         _train(config, typed, device, processes)

@@ -57,7 +57,7 @@ def evaluate(
         ValueError: If the checkpoint does not fit the reader.
     """
     began = time.perf_counter()
-    checkpoint = load_checkpoint(run.best_checkpoint)
+    checkpoint = load_checkpoint(run.best_checkpoint, "reader", "metrics")
     load_reader(reader, checkpoint, run.best_checkpoint)
     predicted = predict(reader, task, test_set, train_set, batch_size)
     outputs, targets = (t.cpu() for t in predicted)

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dws.evaluation import figures
@@ -225,10 +226,12 @@ def _embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]
         for method, groups in _rows(evidence, (task,), published=False):
             if groups[0] and groups[0].is_here:
                 file = Path(groups[0]["folder"], "predictions.safetensors")
-                if not file.is_file():
-                    print(f"dws: expected {file}, got none; {method} is not drawn")
+                try:
+                    kept = load_file(file)
+                except (FileNotFoundError, SafetensorError) as error:
+                    reason = "none" if isinstance(error, FileNotFoundError) else str(error)
+                    print(f"dws: expected {file}, got {reason}; {method} is not drawn")
                     continue
-                kept = load_file(file)
                 if targets is not None and not torch.equal(targets, kept["targets"]):
                     print(f"dws: {groups[0]['folder']} has other test networks; it is not drawn")
                     continue
@@ -421,9 +424,12 @@ def _outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
         for method, groups in _rows(evidence, (task,), published=False):
             for group in (g for g in groups if g and g.is_here):
                 for name in group["pictures"]:
-                    if name.startswith("outcome"):
+                    file = Path(group["folder"], name)
+                    if not file.is_file():
+                        print(f"dws: expected {file}, got none; it is left out of the report")
+                    elif name.startswith("outcome"):
                         text = f"{TITLES.get(task, task)}, {method}, seed {group['seed']}: outcome"
-                        yield Picture.read(Path(group["folder"], name), text)
+                        yield Picture.read(file, text)
 
 
 def _training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:

@@ -9,18 +9,65 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from tabulate import tabulate
+from typing_extensions import TypedDict
 
-from dws.files import read_json
+from dws.files import check_content, read_json
 
-REQUIRED = {
-    *("task", "model", "seed", "settings_hash", "num_train", "zoo", "zoo_path", "metric", "test"),
-    *("test_interval", "test_permuted", "embedding", "validation", "num_parameters", "num_test"),
-    *("networks_per_second", "train_seconds", "pictures", "origin", "labels"),
-    *("higher_is_better", "best_epoch", "num_epochs", "reads"),
-}
+FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
+
+
+class Origin(TypedDict):
+    """Where a figure comes from."""
+
+    code: str
+    machine: str
+    command: str
+
+
+class Opened(TypedDict):
+    """What lies open in an embedding; None where it could not be measured."""
+
+    neighbours: float | None
+    linear_probe: float | None
+
+
+class Result(TypedDict):
+    """What tables are made of in a ``result.json``, see ``dws.evaluation.evaluate``."""
+
+    task: str
+    model: str
+    seed: int
+    settings_hash: str
+    num_train: int
+    zoo: str
+    zoo_path: str
+    metric: str
+    higher_is_better: bool
+    labels: list[str]
+    reads: str
+    validation: dict[str, float]
+    test: dict[str, float]
+    test_interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    test_permuted: dict[str, float]
+    embedding: Opened
+    num_test: int
+    num_parameters: int
+    num_epochs: int
+    best_epoch: float
+    networks_per_second: float
+    train_seconds: float
+    pictures: list[FileName]
+    origin: Origin
+
+
+class Kept(TypedDict):
+    """The ``results.json`` of a report."""
+
+    results: list[Result]
 
 
 @dataclass(frozen=True)
@@ -112,17 +159,12 @@ def load_results(folder: Path, *, kept: Path | None = None) -> list[dict[str, An
         ValueError: If one is damaged.
     """
     files = sorted(folder.rglob("result.json"))
-    found = [(file, {**_mapping(file), "folder": str(file.parent)}) for file in files]
+    results = [{**read_result(file), "folder": str(file.parent)} for file in files]
     if kept is not None:
-        found += [(kept, {**result}) for result in _mapping(kept).get("results", [{}])]
-    for file, result in found:
-        missing = REQUIRED - set(result)
-        if missing:
-            raise ValueError(
-                f"expected a result in {file}, got one without {', '.join(sorted(missing))}; "
-                "remove it and evaluate again"
-            )
-    results = [result for _, result in found]
+        content = read_json(kept)
+        what = f"the results.json of a report in {kept}"
+        check_content(content, Kept, what=what)
+        results += [{**result} for result in content["results"]]
     if not results:
         raise FileNotFoundError(
             f"expected result.json files below {folder}, got none; run dws-train and dws-evaluate"
@@ -130,11 +172,18 @@ def load_results(folder: Path, *, kept: Path | None = None) -> list[dict[str, An
     return results
 
 
-def _mapping(file: Path) -> dict[str, Any]:
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise ValueError(f"expected a result in {file}, got {type(content).__name__}")
-    return content
+def read_result(file: Path) -> dict[str, Any]:
+    """Read a ``result.json``.
+
+    Raises:
+        ValueError: If it holds something else.
+    """
+    result = read_json(file)
+    check_content(result, Result, what=f"a result in {file}, or no file so that it is made again")
+    known = (*result["validation"], *result["test"], *result["test_permuted"])
+    if known.count(result["metric"]) != 3:
+        raise ValueError(f"expected {result['metric']} of all splits in {file}, got {known}")
+    return dict(result)
 
 
 def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:

@@ -8,6 +8,7 @@ there. Networks never see each other: each ends where it would have ended alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -53,14 +54,14 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         chunk_size = 1 if self.chunk_size is None else self.chunk_size
-        if min(self.num_steps, chunk_size) < 1 or not self.learning_rate > 0:
+        if min(self.num_steps, chunk_size) < 1 or not 0 < self.learning_rate < math.inf:
             raise ValueError(
-                "expected num_steps >= 1, chunk_size >= 1 or null and learning_rate > 0, got "
-                f"{self.num_steps}, {self.chunk_size} and {self.learning_rate}"
+                "expected num_steps >= 1, chunk_size >= 1 or null and finite learning_rate > 0, "
+                f"got {self.num_steps}, {self.chunk_size} and {self.learning_rate}"
             )
-        if self.weight_decay < 0 or self.stop_mse < 0:
+        if not (0 <= self.weight_decay < math.inf and self.stop_mse >= 0):
             raise ValueError(
-                "expected weight_decay >= 0 and stop_mse >= 0, got "
+                "expected finite weight_decay >= 0 and stop_mse >= 0, got "
                 f"{self.weight_decay} and {self.stop_mse}"
             )
         if self.compile not in CHOICES:

@@ -6,6 +6,7 @@ the same ω0 and no special first layer; the last is affine, with a constant add
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class SirenConfig:
             which makes reading them easy even without equivariance.
 
     Raises:
-        ValueError: If ``hidden`` is empty, ``omega_0`` is not positive or ``init`` unknown.
+        ValueError: If ``hidden`` is empty, a number out of range or ``init`` unknown.
     """
 
     hidden: tuple[int, ...] = (32, 32)
@@ -42,10 +43,11 @@ class SirenConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        if not self.hidden or not self.omega_0 > 0:
+        is_finite = math.isfinite(self.output_offset) and 0 < self.omega_0 < math.inf
+        if not self.hidden or not is_finite:
             raise ValueError(
-                "expected at least one hidden width and omega_0 > 0, "
-                f"got hidden={self.hidden} and omega_0={self.omega_0}"
+                "expected at least one hidden width, and finite omega_0 > 0 and output_offset, got "
+                f"hidden={self.hidden}, omega_0={self.omega_0}, output_offset={self.output_offset}"
             )
         if self.init not in INITS:
             raise ValueError(f"expected inr.init={'|'.join(INITS)}, got {self.init!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,40 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, *keys: str) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
+
+    Args:
+        path: The file.
+        keys: What has to be in it.
 
     Raises:
         FileNotFoundError: If it is not there.
-        ValueError: If it is damaged, or holds anything but tensors and plain values.
+        ValueError: If it is damaged, holds anything but tensors and plain values, or lacks a key.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint at {path}, got none; run dws-train first")
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        with zipfile.ZipFile(path) as archive:  # checks every byte, which torch.load does not
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} was altered")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise whatever they break
+        if isinstance(error, OSError):
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(
-            f"expected a checkpoint in {path}, got a damaged one ({type(error).__name__}); "
+            f"expected a checkpoint in {path}, got a damaged one ({reason}); "
             "remove the run folder and train again"
         ) from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise ValueError(
+            f"expected a checkpoint with {', '.join(missing)} in {path}, got another file; "
+            "remove the run folder and train again"
+        )
+    return dict(content)
 
 
 def load_reader(reader: Reader, state: Mapping[str, Any], path: Path) -> None:
@@ -61,4 +79,4 @@ def load_reader(reader: Reader, state: Mapping[str, Any], path: Path) -> None:
 
 def is_finished(path: Path) -> bool:
     """Whether a run's last checkpoint is that of its end."""
-    return path.is_file() and bool(load_checkpoint(path)["finished"])
+    return path.is_file() and bool(load_checkpoint(path, "finished")["finished"])

@@ -66,7 +66,8 @@ def train(
     trainer = trainer.resolved(len(train_set), processes.size)
     state = TrainingState(reader, optim, trainer, len(train_set), seed)
     if run.last_checkpoint.is_file():
-        state.load(load_checkpoint(run.last_checkpoint), run.last_checkpoint)
+        content = load_checkpoint(run.last_checkpoint, *state.content())
+        state.load(content, run.last_checkpoint)
         if processes.is_first:
             print(f"dws: going on in {run.path} after epoch {state.epoch}, step {state.step}")
     processes.wait()  # all have read what the first is about to write
@@ -79,57 +80,61 @@ def train(
         train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
     )
     monitored = f"val_{task.monitor}"
-    bar = tqdm(
+    saved = time.monotonic()
+    with tqdm(
         total=state.num_steps, initial=state.step, unit="step", desc="training",
         disable=not processes.is_first,
-    )  # fmt: skip
-    saved = time.monotonic()
-    while not state.finished:
-        reader.train()
-        began = time.perf_counter() - state.seconds
-        batches = train_set.shuffled_batches(
-            trainer.batch_size, state.start_epoch(), skip=state.step_in_epoch
-        )
-        for weights, targets in batches:
-            views = [
-                augment.apply(weights, state.draws, layer_std=reader.standardize.std)
-                for _ in range(task.num_views)
-            ]
-            with bfloat16:
-                outputs = forward(WeightBatch.cat([processes.part(view) for view in views]))
-            loss = task.loss(processes.gather(outputs.float(), task.num_views), targets)
-            state.optimizer.zero_grad()
-            loss.backward()
-            state.update(loss)
-            bar.update()
-            if processes.is_first and time.monotonic() - saved > 60 * trainer.checkpoint_minutes:
-                loss.item()  # waits for a GPU
-                state.seconds = time.perf_counter() - began
-                save_checkpoint(run.last_checkpoint, state.content())
-                saved = time.monotonic()
-        row = state.end_epoch()
-        row["seconds"] = seconds = time.perf_counter() - began
-        row["networks_per_second"] = len(train_set) // state.batch_size * state.batch_size / seconds
-        evaluated = state.evaluated
-        outputs, targets = predict(evaluated, task, val_set, train_set, trainer.eval_batch_size)
-        row |= {f"val_{name}": value for name, value in task.metrics(outputs, targets).items()}
-        bar.set_postfix_str(
-            f"loss {row['train_loss']:.3g}, {monitored} {row[monitored]:.4g}, "
-            f"{row['networks_per_second']:.0f} networks/s"
-        )
-        check_finite(row[monitored], monitored, row, optim)
-        sign = 1 if task.higher_is_better else -1
-        if state.best is None or sign * row[monitored] > sign * state.best[monitored]:
-            state.best = row
-            content = {"reader": evaluated.state_dict(), "metrics": row}
+    ) as bar:  # fmt: skip
+        while not state.finished:
+            reader.train()
+            began = time.perf_counter() - state.seconds
+            batches = train_set.shuffled_batches(
+                trainer.batch_size, state.start_epoch(), skip=state.step_in_epoch
+            )
+            for weights, targets in batches:
+                views = [
+                    augment.apply(weights, state.draws, layer_std=reader.standardize.std)
+                    for _ in range(task.num_views)
+                ]
+                with bfloat16:
+                    outputs = forward(WeightBatch.cat([processes.part(view) for view in views]))
+                loss = task.loss(processes.gather(outputs.float(), task.num_views), targets)
+                state.optimizer.zero_grad()
+                loss.backward()
+                state.update(loss)
+                bar.update()
+                if (
+                    processes.is_first
+                    and time.monotonic() - saved > 60 * trainer.checkpoint_minutes
+                ):
+                    loss.item()  # waits for a GPU
+                    state.seconds = time.perf_counter() - began
+                    save_checkpoint(run.last_checkpoint, state.content())
+                    saved = time.monotonic()
+            row = state.end_epoch()
+            row["seconds"] = seconds = time.perf_counter() - began
+            row["networks_per_second"] = (
+                len(train_set) // state.batch_size * state.batch_size / seconds
+            )
+            evaluated = state.evaluated
+            outputs, targets = predict(evaluated, task, val_set, train_set, trainer.eval_batch_size)
+            row |= {f"val_{name}": value for name, value in task.metrics(outputs, targets).items()}
+            bar.set_postfix_str(
+                f"loss {row['train_loss']:.3g}, {monitored} {row[monitored]:.4g}, "
+                f"{row['networks_per_second']:.0f} networks/s"
+            )
+            check_finite(row[monitored], monitored, row, optim)
+            sign = 1 if task.higher_is_better else -1
+            if state.best is None or sign * row[monitored] > sign * state.best[monitored]:
+                state.best = row
+                content = {"reader": evaluated.state_dict(), "metrics": row}
+                if processes.is_first:
+                    save_checkpoint(run.best_checkpoint, content)
             if processes.is_first:
-                save_checkpoint(run.best_checkpoint, content)
-        if processes.is_first:
-            run.append_metrics(row)
-            save_checkpoint(run.last_checkpoint, state.content())
-            logger.log(row, step=int(row["step"]))
-        saved = time.monotonic()
-    bar.close()
+                run.append_metrics(row)
+                save_checkpoint(run.last_checkpoint, state.content())
+                logger.log(row, step=int(row["step"]))
+            saved = time.monotonic()
     assert state.best is not None  # num_epochs >= 1
     return state.best
 

@@ -7,11 +7,49 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from dws.files import claim_folder, read_yaml, write_atomically
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from dws.files import check_content, claim_folder, read_yaml, write_atomically
 
 NOTES = ("zoo_path", "origin")  # keys of a run's config that its outcome does not depend on
+
+
+class TaskSettings(TypedDict):
+    """Of ``config.task``; other keys are arguments of the task's class."""
+
+    name: str
+    num_train: int | None
+    repeat_train: bool
+
+
+class ModelSettings(TypedDict):
+    """Of ``config.model``; other keys are arguments of the model's class."""
+
+    name: str
+
+
+class TrainerSettings(TypedDict):
+    """Of ``config.trainer``; other keys are fields of ``TrainerConfig``."""
+
+    num_epochs: int
+
+
+class RunSettings(TypedDict):
+    """What evaluating relies on in the ``config.yaml`` of a run."""
+
+    task: TaskSettings
+    model: ModelSettings
+    optim: dict[str, Any]
+    trainer: TrainerSettings
+    augment: dict[str, Any]
+    seed: Annotated[int, Field(ge=0)]
+    aligned: bool
+    zoo: str
+    zoo_path: str
+    origin: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -90,17 +128,9 @@ class RunDir:
             ValueError: If the file holds something else.
         """
         config = read_yaml(self.config_file)
-        keys = {
-            *("task", "model", "optim", "trainer", "augment", "seed"),
-            *("aligned", "zoo"),
-            *NOTES,
-        }
-        if not isinstance(config, dict) or set(config) != keys:
-            raise ValueError(
-                f"expected the settings of a run in {self.config_file}, got something else; "
-                "give a folder that dws-train printed"
-            )
-        return config
+        what = f"the settings of a run that dws-train made in {self.config_file}"
+        check_content(config, RunSettings, what=what)
+        return dict(config)
 
     def metrics(self) -> list[dict[str, float]]:
         """The epochs so far."""

@@ -35,9 +35,13 @@ class OptimConfig:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.lr > 0 or self.weight_decay < 0 or not 0 <= self.warmup_fraction < 1:
+        if not (
+            0 < self.lr < math.inf
+            and 0 <= self.weight_decay < math.inf
+            and 0 <= self.warmup_fraction < 1
+        ):
             raise ValueError(
-                "expected optim.lr > 0, weight_decay >= 0 and 0 <= warmup_fraction < 1, got "
+                "expected finite optim.lr > 0, weight_decay >= 0 and 0 <= warmup_fraction < 1, got "
                 f"{self.lr}, {self.weight_decay} and {self.warmup_fraction}"
             )
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -92,7 +96,7 @@ class TrainerConfig:
                 "expected trainer.num_epochs >= 1, eval_batch_size >= 1 and batch_size >= 2 (batch "
                 f"norm needs two), got {self.num_epochs}, {self.eval_batch_size}, {self.batch_size}"
             )
-        if not 0 <= self.ema_decay < 1 or self.checkpoint_minutes < 0:
+        if not (0 <= self.ema_decay < 1 and self.checkpoint_minutes >= 0):
             raise ValueError(
                 "expected 0 <= trainer.ema_decay < 1 and trainer.checkpoint_minutes >= 0, got "
                 f"{self.ema_decay} and {self.checkpoint_minutes}"

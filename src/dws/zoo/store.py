@@ -16,15 +16,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from typing_extensions import TypedDict
 
 import dws
-from dws.files import read_json, sha256, write_atomically, write_json
+from dws.files import check_content, read_json, sha256, write_atomically, write_json
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 
@@ -33,6 +35,72 @@ MANIFEST = "manifest.json"
 COLUMNS = ("signal_id", "view", "num_steps", "mse")  # of a shard, beside networks and labels
 LABEL_PREFIX = "label."
 ALIGNED_TO = "aligned_to"  # key of the manifest of a zoo that ``align_zoo`` made
+
+Size = Annotated[int, Field(ge=1)]
+
+
+class Versioned(TypedDict):
+    """What every manifest has had."""
+
+    format_version: int
+
+
+class Signals(TypedDict):
+    """What was fitted; other keys are those of ``SignalSource.describe``."""
+
+    name: str
+
+
+class Sharding(TypedDict):
+    """Of ``ZooConfig``."""
+
+    seed: int
+    num_views: Size
+    shard_size: Size
+
+
+class Architecture(TypedDict):
+    """Of ``SirenConfig``."""
+
+    omega_0: float
+    output_offset: float
+
+
+class Domain(TypedDict):
+    """Where the signals are defined: ends of each input, points along each."""
+
+    low: list[float]
+    high: list[float]
+    grid: list[Size]
+
+
+class Quantiles(TypedDict):
+    """Of the PSNR in dB."""
+
+    q05: float
+    median: float
+    q95: float
+
+
+class Manifest(TypedDict):
+    """What reading relies on in a ``manifest.json``."""
+
+    dims: list[Size]
+    num_rows: Size
+    splits: dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]
+    labels: list[str]
+    domain: Domain
+    signals: Signals
+    zoo: Sharding
+    inr: Architecture
+    fit: dict[str, Any] | None
+    fit_preset: NotRequired[dict[str, str]]
+    shards: list[str]
+    train_mean: dict[str, float]
+    train_std: dict[str, float]
+    train_psnr: Quantiles | None
+    train_num_steps_median: int | None
+    versions: dict[str, str]
 
 
 def shard_name(index: int) -> str:
@@ -279,22 +347,24 @@ class ZooSplit:
 
 def _check_manifest(manifest: Any, file: Path) -> None:
     """Raise a ``ValueError`` unless everything that reading relies on is there."""
+    what = f"the manifest of a zoo in {file}"
+    check_content(manifest, Versioned, what=what)
+    version = manifest["format_version"]
+    if version != FORMAT_VERSION:
+        remedy = "update dws" if version > FORMAT_VERSION else "remove it and fit it again"
+        raise ValueError(
+            f"expected format version {FORMAT_VERSION} in {file}, got {version}; {remedy}"
+        )
+    check_content(manifest, Manifest, what=what)
     try:
-        version = manifest["format_version"]
-        if version != FORMAT_VERSION:
-            remedy = "update dws" if version > FORMAT_VERSION else "remove it and fit it again"
-            raise ValueError(f"format version {version}, this dws reads {FORMAT_VERSION}; {remedy}")
-        WeightSpaceSpec(tuple(manifest["dims"]))
-        if manifest["zoo"]["shard_size"] < 1 or not isinstance(manifest["labels"], list):
-            raise ValueError("shard_size below 1 or labels that are no list")
+        spec = WeightSpaceSpec(tuple(manifest["dims"]))
+        if {len(values) for values in manifest["domain"].values()} != {spec.dims[0]}:
+            raise ValueError(f"a domain that is not one of {spec.dims[0]} inputs")
         if len(manifest["shards"]) != num_shards(manifest):
             raise ValueError(f"{len(manifest['shards'])} shards instead of {num_shards(manifest)}")
         for split in SPLITS:
-            start, stop = manifest["splits"][split]
+            start, stop = manifest["splits"].get(split, (0, 0))
             if not 0 <= start < stop <= manifest["num_rows"]:
                 raise ValueError(f"rows {start} to {stop} for split {split}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected the manifest of a zoo in {file}, got one that does not fit: "
-            f"{type(error).__name__} {error}"
-        ) from error
+    except ValueError as error:
+        raise ValueError(f"expected {what}, got one that does not fit: {error}") from error

@@ -61,7 +61,7 @@ def test_an_unfinished_zoo_says_so(copy: Path) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda m: m.update(format_version=1),
+        lambda m: m.update(format_version=None),
         lambda m: m["shards"].pop(),
         lambda m: m.update(dims=[1]),
         lambda m: m.pop("labels"),
@@ -114,10 +114,13 @@ def test_a_whole_zoo_has_no_problems(sine_zoo: Zoo) -> None:
     assert sine_zoo.find_problems() == []
 
 
-def test_a_newer_format_says_so(copy: Path) -> None:
+@pytest.mark.parametrize(("version", "remedy"), [(99, "update dws"), (1, "remove it and fit it")])
+def test_another_format_says_so(version: int, remedy: str, copy: Path) -> None:
     file = copy / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 99}))
-    with pytest.raises(ValueError, match="format version 99, this dws reads 2; update dws"):
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": version}))
+    with pytest.raises(
+        ValueError, match=rf"expected format version 2 in .*got {version}; {remedy}"
+    ):
         Zoo.open(copy)
 
 

@@ -1,0 +1,343 @@
+"""What each bad input gives at the door of a command: one line, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.cli.conftest import Command
+
+from dws.files import sha256
+from dws.zoo import Zoo
+
+MANIFEST, SHARD = Path("zoo/manifest.json"), Path("zoo/shard-00001.safetensors")
+BEST, LAST = Path("run/checkpoint-best.pt"), Path("run/checkpoint-last.pt")
+CONFIG, RESULT = Path("run/config.yaml"), Path("run/result.json")
+TRAIN = (
+    "dws-train", "task=sine", "model=mlp", "model.hidden_features=[8]", "trainer.num_epochs=2",
+    "trainer.batch_size=8", "wandb=disabled", "zoo.path=zoo", "run_dir=new",
+)  # fmt: skip
+AGAIN = (*TRAIN[:-1], "run_dir=run")
+EVALUATE = ("dws-evaluate", "run=run", "wandb=disabled")
+REPORT = ("dws-report", "runs=.")
+INFO, VERIFY = ("dws-zoo", "info", "zoo"), ("dws-zoo", "verify", "zoo")
+Damage = Callable[[], object]
+
+
+class Bomb:
+    """Pickles to a call of ``os.mkdir``."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def put(file: Path, content: str | bytes) -> Damage:
+    return lambda: file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def remove(file: Path) -> Damage:
+    return file.unlink
+
+
+def cut(file: Path) -> Damage:
+    return lambda: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file: Path) -> Damage:
+    def damage() -> None:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+
+    return damage
+
+
+def edit(file: Path, **changes: object) -> Damage:
+    return lambda: file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def without(file: Path, key: str) -> Damage:
+    def damage() -> None:
+        content = json.loads(file.read_text())
+        del content[key]
+        file.write_text(json.dumps(content))
+
+    return damage
+
+
+def replace(file: Path, old: str, new: str) -> Damage:
+    def damage() -> None:
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    return damage
+
+
+def checkpoint(file: Path, content: object) -> Damage:
+    return lambda: torch.save(content, file)
+
+
+def numbers(name: str, value: float) -> Damage:
+    """Put a number into a shard whose checksum then fits."""
+
+    def damage() -> None:
+        tensors = load_file(SHARD)
+        tensors[name][3, 0] = value
+        save_file(tensors, SHARD)
+        edit(MANIFEST, shards=[sha256(file) for file in sorted(SHARD.parent.glob("shard*"))])()
+
+    return damage
+
+
+@pytest.fixture(scope="module")
+def world(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a zoo and an evaluated run."""
+    folder = tmp_path_factory.mktemp("world")
+    shutil.copytree(sine_zoo.path, folder / "zoo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, *arguments in (AGAIN, EVALUATE):
+            patch.setattr("sys.argv", [name, *arguments])
+            module = __import__(f"dws.cli.{name.removeprefix('dws-')}", fromlist=["main"])
+            module.main()
+    return folder
+
+
+@pytest.fixture
+def copy(world: Path, tmp_path: Path, command: Command) -> Path:
+    """A copy of it, which is the current folder."""
+    return Path(shutil.copytree(world, tmp_path, dirs_exist_ok=True))
+
+
+DAMAGED = [
+    # a zoo
+    (remove(MANIFEST), TRAIN, "expected a zoo in zoo, got none (unfinished, 3 shards so far)"),
+    (put(MANIFEST, ""), INFO, "expected JSON in zoo/manifest.json, got something else"),
+    (cut(MANIFEST), INFO, "expected JSON in zoo/manifest.json, got something else"),
+    (put(MANIFEST, b"\xff\xfe\x00"), INFO, "expected JSON in zoo/manifest.json"),
+    (put(MANIFEST, "[1]"), INFO, "all of it: Input should be a valid dictionary"),
+    (
+        edit(MANIFEST, format_version=99),
+        INFO,
+        "expected format version 2 in zoo/manifest.json, got",
+    ),
+    (edit(MANIFEST, format_version="2"), INFO, "format_version: Input should be a valid integer"),
+    (without(MANIFEST, "dims"), INFO, "dims: Field required"),
+    (edit(MANIFEST, dims=[1, 0, 1]), INFO, "dims.1: Input should be greater than or equal to 1"),
+    (edit(MANIFEST, dims=[1, 8, 1]), TRAIN, "expected networks of widths (1, 8, 1) in zoo, got"),
+    (edit(MANIFEST, dims=[2, 8, 8, 1]), INFO, "a domain that is not one of 2 inputs"),
+    (edit(MANIFEST, num_rows=10**9), INFO, "3 shards instead of 50000000"),
+    (edit(MANIFEST, splits={"train": [0, 99]}), INFO, "rows 0 to 99 for split train"),
+    (edit(MANIFEST, labels=["../x"]), TRAIN, "File does not contain tensor label.../x"),
+    (edit(MANIFEST, zoo={"shard_size": 20}), INFO, "zoo.seed: Field required"),
+    (edit(MANIFEST, shards=[1, 2, 3]), INFO, "shards.0: Input should be a valid string"),
+    (without(MANIFEST, "inr"), TRAIN, "inr: Field required"),
+    (without(MANIFEST, "train_std"), INFO, "train_std: Field required"),
+    (edit(MANIFEST, train_psnr="x"), INFO, "train_psnr"),
+    (remove(SHARD), TRAIN, "expected shard zoo/shard-00001.safetensors, got no such file; dws-fit"),
+    (put(SHARD, ""), TRAIN, "it was truncated, edited or is another zoo's; dws-fit-inrs with"),
+    (cut(SHARD), TRAIN, "it was truncated"),
+    (flip(SHARD), TRAIN, "it was truncated"),
+    (lambda: shutil.copy("zoo/shard-00000.safetensors", SHARD), TRAIN, "is another zoo's"),
+    (numbers("weight.0", float("nan")), TRAIN, "look for constant or NaN networks"),
+    (numbers("bias.1", float("inf")), TRAIN, "look for constant or NaN networks"),
+    # a checkpoint
+    (remove(BEST), EVALUATE, "expected a checkpoint at run/checkpoint-best.pt, got none"),
+    *(
+        (damage(file), command, f"expected a checkpoint in {file}, got a damaged one")
+        for damage in (cut, flip, lambda file: put(file, ""), lambda file: put(file, "hello"))
+        for file, command in ((BEST, EVALUATE), (LAST, AGAIN))
+    ),
+    (put(BEST, pickle.dumps(Bomb())), EVALUATE, "got a damaged one"),
+    (checkpoint(BEST, {"reader": Bomb()}), EVALUATE, "got a damaged one"),
+    (checkpoint(LAST, {"finished": Bomb()}), AGAIN, "got a damaged one"),
+    (checkpoint(BEST, [1]), EVALUATE, "expected a checkpoint with reader, metrics in"),
+    (checkpoint(LAST, {"x": 1}), AGAIN, "expected a checkpoint with finished in"),
+    (
+        checkpoint(BEST, {"reader": {"a": torch.zeros(2)}, "metrics": {}}),
+        EVALUATE,
+        "expected a checkpoint of this model in run/checkpoint-best.pt, got another",
+    ),
+    # a run's settings
+    (remove(CONFIG), EVALUATE, "expected a run folder with config.yaml at run, got none"),
+    (put(CONFIG, ""), EVALUATE, "expected the settings of a run that dws-train made in"),
+    (put(CONFIG, "- a"), AGAIN, "expected settings in run/config.yaml, got ['a']"),
+    (put(CONFIG, "a: [b"), EVALUATE, "expected YAML in run/config.yaml, got something else"),
+    (
+        put(CONFIG, '!!python/object/apply:os.mkdir ["exploded"]'),
+        EVALUATE,
+        "expected YAML in run/config.yaml, got something else (could not determine a constructor",
+    ),
+    *(
+        (replace(CONFIG, "dws.metanets.MLP", target), EVALUATE, expected)
+        for target, expected in {
+            "os.mkdir": "expected _target_ in dws. or torch.optim., got os.mkdir",
+            "dws.files.os.mkdir": "expected _target_ to name a class of ours, got dws.files.os",
+            "dws.metanets.Foo": "expected _target_ to name a class, got dws.metanets.Foo",
+            "dws.metanets.DWSNet": "expected arguments of dws.metanets.DWSNet, got some that do",
+        }.items()
+    ),
+    (replace(CONFIG, "seed: 0", "seed: abc"), EVALUATE, "seed: Input should be a valid integer"),
+    (replace(CONFIG, "num_train: null", "num_train: x"), EVALUATE, "task.num_train: Input should"),
+    (replace(CONFIG, "num_train: null", "num_train: 99"), EVALUATE, "between 1 and 40"),
+    (replace(CONFIG, "label: frequency", "label: x"), EVALUATE, "a zoo with the label 'x', got"),
+    (replace(CONFIG, "seed: 0", "seed: 1"), AGAIN, "seed: 1 there, 0 asked for"),
+    (lambda: shutil.move("zoo", "moved"), EVALUATE, "or give the folder that it is in now as zoo_"),
+    # a result
+    (put(RESULT, ""), REPORT, "expected JSON in run/result.json, got something else"),
+    (cut(RESULT), REPORT, "expected JSON in run/result.json, got something else"),
+    (put(RESULT, "[]"), REPORT, "expected a result in run/result.json, or no file so that"),
+    (put(RESULT, "{}"), REPORT, "task: Field required"),
+    (edit(RESULT, test={}), REPORT, "expected mse of all splits in run/result.json"),
+    (edit(RESULT, seed="x"), REPORT, "seed: Input should be a valid integer"),
+    (edit(RESULT, embedding=3), REPORT, "embedding: Input should be a valid dictionary"),
+    (edit(RESULT, origin={}), REPORT, "origin.code: Field required"),
+    (edit(RESULT, pictures=["outcome/../../../x.png"]), REPORT, "pictures.0: String should match"),
+    (lambda: None, (*REPORT, "kept=zoo/manifest.json"), "results: Field required"),
+]
+
+
+@pytest.mark.parametrize(("damage", "call", "expected"), DAMAGED)
+def test_damaged_files_are_named(
+    damage: Damage, call: tuple[str, ...], expected: str, copy: Path, complaint: Command
+) -> None:
+    if call == EVALUATE:
+        RESULT.unlink()
+    damage()
+    before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()}
+    assert expected in complaint(*call)
+    assert not Path("exploded").exists()
+    lost = [file for file, content in before.items() if file.read_bytes() != content]
+    assert lost == []
+
+
+@pytest.mark.parametrize(
+    ("file", "note"),
+    [
+        (Path("run/predictions.safetensors"), "mlp is not drawn"),
+        (Path("run/outcome.png"), "expected run/outcome.png, got none; it is left out"),
+    ],
+)
+@pytest.mark.parametrize("damage", [remove, cut])
+def test_a_report_goes_on_without_a_picture(
+    file: Path, note: str, damage: Callable[[Path], Damage], copy: Path, command: Command
+) -> None:
+    damage(file)()
+    printed = command(*REPORT)
+    assert (note in printed) == (damage is remove or file.suffix != ".png")
+    assert "every table and picture" in printed
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("trainer.num_epochs=0", "expected trainer.num_epochs >= 1"),
+        ("trainer.batch_size=1", "batch_size >= 2 (batch norm needs two)"),
+        ("trainer.eval_batch_size=-1", "eval_batch_size >= 1"),
+        ("trainer.ema_decay=1", "expected 0 <= trainer.ema_decay < 1"),
+        ("trainer.checkpoint_minutes=nan", "trainer.checkpoint_minutes >= 0, got 0.0 and nan"),
+        ("trainer.patience=0", "expected trainer.patience >= 1 or null"),
+        ("trainer.device=cuda:7", "expected a device that is there, got trainer.device=cuda:7"),
+        ("trainer.precision=fp8", "expected trainer.precision=auto|fp32|bf16"),
+        ("optim.lr=nan", "expected finite optim.lr > 0"),
+        ("optim.lr=inf", "expected finite optim.lr > 0"),
+        ("optim.weight_decay=nan", "weight_decay >= 0"),
+        ("optim.clip_norm=0", "expected optim.clip_norm > 0 or null, got 0.0"),
+        ("task.num_train=0", "expected task.num_train between 1 and 40, the training signals of"),
+        ("task.num_train=41", "expected task.num_train between 1 and 40"),
+        ("task.num_train=1.5", "task.num_train: Value '1.5' of type 'float' could not be"),
+        ("seed=-1", "expected seed >= 0 and below 2**63, got -1"),
+        ("seed=99999999999999999999", "expected seed >= 0 and below 2**63"),
+        ("augment.noise=nan", "expected strengths >= 0 in augment"),
+        ("model.hidden_features=[0]", "expected hidden_features to be at least one width >= 1"),
+        ("model.hidden_features=abc", "str is not a ListConfig, list or tuple"),
+        ("run_dir=/proc/x/y", "expected a file or folder that can be used, got /proc/x"),
+        ("run_dir=zoo/manifest.json", "got zoo/manifest.json: File exists"),
+        ("run_dir=zoo", "zoo was made with other settings"),
+        ("zoo.path=", "expected a zoo in ., got none"),
+        ("+foo=1", "unknown setting foo; dws-train --help lists them"),
+        ("+trainer.foo=1", "unknown setting trainer.foo; dws-train --help lists them"),
+        ("model._target_=dws.files.os.system", "expected _target_ to name a class of ours"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(
+    setting: str, expected: str, copy: Path, complaint: Command
+) -> None:
+    assert expected in complaint(*TRAIN, setting)
+    assert not list(Path("new").glob("checkpoint*"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("zoo.num_views=0", "zoo.num_views >= 1"),
+        ("zoo.shard_size=0", "zoo.shard_size >= 1"),
+        ("zoo.seed=-1", "expected zoo.seed >= 0"),
+        ("zoo.limit=-5", "expected zoo.limit between 3 and 10000"),
+        ("inr.omega_0=nan", "finite omega_0 > 0"),
+        ("inr.output_offset=nan", "output_offset=nan"),
+        ("fit.learning_rate=inf", "finite learning_rate > 0"),
+        ("fit.stop_mse=nan", "stop_mse >= 0, got 0.0 and nan"),
+        ("fit.weight_decay=-1", "expected finite weight_decay >= 0"),
+        ("fit.chunk_size=0", "chunk_size >= 1 or null"),
+        ("zoo.path=/proc/x/y", "expected a file or folder that can be used, got /proc/x"),
+        ("zoo.path=run", "run was made with other settings"),
+        ("scale=huge", "expected scale=demo|paper|small, got scale=huge"),
+    ],
+)
+def test_a_fit_that_cannot_be_is_refused(
+    setting: str, expected: str, copy: Path, complaint: Command
+) -> None:
+    small = ("zoo=sine", "zoo.limit=6", "inr.hidden=[4]", "fit.num_steps=3", "zoo.path=made")
+    assert expected in complaint("dws-fit-inrs", *small, setting)
+    assert not Path("made").exists() or not list(Path("made").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("dws-zoo", "align", "run"), "expected a zoo in run, got none"),
+        (("dws-zoo", "merge", "zoo", "new"), "expected"),
+        (("dws-zoo", "render", "zoo", "--rows", "-1"), "expected rows from 0 to 55, got [-1]"),
+        (("dws-zoo", "render", "zoo", "--magnify", "0"), "magnify"),
+        (("dws-zoo", "render", "zoo", "--output", "/proc/x/y.png"), "got /proc/x/"),
+        (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label of whole numbers"),
+        (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "expected files like"),
+        (("dws-evaluate", "run=run", "device=cuda:7"), "got device=cuda:7"),
+        (("dws-evaluate", "run=run", "batch_size=0"), "expected batch_size >= 1, got 0"),
+        (("dws-evaluate", "run=zoo"), "expected the settings of a run"),
+        (("dws-evaluate", "runs=run"), "unknown setting runs"),
+        (("dws-report", "runs=.", "report=/proc/x"), "got /proc/x"),
+        (("dws-report", "runs=.", "kept=nowhere"), "got nowhere: No such file"),
+        (("dws-data", "mnist", "--root", "/proc/x"), "got /proc/x"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    arguments: tuple[str, ...], expected: str, copy: Path, complaint: Command
+) -> None:
+    RESULT.unlink() if arguments[0] == "dws-evaluate" else None
+    assert expected in complaint(*arguments)
+
+
+def test_paths_may_have_spaces_and_other_letters(copy: Path, command: Command) -> None:
+    zoo, run = "my zoo ü (1)", "läufe/first run"
+    shutil.move("zoo", zoo)
+    command(*TRAIN[:-2], f"zoo.path='{zoo}'", f"run_dir='{run}'")
+    command("dws-evaluate", f"run='{run}'", "wandb=disabled")
+    command("dws-report", "runs='läufe'", "report='the page'")
+    assert (copy / "the page/index.html").is_file()
+
+
+def test_a_name_cannot_write_into_the_page(copy: Path, command: Command) -> None:
+    script = "<script>alert(1)</script>"
+    edit(RESULT, model=script, origin={"code": script, "machine": script, "command": script})()
+    command(*REPORT)
+    assert script not in Path("outputs/report/index.html").read_text()
