@@ -45,6 +45,12 @@ class Versioned(TypedDict):
     format_version: int
 
 
+class Preset(TypedDict):
+    """What the settings of the fit are called."""
+
+    name: str
+
+
 class Signals(TypedDict):
     """What was fitted; other keys are those of ``SignalSource.describe``."""
 
@@ -94,7 +100,7 @@ class Manifest(TypedDict):
     zoo: Sharding
     inr: Architecture
     fit: dict[str, Any] | None
-    fit_preset: NotRequired[dict[str, str]]
+    fit_preset: NotRequired[Preset]
     shards: list[str]
     train_mean: dict[str, float]
     train_std: dict[str, float]

@@ -1,0 +1,87 @@
+"""Readers meet files of any content: they read them, or raise what they document."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dws.cli.zoo import print_info
+from dws.evaluation.tables import load_results
+from dws.training.checkpoint import load_checkpoint, save_checkpoint
+from dws.zoo import Zoo
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+many = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def altered(content: Any, data: st.DataObject) -> Any:
+    """The same with one value, at any depth, replaced or left out."""
+    if not isinstance(content, dict | list) or not content or data.draw(st.booleans()):
+        return data.draw(JSON)
+    if isinstance(content, list):
+        place = data.draw(st.integers(0, len(content) - 1))
+        return [*content[:place], altered(content[place], data), *content[place + 1 :]]
+    key = data.draw(st.sampled_from(sorted(content)))
+    if data.draw(st.booleans()):
+        return {**content, key: altered(content[key], data)}
+    return {k: v for k, v in content.items() if k != key}
+
+
+@pytest.fixture(scope="module")
+def copy(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(sine_zoo.path, tmp_path_factory.mktemp("fuzz") / "zoo"))
+
+
+@many
+@given(data=st.data())
+def test_manifests(data: st.DataObject, sine_zoo: Zoo, copy: Path) -> None:
+    content = altered(dict(sine_zoo.manifest), data)
+    (copy / "manifest.json").write_text(json.dumps(content))
+    with contextlib.suppress(ValueError, FileNotFoundError):
+        zoo = Zoo.open(copy)
+        zoo.find_problems()
+        print_info(argparse.Namespace(path=copy))
+        for split in ("train", "val", "test"):
+            assert zoo.split(split).weights().spec == zoo.spec
+            assert all(len(v) == len(zoo.split(split)) for v in zoo.split(split).labels.values())
+
+
+@many
+@given(data=st.data())
+def test_checkpoints(data: st.DataObject, copy: Path) -> None:
+    file = copy / "checkpoint.pt"
+    state = {"reader": {"weight": torch.arange(12.0)}, "finished": True, "epoch": 3}
+    save_checkpoint(file, state)
+    content = bytearray(file.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        content = content[:place]
+    file.write_bytes(content)
+    with contextlib.suppress(ValueError):
+        read = load_checkpoint(file, "reader", "finished", "epoch")
+        assert read["reader"]["weight"].equal(state["reader"]["weight"])
+        assert (read["finished"], read["epoch"]) == (True, 3)
+
+
+@many
+@given(content=JSON)
+def test_results(content: Any, copy: Path) -> None:
+    (copy / "result.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"result\.json"):
+        load_results(copy)
