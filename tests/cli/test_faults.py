@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -180,3 +181,104 @@ def test_a_training_killed_twice_ends_with_the_same_bits(sine_zoo: Zoo, tmp_path
     assert tensors.keys() == tensors_whole.keys()
     for name, tensor in tensors.items():
         assert torch.equal(tensor, tensors_whole[name]), name
+
+
+def program(name: str, *arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name(name)), *arguments]
+
+
+STAGES = [
+    FIT,
+    program("dws-zoo", "align", "zoo"),
+    program(
+        "dws-train", "task=sine", "zoo.path=zoo", "zoo.aligned=true", "model=mlp", "run_dir=run",
+        "model.hidden_features=[8]", "trainer.num_epochs=20", "trainer.batch_size=8",
+        "trainer.checkpoint_minutes=0", "wandb=disabled",
+    ),
+    program("dws-evaluate", "run=run", "wandb=disabled"),
+    program("dws-report", "runs=run", "report=page"),
+]  # fmt: skip
+
+
+def start(stage: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        stage, cwd=folder, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def finish(stage: list[str], folder: Path) -> None:
+    _, errors = (process := start(stage, folder)).communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def products(folder: Path) -> dict[str, object]:
+    """All that the stages made, but for times and places."""
+    result = json.loads((folder / "run/result.json").read_text())
+    measured = ("test", "test_interval", "test_permuted", "validation", "embedding", "pictures")
+    rows, tensors = outcome(folder / "run")
+    return {
+        "zoo": content(folder / "zoo"),
+        "aligned": content(folder / "zoo.aligned"),
+        "metrics": rows,
+        "weights": {name: tensor.tolist() for name, tensor in tensors.items()},
+        "result": {key: result[key] for key in measured},
+        "predictions": (folder / "run/predictions.safetensors").read_bytes(),
+        "table": (folder / "page/tables/sine.csv").read_text().split(",")[:6],
+        "page": (folder / "page/index.html").read_text().rstrip().endswith("</html>"),
+        "parts": [str(file) for file in folder.rglob("*.part")],
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], list[float]]:
+    """What the stages make if nothing disturbs them, and the seconds that each takes."""
+    folder, seconds = tmp_path_factory.mktemp("undisturbed"), []
+    for stage in STAGES:
+        began = time.monotonic()
+        finish(stage, folder)
+        seconds.append(time.monotonic() - began)
+    return products(folder), seconds
+
+
+@pytest.mark.parametrize(
+    "rounds_each",
+    [pytest.param(1, id="5-rounds"), pytest.param(10, id="50-rounds", marks=pytest.mark.slow)],
+)
+def test_stages_killed_at_random_moments_end_as_if_nothing_had_been(
+    rounds_each: int, undisturbed: tuple[dict[str, object], list[float]], tmp_path: Path
+) -> None:
+    expected, seconds = undisturbed
+    draw = random.Random(rounds_each)
+    for stage, duration in zip(STAGES, seconds, strict=True):
+        for _ in range(rounds_each):
+            process = start(stage, tmp_path)
+            # the libraries take half of the time to load; a stage that is done already ends early
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(duration * draw.uniform(0.4, 1.0))
+            process.send_signal(draw.choice([signal.SIGKILL, signal.SIGTERM]))
+            process.communicate(timeout=60)
+        finish(stage, tmp_path)
+    assert products(tmp_path) == expected
+
+
+@pytest.mark.parametrize("name", ["fit", "train"])
+def test_an_interruption_ends_within_two_seconds_and_says_how_to_go_on(
+    name: str, sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    process = (
+        fit(tmp_path, "fit.num_steps=10000000") if name == "fit" else train(tmp_path, sine_zoo)
+    )
+    begun = tmp_path / ("zoo/.holder" if name == "fit" else "run/checkpoint-last.pt")
+    while not begun.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    last = errors.strip().splitlines()[-1]
+    assert last.endswith("interrupted; what was saved stays, the same command goes on")
