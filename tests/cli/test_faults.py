@@ -266,18 +266,19 @@ def test_stages_killed_at_random_moments_end_as_if_nothing_had_been(
 def test_an_interruption_ends_within_two_seconds_and_says_how_to_go_on(
     name: str, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
-    process = (
+    started = (
         fit(tmp_path, "fit.num_steps=10000000") if name == "fit" else train(tmp_path, sine_zoo)
     )
     begun = tmp_path / ("zoo/.holder" if name == "fit" else "run/checkpoint-last.pt")
-    while not begun.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    assert process.stderr is not None
-    line = next(line for line in process.stderr if "interrupted" in line)
-    assert time.monotonic() - began < 2
+    with started as process:
+        while not begun.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "interrupted" in line)
+        assert time.monotonic() - began < 2
     assert line.endswith("interrupted; what was saved stays, the same command goes on\n")
-    assert process.wait(60) == 130
+    assert process.returncode == 130
