@@ -164,8 +164,11 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
             "expected model=dwsnet|dwsnet_550k|dwsnet_attention|dwsnet_sign|inr2vec|inr2vec_5",
         ),
         (["optim.lr=abc"], "optim.lr: Value 'abc' of type 'str' could not be converted to Float"),
-        (["optim.lrr=1"], "unknown setting optim.lrr; dws-train --help lists them"),
-        (["optmi.lr=1"], "unknown setting optmi"),
+        (
+            ["optim.lrr=1"],
+            "unknown setting optim.lrr; did you mean optim.lr? dws-train --help lists them",
+        ),
+        (["optmi.lr=1"], "unknown setting optmi; did you mean optim?"),
         (["optim.lr=-1"], "expected finite optim.lr > 0"),
         (["trainer.device=abacus"], "expected a device that is there"),
         (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),

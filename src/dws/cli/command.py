@@ -34,7 +34,7 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
 
     def checked(config: DictConfig) -> None:
         for setting in _unknown_settings(config):
-            raise ValueError(f"unknown setting {setting}; {_command()} --help lists them")
+            raise ValueError(_unknown(setting))
         function(config)
 
     start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=config_name)
@@ -108,7 +108,7 @@ def one_line(error: BaseException) -> str:
     if _is_submitit(error):  # ends with the traceback of a job, and that with the job's own error
         return str(error).strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
-        return f"unknown setting {error.__cause__.full_key}; {_command()} --help lists them"
+        return _unknown(str(error.__cause__.full_key), error.__cause__.parent_node)
     if isinstance(error, ConfigCompositionException):
         refused = re.match(r"Could not override '(.+?)'", str(error))
         if refused:
@@ -128,6 +128,15 @@ def one_line(error: BaseException) -> str:
         key = getattr(error, "full_key", None)
         return f"{key}: {message}" if key and key not in message else message
     return message
+
+
+def _unknown(setting: str, group: object = None) -> str:
+    """What to say of a setting that is not there; ``group`` has those that are beside it."""
+    prefix, dot, name = setting.rpartition(".")
+    names = [str(key) for key in group] if isinstance(group, DictConfig) else []
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {prefix}{dot}{close[0]}? " if close else ""
+    return f"unknown setting {setting}; {hint}{_command()} --help lists them"
 
 
 def _is_submitit(error: BaseException) -> bool:
