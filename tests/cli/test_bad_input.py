@@ -27,7 +27,7 @@ TRAIN = (
 AGAIN = (*TRAIN[:-1], "run_dir=run")
 EVALUATE = ("dws-evaluate", "run=run", "wandb=disabled")
 REPORT = ("dws-report", "runs=.")
-INFO, VERIFY = ("dws-zoo", "info", "zoo"), ("dws-zoo", "verify", "zoo")
+INFO = ("dws-zoo", "info", "zoo")
 Damage = Callable[[], object]
 
 
