@@ -1,8 +1,9 @@
-"""Peak memory of ``dws-fit-inrs`` for zoos of 1,000, 10,000 and 70,000 MNIST INRs.
+"""Peak memory of every stage for zoos of 1,000, 10,000 and 70,000 MNIST INRs.
 
     python -m scripts.bench_memory [--data outputs/data] [--output scripts/bench/memory.json]
 
-Each zoo is fitted by a process of its own, for two steps: more steps need no more memory.
+Each stage is a process of its own. INRs are fitted for two steps, and DWSNet is trained for one
+epoch of batches of 512, compiled, as long trainings are: more of either needs no more memory.
 """
 
 from __future__ import annotations
@@ -31,22 +32,42 @@ def peak_mebibytes(arguments: list[str]) -> float:
     return usage.ru_maxrss / 1024
 
 
+def stages(size: int, folder: str, data: str) -> dict[str, list[str]]:
+    """The command of each stage, in the order in which they need each other."""
+    zoo, run = f"{folder}/zoo", f"{folder}/run"
+    paths = [f"zoo.path={zoo}", f"paths.data={data}"]
+    trainer = ["num_epochs=1", "batch_size=512", "compile=always"]
+    return {
+        "fit": [
+            "dws-fit-inrs", "zoo=mnist", f"zoo.limit={size}", *paths,
+            "fit.num_steps=2", "fit.compile=never",
+        ],
+        "align": ["dws-zoo", "align", zoo],
+        "train": [
+            "dws-train", "task=mnist", "model=dwsnet", f"zoo.path={zoo}", f"run_dir={run}",
+            "wandb=disabled", *(f"trainer.{setting}" for setting in trainer),
+        ],
+        "evaluate": ["dws-evaluate", f"run={run}", "wandb=disabled"],
+        "report": ["dws-report", f"runs={run}", f"report={folder}/report"],
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="outputs/data")
     parser.add_argument("--output", type=Path, default=Path("scripts/bench/memory.json"))
     options = parser.parse_args()
-    command = str(Path(sys.executable).with_name("dws-fit-inrs"))
-    baseline = peak_mebibytes([sys.executable, "-c", "import dws.cli.fit_inrs, torchvision"])
+    programs = Path(sys.executable).parent
+    baseline = peak_mebibytes([sys.executable, "-c", "import dws.cli.train, torchvision"])
     print(f"libraries alone: {baseline:,.0f} MiB", flush=True)
-    peaks = {}
+    peaks: dict[str, dict[str, float]] = {}
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:
-            settings = [f"zoo.limit={size}", f"zoo.path={folder}/zoo", f"paths.data={options.data}"]
-            fit = ["fit.num_steps=2", "fit.compile=never"]
-            peaks[str(size)] = peak_mebibytes([command, "zoo=mnist", *settings, *fit])
-        print(f"{size:,} INRs: {peaks[str(size)]:,.0f} MiB", flush=True)
-    write_json(options.output, {**machine(), "libraries_mib": baseline, "fit_mib": peaks})
+            for stage, (program, *rest) in stages(size, folder, options.data).items():
+                peak = peak_mebibytes([str(programs / program), *rest])
+                peaks.setdefault(f"{stage}_mib", {})[str(size)] = peak
+                print(f"{stage}, {size:,} INRs: {peak:,.0f} MiB", flush=True)
+    write_json(options.output, {**machine(), "libraries_mib": baseline, **peaks})
 
 
 if __name__ == "__main__":
