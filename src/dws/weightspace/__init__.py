@@ -4,7 +4,7 @@ from dws.weightspace.batch import WeightBatch
 from dws.weightspace.permutation import Permutation
 from dws.weightspace.sines import PhaseShift, SignFlip
 from dws.weightspace.spec import WeightSpaceSpec
-from dws.weightspace.statistics import Standardize, layer_moments, layer_std
+from dws.weightspace.statistics import Standardize, layer_moments
 from dws.weightspace.testing import assert_equivariant, assert_invariant
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "assert_equivariant",
     "assert_invariant",
     "layer_moments",
-    "layer_std",
 ]

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dws.weightspace.batch import WeightBatch
+from dws.weightspace.permutation import Permutation
 from dws.weightspace.sines import PhaseShift, SignFlip
 
 
@@ -67,13 +68,8 @@ def drop_smallest(
 
 def permute_neurons(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
     """Reorder the hidden neurons of every network, see ``Permutation``."""
-    weights, biases = list(batch.weights), list(batch.biases)
-    for i in range(len(weights) - 1):
-        order = _uniform(biases[i][:, :, 0], generator).argsort(dim=1)  # (B, d)
-        weights[i] = weights[i].take_along_dim(order[:, None, :, None], dim=2)
-        biases[i] = biases[i].take_along_dim(order[:, :, None], dim=1)
-        weights[i + 1] = weights[i + 1].take_along_dim(order[:, :, None, None], dim=1)
-    return WeightBatch(tuple(weights), tuple(biases))
+    draws = (_uniform(bias[:, :, 0], generator) for bias in batch.biases[:-1])  # (B, d)
+    return Permutation(tuple(draw.argsort(dim=1) for draw in draws)).apply(batch)
 
 
 def flip_signs(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:

@@ -19,7 +19,8 @@ class Permutation:
     After ``apply``, neuron j of hidden level l is the former neuron ``levels[l - 1][j]``.
 
     Attributes:
-        levels: One permutation of 0..d_l - 1 for each hidden level l = 1..M-1, each (d_l,).
+        levels: One permutation of 0..d_l - 1 for each hidden level l = 1..M-1, each (d_l,); or
+            (B, d_l) for networks that are each reordered in their own way.
 
     Raises:
         ValueError: If an entry is not a permutation.
@@ -30,15 +31,15 @@ class Permutation:
     [[0, 1, 2, 3], [0, 1, 2, 3]]
     """
 
-    levels: tuple[Int[Tensor, " d"], ...]
+    levels: tuple[Int[Tensor, "*b d"], ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
         for number, level in enumerate(self.levels, start=1):
-            identity = torch.arange(level.numel(), device=level.device)
-            if level.ndim != 1 or not torch.equal(level.sort().values, identity):
+            identity = torch.arange(level.shape[-1], device=level.device)
+            if not torch.equal(level.sort().values, identity.expand_as(level)):
                 raise ValueError(
-                    f"expected a permutation of 0..{level.numel() - 1} for hidden level {number}, "
+                    f"expected a permutation of 0..{len(identity) - 1} for hidden level {number}, "
                     f"got {level.tolist()}"
                 )
 
@@ -57,13 +58,13 @@ class Permutation:
         Raises:
             ValueError: If the two permute different levels.
         """
-        sizes = [level.numel() for level in self.levels]
-        other_sizes = [level.numel() for level in other.levels]
+        sizes = [level.shape[-1] for level in self.levels]
+        other_sizes = [level.shape[-1] for level in other.levels]
         if sizes != other_sizes:
             raise ValueError(f"expected permutations of levels {sizes}, got {other_sizes}")
-        return Permutation(
-            tuple(theirs[ours] for ours, theirs in zip(self.levels, other.levels, strict=True))
-        )
+        pairs = zip(self.levels, other.levels, strict=True)
+        same = (torch.broadcast_tensors(ours, theirs) for ours, theirs in pairs)
+        return Permutation(tuple(theirs.take_along_dim(ours, dim=-1) for ours, theirs in same))
 
     def apply(self, batch: WeightBatch) -> WeightBatch:
         """Reorder the hidden neurons of every network of the batch.
@@ -71,13 +72,13 @@ class Permutation:
         Raises:
             ValueError: If the batch has other hidden widths.
         """
-        sizes = tuple(level.numel() for level in self.levels)
+        sizes = tuple(level.shape[-1] for level in self.levels)
         if sizes != batch.spec.hidden_dims:
             raise ValueError(f"expected hidden widths {sizes}, got {batch.spec.hidden_dims}")
         weights, biases = list(batch.weights), list(batch.biases)
         for i, level in enumerate(self.levels):
-            level = level.to(weights[i].device)
-            weights[i] = weights[i].index_select(2, level)  # columns of W_l
-            biases[i] = biases[i].index_select(1, level)
-            weights[i + 1] = weights[i + 1].index_select(1, level)  # rows of W_{l+1}
+            order = torch.atleast_2d(level.to(weights[i].device))  # (1 or B, d)
+            weights[i] = weights[i].take_along_dim(order[:, None, :, None], dim=2)
+            biases[i] = biases[i].take_along_dim(order[:, :, None], dim=1)
+            weights[i + 1] = weights[i + 1].take_along_dim(order[:, :, None, None], dim=1)
         return WeightBatch(tuple(weights), tuple(biases))

@@ -47,11 +47,6 @@ def layer_moments(
     return mean, (squares * entries / (count * entries - 1).clamp(min=1)).sqrt()
 
 
-def layer_std(batch: WeightBatch) -> Float[Tensor, " two_m"]:
-    """Standard deviation of weight.0, bias.0, weight.1, ... over networks and entries, (2M,)."""
-    return layer_moments([batch])[1]
-
-
 class Standardize(nn.Module):
     """Shift and scale each weight and bias by its layer's own mean and standard deviation.
 

@@ -40,7 +40,7 @@ def test_the_same_seed_draws_the_same() -> None:
     assert_same(draw(3).apply(random_batch(SPEC)), draw(3).apply(random_batch(SPEC)))
 
 
-@pytest.mark.parametrize("level", [[0, 0, 1], [1, 2, 3], [[0, 1]]])
+@pytest.mark.parametrize("level", [[0, 0, 1], [1, 2, 3], [[0, 1], [0, 0]]])
 def test_what_is_no_permutation_is_refused(level: list[int]) -> None:
     with pytest.raises(ValueError, match="expected a permutation"):
         Permutation((torch.tensor(level),))
@@ -55,3 +55,15 @@ def test_composing_other_levels_is_refused() -> None:
     other = Permutation((torch.arange(5),))
     with pytest.raises(ValueError, match="expected permutations of levels"):
         draw(0).compose(other)
+
+
+def test_each_network_can_have_an_order_of_its_own() -> None:
+    batch = random_batch(SPEC)
+    of_each = [draw(seed) for seed in range(batch.batch_size)]
+    together = Permutation(
+        tuple(torch.stack(levels) for levels in zip(*(g.levels for g in of_each), strict=True))
+    )
+    expected = [g.apply(batch[i : i + 1]).flatten() for i, g in enumerate(of_each)]
+    assert torch.equal(together.apply(batch).flatten(), torch.cat(expected))
+    assert_same(together.inverse().apply(together.apply(batch)), batch)
+    assert_same(together.compose(draw(9)).apply(batch), together.apply(draw(9).apply(batch)))
