@@ -50,7 +50,7 @@ RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed
 
 reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(MAKE) --no-print-directory \
-		$(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) $(OUT)/report/index.html
+		$(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS)) $(OUT)/report/index.html
 	@cat $(OUT)/report/tables/overview.md
 	@echo; echo "every table and picture: $(OUT)/report/index.html"
 
