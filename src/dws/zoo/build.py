@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import beside, claim_folder, hold_folder, read_json, sha256, write_json
+from dws.files import (
+    append_json_line,
+    beside,
+    check_content,
+    claim_folder,
+    hold_folder,
+    read_json,
+    sha256,
+    write_json,
+)
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import use_compiler
 from dws.signals import SPLITS, SignalSource
@@ -27,7 +35,9 @@ from dws.zoo.store import (
     FORMAT_VERSION,
     MANIFEST,
     Zoo,
+    check_layout,
     psnr,
+    shard_is_whole,
     shard_name,
     split_rows,
     write_manifest,
@@ -96,10 +106,11 @@ def build_zoo(
         The finished zoo.
 
     Raises:
-        ValueError: If the folder holds a zoo with other settings, with the keys that differ, or
-            another process is writing to it.
+        ValueError: If the folder holds a zoo with other settings, with the keys that differ,
+            another process is writing to it, or the source's splits or grid do not fit a zoo.
     """
     builder = _Builder(Path(path), signals, zoo, inr, fit, preset, engine or InProcess())
+    builder.check()
     with hold_folder(builder.path):
         claim_folder(
             builder.path / CONFIG, builder.identity, option="zoo.path", notes=builder.notes
@@ -148,6 +159,7 @@ def build_part(
     path = Path(path)
     folder = beside(path, "parts") / f"{part}-of-{num_parts}"
     builder = _Builder(folder, signals, zoo, inr, fit, preset, engine or InProcess())
+    builder.check()
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):
         raise ValueError(
@@ -179,8 +191,7 @@ class _Builder:
     @cached_property
     def spec(self) -> WeightSpaceSpec:
         """The weight space of INRs of these signals."""
-        d_0 = self.signals.coordinates.shape[1]
-        return WeightSpaceSpec((d_0, *self.inr.hidden, self.signals.num_outputs))
+        return weight_space(self.signals, self.inr)
 
     @cached_property
     def splits(self) -> dict[str, Tensor]:
@@ -217,7 +228,7 @@ class _Builder:
         """What else the manifest says, under the keys ``NOTES``."""
         fit = json.dumps(self.identity["fit"], sort_keys=True)
         coordinates = self.signals.coordinates
-        sizes = {name: len(ids) * self.zoo.num_views for name, ids in self.splits.items()}
+        sizes = {name: self.zoo.num_views * len(ids) for name, ids in self.splits.items()}
         return {
             "fit_preset": {
                 "name": self.preset,
@@ -231,6 +242,11 @@ class _Builder:
                 "grid": self.signals.grid or [len(coordinates)],
             },
         }
+
+    def check(self) -> None:
+        """Refuse, before anything is fitted, what could not be opened as a zoo."""
+        what = f"splits and a grid that make a zoo from the signals {self.signals.name}"
+        check_layout({**self.identity, **self.notes}, what=what)
 
     @property
     def starts(self) -> range:
@@ -252,9 +268,11 @@ class _Builder:
             shards = Zoo.open(self.path).manifest["shards"]
             checksums = {shard_name(index): digest for index, digest in enumerate(shards)}
         elif (self.path / CHECKSUMS).is_file():
-            checksums = read_json(self.path / CHECKSUMS)
+            checksums = read_checksums(self.path)
         files = {start: self.shard(start) for start in starts}
-        return [s for s, file in files.items() if not _is_whole(file, checksums.get(file.name))]
+        return [
+            s for s, file in files.items() if not shard_is_whole(file, checksums.get(file.name))
+        ]
 
     def fit_shards(self, starts: Sequence[int], missing: Sequence[int]) -> None:
         """Fit those of the shards that are missing and write them, with a progress bar."""
@@ -272,8 +290,7 @@ class _Builder:
                 self.write_shard(missing[position], result)
                 row = {"num_inrs": len(result.mse), "seconds": round(time.monotonic() - began, 3)}
                 began = time.monotonic()
-                with (self.path / TIMING).open("a") as stream:
-                    stream.write(json.dumps(row) + "\n")
+                append_json_line(self.path / TIMING, row)
 
     def job(self, start: int, compiled: bool) -> FitJob:
         """The fit of one shard."""
@@ -324,20 +341,17 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
         self.update(len(mse))
 
 
-def _is_whole(file: Path, expected: str | None) -> bool:
-    """Whether a shard is there with the SHA-256 of a finished zoo or part.
+def weight_space(signals: SignalSource, inr: SirenConfig) -> WeightSpaceSpec:
+    """The weight space of INRs of some signals."""
+    return WeightSpaceSpec((signals.coordinates.shape[1], *inr.hidden, signals.num_outputs))
 
-    In an unfinished one renaming made sure that it was whole, and its size is in its header.
+
+def read_checksums(part: Path) -> dict[str, str]:
+    """SHA-256 of each shard of a finished part, by file name.
+
+    Raises:
+        ValueError: If the file holds something else.
     """
-    try:
-        with safe_open(file, framework="pt"):
-            pass
-    except FileNotFoundError:
-        return False
-    except SafetensorError as error:
-        print(f"dws: {file} is damaged ({error}) and will be fitted again")
-        return False
-    if expected is not None and sha256(file) != expected:
-        print(f"dws: {file} is not what was written there and will be fitted again")
-        return False
-    return True
+    checksums = read_json(part / CHECKSUMS)
+    check_content(checksums, dict[str, str], what=f"checksums of shards in {part / CHECKSUMS}")
+    return dict(checksums)

@@ -70,8 +70,9 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
         )
     if folder.exists():
         raise ValueError(f"expected a new folder, got {folder}, which is there")
-    part = beside(folder, "part")  # renamed when all is there
+    part = beside(folder, "dws-export")  # renamed when all is there
     shutil.rmtree(part, ignore_errors=True)
+    signals = re.sub(r"[^\w.-]", "_", zoo.manifest["signals"]["name"])
     content: dict[str, dict[str, list[Any]]] = {}
     with tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}") as bar:
         for split in SPLITS:
@@ -81,7 +82,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
                 weights = piece.weights()
                 for offset, value in enumerate(piece.labels[label].tolist()):
                     row = piece.start + offset
-                    name = f"{zoo.manifest['signals']['name']}_png_{phase}_{value}_{row}"
+                    name = f"{signals}_png_{phase}_{value}_{row}"
                     file = Path(name, "checkpoints", "model_final.pth")
                     (part / file).parent.mkdir(parents=True)
                     torch.save(_state_dict(weights[offset : offset + 1]), part / file)
@@ -213,6 +214,11 @@ def _import(
     skip_bad: bool,
 ) -> Zoo:
     """Read the files of each split into a zoo."""
+    if shard_size < 1 or min(grid, default=1) < 1:
+        raise ValueError(
+            f"expected at least one INR a shard and one point along each axis, got shards of "
+            f"{shard_size} and a grid of {tuple(grid)}"
+        )
     networks: list[Tensor] = []
     labels: list[int] = []
     sizes: dict[str, int] = {}
@@ -225,12 +231,17 @@ def _import(
                 bar.update()
                 try:
                     network = read_state_dict(file)
-                    spec = spec or network.spec
-                    if network.spec != spec:
+                    if spec is not None and network.spec != spec:
                         raise ValueError(f"widths {network.spec.dims} instead of {spec.dims}")
                 except (OSError, ValueError) as error:
                     problems.append(f"{file}: {error}")
                     continue
+                spec = network.spec
+                if len(grid) != spec.dims[0]:
+                    raise ValueError(
+                        f"expected a grid of {spec.dims[0]} numbers of points, one for each "
+                        f"input, got {tuple(grid)}"
+                    )
                 networks.append(network.flatten())
                 labels.append(label)
                 sizes[split] += 1
@@ -246,10 +257,6 @@ def _import(
     flat, row_labels = torch.cat(networks), torch.tensor(labels)
     content = hashlib.sha256(flat.numpy().tobytes() + row_labels.numpy().tobytes()).hexdigest()
     d_0 = spec.dims[0]
-    if len(grid) != d_0:
-        raise ValueError(
-            f"expected a grid of {d_0} numbers of points, one for each input, got {tuple(grid)}"
-        )
     plan = {
         "format_version": FORMAT_VERSION,
         "signals": {
@@ -304,7 +311,10 @@ def read_state_dict(file: Path) -> WeightBatch:
         match = LAYER_KEY.fullmatch(str(key))
         if match is None or not _is_plain(value):
             raise ValueError(f"unexpected entry {key!r}")
-        layers.setdefault(int(match[1]), {})[match[2]] = value.float()
+        layer = layers.setdefault(int(match[1]), {})
+        if match[2] in layer:  # one as seq., one as net.
+            raise ValueError(f"a second {match[2]} of layer {match[1]}: {key!r}")
+        layer[match[2]] = value.float()
     numbers = sorted(layers)
     if len(numbers) < 2 or any(len(layers[i]) != 2 for i in numbers):
         raise ValueError(f"no MLP of at least two layers with weight and bias: {list(state)}")

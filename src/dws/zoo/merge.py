@@ -6,9 +6,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dws.files import claim_folder, hold_folder, read_json, read_yaml, sha256, write_atomically
-from dws.zoo.build import CHECKSUMS, CONFIG, NOTES, PART
-from dws.zoo.store import MANIFEST, Zoo, num_shards, shard_name, write_manifest
+from typing_extensions import TypedDict
+
+from dws.files import (
+    check_content,
+    claim_folder,
+    hold_folder,
+    read_yaml,
+    sha256,
+    write_atomically,
+)
+from dws.zoo.build import CHECKSUMS, CONFIG, NOTES, PART, read_checksums
+from dws.zoo.store import (
+    MANIFEST,
+    Preset,
+    Sharding,
+    Size,
+    Zoo,
+    check_layout,
+    num_shards,
+    shard_name,
+    write_manifest,
+)
+
+
+class Plan(TypedDict):
+    """What merging relies on in the ``config.yaml`` of a part."""
+
+    part: list[int]
+    dims: list[Size]
+    num_rows: Size
+    zoo: Sharding
+    fit_preset: Preset
+    splits: dict[str, list[int]]
+    labels: list[str]
+    domain: dict[str, list[float]]
 
 
 def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
@@ -39,9 +71,7 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
                 f"{', '.join(different)}"
             )
     checksums = {
-        part / name: digest
-        for part in parts
-        for name, digest in read_json(part / CHECKSUMS).items()
+        part / name: digest for part in parts for name, digest in read_checksums(part).items()
     }
     files = {file.name: file for file in checksums}
     names = [shard_name(index) for index in range(num_shards(plans[0]))]
@@ -75,16 +105,14 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
 def _plan(part: Path) -> dict[str, Any]:
     """What the whole zoo is to be, as a part tells it."""
     file = part / CONFIG
-    plan = read_yaml(file) if file.is_file() else None
-    keys = {PART, "num_rows", "zoo", *NOTES}
-    if not isinstance(plan, dict) or not keys <= plan.keys():
-        raise ValueError(
-            f"expected a part of a zoo, made with zoo.part and zoo.num_parts, in {part}, got none"
-        )
+    plan: Any = read_yaml(file) if file.is_file() else None
+    what = f"a part of a zoo, made with zoo.part and zoo.num_parts, in {part}"
+    check_content(plan, Plan, what=what)
+    check_layout(plan, what=what)
     if not (part / CHECKSUMS).is_file():
         raise ValueError(
             f"expected a finished part of a zoo in {part}, got an unfinished one; go on with the "
             "command that began it"
         )
     del plan[PART]
-    return plan
+    return dict(plan)

@@ -131,6 +131,28 @@ def write_shard(
     write_atomically(path, save(tensors))
 
 
+def shard_is_whole(file: Path, expected: str | None = None) -> bool:
+    """Whether a shard is there, whole; says so if it is there and damaged.
+
+    Args:
+        file: The shard.
+        expected: Its SHA-256, of a finished zoo or part. In an unfinished one, None: renaming made
+            sure that it was whole, and its size is in its header.
+    """
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+    except FileNotFoundError:
+        return False
+    except SafetensorError as error:
+        print(f"dws: {file} is damaged ({error}) and will be made again")
+        return False
+    if expected is not None and sha256(file) != expected:
+        print(f"dws: {file} is not what was written there and will be made again")
+        return False
+    return True
+
+
 def split_rows(sizes: Mapping[str, int]) -> dict[str, list[int]]:
     """First row and end of each split, of so many rows; they follow each other as in ``SPLITS``."""
     splits: dict[str, list[int]] = {}
@@ -362,15 +384,33 @@ def _check_manifest(manifest: Any, file: Path) -> None:
             f"expected format version {FORMAT_VERSION} in {file}, got {version}; {remedy}"
         )
     check_content(manifest, Manifest, what=what)
+    check_layout(manifest, what=what)
+    if len(manifest["shards"]) != (expected := num_shards(manifest)):
+        raise ValueError(
+            f"expected {what}, got one that does not fit: {len(manifest['shards'])} shards instead "
+            f"of {expected}"
+        )
+
+
+def check_layout(plan: Mapping[str, Any], *, what: str) -> None:
+    """Make sure that widths, domain and splits of a plan or manifest fit each other.
+
+    Args:
+        plan: With ``dims``, ``domain``, ``splits`` and ``num_rows``.
+        what: What it should be, and where it is, for the message.
+
+    Raises:
+        ValueError: With what does not fit.
+    """
     try:
-        spec = WeightSpaceSpec(tuple(manifest["dims"]))
-        if {len(values) for values in manifest["domain"].values()} != {spec.dims[0]}:
-            raise ValueError(f"a domain that is not one of {spec.dims[0]} inputs")
-        if len(manifest["shards"]) != num_shards(manifest):
-            raise ValueError(f"{len(manifest['shards'])} shards instead of {num_shards(manifest)}")
-        for split in SPLITS:
-            start, stop = manifest["splits"].get(split, (0, 0))
-            if not 0 <= start < stop <= manifest["num_rows"]:
+        spec, domain = WeightSpaceSpec(tuple(plan["dims"])), plan["domain"]
+        if {len(domain[key]) for key in ("low", "high", "grid")} != {spec.dims[0]}:
+            raise ValueError(f"a domain that is not one of {spec.dims[0]} inputs: {domain}")
+        end = 0
+        for split in SPLITS:  # each begins where the one before it ends, so that none overlap
+            start, stop = plan["splits"].get(split, (0, 0))
+            if not end == start < stop <= plan["num_rows"]:
                 raise ValueError(f"rows {start} to {stop} for split {split}")
+            end = stop
     except ValueError as error:
         raise ValueError(f"expected {what}, got one that does not fit: {error}") from error

@@ -54,3 +54,13 @@ def test_the_copy_of_another_zoo_is_refused(zoo: Zoo) -> None:
     other = Zoo(zoo.path, {**zoo.manifest, "shards": ["0" * 64] * 3})
     with pytest.raises(ValueError, match=r"made with other settings \(aligned_to.source"):
         align_zoo(other)
+
+
+def test_a_truncated_shard_of_an_unfinished_copy_is_made_again(zoo: Zoo) -> None:
+    aligned = align_zoo(zoo).path
+    shard = aligned / "shard-00001.safetensors"
+    whole = shard.read_bytes()
+    (aligned / "manifest.json").unlink()
+    shard.write_bytes(whole[:-10])
+    align_zoo(zoo)
+    assert shard.read_bytes() == whole

@@ -151,3 +151,14 @@ def test_a_folder_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     with hold_folder(path):  # a dead process holds nothing
         pass
     assert len(rebuild(path, limit=12)) == 12
+
+
+def test_signals_that_cannot_become_a_zoo_are_refused_before_the_fit(tmp_path: Path) -> None:
+    class NoGrid(SineSignals):
+        def __init__(self) -> None:
+            super().__init__(**SMALL_SIGNALS)
+            self.coordinates = self.coordinates.expand(-1, 2)
+
+    with pytest.raises(ValueError, match=r"splits and a grid .* sine, got .* not one of 2 inputs"):
+        build_zoo(tmp_path / "zoo", NoGrid(), zoo=ZooConfig(), inr=SMALL_INR, fit=SMALL_FIT)
+    assert not (tmp_path / "zoo").exists()

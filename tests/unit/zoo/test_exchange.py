@@ -221,3 +221,28 @@ def test_a_grid_for_another_number_of_inputs_is_refused(published: Path, tmp_pat
 def test_a_label_that_is_no_class_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"whole numbers \(this zoo has none\)"):
         export_dwsnets(sine_zoo, tmp_path / "out", label="frequency")
+
+
+def test_a_name_in_the_manifest_does_not_lead_out_of_the_folder(
+    published: Path, tmp_path: Path
+) -> None:
+    zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
+    evil = Zoo(zoo.path, {**zoo.manifest, "signals": {"name": "../../evil"}})
+    export_dwsnets(evil, tmp_path / "inside/out")
+    assert {path.name for path in tmp_path.iterdir()} >= {"zoo", "inside"}
+    assert not list(tmp_path.glob("*evil*"))
+
+
+@pytest.mark.parametrize("change", [{"grid": (0, 28)}, {"shard_size": 0}])
+def test_sizes_of_zero_are_refused_before_anything_is_read(
+    change: dict[str, object], published: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="expected at least one INR a shard and one point along"):
+        import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, **change)
+
+
+def test_two_layers_of_one_number_are_refused(tmp_path: Path) -> None:
+    state = {f"seq.{i}.{kind}": torch.ones(1) for i in (0, 1) for kind in ("weight", "bias")}
+    torch.save({**state, "net.0.weight": torch.ones(1)}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a second weight of layer 0: 'net.0.weight'"):
+        read_state_dict(tmp_path / "a.pth")

@@ -68,7 +68,7 @@ def test_a_damaged_part_is_mended_by_its_command(
     whole = last.read_bytes()
     last.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     part(path, 1)
-    assert "is not what was written there and will be fitted again" in capsys.readouterr().out
+    assert "is not what was written there and will be made again" in capsys.readouterr().out
     assert last.read_bytes() == whole
     merge_parts(parts, path)
     assert Zoo.open(path).manifest == sine_zoo.manifest
@@ -117,3 +117,19 @@ def test_the_plan_of_a_part_is_its_own(tmp_path: Path) -> None:
     shutil.move(part(tmp_path / "sine", 0), tmp_path / "sine.parts/1-of-2")
     with pytest.raises(ValueError, match=r"part: \[0, 2\] there, \[1, 2\] asked for"):
         part(tmp_path / "sine", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("checksums.json", "[]", "expected checksums of shards in"),
+        ("config.yaml", "zoo: {shard_size: 0}", "expected a part of a zoo, made with zoo.part"),
+    ],
+)
+def test_files_of_a_part_that_hold_something_else_are_named(
+    name: str, content: str, message: str, tmp_path: Path
+) -> None:
+    parts = [part(tmp_path / "sine", index) for index in (0, 1)]
+    (parts[0] / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        merge_parts(parts, tmp_path / "sine")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dws.files import write_json
 from dws.zoo import Zoo
 
 
@@ -144,3 +145,18 @@ def test_a_missing_shard_is_named(copy: Path) -> None:
     (copy / "shard-00002.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="shard-00002"):
         Zoo.open(copy).split("test").weights()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"splits": {"train": [0, 6], "val": [0, 6], "test": [0, 6]}}, "rows 0 to 6 for split val"),
+        ({"domain": {"low": [0.0], "high": [1.0], "grid": [2, 2]}}, "not one of 1 inputs"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    changes: dict[str, object], message: str, sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    write_json(tmp_path / "manifest.json", {**sine_zoo.manifest, **changes})
+    with pytest.raises(ValueError, match=message):
+        Zoo.open(tmp_path)
