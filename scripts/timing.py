@@ -6,9 +6,10 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+
+from dws.hardware import processor_name
 
 
 def time_in_turns(steps: dict[str, Callable[[], None]], num_rounds: int) -> dict[str, list[float]]:
@@ -29,13 +30,6 @@ def time_in_turns(steps: dict[str, Callable[[], None]], num_rounds: int) -> dict
 def machine() -> dict[str, object]:
     """Processor, threads and versions, for the record."""
     return {
-        "machine": f"{_cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": f"{processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,38 @@ def randomise(module: torch.nn.Module, *, seed: int = 0) -> torch.nn.Module:
 SMALL_SIGNALS = {"num_points": 50, "num_train": 40, "num_val": 8, "num_test": 8}
 SMALL_INR = SirenConfig(hidden=(8, 8))
 SMALL_FIT = FitConfig(num_steps=30, learning_rate=1e-3)
+
+
+def write_result(folder: Path, **changes: object) -> None:
+    """A whole ``result.json``, of MNIST and an MLP but for the changes."""
+    folder.mkdir(parents=True)
+    result = {
+        "task": "mnist",
+        "model": "mlp",
+        "num_train": 100,
+        "seed": 0,
+        "settings_hash": "abc",
+        "zoo": "0123",
+        "zoo_path": "zoo",
+        "labels": ["label"],
+        "num_test": 50,
+        "test_interval": [0.4, 0.6],
+        "test_permuted": {"accuracy": 0.5},
+        "embedding": {"neighbours": 0.3, "linear_probe": 0.4},
+        "origin": {"command": "dws-train", "code": "abc", "machine": "here", "torch": "2"},
+        "pictures": [],
+        "best_epoch": 1,
+        "num_epochs": 2,
+        "higher_is_better": True,
+        "reads": "standardized",
+        "metric": "accuracy",
+        "test": {"accuracy": 0.5},
+        "validation": {"accuracy": 0.6},
+        "num_parameters": 1234,
+        "networks_per_second": 10.0,
+        "train_seconds": 60.0,
+    }
+    (folder / "result.json").write_text(json.dumps({**result, **changes}))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from dws.training.augment import AugmentConfig
 from dws.training.loggers import WandbConfig
 from dws.training.settings import OptimConfig, TrainerConfig
 
-ALLOWED_TARGETS = ("dws.", "torch.optim.")
+TARGETS = "dws."
 
 
 def config_dir() -> str:
@@ -389,14 +389,14 @@ def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
         ValueError: If the target is not one of ours, unknown, or on its own complaint.
     """
     target = str(settings.get("_target_"))
-    if not target.startswith(ALLOWED_TARGETS):
-        raise ValueError(f"expected _target_ in {' or '.join(ALLOWED_TARGETS)}, got {target}")
+    if not target.startswith(TARGETS):
+        raise ValueError(f"expected _target_ in {TARGETS}, got {target}")
     try:
         constructor = get_object(target)
     except Exception as error:  # Hydra raises whatever the import raised
         raise ValueError(f"expected _target_ to name a class, got {target} ({error})") from error
     # a module of ours leads to all that it imports, as in dws.files.os.system
-    if not (isinstance(constructor, type) and constructor.__module__.startswith(ALLOWED_TARGETS)):
+    if not (isinstance(constructor, type) and constructor.__module__.startswith(TARGETS)):
         raise ValueError(f"expected _target_ to name a class of ours, got {target}")
     try:
         return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)

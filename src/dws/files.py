@@ -26,7 +26,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         OSError: If the disk is full (the message names the file) or not writable; the file stays
             as it was.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
     try:
         with part.open("wb") as stream:
             yield stream
@@ -87,6 +87,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
     try:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         who = f"process {os.getpid()} on {socket.gethostname()}, started {now},"
+        for part in folder.glob(".*.part"):  # of a process that was killed while it held this
+            part.unlink(missing_ok=True)
         write_atomically(holder, who.encode())
         yield
         holder.unlink(missing_ok=True)
@@ -109,6 +111,37 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"expected JSON in {path}, got something else ({error})") from error
+
+
+def append_json_line(path: Path, content: Mapping[str, Any]) -> None:
+    """Add a line of JSON to a file, after whole lines only: one that was cut off is dropped."""
+    with path.open("a+b") as stream:
+        stream.seek(0)
+        whole = stream.read().rpartition(b"\n")[0]
+        stream.truncate(len(whole) + 1 if whole else 0)
+        stream.write(json.dumps(content).encode() + b"\n")
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of ``append_json_line``; a last line that was cut off does not count.
+
+    Raises:
+        ValueError: If another line is no JSON object; the message names it.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1]
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"expected JSON in line {number} of {path}, got something else; "
+                "remove the folder and make it again"
+            )
+        rows.append(row)
+    return rows
 
 
 def check_content(content: object, kind: Any, *, what: str) -> None:

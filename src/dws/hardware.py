@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sysconfig
 from pathlib import Path
@@ -26,6 +27,8 @@ def find_device(name: str, *, option: str) -> torch.device:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return accelerator or torch.device("cpu")
     try:
+        if torch.device(name).type == "meta":
+            raise RuntimeError("meta tensors hold no numbers")
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
@@ -33,6 +36,14 @@ def find_device(name: str, *, option: str) -> torch.device:
             f"expected a device that is there, got {option}={name} "
             f"({str(error).splitlines()[0]}); use auto or cpu"
         ) from error
+
+
+def processor_name() -> str:
+    """What the processor calls itself."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def should_compile(mode: str, *, pays: bool, option: str) -> bool:

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import write_result
 
 from dws.cli import plan
+from dws.training import RunDir
 from dws.zoo import Zoo
 from dws.zoo.build import TIMING
 
@@ -51,12 +53,14 @@ def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
     lines = [{"num_inrs": 100, "seconds": s} for s in (400, 50, 50)]  # the first compiles
     (zoo / TIMING).write_text("".join(json.dumps(line) + "\n" for line in lines))
     run = tmp_path / "outputs/demo/runs/sine/mlp/seed0"
-    run.mkdir(parents=True)
-    result = {"task": "sine", "model": "mlp", "networks_per_second": 80, "evaluate_seconds": 60}
-    (run / "result.json").write_text(json.dumps(result))
+    write_result(run, task="sine", networks_per_second=80, evaluate_seconds=60)
+    damaged = run.with_name("seed1") / "result.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{}")
     printed = planned(COMMANDS)
     assert "2.0 INRs/s (earlier)" in printed
     assert "80 networks/s (earlier)" in printed
+    assert f"no rate is taken from {damaged.relative_to(tmp_path)}" in printed
     assert "in all about 7 min" in printed  # 400 / 2 + 2 (4,800 / 80 + 60) seconds
 
 
@@ -70,7 +74,9 @@ def test_jobs_side_by_side_share_the_time(
 
 def test_epochs_that_are_done_do_not_count(planned: object, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/metrics.jsonl").write_text('{"epoch": 1}\n' * 5)
+    for epoch in range(1, 6):
+        row = {"epoch": epoch, "step": epoch, "train_loss": 1.0}
+        RunDir(tmp_path / "run").append_metrics({**row, "seconds": 1.0, "networks_per_second": 9.0})
     assert "1 x 3,200 networks" in planned(COMMANDS)  # 320 training sines, 10 of 15 epochs
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from dws.files import (
+    append_json_line,
     beside,
     claim_folder,
+    hold_folder,
     open_atomically,
     read_json,
+    read_json_lines,
     read_yaml,
     write_atomically,
     write_json,
@@ -71,3 +74,23 @@ def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
         ValueError, match=r"lr: 1e-05 there, 0.1 asked for\); choose another run_dir"
     ):
         claim_folder(file, {**settings, "lr": 0.1}, option="run_dir")
+
+
+def test_lines_of_json_survive_a_kill_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    append_json_line(file, {"a": 1})
+    with file.open("a") as stream:
+        stream.write('{"a": ')  # a process was killed here
+    assert read_json_lines(file) == [{"a": 1}]
+    append_json_line(file, {"a": 2})
+    assert read_json_lines(file) == [{"a": 1}, {"a": 2}]
+    file.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
+    with pytest.raises(ValueError, match="expected JSON in line 2 of"):
+        read_json_lines(file)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    rest = tmp_path / ".shard.host-1.part"
+    rest.touch()
+    with hold_folder(tmp_path):
+        assert not rest.exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
@@ -76,6 +77,11 @@ class user_errors:  # noqa: N801 - reads as a verb where it is used
             raise SystemExit(128 + signal.SIGPIPE)
         if error is not None and (isinstance(error, USER_ERRORS) or _is_submitit(error)):
             _exit(one_line(error))
+        if error is not None and _is_out_of_memory(error):
+            _exit(
+                f"expected enough memory, got: {' '.join(str(error).split())}; take smaller "
+                "batches or a smaller model"
+            )
 
 
 def _unknown_settings(config: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -137,6 +143,12 @@ def _unknown(setting: str, group: object = None) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {prefix}{dot}{close[0]}? " if close else ""
     return f"unknown setting {setting}; {hint}{_command()} --help lists them"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of which PyTorch complains on a CPU with no type of its own."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def _is_submitit(error: BaseException) -> bool:

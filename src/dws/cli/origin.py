@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 import dws
+from dws.hardware import processor_name
 
 
 def describe_origin(command: str, device: torch.device) -> dict[str, str]:
@@ -52,7 +52,4 @@ def _git(folder: Path, *arguments: str) -> str:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return processor_name()

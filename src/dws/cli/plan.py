@@ -7,7 +7,6 @@ earlier fits and trainings below ``outputs``; what has none is measured, uncompi
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -26,7 +26,8 @@ from tabulate import tabulate
 from dws.cli.command import user_errors
 from dws.cli.runs import build_reader, build_task
 from dws.config import FitInrsSchema, build, config_dir, register_schemas, to_plain
-from dws.files import read_json
+from dws.evaluation.tables import read_result
+from dws.files import read_json_lines
 from dws.inr import init_siren
 from dws.memory import keep_freed_memory
 from dws.signals import SPLITS, SignalSource
@@ -34,7 +35,7 @@ from dws.training import RunDir
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.alignment import align
 from dws.zoo import Zoo
-from dws.zoo.build import TIMING
+from dws.zoo.build import TIMING, weight_space
 from dws.zoo.engine import FitJob
 from dws.zoo.store import MANIFEST
 
@@ -97,15 +98,13 @@ class Planner:
 
     def __init__(self, roots: list[Path], common: list[str]) -> None:
         self.common = common
-        self.results = [
-            [read_json(file) for file in root.glob("runs/*/*/*/result.json")] for root in roots
-        ]
-        self.fits = {  # seconds an INR, by zoo
-            file.parent.name: _seconds_per_inr(file)
-            for root in reversed(roots)
-            for file in root.glob(f"zoos/*/{TIMING}")
-            if file.stat().st_size
-        }
+        self.results = [list(_results(root)) for root in roots]
+        self.fits: dict[str, float] = {}  # seconds an INR, by zoo
+        for root in reversed(roots):
+            for file in root.glob(f"zoos/*/{TIMING}"):
+                if rows := read_json_lines(file):
+                    seconds = median(row["seconds"] / row["num_inrs"] for row in rows)
+                    self.fits[file.parent.name] = seconds
         self.measured: dict[tuple[str, str], float] = {}
         self.sizes: dict[str, dict[str, int]] = {}  # of zoos, by path
 
@@ -138,7 +137,7 @@ class Planner:
         overrides = (*self.common, f"zoo={path.name}")
         num_inrs = sum(self._zoo_sizes(path, overrides).values())
         settings, signals = _zoo(overrides)
-        seconds = _measure_alignment(_spec(settings, signals))
+        seconds = _measure_alignment(weight_space(signals, settings.inr))
         rate = f"{1 / seconds:,.0f} INRs/s (measured now)"
         return Job(f"align {path.name}", f"{num_inrs:,} INRs", rate, num_inrs * seconds)
 
@@ -161,7 +160,9 @@ class Planner:
             evaluation = median(r.get("evaluate_seconds", 0.0) for r in done)
         else:
             if (task, model) not in self.measured:
-                self.measured[task, model] = _measure_training(config, _spec(*_zoo(zoo)))
+                settings, signals = _zoo(zoo)
+                spec = weight_space(signals, settings.inr)
+                self.measured[task, model] = _measure_training(config, spec)
             rate, source, evaluation = self.measured[task, model], MEASURED, 0.0
         return Job(
             f"train {task} {model}",
@@ -180,6 +181,15 @@ class Planner:
         return self.sizes[str(path)]
 
 
+def _results(root: Path) -> Iterator[dict[str, Any]]:
+    """What the runs below an output folder gave; a damaged one is named and passed over."""
+    for file in root.glob("runs/*/*/*/result.json"):
+        try:
+            yield read_result(file)
+        except ValueError as error:
+            print(f"dws: no rate is taken from {file}: {error}")
+
+
 @cache
 def _zoo(overrides: tuple[str, ...]) -> tuple[FitInrsSchema, SignalSource]:
     settings: FitInrsSchema = OmegaConf.to_object(  # type: ignore[assignment]
@@ -193,21 +203,11 @@ def _split_sizes(settings: FitInrsSchema, signals: SignalSource) -> dict[str, in
     return {name: settings.zoo.num_views * len(ids) for name, ids in splits.items()}
 
 
-def _spec(settings: FitInrsSchema, signals: SignalSource) -> WeightSpaceSpec:
-    d_0 = signals.coordinates.shape[1]
-    return WeightSpaceSpec((d_0, *settings.inr.hidden, signals.num_outputs))
-
-
-def _seconds_per_inr(file: Path) -> float:
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    return float(median(row["seconds"] / row["num_inrs"] for row in rows))
-
-
 def _measure_fit(settings: FitInrsSchema, signals: SignalSource) -> float:
     """Seconds an INR, from fitting a few."""
     ids, inr = torch.arange(NUM_TRIED), settings.inr
     job = FitJob(
-        initial=init_siren(_spec(settings, signals), ids.tolist(), omega_0=inr.omega_0),
+        initial=init_siren(weight_space(signals, inr), ids.tolist(), omega_0=inr.omega_0),
         coordinates=signals.coordinates,
         targets=signals.values(ids),
         config=settings.fit,

@@ -16,6 +16,7 @@ from dws.training import LabelledNetworks, TrainerConfig
 from dws.training.run_dir import settings_hash
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
+from dws.zoo.store import ALIGNED_TO
 
 # how and where a run is computed, not what comes out
 NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
@@ -66,7 +67,7 @@ def load_training_split(
 
 def zoo_hash(zoo: Zoo) -> str:
     """What tells a zoo from another, wherever it lies."""
-    keys = ("signals", "zoo", "inr", "fit", "aligned_to")
+    keys = ("signals", "zoo", "inr", "fit", ALIGNED_TO)
     return settings_hash({key: zoo.manifest[key] for key in keys if key in zoo.manifest})
 
 

@@ -54,9 +54,15 @@ def evaluate(
         The content of ``result.json``.
 
     Raises:
-        ValueError: If the checkpoint does not fit the reader.
+        ValueError: If the checkpoint does not fit the reader, or there is no note of the epochs.
     """
     began = time.perf_counter()
+    epochs = run.metrics()
+    if not epochs:
+        raise ValueError(
+            f"expected the epochs of the run in {run.metrics_file}, got none; remove {run.path} "
+            "and train again"
+        )
     checkpoint = load_checkpoint(run.best_checkpoint, "reader", "metrics")
     load_reader(reader, checkpoint, run.best_checkpoint)
     predicted = predict(reader, task, test_set, train_set, batch_size)
@@ -64,7 +70,6 @@ def evaluate(
     permuted, _ = predict(reader, task, permuted_set, train_set, batch_size)
     known, embeddings = (embed(reader, s, batch_size).cpu() for s in (train_set, test_set))
     map_2d = tsne(embeddings)
-    epochs = run.metrics()
     best = checkpoint["metrics"]
     result = {
         **about,

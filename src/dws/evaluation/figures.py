@@ -195,7 +195,8 @@ def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int =
                 axes.plot(signals.coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
                 axes.set_ylim(float(original.min()) - 0.1, float(original.max()) + 0.1)
             else:
-                axes.imshow(signal.view(*signals.grid, -1).clamp(0, 1).numpy(), cmap="gray")
+                image = signal.view(*signals.grid, -1).clamp(0, 1)
+                axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
             if row == 1:
                 axes.set_title(f"{quality[column]:.1f} dB", fontsize=8)
         grid[row, 0].set_ylabel(what)
@@ -247,7 +248,10 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
         if len(grid) == 1:
             axes.plot(coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
         else:
-            axes.imshow(signal.view(*grid, -1).clamp(0, 1).numpy(), cmap="gray")
+            image = signal.view(*grid, -1)
+            if zoo.manifest["fit"] is None:  # imported: fitted to who knows what range
+                image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
+            axes.imshow(image.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
         labels = ", ".join(f"{k} {float(v):.3g}" for k, v in single.labels.items())
         quality = float(psnr(single.column("mse")))
         known = "" if math.isnan(quality) else f"\n{quality:.1f} dB"  # not known of imported INRs

@@ -113,7 +113,7 @@ class Group:
     """Runs that differ in nothing but the seed.
 
     Attributes:
-        results: Their ``result.json``, with the ``folder`` of each.
+        results: Their ``result.json``, with the ``folder`` of each, None for kept figures.
     """
 
     results: Sequence[dict[str, Any]]
@@ -137,7 +137,7 @@ class Group:
     @property
     def is_here(self) -> bool:
         """Whether the run folders are there, and not only the figures that were kept of them."""
-        return all(Path(result["folder"]).is_dir() for result in self.results)
+        return all(result["folder"] is not None for result in self.results)
 
     @property
     def merit(self) -> float:
@@ -147,7 +147,7 @@ class Group:
 
 
 def load_results(folder: Path, *, kept: Path | None = None) -> list[dict[str, Any]]:
-    """Every ``result.json`` below a folder, each with its own ``folder``.
+    """Every ``result.json`` below a folder, each with its own ``folder``; kept ones with None.
 
     Args:
         folder: Where to look.
@@ -164,7 +164,7 @@ def load_results(folder: Path, *, kept: Path | None = None) -> list[dict[str, An
         content = read_json(kept)
         what = f"the results.json of a report in {kept}"
         check_content(content, Kept, what=what)
-        results += [{**result} for result in content["results"]]
+        results += [{**result, "folder": None} for result in content["results"]]
     if not results:
         raise FileNotFoundError(
             f"expected result.json files below {folder}, got none; run dws-train and dws-evaluate"

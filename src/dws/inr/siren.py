@@ -65,7 +65,12 @@ def init_siren(
       and 0 for its biases, 1 / sqrt(n) for both in the last layer (PyTorch's default);
     - ``siren`` (Sitzmann et al. 2020, Section 3.2 and their code): 1 / n for the first weights,
       sqrt(6 / n) / ω0 for all others, 1 / sqrt(n) for all biases.
+
+    Raises:
+        ValueError: If ``init`` is neither.
     """
+    if init not in INITS:
+        raise ValueError(f"expected init={'|'.join(INITS)}, got {init!r}")
     flat = torch.empty(len(seeds), spec.num_params)
     for row, seed in zip(flat, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)

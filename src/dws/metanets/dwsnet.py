@@ -188,6 +188,8 @@ class EquivariantDWSNet(nn.Module):
         set_layer: SetLayer = "deepsets",
     ) -> None:
         super().__init__()
+        if num_layers < 2:
+            raise ValueError(f"expected num_layers >= 2, got {num_layers}")
         self.trunk = Trunk(
             spec,
             in_channels=in_channels,

@@ -20,6 +20,9 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 class ProbeNet(nn.Module):
     """An MLP on the outputs of the read SIRENs at P learned points.
 
+    The constant output offset of the read zoo does not matter: the first batch norm removes what
+    is the same for all networks.
+
     Args:
         spec: The architecture of the networks that are read.
         in_channels: Channels of the input, each of which is a network of its own.

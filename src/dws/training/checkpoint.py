@@ -70,7 +70,7 @@ def load_reader(reader: Reader, state: Mapping[str, Any], path: Path) -> None:
     """
     try:
         reader.load_state_dict(state["reader"])
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, TypeError) as error:
         raise ValueError(
             f"expected a checkpoint of this model in {path}, got another "
             f"({str(error).splitlines()[0]}); choose another run_dir and train again"

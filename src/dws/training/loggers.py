@@ -8,12 +8,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from dws.files import read_json, write_json
+from typing_extensions import TypedDict
+
+from dws.files import check_content, read_json, write_json
 from dws.zoo.store import MANIFEST
 
 WANDB = "wandb.json"  # file in a run's folder: the id of its W&B run, and how it is logged
+
+
+class Logged(TypedDict):
+    """The content of ``wandb.json``."""
+
+    id: str
+    mode: str
+    project: str
+    group: str | None
+    result_is_logged: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -43,19 +55,25 @@ def recorded_wandb(folder: Path) -> WandbConfig:
     file = folder / WANDB
     if not file.is_file():
         return WandbConfig(mode="disabled")
-    content = read_json(file)
+    content = _read(file)
     return WandbConfig(**{key: content[key] for key in asdict(WandbConfig())})
 
 
 def result_is_logged(folder: Path) -> bool:
     """Whether the figures of the test split were sent to W&B."""
     file = folder / WANDB
-    return file.is_file() and read_json(file).get("result_is_logged", False)
+    return file.is_file() and _read(file).get("result_is_logged", False)
 
 
 def note_result_is_logged(folder: Path) -> None:
     """Have ``result_is_logged`` say so from now on."""
-    write_json(folder / WANDB, {**read_json(folder / WANDB), "result_is_logged": True})
+    write_json(folder / WANDB, {**_read(folder / WANDB), "result_is_logged": True})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    check_content(content, Logged, what=f"how a run is logged to W&B in {file}")
+    return dict(content)
 
 
 class WandbLogger:
@@ -116,7 +134,7 @@ def open_wandb(
     import wandb  # a second at import, and not needed when disabled
 
     file = folder / WANDB
-    known = read_json(file) if file.is_file() else {"id": uuid.uuid4().hex[:12]}
+    known = _read(file) if file.is_file() else {"id": uuid.uuid4().hex[:12]}
     try:
         run = wandb.init(
             mode=config.mode,  # type: ignore[arg-type]

@@ -92,17 +92,23 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
         device: Of the training; with CUDA each process takes the GPU of its local rank.
 
     Raises:
-        ValueError: If there are several and the device is one certain GPU.
+        ValueError: If there are several and the device is one certain GPU or neither CPU nor GPU,
+            or they were not started by ``torchrun``.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Processes()
         return
-    if device != torch.device(device.type):  # cuda:0 is not cuda
+    is_certain = device != torch.device(device.type)  # as cuda:0 is, and cuda is not
+    if is_certain or device.type not in ("cpu", "cuda"):
         raise ValueError(
             f"expected trainer.device=auto, cpu or cuda with {size} processes, got {device}"
         )
     if device.type == "cuda":
+        if "LOCAL_RANK" not in os.environ:
+            raise ValueError(
+                f"expected LOCAL_RANK beside WORLD_SIZE={size}, got none; start with torchrun"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:

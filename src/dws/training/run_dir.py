@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,14 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from dws.files import check_content, claim_folder, read_yaml, write_atomically
+from dws.files import (
+    append_json_line,
+    check_content,
+    claim_folder,
+    read_json_lines,
+    read_yaml,
+    write_atomically,
+)
 
 NOTES = ("zoo_path", "origin")  # keys of a run's config that its outcome does not depend on
 
@@ -50,6 +57,16 @@ class RunSettings(TypedDict):
     zoo: str
     zoo_path: str
     origin: dict[str, str]
+
+
+class Epoch(TypedDict):
+    """A line of ``metrics.jsonl``, which also has the metrics on validation."""
+
+    epoch: float
+    step: float
+    train_loss: float
+    seconds: float
+    networks_per_second: float
 
 
 @dataclass(frozen=True)
@@ -133,15 +150,16 @@ class RunDir:
         return dict(config)
 
     def metrics(self) -> list[dict[str, float]]:
-        """The epochs so far."""
-        return list(self._metric_lines()) if self.metrics_file.is_file() else []
+        """The epochs so far.
 
-    def _metric_lines(self) -> Iterator[dict[str, float]]:
-        for line in self.metrics_file.read_text().splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:  # the line at which a run was killed
-                return
+        Raises:
+            ValueError: If the file holds something else.
+        """
+        if not self.metrics_file.is_file():
+            return []
+        epochs = read_json_lines(self.metrics_file)
+        check_content(epochs, list[Epoch], what=f"the epochs of a run in {self.metrics_file}")
+        return epochs
 
     def keep_metrics(self, num_epochs: int) -> None:
         """Drop epochs after the last checkpoint: they are about to be run again."""
@@ -150,8 +168,7 @@ class RunDir:
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
         """Add one epoch."""
-        with self.metrics_file.open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
+        append_json_line(self.metrics_file, row)
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ def result(task: str, model: str, test: float, **changes: object) -> dict[str, o
         "num_epochs": 2,
         "reads": "standardized",
         "higher_is_better": metric == "accuracy",
-        "folder": "run",
+        "folder": None,
         **changes,
     }
 
@@ -138,7 +138,7 @@ def test_a_run_without_its_predictions_is_not_drawn_and_named(
 
 
 def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path) -> None:
-    kept = evidence(result("mnist", "mlp", 0.5, folder="gone", pictures=["outcome.png"]))
+    kept = evidence(result("mnist", "mlp", 0.5, pictures=["outcome.png"]))
     section = sections.classification(kept)
     assert row(section.tables[0], "mlp")["MNIST, here"] == "50.0 % (n = 1)"
     assert section.details == []

@@ -22,6 +22,7 @@ from torch.nn.functional import pad
 from dws.metanets.layers.pooling import (
     Reduction,
     check_reduction,
+    check_widths,
     invariant_second_moments,
     invariants,
     node_features,
@@ -52,7 +53,8 @@ class EquivariantLinear(nn.Module):
         WeightBatch with C_in channels -> WeightBatch of the same spec with C_out channels.
 
     Raises:
-        ValueError: On an unknown reduction, or a batch of another spec or number of channels.
+        ValueError: On an unknown reduction, no channels, or a batch of another spec or number of
+            channels.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class EquivariantLinear(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
+        check_widths(in_channels=in_channels, out_channels=out_channels)
         self.spec = spec
         self.in_channels = in_channels
         self.out_channels = out_channels

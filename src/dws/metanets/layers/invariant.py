@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dws.metanets.layers.pooling import (
     Reduction,
     check_reduction,
+    check_widths,
     invariant_second_moments,
     pool,
 )
@@ -32,7 +33,8 @@ class InvariantLinear(nn.Module):
         WeightBatch with C_in channels -> (B, F).
 
     Raises:
-        ValueError: On an unknown reduction, or a batch of another spec or number of channels.
+        ValueError: On an unknown reduction, no channels, or a batch of another spec or number of
+            channels.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class InvariantLinear(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
+        check_widths(in_channels=in_channels, out_features=out_features)
         self.spec = spec
         self.in_channels = in_channels
         self.reduction: Reduction = reduction

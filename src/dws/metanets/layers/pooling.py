@@ -26,6 +26,13 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"expected reduction in {get_args(Reduction)}, got {reduction!r}")
 
 
+def check_widths(**widths: int) -> None:
+    """Raise a ``ValueError`` if a layer is to have no channels, or none come in."""
+    for name, width in widths.items():
+        if width < 1:
+            raise ValueError(f"expected {name} >= 1, got {width}")
+
+
 def pool(x: Tensor, dim: int, reduction: Reduction) -> Tensor:
     """Reduce one dimension by its mean, sum or maximum."""
     if reduction == "max":
