@@ -1,8 +1,8 @@
 """Time of making batches, as a share of the time of training on them.
 
 Run from the repository's root: ``python -m scripts.bench_loading`` (nothing else running). Batches
-are taken by index from networks in memory; a step is that of ``scripts.bench_layers`` as
-``trainer.compile`` and ``trainer.precision`` choose it. The two take turns; medians go to a JSON.
+are taken by index from networks in memory; a step is that of ``scripts.bench_layers``, compiled
+in bf16. The two take turns; medians go to a JSON.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ class ScaleSchema:
     Attributes:
         name: Of the scale.
         outputs: Folder of all outputs at this scale.
-        num_images: INRs of an image zoo in all splits, or null for all.
-        num_sines: INRs of a sine zoo in all splits, or null for all.
+        num_images: Signals of an image zoo in all splits, or null for all.
+        num_sines: Signals of a sine zoo in all splits, or null for all.
         num_epochs: Epochs of a supervised training.
         num_contrastive_epochs: Epochs of a self-supervised one.
         batch_size: Networks a training step.
