@@ -179,7 +179,7 @@ DAMAGED = [
     *(
         (replace(CONFIG, "dws.metanets.MLP", target), EVALUATE, expected)
         for target, expected in {
-            "os.mkdir": "expected _target_ in dws. or torch.optim., got os.mkdir",
+            "os.mkdir": "expected _target_ in dws., got os.mkdir",
             "dws.files.os.mkdir": "expected _target_ to name a class of ours, got dws.files.os",
             "dws.metanets.Foo": "expected _target_ to name a class, got dws.metanets.Foo",
             "dws.metanets.DWSNet": "expected arguments of dws.metanets.DWSNet, got some that do",
