@@ -16,9 +16,12 @@ from dws.cli import evaluate, report, train
 from dws.zoo import Zoo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and "CI" not in os.environ, reason="needs chromium (Debian: chromium)"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None and "CI" not in os.environ, reason="needs chromium (Debian: chromium)"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

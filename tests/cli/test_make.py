@@ -115,10 +115,23 @@ def test_zoos_are_kept_even_if_only_their_aligned_copy_is_read(graph: Graph) -> 
 
 def test_jobs_run_side_by_side_and_through_a_launcher(graph: Graph) -> None:
     launcher = graph.bin / "launch"
-    launcher.write_text('#!/bin/sh\nexec "$@"\n')
+    log = graph.bin / "launched"
+    launcher.write_text(f'#!/bin/sh\nbasename "$1" >> {log}\nexec "$@"\n')
     launcher.chmod(0o755)
     calls = graph.page("-j", "4", f"RUN={launcher}")
     assert len(calls) == len(set(calls)) == 2 + 2 * 8 + 1
+    launched = [call.split()[0] for call in calls if not call.startswith("dws-report")]
+    assert sorted(log.read_text().split()) == sorted(launched)
+
+
+@pytest.mark.parametrize("value", ["RUN=srun --job-name=x", "OUT=/tmp/my-jobs", "JOBS=2"])
+def test_two_jobs_run_at_a_time_whatever_the_values_of_variables_hold(value: str) -> None:
+    skipped = ("-o", ".venv/installed", "-o", "reproduce-plan")
+    done = subprocess.run(
+        ["make", *skipped, "reproduce-all", "MAKE=echo", value],
+        cwd=REPOSITORY, capture_output=True, text=True,
+    )  # fmt: skip
+    assert " -j2 " in done.stdout
 
 
 def test_each_scale_has_its_folder_seeds_and_sizes(graph: Graph) -> None:

@@ -69,5 +69,6 @@ def test_several_processes_do_not_share_one_certain_gpu(monkeypatch: pytest.Monk
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_without_a_number_is_left_to_the_local_rank() -> None:
     assert find_device("cuda", option="trainer.device").index is None

@@ -44,6 +44,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_fits_as_the_cpu_does() -> None:
     on_gpu, on_cpu = job(device="cuda").run(), job().run()
     torch.testing.assert_close(

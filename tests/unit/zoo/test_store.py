@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import random_batch
 
 from dws.files import write_json
+from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo
+from dws.zoo.store import FORMAT_VERSION, shard_name, split_rows, write_manifest, write_shard
 
 
 @pytest.fixture
@@ -22,6 +25,38 @@ def test_round_trip_across_shards(sine_zoo: Zoo) -> None:
     assert whole.shape == (56, sine_zoo.spec.num_params, 1)
     ids = torch.cat([sine_zoo.split(s).column("signal_id") for s in ("train", "val", "test")])
     assert ids.tolist() == list(range(56))
+
+
+def test_what_was_written_is_read_whatever_the_split(tmp_path: Path) -> None:
+    spec, num_rows = WeightSpaceSpec((2, 3, 4, 1)), 10
+    rows = torch.arange(num_rows)
+    weights = random_batch(spec, num_rows).map(lambda t: t.float())
+    columns = {"signal_id": rows, "view": 0 * rows, "num_steps": 2 * rows, "mse": rows / 10}
+    for index, start in enumerate(range(0, num_rows, 4)):
+        part = slice(start, start + 4)
+        shard = {name: column[part].clone() for name, column in columns.items()}
+        path = tmp_path / shard_name(index)
+        write_shard(path, weights[part], shard, {"label": 3 * rows[part]})
+    plan = {
+        "format_version": FORMAT_VERSION,
+        "signals": {"name": "numbers"},
+        "zoo": {"seed": 0, "num_views": 1, "shard_size": 4},
+        "inr": {"omega_0": 30.0, "output_offset": 0.5},
+        "fit": None,
+        "dims": spec.dims,
+        "num_rows": num_rows,
+        "splits": split_rows({"train": 5, "val": 3, "test": 2}),
+        "labels": ["label"],
+        "domain": {"low": [0.0, 0.0], "high": [1.0, 1.0], "grid": [2, 2]},
+    }
+    write_manifest(tmp_path, plan)
+    zoo = Zoo.open(tmp_path)
+    for name, part in {"train": slice(0, 5), "val": slice(5, 8), "test": slice(8, 10)}.items():
+        split = zoo.split(name)
+        for read, written in zip(split.weights().tensors(), weights[part].tensors(), strict=True):
+            assert torch.equal(read, written)
+        assert split.labels["label"].tolist() == (3 * rows[part]).tolist()
+        assert split.column("mse").tolist() == (rows[part] / 10).tolist()
 
 
 def test_a_shard_with_too_few_rows_is_refused(copy: Path) -> None:
