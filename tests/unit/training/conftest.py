@@ -1,0 +1,61 @@
+"""A short training of a small DWSNet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dws.metanets import DWSNet
+from dws.tasks import Reader, Regression, Task
+from dws.training import (
+    AugmentConfig,
+    LabelledNetworks,
+    OptimConfig,
+    RunDir,
+    TrainerConfig,
+    train,
+)
+from dws.training.loggers import WandbLogger
+from dws.zoo import Zoo
+
+TASK = Regression()
+
+
+def run_training(
+    zoo: Zoo,
+    folder: Path,
+    *,
+    num_epochs: int = 4,
+    compile_: str = "auto",
+    augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
+    dropout: float = 0.0,
+    task: Task = TASK,
+    optim: OptimConfig = OptimConfig(lr=1e-3),  # noqa: B008
+    **trainer: object,
+) -> tuple[Reader, dict[str, float]]:
+    cpu = torch.device("cpu")
+    train_set = LabelledNetworks.load(zoo.split("train"), task, cpu)
+    torch.manual_seed(0)
+    net = DWSNet(
+        zoo.spec, out_features=task.out_features, hidden_channels=4, num_layers=2, dropout=dropout
+    )
+    reader = Reader(
+        zoo.spec, net, task.output_layer(train_set.targets), embeds_output=task.num_views > 1
+    )
+    reader.fit(train_set.weights)
+    best = train(
+        reader,
+        task,
+        train_set,
+        LabelledNetworks.load(zoo.split("val"), task, cpu),
+        optim=optim,
+        trainer=TrainerConfig(
+            num_epochs=num_epochs, batch_size=8, compile=compile_, precision="fp32", **trainer
+        ),
+        augment=augment,
+        seed=0,
+        run=RunDir.claim(folder, {"a": 1}, zoo_path="zoo", origin={}),
+        logger=WandbLogger(None),
+    )
+    return reader, best

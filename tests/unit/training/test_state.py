@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.unit.training.conftest import run_training
+
+from dws.training import OptimConfig, RunDir
+from dws.training.checkpoint import is_finished, load_checkpoint, save_checkpoint
+from dws.zoo import Zoo
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+    run_training(sine_zoo, tmp_path, num_epochs=1)
+    file = RunDir(tmp_path).last_checkpoint
+    save_checkpoint(file, {**load_checkpoint(file), "device": "cuda"})
+    with pytest.raises(ValueError, match=r"on cuda, where it began, got cpu; set trainer.device=c"):
+        run_training(sine_zoo, tmp_path, num_epochs=1)
+
+
+def test_the_average_is_what_is_evaluated(sine_zoo: Zoo, tmp_path: Path) -> None:
+    """With a decay near 1 the average hardly leaves where the training began."""
+    optim = OptimConfig(lr=1e-2)
+    run_training(sine_zoo, tmp_path / "plain", optim=optim, num_epochs=12)
+    last, _ = run_training(
+        sine_zoo, tmp_path / "ema", optim=optim, num_epochs=12, ema_decay=0.99999
+    )
+    epochs = RunDir(tmp_path / "ema").metrics()
+    assert epochs[-1]["val_mse"] == pytest.approx(epochs[0]["val_mse"], rel=0.02)
+    without = {row["val_mse"] for row in RunDir(tmp_path / "plain").metrics()}
+    assert max(without) > 1.2 * min(without)
+    kept = load_checkpoint(RunDir(tmp_path / "ema").best_checkpoint)["reader"]
+    assert not torch.equal(kept["net.head.map.weight"], last.state_dict()["net.head.map.weight"])
+
+
+def test_patience_ends_a_run_that_no_longer_improves(sine_zoo: Zoo, tmp_path: Path) -> None:
+    still = {"optim": OptimConfig(lr=1e-30, weight_decay=0.0), "num_epochs": 50, "patience": 3}
+    run_training(sine_zoo, tmp_path, **still)
+    epochs = RunDir(tmp_path).metrics()
+    best = min(epochs, key=lambda row: row["val_mse"])["epoch"]
+    assert len(epochs) == best + 3 < 50
+    assert is_finished(RunDir(tmp_path).last_checkpoint)
+
+
+def test_gradients_are_clipped(sine_zoo: Zoo, tmp_path: Path) -> None:
+    seen = []
+    original = torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW, closure: object = None) -> None:
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        seen.append(float(torch.stack([g.square().sum() for g in grads]).sum().sqrt()))
+        original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", step)
+        run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e-3, clip_norm=0.01), num_epochs=1)
+    assert len(seen) == 5
+    assert max(seen) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"became .* in epoch 1 .* lower optim.lr=1e\+30"):
+        run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e30))
