@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from dws import config as config_module
 from dws.cli.runs import build_reader, build_task
 from dws.config import build, config_dir, register_schemas, to_plain
 from dws.zoo import Zoo
@@ -91,3 +95,24 @@ def test_every_group_is_tested() -> None:
 def test_an_unknown_target_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected _target_ to name a class, got dws.nothing"):
         build({"_target_": "dws.nothing.Here"})
+
+
+SCHEMAS = [
+    schema
+    for schema in vars(config_module).values()
+    if is_dataclass(schema) and hasattr(schema, "_target_")
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
+def test_defaults_of_a_schema_are_those_of_the_class_that_it_is_for(schema: type) -> None:
+    settings = vars(schema())
+    constructor = get_object(settings["_target_"])
+    known = inspect.signature(constructor).parameters
+    default = {name: p.default for name, p in known.items() if p.default is not p.empty}
+    shared = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in settings.items()
+        if name in default
+    }
+    assert shared == {name: default[name] for name in shared}
