@@ -1,9 +1,126 @@
 from __future__ import annotations
 
-import pytest
+from dataclasses import fields, replace
 
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.inr import siren_apply
 from dws.training import AugmentConfig
-from dws.weightspace import WeightSpaceSpec
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace.augment import (
+    add_noise,
+    drop_smallest,
+    flip_signs,
+    mask_entries,
+    move_images,
+    permute_neurons,
+    shift_phases,
+)
+
+SPEC = WeightSpaceSpec((2, 9, 7, 3))
+STD = torch.arange(1.0, 7.0)
+OMEGA_0 = 3.0
+STRENGTHS: dict[str, float] = {  # in the order in which they are applied
+    "max_angle": 20.0,
+    "max_shift": 0.3,
+    "max_scale": 0.2,
+    "noise": 0.1,
+    "quantile_dropout": 0.5,
+    "mask": 0.3,
+    "flip_signs": True,
+    "shift_phases": 2,
+    "permute": True,
+}
+SYMMETRIES = ("flip_signs", "shift_phases", "permute")
+strengths = pytest.mark.parametrize("name", STRENGTHS)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def only(*names: str) -> AugmentConfig:
+    return AugmentConfig(omega_0=OMEGA_0, **{name: STRENGTHS[name] for name in names})
+
+
+def apply(config: AugmentConfig, batch: WeightBatch, seed: int = 0) -> WeightBatch:
+    return config.apply(batch, seeded(seed), layer_std=STD)
+
+
+def render(batch: WeightBatch) -> torch.Tensor:
+    points = torch.rand(20, 2, generator=seeded(), dtype=torch.float64) * 2 - 1
+    return siren_apply(batch, points.to(batch.weights[0]), omega_0=OMEGA_0)
+
+
+def test_every_field_is_tested() -> None:
+    assert {field.name for field in fields(AugmentConfig)} == {*STRENGTHS, "omega_0"}
+
+
+@strengths
+def test_each_alone_changes_every_network_as_its_seed_says(name: str) -> None:
+    batch = random_batch(SPEC, 6)
+    once, again, other = (apply(only(name), batch, seed).flatten() for seed in (0, 0, 1))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    assert bool((once != batch.flatten()).flatten(1).any(1).all())
+    twins = batch[torch.zeros(6, dtype=torch.long)]
+    assert len(torch.unique(apply(only(name), twins).flatten(), dim=0)) == 6
+    assert torch.equal(batch.flatten(), random_batch(SPEC, 6).flatten())  # is left alone
+
+
+def test_without_strengths_nothing_is_changed_or_drawn() -> None:
+    batch, generator = random_batch(SPEC), seeded()
+    changed = AugmentConfig().apply(batch, generator, layer_std=STD)
+    assert torch.equal(changed.flatten(), batch.flatten())
+    assert torch.equal(generator.get_state(), seeded().get_state())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)], ids=str
+)
+@pytest.mark.parametrize("names", [*((name,) for name in SYMMETRIES), SYMMETRIES], ids="-".join)
+def test_symmetries_keep_what_is_drawn(
+    names: tuple[str, ...], dtype: torch.dtype, tolerance: float
+) -> None:
+    batch = random_batch(SPEC, 6, dtype=dtype)
+    changed = apply(only(*names), batch)
+    assert changed.weights[0].dtype == dtype
+    assert (changed.flatten() != batch.flatten()).float().mean() > 0.1
+    torch.testing.assert_close(render(changed), render(batch), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", [name for name in STRENGTHS if name not in SYMMETRIES])
+def test_the_others_change_what_is_drawn(name: str) -> None:
+    batch = random_batch(SPEC, 6)
+    difference = render(apply(only(name), batch)) - render(batch)
+    assert float(difference.abs().amax(dim=(1, 2)).min()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, strength in STRENGTHS.items() if isinstance(strength, float)]
+)
+def test_a_small_strength_is_a_small_change(name: str) -> None:
+    batch = random_batch(SPEC, 50)
+    weak = replace(only(), **{name: STRENGTHS[name] / 20})
+    small, large = (
+        float((apply(c, batch).flatten() - batch.flatten()).square().mean())
+        for c in (weak, only(name))
+    )
+    assert 0 < small < large / 10
+
+
+def test_all_are_applied_in_the_order_of_the_fields() -> None:
+    batch, generator = random_batch(SPEC, 6), seeded()
+    expected = move_images(batch, generator, max_angle=20.0, max_shift=0.3, max_scale=0.2)
+    expected = add_noise(expected, generator, std=0.1 * STD)
+    expected = drop_smallest(expected, generator, max_quantile=0.5)
+    expected = mask_entries(expected, generator, probability=0.3)
+    expected = flip_signs(expected, generator)
+    expected = shift_phases(expected, generator, omega_0=OMEGA_0, max_shift=2)
+    expected = permute_neurons(expected, generator)
+    assert torch.equal(apply(only(*STRENGTHS), batch).flatten(), expected.flatten())
 
 
 @pytest.mark.parametrize(
