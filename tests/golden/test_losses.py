@@ -1,0 +1,80 @@
+"""Losses of ten steps, committed as text: a refactoring must not move them.
+
+After a change that is meant to move them, renew the file and say why in the commit:
+
+    OMP_NUM_THREADS=1 .venv/bin/python -m tests.golden.test_losses > tests/golden/losses.txt
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import random_batch
+from torch import nn
+
+from dws.metanets import MLP, DWSNet
+from dws.tasks import Reader, Regression
+from dws.training import (
+    AugmentConfig,
+    LabelledNetworks,
+    OptimConfig,
+    RunDir,
+    TrainerConfig,
+    train,
+)
+from dws.training.loggers import WandbLogger
+from dws.weightspace import WeightSpaceSpec
+
+FILE = Path(__file__).with_name("losses.txt")
+SPEC = WeightSpaceSpec((2, 6, 5, 3))
+SIZE = 16  # one batch, so that each epoch is a step
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "dwsnet": partial(DWSNet, SPEC, out_features=1, hidden_channels=8, num_layers=3),
+    "mlp": partial(MLP, SPEC, out_features=1, hidden_features=(32, 16)),
+}
+
+
+def losses(name: str, folder: Path) -> list[float]:
+    """Of ten steps in float32 on a CPU; steps and decay are so large that each one shows."""
+    task, weights = Regression(), random_batch(SPEC, SIZE, dtype=torch.float32)
+    data = LabelledNetworks(weights, weights.weights[0].square().mean(dim=(1, 2, 3)))
+    torch.manual_seed(0)
+    reader = Reader(SPEC, NETS[name](), task.output_layer(data.targets))
+    reader.fit(weights)
+    train(
+        reader,
+        task,
+        data,
+        data,
+        optim=OptimConfig(lr=1e-2, weight_decay=1.0),
+        trainer=TrainerConfig(
+            num_epochs=10, batch_size=SIZE, device="cpu", precision="fp32", compile="never"
+        ),
+        augment=AugmentConfig(),
+        seed=0,
+        run=RunDir(folder),
+        logger=WandbLogger(None),
+    )
+    return [row["train_loss"] for row in RunDir(folder).metrics()]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_losses_are_those_that_were_committed(name: str, tmp_path: Path) -> None:
+    """Rounding moves them by some 1e-6: float64 gives the same to that."""
+    lines = (line.split() for line in FILE.read_text().splitlines())
+    golden = {name: [float(value) for value in values] for name, *values in lines}
+    assert golden.keys() == NETS.keys()
+    assert len(golden[name]) == 10
+    assert losses(name, tmp_path) == pytest.approx(golden[name], rel=1e-4)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in NETS:
+        with tempfile.TemporaryDirectory() as folder:
+            print(name, *(f"{loss:.7g}" for loss in losses(name, Path(folder))))
