@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 STAGE = """#!{python}
-import pathlib, sys
+import os, pathlib, sys, time
 name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
 settings = dict(a.split("=", 1) for a in arguments if "=" in a)
 here = pathlib.Path(__file__).parent
@@ -19,6 +19,14 @@ with (here / "log").open("a") as log:
     log.write(" ".join([name, *arguments]) + "\\n")
 if (here / "fails").is_file() and (here / "fails").read_text() in " ".join(arguments):
     sys.exit("the machine broke down")
+started = here / "meet"
+if started.is_dir() and name == "dws-train":  # goes on when another one has started
+    (started / str(os.getpid())).touch()
+    end = time.monotonic() + 20
+    while len(list(started.iterdir())) < 2:
+        if time.monotonic() > end:
+            sys.exit("no other stage has started")
+        time.sleep(0.02)
 file = {{
     "dws-fit-inrs": lambda: f"{{settings['paths.outputs']}}/zoos/{{settings['zoo']}}/manifest.json",
     "dws-zoo": lambda: f"{{arguments[-1]}}.aligned/manifest.json",
@@ -60,12 +68,27 @@ class Graph:
         assert (done.returncode != 0) == bool(status), done.stderr
         return log.read_text().splitlines()
 
+    def launcher(self) -> Path:
+        """A program that notes what it is to run; options that it is given are its own."""
+        file = self.bin / "launch"
+        options = 'while [ "${1#--}" != "$1" ]; do shift; done'
+        file.write_text(f'#!/bin/sh\n{options}\necho "$*" >> {self.bin}/launched\nexec "$@"\n')
+        file.chmod(0o755)
+        return file
+
     def page(self, *arguments: str, status: int = 0) -> list[str]:
         """Make the report of two methods of sine regression, two seeds, one smaller size."""
         methods = "EXPERIMENTS=sine/mlp sine/mlp_alignment"
         target = f"{self.folder}/out/report/index.html"
         small = ("SCALE=demo", "SEEDS=2", "SIZES=80")
         return self.make(target, methods, *small, *arguments, status=status)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what a ``make test`` around it would hand on, such as its -j."""
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "JOBS", "RUN"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -113,25 +136,39 @@ def test_zoos_are_kept_even_if_only_their_aligned_copy_is_read(graph: Graph) -> 
     assert (graph.folder / "out/zoos/sine/manifest.json").is_file()
 
 
-def test_jobs_run_side_by_side_and_through_a_launcher(graph: Graph) -> None:
-    launcher = graph.bin / "launch"
-    log = graph.bin / "launched"
-    launcher.write_text(f'#!/bin/sh\nbasename "$1" >> {log}\nexec "$@"\n')
-    launcher.chmod(0o755)
-    calls = graph.page("-j", "4", f"RUN={launcher}")
+def test_all_stages_but_the_report_go_through_a_launcher(graph: Graph) -> None:
+    calls = graph.page("-j", "4", f"RUN={graph.launcher()}")
     assert len(calls) == len(set(calls)) == 2 + 2 * 8 + 1
-    launched = [call.split()[0] for call in calls if not call.startswith("dws-report")]
-    assert sorted(log.read_text().split()) == sorted(launched)
+    launched = (graph.bin / "launched").read_text().replace(f"{graph.bin}/", "").splitlines()
+    assert sorted(launched) == sorted(c for c in calls if not c.startswith("dws-report"))
 
 
-@pytest.mark.parametrize("value", ["RUN=srun --job-name=x", "OUT=/tmp/my-jobs", "JOBS=2"])
-def test_two_jobs_run_at_a_time_whatever_the_values_of_variables_hold(value: str) -> None:
+def test_jobs_run_side_by_side(graph: Graph) -> None:
+    (graph.bin / "meet").mkdir()
+    graph.page("-j", "2")
+
+
+@pytest.mark.parametrize("value", ["RUN={launcher} --job-name=x", "OUT={folder}/my-jobs"])
+def test_reproduce_all_does_so_whatever_the_values_of_variables_hold(
+    value: str, graph: Graph
+) -> None:
+    (graph.bin / "meet").mkdir()
+    given = value.format(launcher=graph.launcher(), folder=graph.folder)
+    inner = "MAKE=make -o .venv/installed"  # which does not hand on -o by itself
+    small = ("SCALE=demo", "EXPERIMENTS=sine/mlp", "SEEDS=2", "SIZES=")
+    calls = graph.make("-o", "reproduce-plan", "reproduce-all", inner, *small, given)
+    assert len(calls) == 1 + 2 * 2 + 1
+
+
+@pytest.mark.parametrize(("given", "added"), [((), "-j2"), (("JOBS=3",), "-j3"), (("-j4",), None)])
+def test_the_number_of_jobs_is_the_one_given(given: tuple[str, ...], added: str | None) -> None:
     skipped = ("-o", ".venv/installed", "-o", "reproduce-plan")
     done = subprocess.run(
-        ["make", *skipped, "reproduce-all", "MAKE=echo", value],
+        ["make", *skipped, "reproduce-all", "MAKE=echo", *given],
         cwd=REPOSITORY, capture_output=True, text=True,
     )  # fmt: skip
-    assert " -j2 " in done.stdout
+    assert "report/index.html" in done.stdout
+    assert [word for word in done.stdout.split() if word.startswith("-j")] == [added] * bool(added)
 
 
 def test_each_scale_has_its_folder_seeds_and_sizes(graph: Graph) -> None:
