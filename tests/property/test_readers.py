@@ -30,16 +30,28 @@ many = settings(
 
 
 def altered(content: Any, data: st.DataObject) -> Any:
-    """The same with one value, at any depth, replaced or left out."""
+    """The same with one value, at any depth, replaced, left out or added."""
     if not isinstance(content, dict | list) or not content or data.draw(st.booleans()):
         return data.draw(JSON)
+    change = data.draw(st.sampled_from(["go deeper", "leave out", "add"]))
     if isinstance(content, list):
         place = data.draw(st.integers(0, len(content) - 1))
-        return [*content[:place], altered(content[place], data), *content[place + 1 :]]
+        before, value, after = content[:place], content[place], content[place + 1 :]
+        match change:
+            case "go deeper":
+                return [*before, altered(value, data), *after]
+            case "leave out":
+                return [*before, *after]
+            case _:
+                return [*before, data.draw(JSON), value, *after]
     key = data.draw(st.sampled_from(sorted(content)))
-    if data.draw(st.booleans()):
-        return {**content, key: altered(content[key], data)}
-    return {k: v for k, v in content.items() if k != key}
+    match change:
+        case "go deeper":
+            return {**content, key: altered(content[key], data)}
+        case "leave out":
+            return {k: v for k, v in content.items() if k != key}
+        case _:
+            return {**content, data.draw(st.text(min_size=1, max_size=5)): data.draw(JSON)}
 
 
 @pytest.fixture(scope="module")
