@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from dws import config as config_module
 from dws.cli.runs import build_reader, build_task
-from dws.config import build, config_dir, register_schemas, to_plain
-from dws.zoo import Zoo
+from dws.config import ZooSchema, build, config_dir, register_schemas, to_plain
+from dws.zoo import Zoo, ZooConfig
 
 GROUPS = {
     "fit_inrs": ("zoo", "fit", "engine", "scale", "paths"),
@@ -116,3 +116,10 @@ def test_defaults_of_a_schema_are_those_of_the_class_that_it_is_for(schema: type
         if name in default
     }
     assert shared == {name: default[name] for name in shared}
+
+
+def test_a_zoo_is_as_its_class_has_it() -> None:
+    """Its schema has no ``_target_``, since it holds more than the class."""
+    defaults = asdict(ZooConfig())
+    schema = vars(ZooSchema())
+    assert {name: schema[name] for name in defaults} == defaults

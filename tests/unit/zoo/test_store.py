@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.conftest import random_batch
 
 from dws.files import write_json
@@ -20,18 +21,24 @@ def copy(sine_zoo: Zoo, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
 
 
-def test_round_trip_across_shards(sine_zoo: Zoo) -> None:
-    whole = torch.cat([sine_zoo.split(s).weights().flatten() for s in ("train", "val", "test")])
-    assert whole.shape == (56, sine_zoo.spec.num_params, 1)
-    ids = torch.cat([sine_zoo.split(s).column("signal_id") for s in ("train", "val", "test")])
-    assert ids.tolist() == list(range(56))
+def test_splits_are_the_rows_of_the_shards(sine_zoo: Zoo) -> None:
+    shards = [load_file(sine_zoo.path / shard_name(index)) for index in range(3)]
+    rows = {name: torch.cat([shard[name] for shard in shards]) for name in shards[0]}
+    assert rows["signal_id"].tolist() == list(range(56))
+    names = [f"{kind}.{layer}" for layer in range(3) for kind in ("weight", "bias")]
+    for split, part in {"train": slice(40), "val": slice(40, 48), "test": slice(48, 56)}.items():
+        read = sine_zoo.split(split)
+        for name, tensor in zip(names, read.weights().tensors(), strict=True):
+            assert torch.equal(tensor, rows[name][part].unsqueeze(-1)), name
+        for name in ("signal_id", "view", "num_steps", "mse", "label.frequency"):
+            assert torch.equal(read.column(name), rows[name][part]), name
 
 
 def test_what_was_written_is_read_whatever_the_split(tmp_path: Path) -> None:
     spec, num_rows = WeightSpaceSpec((2, 3, 4, 1)), 10
     rows = torch.arange(num_rows)
     weights = random_batch(spec, num_rows).map(lambda t: t.float())
-    columns = {"signal_id": rows, "view": 0 * rows, "num_steps": 2 * rows, "mse": rows / 10}
+    columns = {"signal_id": rows + 50, "view": 9 - rows, "num_steps": 2 * rows, "mse": rows / 10}
     for index, start in enumerate(range(0, num_rows, 4)):
         part = slice(start, start + 4)
         shard = {name: column[part].clone() for name, column in columns.items()}
@@ -56,7 +63,8 @@ def test_what_was_written_is_read_whatever_the_split(tmp_path: Path) -> None:
         for read, written in zip(split.weights().tensors(), weights[part].tensors(), strict=True):
             assert torch.equal(read, written)
         assert split.labels["label"].tolist() == (3 * rows[part]).tolist()
-        assert split.column("mse").tolist() == (rows[part] / 10).tolist()
+        for column, values in columns.items():
+            assert torch.equal(split.column(column), values[part])
 
 
 def test_a_shard_with_too_few_rows_is_refused(copy: Path) -> None:
@@ -114,6 +122,15 @@ def test_a_manifest_that_does_not_fit_is_refused(
     file.write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=rf"expected the manifest of a zoo in {file}"):
         Zoo.open(copy)
+
+
+def test_a_manifest_may_say_more_than_is_read(copy: Path, sine_zoo: Zoo) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for part in (manifest, manifest["domain"], manifest["zoo"], manifest["inr"]):
+        part["remark"] = None
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    read = Zoo.open(copy).split("test").weights()
+    assert torch.equal(read.flatten(), sine_zoo.split("test").weights().flatten())
 
 
 def test_a_truncated_manifest_is_refused(copy: Path) -> None:
