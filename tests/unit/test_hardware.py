@@ -5,7 +5,6 @@ import torch
 
 from dws import hardware
 from dws.hardware import computes_bfloat16, find_device, should_compile
-from dws.training.processes import join_processes
 
 
 @pytest.mark.parametrize(
@@ -57,15 +56,6 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     assert find_device("cpu", option="trainer.device") == torch.device("cpu")
     with pytest.raises(ValueError, match=r"got trainer.device=abacus .* use auto or cpu"):
         find_device("abacus", option="trainer.device")
-
-
-def test_several_processes_do_not_share_one_certain_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with (
-        pytest.raises(ValueError, match=r"expected trainer.device=auto, cpu or cuda with 2 proc"),
-        join_processes(torch.device("cuda:0")),
-    ):
-        pass
 
 
 @pytest.mark.gpu

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.training.processes import Processes, join_processes
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "mps"])
+def test_several_processes_do_not_share_one_certain_gpu(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(ValueError, match=r"expected trainer.device=auto, cpu or cuda with 2 proc"),
+        join_processes(torch.device(device)),
+    ):
+        pass
+
+
+def test_processes_on_gpus_are_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with (
+        pytest.raises(ValueError, match=r"expected LOCAL_RANK .* got none; start with torchrun"),
+        join_processes(torch.device("cuda")),
+    ):
+        pass
+
+
+def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with join_processes(torch.device("cuda:0")) as processes:
+        assert processes == Processes(rank=0, size=1)
+
+
+def test_parts_make_up_the_batch() -> None:
+    batch = random_batch(WeightSpaceSpec((2, 4, 1)), 6)
+    parts = WeightBatch.cat([Processes(rank, 3).part(batch) for rank in range(3)])
+    assert torch.equal(parts.flatten(), batch.flatten())
+    assert Processes().part(batch) is batch
+
+
+@pytest.mark.parametrize("batch_size", [7, 2])
+def test_a_batch_that_cannot_be_shared_is_refused(batch_size: int) -> None:
+    Processes(size=2).check_batch_size(8)
+    with pytest.raises(
+        ValueError, match=rf"multiple of the 2 processes and at least 4, got {batch_size}"
+    ):
+        Processes(size=2).check_batch_size(batch_size)
