@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -291,7 +292,8 @@ def test_help_shows_examples(
 ) -> None:
     with pytest.raises(SystemExit, match="0"):
         command(name, "--help")
-    assert f"{name} " in capsys.readouterr().out
+    example = rf"^ +{name}( -\S+)* [\w.]+=\S+"  # a setting on the command's own line
+    assert re.search(example, capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_installed_command_ends_without_a_traceback() -> None:

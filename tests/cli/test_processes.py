@@ -50,9 +50,14 @@ def test_two_processes_train_as_one_does(
         folder.mkdir()
         train(folder, sine_zoo, *settings, num_processes=num_processes)
         runs.append(folder / "run")
-    first, other = (json.loads((run / "metrics.jsonl").read_text().splitlines()[0]) for run in runs)
-    assert other["train_loss"] == pytest.approx(first["train_loss"], rel=1e-4)
-    assert other["val_mse"] == pytest.approx(first["val_mse"], rel=1e-3)
+    alone, together = (
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in runs
+    )
+    assert [row["epoch"] for row in together] == [1, 2]
+    for first, other in zip(alone, together, strict=True):
+        assert other["train_loss"] == pytest.approx(first["train_loss"], rel=1e-4)
+        assert other["val_mse"] == pytest.approx(first["val_mse"], rel=1e-3)
     assert len(list((runs[1] / "wandb").glob("offline-run-*"))) == 1
 
 

@@ -111,16 +111,17 @@ def test_targets_of_another_shape_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "complaint"),
     [
-        {"num_steps": 0},
-        {"learning_rate": 0.0},
-        {"chunk_size": 0},
-        {"weight_decay": -1.0},
-        {"stop_mse": -1.0},
-        {"compile": "perhaps"},
+        ({"num_steps": 0}, r"num_steps >= 1, .* got 0, None and"),
+        ({"learning_rate": 0.0}, r"finite learning_rate > 0, got 1000, None and 0\.0"),
+        ({"learning_rate": float("inf")}, r"finite learning_rate > 0, got 1000, None and inf"),
+        ({"chunk_size": 0}, r"chunk_size >= 1 or null .* got 1000, 0 and"),
+        ({"weight_decay": -1.0}, r"finite weight_decay >= 0 .* got -1\.0 and"),
+        ({"stop_mse": -1.0}, r"stop_mse >= 0, got 0\.0 and -1\.0"),
+        ({"compile": "perhaps"}, r"compile=auto\|always\|never, got 'perhaps'"),
     ],
 )
-def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+def test_bad_settings_are_refused(bad: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"expected .*{complaint}"):
         FitConfig(**bad)

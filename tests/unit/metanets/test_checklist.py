@@ -157,7 +157,7 @@ def test_other_networks_are_refused(
 
 
 def test_bad_sizes_are_refused(make: Callable[..., nn.Module]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match=r"expected .*(out_features|sizes).* >= 1.*, got .*\b0\b"):
         make(out_features=0)
 
 
@@ -166,7 +166,16 @@ def test_the_transformer_lists_its_encodings() -> None:
         Transformer(SPEC, out_features=1, encoding="row")
 
 
-@pytest.mark.parametrize("bad", [{"reduction": "median"}, {"norm": "group"}, {"num_layers": 0}])
-def test_dwsnet_lists_the_choices(bad: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        ({"reduction": "median"}, r"reduction in \('mean', 'sum', 'max'\), got 'median'"),
+        ({"norm": "group"}, r"norm in \('batch', 'layer', 'none'\) .* got 'group' and 'deepsets'"),
+        ({"set_layer": "gru"}, r"set_layer in \('deepsets', 'attention'\), got 'batch' and 'gru'"),
+        ({"num_layers": 0}, r"num_layers >= 1 .* got 1, 32, 0 and 0\.0"),
+        ({"dropout": 1.0}, r"0 <= dropout < 1, got 1, 32, 5 and 1\.0"),
+    ],
+)
+def test_dwsnet_lists_the_choices(bad: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"expected .*{complaint}"):
         DWSNet(SPEC, out_features=1, **bad)

@@ -34,7 +34,16 @@ def test_splits_are_disjoint() -> None:
     assert len(torch.cat(list(splits.values())).unique()) == 40
 
 
-@pytest.mark.parametrize("bad", [{"frequency": (2.0, 1.0)}, {"num_points": 1}, {"num_val": 0}])
-def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="expected"):
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        ({"frequency": (2.0, 1.0)}, r"ranges \(low, high\), got frequency=\(2\.0, 1\.0\)"),
+        ({"frequency": (2.0, 2.0)}, r"ranges \(low, high\), got frequency=\(2\.0, 2\.0\)"),
+        ({"amplitude": (2.0, 1.0)}, r"ranges \(low, high\), got .*amplitude=\(2\.0, 1\.0\)"),
+        ({"num_points": 1}, r"num_points >= 2 and .* got \(1, 8000, 1000, 1000\)"),
+        ({"num_val": 0}, r"num_train, num_val, num_test >= 1, got \(2000, 8000, 0, 1000\)"),
+    ],
+)
+def test_bad_settings_are_refused(bad: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"expected .*{complaint}"):
         SineSignals(**bad)

@@ -22,17 +22,24 @@ def test_schedule(config: OptimConfig, step: int, factor: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("kind", "bad", "complaint"),
     [
-        lambda: OptimConfig(lr=0.0),
-        lambda: OptimConfig(schedule="step"),
-        lambda: TrainerConfig(num_epochs=0),
-        lambda: TrainerConfig(batch_size=1),
+        (OptimConfig, {"lr": 0.0}, r"finite optim\.lr > 0, .* got 0\.0, 0\.0005 and 0\.1"),
+        (OptimConfig, {"weight_decay": -1.0}, r"weight_decay >= 0 .* got 0\.003, -1\.0 and 0\.1"),
+        (OptimConfig, {"warmup_fraction": 1.0}, r"warmup_fraction < 1, got 0\.003, 0\.0005 and 1"),
+        (OptimConfig, {"clip_norm": 0.0}, r"optim\.clip_norm > 0 or null, got 0\.0"),
+        (OptimConfig, {"schedule": "step"}, r"optim\.schedule=cosine\|constant, got 'step'"),
+        (TrainerConfig, {"num_epochs": 0}, r"trainer\.num_epochs >= 1, .* got 0, 512, 128"),
+        (TrainerConfig, {"batch_size": 1}, r"batch_size >= 2 .* got 100, 512, 1"),
+        (TrainerConfig, {"ema_decay": 1.0}, r"trainer\.ema_decay < 1 .* got 1\.0 and 5\.0"),
+        (TrainerConfig, {"patience": 0}, r"trainer\.patience >= 1 or null, got 0"),
+        (TrainerConfig, {"precision": "fp8"}, r"trainer\.precision=auto\|fp32\|bf16 .* got 'fp8'"),
+        (TrainerConfig, {"compile": "no"}, r"compile=auto\|always\|never, got 'auto' and 'no'"),
     ],
 )
-def test_bad_settings_are_refused(make: object) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        make()
+def test_bad_settings_are_refused(kind: type, bad: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"expected .*{complaint}"):
+        kind(**bad)
 
 
 @pytest.mark.parametrize(
