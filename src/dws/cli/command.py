@@ -75,13 +75,8 @@ class user_errors:  # noqa: N801 - reads as a verb where it is used
         if isinstance(error, BrokenPipeError):  # who reads the pipe, such as head, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left
             raise SystemExit(128 + signal.SIGPIPE)
-        if error is not None and (isinstance(error, USER_ERRORS) or _is_submitit(error)):
+        if error is not None and _is_users(error):
             _exit(one_line(error))
-        if error is not None and _is_out_of_memory(error):
-            _exit(
-                f"expected enough memory, got: {' '.join(str(error).split())}; take smaller "
-                "batches or a smaller model"
-            )
 
 
 def _unknown_settings(config: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -111,6 +106,9 @@ def one_line(error: BaseException) -> str:
         close = difflib.get_close_matches(choice, options, n=1)
         hint = f"; did you mean {group}={close[0]}?" if close else ""
         return f"expected {group}={'|'.join(sorted(options))}, got {group}={choice}{hint}"
+    if _is_out_of_memory(error):
+        reason = " ".join(str(error).split())
+        return f"expected enough memory, got: {reason}; take less at a time, or a smaller model"
     if _is_submitit(error):  # ends with the traceback of a job, and that with the job's own error
         return str(error).strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
@@ -143,6 +141,11 @@ def _unknown(setting: str, group: object = None) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {prefix}{dot}{close[0]}? " if close else ""
     return f"unknown setting {setting}; {hint}{_command()} --help lists them"
+
+
+def _is_users(error: BaseException) -> bool:
+    """Whether the user can do something about it, so that one line says more than a traceback."""
+    return isinstance(error, USER_ERRORS) or _is_out_of_memory(error) or _is_submitit(error)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
