@@ -137,8 +137,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             row = None
         if not isinstance(row, dict):
             raise ValueError(
-                f"expected JSON in line {number} of {path}, got something else; "
-                "remove the folder and make it again"
+                f"expected a JSON object in line {number} of {path}, got something else"
             )
         rows.append(row)
     return rows

@@ -52,6 +52,9 @@ def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
     zoo.mkdir(parents=True)
     lines = [{"num_inrs": 100, "seconds": s} for s in (400, 50, 50)]  # the first compiles
     (zoo / TIMING).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cut = zoo.with_name("mnist") / TIMING
+    cut.parent.mkdir()
+    cut.write_text('{"num_in{"num_inrs": 1, "seconds": 1}\n')
     run = tmp_path / "outputs/demo/runs/sine/mlp/seed0"
     write_result(run, task="sine", networks_per_second=80, evaluate_seconds=60)
     damaged = run.with_name("seed1") / "result.json"
@@ -60,6 +63,7 @@ def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
     printed = planned(COMMANDS)
     assert "2.0 INRs/s (earlier)" in printed
     assert "80 networks/s (earlier)" in printed
+    assert f"no rate is taken from {cut.relative_to(tmp_path)}" in printed
     assert f"no rate is taken from {damaged.relative_to(tmp_path)}" in printed
     assert "in all about 7 min" in printed  # 400 / 2 + 2 (4,800 / 80 + 60) seconds
 

@@ -85,7 +85,7 @@ def test_lines_of_json_survive_a_kill_and_nothing_else(tmp_path: Path) -> None:
     append_json_line(file, {"a": 2})
     assert read_json_lines(file) == [{"a": 1}, {"a": 2}]
     file.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
-    with pytest.raises(ValueError, match="expected JSON in line 2 of"):
+    with pytest.raises(ValueError, match="expected a JSON object in line 2 of"):
         read_json_lines(file)
 
 

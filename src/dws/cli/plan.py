@@ -99,12 +99,9 @@ class Planner:
     def __init__(self, roots: list[Path], common: list[str]) -> None:
         self.common = common
         self.results = [list(_results(root)) for root in roots]
-        self.fits: dict[str, float] = {}  # seconds an INR, by zoo
-        for root in reversed(roots):
-            for file in root.glob(f"zoos/*/{TIMING}"):
-                if rows := read_json_lines(file):
-                    seconds = median(row["seconds"] / row["num_inrs"] for row in rows)
-                    self.fits[file.parent.name] = seconds
+        self.fits = {  # seconds an INR, by zoo
+            zoo: seconds for root in reversed(roots) for zoo, seconds in _fits(root)
+        }
         self.measured: dict[tuple[str, str], float] = {}
         self.sizes: dict[str, dict[str, int]] = {}  # of zoos, by path
 
@@ -188,6 +185,18 @@ def _results(root: Path) -> Iterator[dict[str, Any]]:
             yield read_result(file)
         except ValueError as error:
             print(f"dws: no rate is taken from {file}: {error}")
+
+
+def _fits(root: Path) -> Iterator[tuple[str, float]]:
+    """Zoos below an output folder, and the seconds that an INR of each took; as ``_results``."""
+    for file in root.glob(f"zoos/*/{TIMING}"):
+        try:
+            rows = read_json_lines(file)
+        except ValueError as error:
+            print(f"dws: no rate is taken from {file}: {error}")
+            continue
+        if rows:
+            yield file.parent.name, median(row["seconds"] / row["num_inrs"] for row in rows)
 
 
 @cache
