@@ -15,7 +15,7 @@ from dws.files import read_json, write_atomically, write_json
 from dws.tasks import Task
 from dws.weightspace import Standardize
 from dws.zoo import Zoo
-from dws.zoo.store import ZooSplit, shard_is_whole
+from dws.zoo.store import ZooSplit, is_whole
 
 MANY = 10_000  # training networks to which the linear probe is fitted
 
@@ -43,7 +43,7 @@ class RawWeights:
             name: Of the files in it.
         """
         points_file, figures_file = folder / f"{name}.safetensors", folder / f"{name}.json"
-        if not (figures_file.is_file() and shard_is_whole(points_file)):
+        if not (figures_file.is_file() and is_whole(points_file)):
             train, test = zoo.split("train"), zoo.split("test")
             train = ZooSplit(zoo, train.start, min(train.stop, train.start + MANY))
             standardize = Standardize(zoo.spec)

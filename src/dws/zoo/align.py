@@ -15,7 +15,7 @@ from dws.zoo.store import (
     MANIFEST,
     Zoo,
     ZooSplit,
-    shard_is_whole,
+    is_whole,
     shard_name,
     write_manifest,
     write_shard,
@@ -57,7 +57,7 @@ def align_zoo(zoo: Zoo) -> Zoo:
         with tqdm(total=len(zoo), unit="INR", desc=f"aligning {zoo.path.name}") as bar:
             for index, piece in pieces:
                 file = path / shard_name(index)
-                if not shard_is_whole(file):
+                if not is_whole(file):
                     columns = {name: piece.column(name) for name in COLUMNS}
                     write_shard(file, align(piece.weights(), reference), columns, piece.labels)
                 bar.update(len(piece))

@@ -36,8 +36,8 @@ from dws.zoo.store import (
     MANIFEST,
     Zoo,
     check_layout,
+    is_whole,
     psnr,
-    shard_is_whole,
     shard_name,
     split_rows,
     write_manifest,
@@ -270,9 +270,7 @@ class _Builder:
         elif (self.path / CHECKSUMS).is_file():
             checksums = read_checksums(self.path)
         files = {start: self.shard(start) for start in starts}
-        return [
-            s for s, file in files.items() if not shard_is_whole(file, checksums.get(file.name))
-        ]
+        return [s for s, file in files.items() if not is_whole(file, checksums.get(file.name))]
 
     def fit_shards(self, starts: Sequence[int], missing: Sequence[int]) -> None:
         """Fit those of the shards that are missing and write them, with a progress bar."""

@@ -131,11 +131,11 @@ def write_shard(
     write_atomically(path, save(tensors))
 
 
-def shard_is_whole(file: Path, expected: str | None = None) -> bool:
-    """Whether a shard is there, whole; says so if it is there and damaged.
+def is_whole(file: Path, expected: str | None = None) -> bool:
+    """Whether a safetensors file is there, whole; says so if it is there and damaged.
 
     Args:
-        file: The shard.
+        file: A shard, or what else is kept so.
         expected: Its SHA-256, of a finished zoo or part. In an unfinished one, None: renaming made
             sure that it was whole, and its size is in its header.
     """
