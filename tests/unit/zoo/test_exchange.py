@@ -234,7 +234,7 @@ def test_a_name_in_the_manifest_does_not_lead_out_of_the_folder(
 
 
 @pytest.mark.parametrize("change", [{"grid": (0, 28)}, {"shard_size": 0}])
-def test_sizes_of_zero_are_refused_before_anything_is_read(
+def test_sizes_of_zero_are_refused(
     change: dict[str, object], published: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="expected at least one INR a shard and one point along"):
