@@ -137,7 +137,8 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             row = None
         if not isinstance(row, dict):
             raise ValueError(
-                f"expected a JSON object in line {number} of {path}, got something else"
+                f"expected a JSON object in line {number} of {path}, got something else; "
+                "take that line out"
             )
         rows.append(row)
     return rows
