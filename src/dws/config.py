@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from dws.inr import FitConfig, SirenConfig
@@ -301,7 +301,13 @@ class TrainSchema:
 
 @dataclass
 class EvaluateWandbSchema:
-    """See ``dws.training.loggers.WandbConfig``; what is null is as the training had it."""
+    """Logging to W&B; what is null is as the training had it.
+
+    Attributes:
+        mode: ``offline``, ``online`` or ``disabled``.
+        project: Name of the project.
+        group: Name that runs of one kind share.
+    """
 
     mode: str | None = None
     project: str | None = None
@@ -392,8 +398,8 @@ def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
     if not target.startswith(TARGETS):
         raise ValueError(f"expected _target_ in {TARGETS}, got {target}")
     try:
-        constructor = get_object(target)
-    except Exception as error:  # Hydra raises whatever the import raised
+        constructor = pkgutil.resolve_name(target)
+    except Exception as error:  # whatever the import raised
         raise ValueError(f"expected _target_ to name a class, got {target} ({error})") from error
     # a module of ours leads to all that it imports, as in dws.files.os.system
     if not (isinstance(constructor, type) and constructor.__module__.startswith(TARGETS)):

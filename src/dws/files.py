@@ -91,8 +91,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
             part.unlink(missing_ok=True)
         write_atomically(holder, who.encode())
         yield
-        holder.unlink(missing_ok=True)
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
 
 
@@ -165,37 +165,62 @@ def check_content(content: object, kind: Any, *, what: str) -> None:
         ) from error
 
 
+@contextmanager
 def claim_folder(
     file: Path, settings: Mapping[str, Any], *, option: str, notes: Mapping[str, Any] | None = None
-) -> None:
-    """Write the settings that a folder's content depends on, or compare them with those there.
+) -> Iterator[None]:
+    """Hold a folder that belongs to certain settings, new or as an earlier process left it.
+
+    A folder that is refused is not touched, and a new one in which nothing came to be is free
+    again.
 
     Args:
-        file: YAML file in the folder, which is made if need be.
-        settings: Plain values.
+        file: YAML file in the folder, where its settings are or will be.
+        settings: Plain values that the folder's content depends on.
         option: The command-line option that chooses the folder, for the message.
         notes: What is written beside the settings but not compared.
 
     Raises:
-        ValueError: If the folder belongs to other settings, with the keys that differ, or holds
-            files but no settings.
+        ValueError: If another process holds the folder, it belongs to other settings (the message
+            has the keys that differ), or it holds files but no settings.
+    """
+    notes = notes or {}
+    check_claim(file, settings, option=option, notes=notes)
+    with hold_folder(file.parent):
+        check_claim(file, settings, option=option, notes=notes)  # which may have waited for this
+        is_new = not file.is_file()
+        if is_new:
+            content = {**_as_in_a_file(settings), **_as_in_a_file(notes)}
+            write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
+        try:
+            yield
+        except BaseException:
+            if is_new and _visible(file.parent) == [file]:
+                file.unlink()
+            raise
+
+
+def check_claim(
+    file: Path, settings: Mapping[str, Any], *, option: str, notes: Mapping[str, Any] | None = None
+) -> None:
+    """Make sure that a folder is new or belongs to these settings; arguments as ``claim_folder``.
+
+    Raises:
+        ValueError: If it does not.
     """
     folder = file.parent
-    settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
     if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(not path.name.startswith(".") for path in folder.iterdir()):
+        if folder.exists() and _visible(folder):
             raise ValueError(
                 f"expected an empty folder or one with {file.name}, got other files in {folder}; "
                 f"choose another {option}"
             )
-        content = {**settings, **(notes or {})}
-        write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
         return
     there = read_yaml(file)
     if not isinstance(there, Mapping):
         raise ValueError(f"expected settings in {file}, got {there!r}; remove {folder}")
-    different = _differences({k: v for k, v in there.items() if k not in (notes or {})}, settings)
+    old = {key: value for key, value in there.items() if key not in (notes or {})}
+    different = _differences(old, _as_in_a_file(settings))
     if different:
         raise ValueError(
             f"{folder} was made with other settings ({'; '.join(different)}); "
@@ -222,3 +247,11 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
         nested = (_differences(old.get(k), new.get(k), f"{prefix}.{k}".strip(".")) for k in keys)
         return [line for lines in nested for line in lines]
     return [] if old == new else [f"{prefix}: {old} there, {new} asked for"]
+
+
+def _as_in_a_file(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(settings)))  # tuples become lists
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]

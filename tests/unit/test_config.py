@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import re
+import pkgutil
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import get_object
 from omegaconf import OmegaConf
+from torch import Tensor, nn
 
 from dws import config as config_module
 from dws.cli.runs import build_reader, build_task
 from dws.config import ZooSchema, build, config_dir, register_schemas, to_plain
+from dws.tasks import Classification
+from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig
 
 GROUPS = {
@@ -41,16 +44,6 @@ def test_every_choice_composes_and_fits_its_schema(name: str, group: str, choice
     OmegaConf.to_object(config)  # runs the checks of the settings' classes
 
 
-@pytest.mark.parametrize("name", GROUPS)
-def test_help_lists_the_choices(name: str) -> None:
-    text = Path(config_dir(), f"{name}.yaml").read_text().partition("Choices:\n")[2]
-    listed = dict(line.split("=") for line in re.sub(r"\n +\|", "|", text).split("\n\n")[0].split())
-    for group, there in listed.items():
-        assert set(there.split("|")) == {c for n, g, c in CHOICES if (n, g) == (name, group)}
-    alone = {"paths", "optim", "trainer"}  # groups of one choice
-    assert listed.keys() == set(GROUPS[name]) - alone
-
-
 @pytest.mark.parametrize("model", [c for n, g, c in CHOICES if g == "model"])
 @pytest.mark.parametrize("task", [c for n, g, c in CHOICES if g == "task"])
 def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo: Zoo) -> None:
@@ -61,6 +54,39 @@ def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo
     reader = build_reader(settings, sine_zoo.spec, built, None).eval()
     outputs = reader(sine_zoo.split("val").weights())
     assert outputs.shape == (8, built.out_features)
+
+
+class Odd(nn.Module):
+    """A metanet whose output is of another shape."""
+
+    def __init__(self, *, forward: tuple[int, ...] = (5,), embed: tuple[int, ...] = (8,)) -> None:
+        super().__init__()
+        self.shapes = (forward, embed)
+
+    def forward(self, batch: WeightBatch) -> Tensor:
+        return torch.zeros(batch.batch_size, *self.shapes[0])
+
+    def embed(self, batch: WeightBatch) -> Tensor:
+        return torch.zeros(batch.batch_size, *self.shapes[1])
+
+
+@pytest.mark.parametrize(
+    ("net", "complaint"),
+    [
+        (Odd(forward=()), r"Odd.forward\(batch\) of two networks .* \(2, 5\), got \(2,\)"),
+        (Odd(forward=(6,)), r"Odd.forward\(batch\) .* \(2, 5\), got \(2, 6\)"),
+        (Odd(embed=(3, 4)), r"Odd.embed\(batch\) of two networks .* \(2, E\), got \(2, 3, 4\)"),
+        (nn.Flatten(), r"an nn.Module with forward\(batch\) and embed\(batch\), got Flatten"),
+        (nn.Module(), r"got Module, which is not one"),
+    ],
+)
+def test_what_is_no_metanet_is_refused(
+    net: nn.Module, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dws.cli.runs.build", lambda *_, **__: net)
+    settings = {"seed": 0, "model": {}}
+    with pytest.raises(ValueError, match=complaint):
+        build_reader(settings, WeightSpaceSpec((1, 3, 1)), Classification(num_classes=5), None)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -107,7 +133,7 @@ SCHEMAS = [
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
 def test_defaults_of_a_schema_are_those_of_the_class_that_it_is_for(schema: type) -> None:
     settings = vars(schema())
-    constructor = get_object(settings["_target_"])
+    constructor = pkgutil.resolve_name(settings["_target_"])
     known = inspect.signature(constructor).parameters
     default = {name: p.default for name, p in known.items() if p.default is not p.empty}
     shared = {

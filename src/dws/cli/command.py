@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import re
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 import torch
+import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from dws.cli.help import choices_of, register_resolvers
 from dws.config import config_dir, register_schemas
 
-USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
+USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
+FLAGS = (  # of Hydra; everything else is written key=value
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run",
+    "--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir",
+    "--experimental-rerun", "--info",
+)  # fmt: skip
 
 
 def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
@@ -32,12 +46,17 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
     traceback instead.
     """
     register_schemas()
+    register_resolvers()
 
     def checked(config: DictConfig) -> None:
         for setting in _unknown_settings(config):
-            raise ValueError(_unknown(setting))
+            raise ValueError(_unknown(setting, config))
         function(config)
 
+    with user_errors():
+        _check_flags(sys.argv[1:])
+    # argparse takes it before or after the settings only
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=config_name)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         start(checked)()
@@ -79,6 +98,29 @@ class user_errors:  # noqa: N801 - reads as a verb where it is used
             _exit(one_line(error))
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser of arguments whose complaints are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to look."""
+        refused = re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if refused:
+            what, got, listed = refused.groups()
+            choices = re.findall(r"'(.*?)'", listed)
+            message = f"expected {what} in {'|'.join(choices)}, got {got}{_hint(got, choices)}"
+        _exit(f"{message}; {self.prog} --help says more", status=2)
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    """Say how settings are written where they are written like flags."""
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and not any(known.startswith(flag) for known in FLAGS):
+            setting = f"; did you mean {flag.strip('-').replace('-', '_')}=...?"
+            hint = setting if "=" in argument else _hint(flag, FLAGS) or setting
+            raise ValueError(f"expected settings as key=value, got {argument}{hint}")
+
+
 def _unknown_settings(config: DictConfig, prefix: str = "") -> Iterator[str]:
     """Those that Hydra's ``+key=value`` added to a schema that does not have them."""
     schema = OmegaConf.get_type(config)
@@ -93,19 +135,27 @@ def _unknown_settings(config: DictConfig, prefix: str = "") -> Iterator[str]:
 def one_line(error: BaseException) -> str:
     """What went wrong and what to do, in one line."""
     if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        options = error.options
-        if "/" in group:  # as in experiment=mnist/dwsnet
-            group, _, folder = group.partition("/")
-            choice = f"{folder}/{choice}"
-            files = Path(config_dir(), group).rglob("*.yaml")
-            options = [
-                file.relative_to(Path(config_dir(), group)).with_suffix("").as_posix()
-                for file in files
-            ]
-        close = difflib.get_close_matches(choice, options, n=1)
-        hint = f"; did you mean {group}={close[0]}?" if close else ""
-        return f"expected {group}={'|'.join(sorted(options))}, got {group}={choice}{hint}"
+        group, _, choice = str(error.missing_cfg_file).partition("/")
+        options = choices_of(group)
+        if not options:  # one of Hydra's, such as hydra/launcher
+            group, _, choice = str(error.missing_cfg_file).rpartition("/")
+            options = sorted(error.options)
+        folder = choice.rpartition("/")[0]
+        beside = [o for o in options if o.startswith(f"{choice}/")] or [
+            o for o in options if o.rpartition("/")[0] == folder
+        ]
+        listed = "|".join(beside or options)
+        return (
+            f"expected {group}={listed}, got {group}={choice}{_hint(choice, options, f'{group}=')}"
+        )
+    if isinstance(error, OverrideParseException):
+        key, equals, value = error.override.partition("=")
+        if not equals:
+            return f"expected settings as key=value, got {key}; {_command()} --help lists them"
+        return (
+            f"expected a value that Hydra can read, got {error.override}; put it into quotes "
+            f"that your shell leaves: {as_argument(key, value)}"
+        )
     if _is_out_of_memory(error):
         reason = " ".join(str(error).split())
         return f"expected enough memory, got: {reason}; take less at a time, or a smaller model"
@@ -121,6 +171,8 @@ def one_line(error: BaseException) -> str:
             )
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"expected a folder, got {error.filename}: a file is in the way; choose another"
     if isinstance(error, OSError) and error.filename is not None:
         return (
             f"expected a file or folder that can be used, got {error.filename}: {error.strerror}; "
@@ -129,18 +181,46 @@ def one_line(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, OmegaConfBaseException):
         message = message.split(" full_key:")[0].split(" object_type=")[0]
-        key = getattr(error, "full_key", None)
-        return f"{key}: {message}" if key and key not in message else message
+        if "is not Optional" in message:
+            return f"expected a value, got null ({message})"
+        setting = getattr(error, "full_key", None)
+        return f"{setting}: {message}" if setting and setting not in message else message
     return message
 
 
-def _unknown(setting: str, group: object = None) -> str:
-    """What to say of a setting that is not there; ``group`` has those that are beside it."""
+def as_argument(key: str, value: object) -> str:
+    """``key=value`` to be pasted into a shell, such that Hydra takes any value as it is."""
+    text = str(value)
+    if not re.fullmatch(r"[\w./+@%:-]+", text, re.ASCII):
+        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return shlex.quote(f"{key}={text}")
+
+
+def _unknown(setting: str, node: object) -> str:
+    """What to say of a setting that is not there, with a node of the configuration that is."""
     prefix, dot, name = setting.rpartition(".")
-    names = [str(key) for key in group] if isinstance(group, DictConfig) else []
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {prefix}{dot}{close[0]}? " if close else ""
-    return f"unknown setting {setting}; {hint}{_command()} --help lists them"
+    hint = ""
+    if isinstance(node, DictConfig):
+        settings = [s for s in _all_settings(node._get_root()) if s != setting]
+        beside = [s.rpartition(".")[2] for s in settings if s.rpartition(".")[0] == prefix]
+        same_name = [s for s in settings if s.rpartition(".")[2] == name]
+        hint = _hint(name, beside, f"{prefix}{dot}") or (
+            f"; did you mean {' or '.join(same_name)}?" if same_name else ""
+        )
+    return f"unknown setting {setting}{hint}; {_command()} --help lists them"
+
+
+def _all_settings(node: Any, prefix: str = "") -> Iterator[str]:
+    for key in (key for key in map(str, node) if key != "hydra"):
+        yield f"{prefix}{key}"
+        if isinstance(child := node._get_node(key), DictConfig) and child:
+            yield from _all_settings(child, f"{prefix}{key}.")
+
+
+def _hint(word: str, there: Iterable[str], prefix: str = "") -> str:
+    """The nearest of what is there, if any is near."""
+    close = difflib.get_close_matches(word, list(there), n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def _is_users(error: BaseException) -> bool:

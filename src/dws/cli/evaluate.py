@@ -40,12 +40,13 @@ def evaluate_run(config: DictConfig) -> None:
     """Evaluate once; say what came out, also if it was done before."""
     if config.batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {config.batch_size}")
+    device = find_device(config.device, option="device")
     run = RunDir.open(config.run)
     if run.result_file.is_file():
         result = read_result(run.result_file)
         print(f"dws: {run.path} was evaluated already")
     else:
-        result = _evaluate(run, config)
+        result = _evaluate(run, config, device)
     given = {key: value for key, value in config.wandb.items() if value is not None}
     _log(run, replace(recorded_wandb(run.path), **given), result)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
@@ -53,12 +54,13 @@ def evaluate_run(config: DictConfig) -> None:
     print(f"test split, {result['num_test']} networks: {figures}; see {pictures}")
 
 
-def _evaluate(run: RunDir, config: DictConfig) -> dict[str, Any]:
+def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str, Any]:
     settings = run.config()
     if not is_finished(run.last_checkpoint):
         raise ValueError(
             f"expected a finished run of {settings['trainer']['num_epochs']} epochs in {run.path}, "
-            "got one that was interrupted; finish it with the dws-train command that began it"
+            "got one that was interrupted or still runs; finish it with the dws-train command that "
+            "began it"
         )
     path = config.zoo_path or settings["zoo_path"]
     fit = "dws-fit-inrs, or give the folder that it is in now as zoo_path"
@@ -68,7 +70,6 @@ def _evaluate(run: RunDir, config: DictConfig) -> dict[str, Any]:
             f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
-    device = find_device(config.device, option="device")
     task = build_task(settings)
     train_set = load_training_split(settings, zoo, task, device)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -11,8 +12,11 @@ from omegaconf.errors import InterpolationKeyError
 from dws.cli.command import run_hydra
 from dws.config import FitInrsSchema, build, to_plain
 from dws.evaluation import figures
+from dws.hardware import find_device
 from dws.memory import keep_freed_memory
-from dws.zoo import ZooConfig, build_part, build_zoo
+from dws.zoo import InProcess, ZooConfig, build_part, build_zoo
+
+POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
 
 
 def main() -> None:
@@ -45,6 +49,8 @@ def fit(config: DictConfig) -> None:
         "preset": preset_name(settings),
         "engine": build(to_plain(config.engine)),
     }
+    if isinstance(common["engine"], InProcess):  # the machines of others have their own devices
+        find_device(settings.fit.device, option="fit.device")
     path, part, num_parts = settings.zoo.path, settings.zoo.part, settings.zoo.num_parts
     if part is None and num_parts != 1:
         raise ValueError(
@@ -54,7 +60,7 @@ def fit(config: DictConfig) -> None:
         folder = build_part(path, signals, part=part, num_parts=num_parts, **common)
         print(
             f"part {part} of {num_parts} is in {folder}; when all are done: "
-            f"dws-zoo merge {folder.parent}/* {path}"
+            f"dws-zoo merge {shlex.quote(str(folder.parent))}/* {shlex.quote(path)}"
         )
         return
     zoo = build_zoo(path, signals, **common)
@@ -67,6 +73,11 @@ def fit(config: DictConfig) -> None:
         f"{psnr['median']:.1f} dB ({psnr['q05']:.1f} to {psnr['q95']:.1f}), "
         f"{zoo.manifest['train_num_steps_median']} steps (medians); see {picture}"
     )
+    if psnr["median"] < POOR_PSNR:
+        print(
+            f"dws: below {POOR_PSNR} dB these INRs show little of their signals, whose values "
+            "should lie in about [-1, 1]; try other inr.omega_0, fit.num_steps or fit.learning_rate"
+        )
 
 
 def preset_name(settings: FitInrsSchema) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dws.cli.command import run_hydra
+from dws.cli.command import as_argument, run_hydra
 from dws.cli.runs import build_task, zoo_hash
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
@@ -44,7 +44,8 @@ def report(config: DictConfig) -> None:
     unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
     unread = [run for run in unread if not (run / "result.json").is_file()]
     if unread:
-        print(f"\nwithout {len(unread)} runs that were not evaluated: dws-evaluate run={unread[0]}")
+        print(f"\nwithout {len(unread)} runs that were not evaluated:")
+        print("\n".join(f"dws-evaluate {as_argument('run', run)}" for run in unread))
     print(f"\nevery table and picture: {page}")
 
 

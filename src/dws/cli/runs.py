@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from dws.config import build, to_plain
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, TrainerConfig
 from dws.training.run_dir import settings_hash
-from dws.weightspace import WeightSpaceSpec
+from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.store import ALIGNED_TO
 
@@ -99,12 +100,47 @@ def build_reader(
     task: Task,
     train_targets: torch.Tensor | None,
 ) -> Reader:
-    """A new reader, with parameters drawn from the run's seed."""
+    """A new reader, with parameters drawn from the run's seed.
+
+    Raises:
+        ValueError: On the complaints of ``build``, or if the model is no metanet.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
         net = build(_arguments(settings["model"]), spec=spec, out_features=task.out_features)
+        _check_metanet(net, spec, task.out_features)
         output_layer = task.output_layer(train_targets)
     return Reader(spec, net, output_layer, embeds_output=task.num_views > 1)
+
+
+def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
+    """Let a metanet, perhaps a user's own, read two networks before it is trained.
+
+    Raises:
+        ValueError: If it lacks a method, or gives something of another shape.
+    """
+    name = type(net).__name__
+    if (
+        not isinstance(net, nn.Module)
+        or type(net).forward is nn.Module.forward
+        or not hasattr(net, "embed")
+    ):
+        raise ValueError(
+            f"expected model._target_ to name an nn.Module with forward(batch) and embed(batch), "
+            f"got {name}, which is not one"
+        )
+    batch = WeightBatch.from_flat(spec, torch.zeros(2, spec.num_params, 1))
+    net.eval()
+    for method, width in (("forward", out_features), ("embed", None)):
+        with torch.no_grad():
+            got = getattr(net, method)(batch)
+        shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
+        if len(shape) != 2 or shape[0] != 2 or width not in (None, shape[1]):
+            raise ValueError(
+                f"expected {name}.{method}(batch) of two networks to be of shape "
+                f"(2, {width or 'E'}), got {shape or type(got).__name__}"
+            )
+    net.train()
 
 
 def _arguments(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from dws.cli.command import run_hydra
+from dws.cli.command import as_argument, run_hydra
 from dws.cli.origin import describe_origin
 from dws.cli.runs import (
     build_reader,
@@ -20,7 +20,6 @@ from dws.cli.runs import (
 )
 from dws.config import TrainSchema
 from dws.evaluation import figures
-from dws.files import hold_folder
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.training import LabelledNetworks, RunDir, train
@@ -49,7 +48,10 @@ def _train(
     config: DictConfig, typed: TrainSchema, device: torch.device, processes: Processes
 ) -> None:
     path = typed.zoo.path
-    fit = f"dws-fit-inrs zoo={config.task.zoo} zoo.path={path} scale={typed.scale.name}"
+    fit = (
+        f"dws-fit-inrs zoo={config.task.zoo} {as_argument('zoo.path', path)} "
+        f"scale={typed.scale.name}"
+    )
     with processes.first_goes_ahead():
         zoo = open_zoo(path, command=fit, aligned=typed.zoo.aligned)
     task = build_task(config)
@@ -66,12 +68,12 @@ def _train(
             f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"
         )
 
-    folder = run_folder(config, settings)
-    with hold_folder(folder) if processes.is_first else nullcontext():
-        with processes.first_goes_ahead():
-            origin = describe_origin("dws-train", device)
-            run = RunDir.claim(folder, settings, zoo_path=path, origin=origin)
-        after = f"next: dws-evaluate run={run.path}"
+    run = RunDir(run_folder(config, settings))
+    origin = describe_origin("dws-train", device)
+    claimed = run.claim(settings, zoo_path=path, origin=origin)
+    with claimed if processes.is_first else nullcontext():
+        processes.wait()
+        after = f"next: dws-evaluate {as_argument('run', run.path)}"
         picture = run.path / "learning_curve.png"
         finished = is_finished(run.last_checkpoint) and picture.is_file()
         processes.wait()

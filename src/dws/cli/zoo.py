@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dws.cli.command import user_errors
+from dws.cli.command import OneLineParser, user_errors
 from dws.evaluation import figures
 from dws.inr import SirenConfig
 from dws.zoo import (
@@ -35,7 +35,7 @@ EXAMPLES = """examples:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="dws-zoo",
         description="Look at a zoo, check it, draw from it, exchange it with other projects.",
         epilog=EXAMPLES,

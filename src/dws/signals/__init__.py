@@ -1,7 +1,8 @@
 """What INRs are fitted to. Each source of signals gives coordinates, values, labels and splits."""
 
+from dws.signals.checked import CheckedSignals
 from dws.signals.images import ImageSignals
 from dws.signals.sine import SineSignals
 from dws.signals.source import SPLITS, SignalSource
 
-__all__ = ["SPLITS", "ImageSignals", "SignalSource", "SineSignals"]
+__all__ = ["SPLITS", "CheckedSignals", "ImageSignals", "SignalSource", "SineSignals"]

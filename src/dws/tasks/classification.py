@@ -42,9 +42,15 @@ class Classification:
         """The classes.
 
         Raises:
-            ValueError: If the zoo has no such label, or one out of range.
+            ValueError: If the zoo has no such label, one of fractions, or one out of range.
         """
-        classes = pick_label(labels, self.label).long()
+        label = pick_label(labels, self.label)
+        if label.is_floating_point():
+            raise ValueError(
+                f"expected whole numbers for the label {self.label}, got {label.dtype}; set "
+                "task.label to another, or use a task of regression"
+            )
+        classes = label.long()
         low, high = int(classes.min()), int(classes.max())
         if low < 0 or high >= self.num_classes:
             raise ValueError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,24 +80,24 @@ class RunDir:
 
     path: Path
 
-    @classmethod
+    @contextmanager
     def claim(
-        cls, path: Path, settings: Mapping[str, Any], *, zoo_path: str, origin: Mapping[str, str]
-    ) -> RunDir:
-        """Open the folder for a run with these settings, new or begun.
+        self, settings: Mapping[str, Any], *, zoo_path: str, origin: Mapping[str, str]
+    ) -> Iterator[None]:
+        """Hold the folder for a run with these settings, new or begun.
 
         Args:
-            path: The folder.
             settings: All that the run's outcome depends on.
             zoo_path: Where its zoo is now: noted, not compared.
             origin: Command, code and machine that began the run: noted, not compared.
 
         Raises:
-            ValueError: If it belongs to a run with other settings; the message names them.
+            ValueError: If it belongs to a run with other settings (the message names them), or
+                another process is writing there.
         """
         notes = dict(zip(NOTES, (zoo_path, dict(origin)), strict=True))
-        claim_folder(path / "config.yaml", settings, option="run_dir", notes=notes)
-        return cls(path)
+        with claim_folder(self.config_file, settings, option="run_dir", notes=notes):
+            yield
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:

@@ -6,7 +6,7 @@ import hashlib
 
 from tqdm import tqdm
 
-from dws.files import beside, claim_folder, hold_folder
+from dws.files import beside, check_claim, claim_folder
 from dws.weightspace.alignment import align
 from dws.zoo.build import CONFIG
 from dws.zoo.store import (
@@ -48,10 +48,9 @@ def align_zoo(zoo: Zoo) -> Zoo:
     for key in ("shards", "train_mean", "train_std", "versions"):
         del plan[key]
     if (path / MANIFEST).is_file():  # needs no lock: others may be reading it
-        claim_folder(path / CONFIG, plan, option="zoo.path")
+        check_claim(path / CONFIG, plan, option="zoo.path")
         return Zoo.open(path)
-    with hold_folder(path):
-        claim_folder(path / CONFIG, plan, option="zoo.path")
+    with claim_folder(path / CONFIG, plan, option="zoo.path"):
         reference = ZooSplit(zoo, 0, 1).weights()
         pieces = list(enumerate(ZooSplit(zoo, 0, len(zoo)).pieces()))
         with tqdm(total=len(zoo), unit="INR", desc=f"aligning {zoo.path.name}") as bar:

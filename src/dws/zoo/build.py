@@ -20,14 +20,13 @@ from dws.files import (
     beside,
     check_content,
     claim_folder,
-    hold_folder,
     read_json,
     sha256,
     write_json,
 )
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import use_compiler
-from dws.signals import SPLITS, SignalSource
+from dws.signals import SPLITS, CheckedSignals, SignalSource
 from dws.signals.source import derive_seed
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.engine import Engine, FitJob, InProcess
@@ -107,14 +106,14 @@ def build_zoo(
 
     Raises:
         ValueError: If the folder holds a zoo with other settings, with the keys that differ,
-            another process is writing to it, or the source's splits or grid do not fit a zoo.
+            another process is writing to it, or the source is not as ``SignalSource`` says.
     """
-    builder = _Builder(Path(path), signals, zoo, inr, fit, preset, engine or InProcess())
+    builder = _Builder(
+        Path(path), CheckedSignals(signals), zoo, inr, fit, preset, engine or InProcess()
+    )
     builder.check()
-    with hold_folder(builder.path):
-        claim_folder(
-            builder.path / CONFIG, builder.identity, option="zoo.path", notes=builder.notes
-        )
+    file = builder.path / CONFIG
+    with claim_folder(file, builder.identity, option="zoo.path", notes=builder.notes):
         missing = builder.missing_shards(builder.starts)
         if missing:
             builder.fit_shards(builder.starts, missing)
@@ -158,7 +157,9 @@ def build_part(
     """
     path = Path(path)
     folder = beside(path, "parts") / f"{part}-of-{num_parts}"
-    builder = _Builder(folder, signals, zoo, inr, fit, preset, engine or InProcess())
+    builder = _Builder(
+        folder, CheckedSignals(signals), zoo, inr, fit, preset, engine or InProcess()
+    )
     builder.check()
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):
@@ -167,9 +168,8 @@ def build_part(
             f"for each shard, got zoo.part={part} and zoo.num_parts={num_parts}"
         )
     starts = starts[part * len(starts) // num_parts : (part + 1) * len(starts) // num_parts]
-    with hold_folder(folder):
-        identity = {**builder.identity, PART: [part, num_parts]}
-        claim_folder(folder / CONFIG, identity, option="zoo.path", notes=builder.notes)
+    identity = {**builder.identity, PART: [part, num_parts]}
+    with claim_folder(folder / CONFIG, identity, option="zoo.path", notes=builder.notes):
         missing = builder.missing_shards(starts)
         if missing:
             builder.fit_shards(starts, missing)

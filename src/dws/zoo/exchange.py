@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import beside, claim_folder, hold_folder, read_json, write_json
+from dws.files import beside, claim_folder, read_json, write_json
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
 from dws.signals.source import balanced_subset, derive_seed
@@ -274,8 +274,7 @@ def _import(
         "labels": ["label"],
         "domain": {"low": [-1.0] * d_0, "high": [1.0] * d_0, "grid": list(grid)},
     }
-    with hold_folder(path):
-        claim_folder(path / CONFIG, plan, option="path")
+    with claim_folder(path / CONFIG, plan, option="path"):
         for index, start in enumerate(range(0, len(flat), shard_size)):
             rows = torch.arange(start, min(start + shard_size, len(flat)))
             columns = {

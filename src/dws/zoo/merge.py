@@ -11,7 +11,6 @@ from typing_extensions import TypedDict
 from dws.files import (
     check_content,
     claim_folder,
-    hold_folder,
     read_yaml,
     sha256,
     write_atomically,
@@ -88,8 +87,7 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
                 "the part again, or fit it again with the command that made it"
             )
     notes = {key: plans[0].pop(key) for key in NOTES}
-    with hold_folder(path):
-        claim_folder(path / CONFIG, plans[0], option="path", notes=notes)
+    with claim_folder(path / CONFIG, plans[0], option="path", notes=notes):
         copied = [
             name
             for name in names

@@ -23,6 +23,11 @@ def test_classes_out_of_range_are_refused(classes: list[int]) -> None:
         Classification().targets({"label": torch.tensor(classes)})
 
 
+def test_fractions_are_no_classes() -> None:
+    with pytest.raises(ValueError, match=r"expected whole numbers for the label label, got torch"):
+        Classification().targets({"label": torch.tensor([0.5, 1.0])})
+
+
 def test_a_missing_label_lists_those_there() -> None:
     with pytest.raises(
         ValueError, match="expected a zoo with the label 'label', got one with freq"

@@ -35,6 +35,7 @@ def run_training(
     **trainer: object,
 ) -> tuple[Reader, dict[str, float]]:
     cpu = torch.device("cpu")
+    folder.mkdir(exist_ok=True)
     train_set = LabelledNetworks.load(zoo.split("train"), task, cpu)
     torch.manual_seed(0)
     net = DWSNet(
@@ -55,7 +56,7 @@ def run_training(
         ),
         augment=augment,
         seed=0,
-        run=RunDir.claim(folder, {"a": 1}, zoo_path="zoo", origin={}),
+        run=RunDir(folder),
         logger=WandbLogger(None),
     )
     return reader, best

@@ -9,7 +9,11 @@ from dws.training import RunDir
 
 def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
     here, there = ({"zoo_path": where, "origin": {"code": where}} for where in ("here", "there"))
-    RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.1}}, **here)
-    RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.1}}, **there)
-    with pytest.raises(ValueError, match=r"optim.lr: 0.1 there, 0.2 asked for.* another run_dir"):
-        RunDir.claim(tmp_path / "run", {"optim": {"lr": 0.2}}, **here)
+    run = RunDir(tmp_path / "run")
+    with run.claim({"optim": {"lr": 0.1}}, **here), run.last_checkpoint.open("x"):
+        pass
+    with run.claim({"optim": {"lr": 0.1}}, **there):
+        pass
+    refused = r"optim.lr: 0.1 there, 0.2 asked for.* another run_dir"
+    with pytest.raises(ValueError, match=refused), run.claim({"optim": {"lr": 0.2}}, **here):
+        pass

@@ -1,0 +1,85 @@
+"""What ``--help`` lists: the choices that are there now, and every setting with what it is."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from dws.config import config_dir
+
+WIDTH = 100
+COLUMN = 36  # where explanations begin
+
+
+def register_resolvers() -> None:
+    """Make ``${choices:task,model}`` and ``${settings:}`` mean something in a help's template."""
+    OmegaConf.register_new_resolver("choices", list_choices, replace=True)
+    OmegaConf.register_new_resolver("settings", list_settings, replace=True)
+
+
+def choices_of(group: str) -> list[str]:
+    """What a group of ``configs/`` offers, such as ``mnist/dwsnet`` of ``experiment``."""
+    folder = Path(config_dir(), group)
+    files = (file.relative_to(folder) for file in folder.rglob("*.yaml"))
+    return sorted(file.with_suffix("").as_posix() for file in files)
+
+
+def list_choices(*groups: str) -> str:
+    """A paragraph for each group."""
+    return "\n".join(_paragraph(f"  {g}", 15, ", ".join(choices_of(g))) for g in groups)
+
+
+def list_settings(*, _root_: DictConfig) -> str:
+    """A line for each setting of a composed configuration: name, value, explanation."""
+    return "\n".join(_settings(_root_)).replace("$", "$$")  # the template's own sign
+
+
+def _settings(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    docs = _attributes(node)
+    for key in map(str, node):
+        if key in ("hydra", "_target_"):
+            continue
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and child and child._metadata.ref_type is not dict:
+            yield from _settings(child, f"{prefix}{key}.")
+        else:
+            raw: Any = OmegaConf.to_container(node, resolve=False)
+            value = "null" if raw[key] is None else str(raw[key]).replace(MISSING, "")
+            yield _paragraph(f"  {prefix}{key}={value}", COLUMN, docs.get(key, ""))
+
+
+def _attributes(node: DictConfig) -> dict[str, str]:
+    """What docstrings say of the settings of a node: its schema's, and that of what it builds."""
+    kind = OmegaConf.get_type(node)
+    documented: list[Any] = [kind] if isinstance(kind, type) else []
+    if target := node.get("_target_"):
+        documented.insert(0, pkgutil.resolve_name(target))
+    docs: dict[str, str] = {}
+    for each in documented:
+        lines = inspect.getdoc(each) or ""
+        for section in re.findall(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", lines, re.M):
+            for name, text in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section, re.M):
+                docs.setdefault(name, " ".join(text.split()).replace("``", ""))
+    return docs
+
+
+def _paragraph(label: str, column: int, text: str) -> str:
+    first = label.ljust(column - 1) + " "
+    return (
+        textwrap.fill(
+            text,
+            WIDTH,
+            initial_indent=first,
+            subsequent_indent=" " * column,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        or label
+    )
