@@ -21,6 +21,13 @@ help: ## list the targets
 # A file that is there is kept, whatever its age: its folder says what it was made with. Any part can
 # run elsewhere: make -j 8 RUN='srun -c 2' reproduce-all, or FIT='engine=ray engine.address=auto'.
 
+# name, pattern, what it is: stops where a setting does not match
+check = $(if $(shell printf %s '$(subst ','\'',$($1))' | grep -Eqx '$2' && echo yes),,$(error \
+	expected $1 to be $3, got '$($1)'))
+SETTINGS := PYTHON BIN SCALE OUT SEEDS WANDB RUN JOBS FIT METHODS EXPERIMENTS CURVE SIZES MAKE
+$(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$(if $(filter $v,$(SETTINGS)),,\
+	$(error expected settings of $(SETTINGS), got $v))))
+
 SCALE ?= small
 $(if $(wildcard configs/scale/$(SCALE).yaml),,$(error expected SCALE=demo|small|paper, got $(SCALE)))
 setting = $(shell sed -n 's/[][,]//g; s/^$1: //p' configs/scale/$(SCALE).yaml)
@@ -28,15 +35,21 @@ OUT ?= $(call setting,outputs)
 SEEDS ?= $(call setting,num_seeds)
 WANDB ?= disabled
 RUN ?=
-JOBS ?= 2 # side by side, each with its share of the cores; make -j takes precedence
+# side by side, each with its share of the cores; make -j takes precedence
+JOBS ?= 2
 THREADS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) / $(JOBS) + ($$(getconf _NPROCESSORS_ONLN) < $(JOBS)))))
 FIT ?=
-METHODS ?= mlp mlp_permutation_augmentation mlp_alignment inr2vec transformer dwsnet # those of the paper
-EXPERIMENTS ?= $(filter $(addprefix %/,$(METHODS)),\
-	$(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml))))
+# those of the paper
+METHODS ?= mlp mlp_permutation_augmentation mlp_alignment inr2vec transformer dwsnet
+ALL := $(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml)))
+EXPERIMENTS ?= $(filter $(addprefix %/,$(METHODS)),$(ALL))
 COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 
-$(if $(EXPERIMENTS),,$(error expected METHODS of $(sort $(notdir $(basename $(wildcard configs/experiment/*/*.yaml)))), got $(METHODS)))
+$(call check,OUT,[A-Za-z0-9_./@%+-]+,a path of letters and digits and any of _./@%+- only)
+$(call check,SEEDS,[1-9][0-9]*,a number from 1 on)
+$(call check,JOBS,[1-9][0-9]*,a number from 1 on)
+$(if $(EXPERIMENTS),,$(error expected METHODS of $(sort $(notdir $(ALL))), got $(METHODS)))
+$(if $(filter-out $(ALL),$(EXPERIMENTS)),$(error expected EXPERIMENTS of $(ALL), got $(filter-out $(ALL),$(EXPERIMENTS))))
 
 zoo_of_ssl := sine_ssl
 zoo_of = $(or $(zoo_of_$1),$1)

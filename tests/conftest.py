@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +42,15 @@ def randomise(module: torch.nn.Module, *, seed: int = 0) -> torch.nn.Module:
             fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1
             parameter.normal_(generator=generator).div_(fan_in**0.5)
     return module
+
+
+def readme_code(containing: str) -> dict[str, Any]:
+    """Names that a Python block of the README defines when it is run."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (code,) = (c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if containing in c)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names
 
 
 SMALL_SIGNALS = {"num_points": 50, "num_train": 40, "num_val": 8, "num_test": 8}

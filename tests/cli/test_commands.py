@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cli.conftest import Command
+from tests.conftest import readme_code
 
 from dws.cli.command import as_argument
 from dws.zoo import Zoo
@@ -95,6 +96,11 @@ def test_an_embedding_is_learned_and_probed(
     assert settings["model"]["name"] == model
     assert "mse_amplitude" in command("dws-evaluate", "run=run")
     assert (tmp_path / "run/outcome-frequency.png").is_file()
+
+
+def test_the_library_is_used_as_the_readme_says(command: Command, sine_zoo: Zoo) -> None:
+    shutil.copytree(sine_zoo.path, "outputs/zoos/sine")
+    assert readme_code("Zoo.open")["logits"].shape == (8, 10)
 
 
 def test_looking_at_a_zoo(

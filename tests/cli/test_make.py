@@ -122,13 +122,32 @@ def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
     assert len(before[:-1]) + len(after) == 2 + 2 * 8 + 1
 
 
-def test_a_method_that_is_not_there_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("METHODS=mpl", "expected METHODS of dwsnet"),
+        ("EXPERIMENTS=deepsets", "expected EXPERIMENTS of fashion_mnist/dwsnet"),
+        ("EXPERIMENTS=sine/mlp sine/mpl", "got sine/mpl"),
+        ("EXPERIMENT=sine/mlp", "expected settings of PYTHON BIN SCALE OUT"),
+        ("SEEDS=x", "expected SEEDS to be a number from 1 on, got 'x'"),
+        ("SEEDS=0", "expected SEEDS to be a number from 1 on, got '0'"),
+        ("JOBS=0", "expected JOBS to be a number from 1 on, got '0'"),
+        ("SCALE=large", "expected SCALE=demo|small|paper, got large"),
+        ("OUT=", "expected OUT to be a path of letters and digits and any of _./@%+- only, got ''"),
+        ("OUT=my outputs", "got 'my outputs'"),
+        ("OUT=läufe", "got 'läufe'"),
+        ("OUT=a=b", "got 'a=b'"),
+        ("OUT=it's; touch stolen", "got 'it's; touch stolen'"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(given: str, complaint: str) -> None:
     done = subprocess.run(
-        ["make", "-n", "-o", ".venv/installed", "results", "METHODS=mpl"],
+        ["make", "-n", "-o", ".venv/installed", "reproduce-plan", given],
         cwd=REPOSITORY, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "expected METHODS of dwsnet" in done.stderr
+    assert complaint in done.stderr
+    assert not (REPOSITORY / "stolen").exists()
 
 
 def test_zoos_are_kept_even_if_only_their_aligned_copy_is_read(graph: Graph) -> None:

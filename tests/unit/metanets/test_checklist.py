@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.conftest import needs_compiler, random_batch, randomise
+from tests.conftest import needs_compiler, random_batch, randomise, readme_code
 from torch import nn
 
 from dws.metanets import MLP, DWSNet, INR2Vec, ProbeNet, SignDWSNet, Transformer
@@ -36,6 +36,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "inr2vec": lambda **kw: INR2Vec(hidden_features=(16, 8), **kw),
     "transformer": lambda **kw: Transformer(hidden_features=8, num_layers=2, num_heads=2, **kw),
 }
+NETS["deepsets_of_the_readme"] = lambda **kw: readme_code("class DeepSets")["DeepSets"](**kw)
 NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
 BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
 
