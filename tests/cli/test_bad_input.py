@@ -361,4 +361,6 @@ def test_a_name_cannot_write_into_the_page(copy: Path, command: Command) -> None
     script = "<script>alert(1)</script>"
     edit(RESULT, model=script, origin={"code": script, "machine": script, "command": script})()
     command(*REPORT)
-    assert script not in Path("outputs/report/index.html").read_text()
+    pages = [Path("outputs/report/index.html"), *Path("outputs/report/tables").glob("*.md")]
+    assert len(pages) > 3
+    assert not any(script in page.read_text() for page in pages)

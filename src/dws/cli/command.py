@@ -179,8 +179,10 @@ def one_line(error: BaseException) -> str:
             "choose another, or change who may use it"
         )
     message = " ".join(str(error).split())
+    message = message.split(" full_key:")[0].split(" object_type=")[0]
+    if "@experiment." in message:
+        message += " Or does the file of the experiment not begin with '# @package _global_'?"
     if isinstance(error, OmegaConfBaseException):
-        message = message.split(" full_key:")[0].split(" object_type=")[0]
         if "is not Optional" in message:
             return f"expected a value, got null ({message})"
         setting = getattr(error, "full_key", None)

@@ -6,7 +6,8 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any
@@ -93,8 +94,10 @@ class Table:
         return tabulate(self.rows, self.header, tablefmt="github", disable_numparse=True)
 
     def document(self) -> str:
-        """For a README: title, Markdown table, note."""
-        return "\n\n".join(filter(None, [f"**{self.title}**", self.markdown(), self.note])) + "\n"
+        """For a README: title, Markdown table with names as they are, note."""
+        rows = [[escape(cell, quote=False).replace("|", "\\|") for cell in r] for r in self.rows]
+        table = replace(self, rows=rows).markdown()
+        return "\n\n".join(filter(None, [f"**{self.title}**", table, self.note])) + "\n"
 
     def latex(self) -> str:
         """For a paper, with the package booktabs."""
@@ -199,7 +202,17 @@ def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:
 def overview(groups: Sequence[Group]) -> Table:
     """All runs, one row for each group."""
     header = (
-        *("task", "trained on", "model", "parameters", "seeds", "metric", "validation", "test"),
+        *(
+            "task",
+            "trained on",
+            "model",
+            "parameters",
+            "epochs",
+            "seeds",
+            "metric",
+            "validation",
+            "test",
+        ),
         *("networks/s", "minutes"),
     )
     rows = [
@@ -208,6 +221,7 @@ def overview(groups: Sequence[Group]) -> Table:
             f"{group['num_train']:,}",
             group["model"],
             f"{group['num_parameters']:,}",
+            f"{group.mean(lambda result: result['num_epochs']):.0f}",
             str(len(group.results)),
             group["metric"],
             group.measured("validation"),

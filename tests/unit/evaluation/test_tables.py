@@ -14,8 +14,8 @@ def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
     write_result(tmp_path / "b", test={"accuracy": 0.7}, seed=1)
     write_result(tmp_path / "a-again")  # a seed counts once
     (row,) = overview(group_by_seed(load_results(tmp_path))).rows
-    assert row[:6] == ("mnist", "100", "mlp", "1,234", "2", "accuracy")
-    assert row[7] == "60.0 ± 14.1 %"
+    assert row[:7] == ("mnist", "100", "mlp", "1,234", "2", "2", "accuracy")
+    assert row[8] == "60.0 ± 14.1 %"
 
 
 @pytest.mark.parametrize("change", [{"num_train": 200}, {"settings_hash": "other"}])
