@@ -255,3 +255,9 @@ def _as_in_a_file(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _visible(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def settings_hash(settings: Mapping[str, Any], *, num_digits: int = 8) -> str:
+    """Hexadecimal digits that tell settings apart, for folder names and manifests."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return digest[:num_digits]

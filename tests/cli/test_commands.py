@@ -14,7 +14,7 @@ import yaml
 from tests.cli.conftest import Command
 from tests.conftest import readme_code
 
-from dws.cli.command import as_argument
+from dws.cli.errors import as_argument
 from dws.zoo import Zoo
 
 SMALL = [

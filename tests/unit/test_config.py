@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dws import config as config_module
 from dws.cli.runs import build_reader, build_task
-from dws.config import ZooSchema, build, config_dir, register_schemas, to_plain
+from dws.config import build, config_dir, register_schemas, to_plain
+from dws.schemas import ZooSchema
 from dws.tasks import Classification
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig

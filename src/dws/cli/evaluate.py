@@ -15,6 +15,7 @@ from dws.cli.origin import describe_origin
 from dws.cli.runs import build_reader, build_task, load_training_split, open_zoo, zoo_hash
 from dws.evaluation.evaluate import evaluate
 from dws.evaluation.tables import read_result
+from dws.files import settings_hash
 from dws.hardware import find_device
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
@@ -25,7 +26,7 @@ from dws.training.loggers import (
     recorded_wandb,
     result_is_logged,
 )
-from dws.training.run_dir import NOTES, settings_hash
+from dws.training.run_dir import NOTES
 from dws.weightspace.alignment import align
 from dws.weightspace.augment import permute_neurons
 from dws.zoo import Zoo, ZooSplit

@@ -10,10 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from dws.cli.command import run_hydra
-from dws.config import FitInrsSchema, build, to_plain
+from dws.config import build, to_plain
 from dws.evaluation import figures
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
+from dws.schemas import FitInrsSchema
 from dws.zoo import InProcess, ZooConfig, build_part, build_zoo
 
 POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals

@@ -25,11 +25,12 @@ from tabulate import tabulate
 
 from dws.cli.command import user_errors
 from dws.cli.runs import build_reader, build_task
-from dws.config import FitInrsSchema, build, config_dir, register_schemas, to_plain
+from dws.config import build, config_dir, register_schemas, to_plain
 from dws.evaluation.tables import read_result
 from dws.files import read_json_lines
 from dws.inr import init_siren
 from dws.memory import keep_freed_memory
+from dws.schemas import FitInrsSchema
 from dws.signals import SPLITS, SignalSource
 from dws.training import RunDir
 from dws.weightspace import WeightBatch, WeightSpaceSpec
@@ -37,7 +38,7 @@ from dws.weightspace.alignment import align
 from dws.zoo import Zoo
 from dws.zoo.build import TIMING, weight_space
 from dws.zoo.engine import FitJob
-from dws.zoo.store import MANIFEST
+from dws.zoo.manifest import MANIFEST
 
 EARLIER, MEASURED = "earlier", "measured now, uncompiled"
 NUM_TRIED = 32  # INRs, batches of which are how fits go on a CPU

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dws.cli.command import as_argument, run_hydra
+from dws.cli.command import run_hydra
+from dws.cli.errors import as_argument
 from dws.cli.runs import build_task, zoo_hash
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
 from dws.evaluation.report import write_report
 from dws.evaluation.tables import Group, group_by_seed, load_results, overview
+from dws.files import settings_hash
 from dws.training import RunDir
-from dws.training.run_dir import settings_hash
 from dws.zoo import Zoo
 
 

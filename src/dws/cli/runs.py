@@ -12,12 +12,12 @@ from omegaconf import DictConfig
 from torch import nn
 
 from dws.config import build, to_plain
+from dws.files import settings_hash
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, TrainerConfig
-from dws.training.run_dir import settings_hash
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
-from dws.zoo.store import ALIGNED_TO
+from dws.zoo.manifest import ALIGNED_TO
 
 # how and where a run is computed, not what comes out
 NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")

@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from dws.cli.command import as_argument, run_hydra
+from dws.cli.command import run_hydra
+from dws.cli.errors import as_argument
 from dws.cli.origin import describe_origin
 from dws.cli.runs import (
     build_reader,
@@ -18,10 +19,10 @@ from dws.cli.runs import (
     run_folder,
     run_settings,
 )
-from dws.config import TrainSchema
 from dws.evaluation import figures
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
+from dws.schemas import TrainSchema
 from dws.training import LabelledNetworks, RunDir, train
 from dws.training.checkpoint import is_finished
 from dws.training.loggers import open_wandb

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from dws.files import write_atomically
 from dws.inr import siren_apply
+from dws.inr.fit import psnr
 from dws.signals import SignalSource
 from dws.weightspace import WeightBatch
 from dws.zoo import Zoo
-from dws.zoo.store import ZooSplit, psnr
+from dws.zoo.store import ZooSplit
 
 # ten colours for all kinds of colour vision: the palette "colorblind" of seaborn
 COLOURS = (

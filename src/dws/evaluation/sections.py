@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from dws.evaluation import figures
+from dws.evaluation.cells import (
+    NOT_RUN,
+    beside_published,
+    cost,
+    each_mse,
+    how_to_run_the_rest,
+    open_in,
+    parameters,
+    rows_of,
+    tables_apart,
+    training_sizes,
+    with_seeds,
+)
 from dws.evaluation.evidence import TITLES, Evidence
-from dws.evaluation.published import METHODS, RESULTS, ZOO_STD
-from dws.evaluation.tables import Group, Table, overview, spread
+from dws.evaluation.pictures import Picture, data_efficiency, embedding_pictures, outcomes
+from dws.evaluation.published import METHODS, ZOO_STD
+from dws.evaluation.tables import Table, overview, spread
 from dws.training import RunDir
 from dws.zoo import Zoo
-
-NOT_RUN = "not run"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture for the page.
-
-    Attributes:
-        source: A ``data:`` URI.
-        text: What it shows, for those who do not see it.
-        caption: What stands below it.
-    """
-
-    source: str
-    text: str
-    caption: str
-
-    @classmethod
-    def read(cls, file: Path, text: str, caption: str = "") -> Picture:
-        """Embed a PNG or SVG file."""
-        kind = {".png": "image/png", ".svg": "image/svg+xml"}[file.suffix]
-        content = base64.b64encode(file.read_bytes()).decode()
-        return cls(f"data:{kind};base64,{content}", text, caption or text)
 
 
 @dataclass(frozen=True)
@@ -63,22 +47,22 @@ def classification(evidence: Evidence) -> Section:
     for task in tasks:
         header += [f"{TITLES[task]}, published", f"{TITLES[task]}, here"]
     rows = [
-        [method, *_parameters(groups), *_beside_published(tasks, method, groups), *_cost(groups)]
-        for method, groups in _rows(evidence, tasks)
+        [method, *parameters(groups), *beside_published(tasks, method, groups), *cost(groups)]
+        for method, groups in rows_of(evidence, tasks)
     ]
-    tables = _apart(
+    tables = tables_apart(
         evidence,
         "classification",
         "Test accuracy of image classification",
         [*header, "networks/s", "hours a run"],
         rows,
-        _training_sizes(evidence, tasks),
+        training_sizes(evidence, tasks),
     )
     return Section(
         "Classification of images",
-        _how_to_run_the_rest(evidence, tasks),
+        how_to_run_the_rest(evidence, tasks),
         tables,
-        details=list(_outcomes(evidence, tasks)),
+        details=list(outcomes(evidence, tasks)),
     )
 
 
@@ -86,22 +70,22 @@ def contrastive(evidence: Evidence) -> Section:
     """The paper's table of self-supervised learning."""
     rows = [
         [
-            *(method, *_parameters(groups), *_beside_published(("ssl",), method, groups)),
-            *(_each_mse(groups[0], label) for label in ("amplitude", "frequency")),
-            *_cost(groups),
+            *(method, *parameters(groups), *beside_published(("ssl",), method, groups)),
+            *(each_mse(groups[0], label) for label in ("amplitude", "frequency")),
+            *cost(groups),
         ]
-        for method, groups in _rows(evidence, ("ssl",))
+        for method, groups in rows_of(evidence, ("ssl",))
     ]
     header = ["method", "parameters", "published", "here", "amplitude", "frequency"]
-    tables = _apart(
+    tables = tables_apart(
         evidence,
         "ssl",
         "Mean squared error of a linear regression from the frozen embedding to a and b",
         [*header, "networks/s", "hours a run"],
         rows,
-        _training_sizes(evidence, ("ssl",)),
+        training_sizes(evidence, ("ssl",)),
     )
-    return Section("Self-supervised embedding", _how_to_run_the_rest(evidence, ("ssl",)), tables)
+    return Section("Self-supervised embedding", how_to_run_the_rest(evidence, ("ssl",)), tables)
 
 
 def regression(evidence: Evidence, pictures: Path) -> Section:
@@ -114,10 +98,10 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
             continue
         mse = [cells[size].measured("test") if size in cells else NOT_RUN for size in sizes]
         largest = list(cells.values())[-1:]
-        rows.append([method, *_parameters(largest), *(mse or [NOT_RUN]), *_cost(largest)])
+        rows.append([method, *parameters(largest), *(mse or [NOT_RUN]), *cost(largest)])
     columns = [f"{size:,} networks" for size in sizes] or ["here"]
     header = ["method", "parameters", *columns]
-    tables = _apart(
+    tables = tables_apart(
         evidence,
         "sine",
         "Test mean squared error of the frequency b of sin(bx), by number of training networks",
@@ -127,10 +111,10 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
     )
     return Section(
         "Regression of a sine's frequency",
-        _how_to_run_the_rest(evidence, ("sine",)),
+        how_to_run_the_rest(evidence, ("sine",)),
         tables,
-        list(_data_efficiency(evidence, "sine", pictures, "test MSE of b")),
-        list(_outcomes(evidence, ("sine",))),
+        list(data_efficiency(evidence, "sine", pictures, "test MSE of b")),
+        list(outcomes(evidence, ("sine",))),
     )
 
 
@@ -146,41 +130,21 @@ def learning_from_more(evidence: Evidence, pictures: Path) -> Section:
         sizes = sorted({size for groups in cells.values() for size in groups})
         rows = []
         for method, groups in cells.items():
-            here = (_with_seeds(groups[size]) if size in groups else NOT_RUN for size in sizes)
+            here = (with_seeds(groups[size]) if size in groups else NOT_RUN for size in sizes)
             rows.append([method, *here])
         metric = next(iter(cells[several[0]].values()))["metric"]
         title = f"{TITLES.get(task, task)}: test {metric} by number of training networks"
         header = ["method", *(f"{size:,} networks" for size in sizes)]
         tables.append(Table(f"sizes-{task}", title, header, rows))
-        drawn += _data_efficiency(evidence, task, pictures, f"test {metric}")
+        drawn += data_efficiency(evidence, task, pictures, f"test {metric}")
     return Section("What more training networks give", tables=tables, pictures=drawn)
-
-
-def _data_efficiency(
-    evidence: Evidence, task: str, pictures: Path, y_label: str
-) -> Iterator[Picture]:
-    """The test metric against the number of training networks, if there are several."""
-    series: dict[str, tuple[list[float], list[list[float]]]] = {}
-    for method in evidence.methods:
-        cells = evidence.by_size(task, method)
-        if len(cells) > 1 or (cells and task == "sine"):
-            values = [group.values("test") for group in cells.values()]
-            series[method] = (list(map(float, cells)), values)
-    if len({size for sizes, _ in series.values() for size in sizes}) > 1:
-        file = pictures / f"{task}.svg"
-        figures.curves(
-            file, series, x_label="training networks", y_label=y_label,
-            log_axes="xy" if task == "sine" else "x",
-        )  # fmt: skip
-        text = f"{TITLES.get(task, task)}: {y_label} against training networks, by method"
-        yield Picture.read(file, text, f"{text}; bands span the seeds.")
 
 
 def symmetry(evidence: Evidence) -> Section:
     """What becomes of the test figures when hidden neurons are reordered."""
     tasks = evidence.tasks
     rows = []
-    for method, groups in _rows(evidence, tasks, published=False):
+    for method, groups in rows_of(evidence, tasks, published=False):
         cells = [
             f"{group.measured('test')} → {group.measured('test_permuted')}" if group else NOT_RUN
             for group in groups
@@ -200,11 +164,11 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
     """t-SNE side by side, with figures so that the pictures are not the only evidence."""
     tasks = evidence.tasks
     rows = []
-    for method, groups in _rows(evidence, tasks, published=False):
+    for method, groups in rows_of(evidence, tasks, published=False):
         described = [[r["embedding"] for r in group.results] if group else [] for group in groups]
-        rows.append([method, *(cell for each in described for cell in _open_in(each))])
+        rows.append([method, *(cell for each in described for cell in open_in(each))])
     raw = [[evidence.raw[task].embedding] if task in evidence.raw else [] for task in tasks]
-    rows.append(["weights as they are", *(cell for each in raw for cell in _open_in(each))])
+    rows.append(["weights as they are", *(cell for each in raw for cell in open_in(each))])
     kinds = ("neighbours", "probe")
     table = Table(
         "embeddings",
@@ -216,40 +180,8 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
         "fitted to the training split (for the weights to its first 10,000 networks).",
     )
     return Section(
-        "Embeddings", tables=[table], pictures=list(_embedding_pictures(evidence, pictures))
+        "Embeddings", tables=[table], pictures=list(embedding_pictures(evidence, pictures))
     )
-
-
-def _embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
-    for task in evidence.tasks:
-        panels, targets, labels = {}, None, []
-        for method, groups in _rows(evidence, (task,), published=False):
-            if groups[0] and groups[0].is_here:
-                file = Path(groups[0]["folder"], "predictions.safetensors")
-                try:
-                    kept = load_file(file)
-                except (FileNotFoundError, SafetensorError) as error:
-                    reason = "none" if isinstance(error, FileNotFoundError) else str(error)
-                    print(f"dws: expected {file}, got {reason}; {method} is not drawn")
-                    continue
-                if targets is not None and not torch.equal(targets, kept["targets"]):
-                    print(f"dws: {groups[0]['folder']} has other test networks; it is not drawn")
-                    continue
-                panels[method], targets = kept["tsne"], kept["targets"]
-                labels = list(groups[0]["labels"])
-        if targets is None:
-            continue
-        if task in evidence.raw and len(evidence.raw[task].tsne) == len(targets):
-            panels["weights as they are"] = evidence.raw[task].tsne
-        for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
-            file = pictures / f"tsne-{task}-{label}.png"
-            figures.embeddings(file, panels, column, label)
-            text = f"t-SNE of {len(targets):,} test networks of {TITLES.get(task, task)}"
-            yield Picture.read(
-                file,
-                f"{text} by {', '.join(panels)}; coloured by {label}",
-                f"{text}, coloured by {label}; one seed, and one perplexity (30 or less)",
-            )
 
 
 def learning(evidence: Evidence, pictures: Path) -> Section:
@@ -258,7 +190,7 @@ def learning(evidence: Evidence, pictures: Path) -> Section:
     for task in evidence.tasks:
         series = {}
         metric = ""
-        for method, groups in _rows(evidence, (task,), published=False):
+        for method, groups in rows_of(evidence, (task,), published=False):
             if groups[0] and groups[0].is_here:
                 metric = f"validation {groups[0]['metric']}"
                 runs = [RunDir(Path(r["folder"])).metrics() for r in groups[0].results]
@@ -339,121 +271,6 @@ def runs(evidence: Evidence) -> Section:
     note = "Intervals are bootstrapped over test networks, for the one trained network."
     runs = Table("runs", "Every run", header, rows, note)
     return Section("Every run", tables=[overview(evidence.groups), runs])
-
-
-def _apart(
-    evidence: Evidence,
-    name: str,
-    title: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    note: str,
-) -> list[Table]:
-    """The paper's methods in one table; others, if there are any, in tables of their own."""
-    ask_functions = {group["model"] for group in evidence.groups if group["reads"] == "raw"}
-    functions = [row for row in rows if row[0] in ask_functions]
-    paper = [row for row in rows if row[0] in METHODS]
-    others = [row for row in rows if row not in functions and row not in paper]
-    tables = [Table(name, title, header, paper, note)]
-    if others:
-        tables.append(Table(f"{name}-others", f"{title}: not in the paper", header, others, note))
-    if functions:
-        heading = f"{title}: not in the paper, with access to the functions"
-        tables.append(Table(f"{name}-functions", heading, header, functions, note))
-    return tables
-
-
-def _rows(
-    evidence: Evidence, tasks: Sequence[str], *, published: bool = True
-) -> Iterator[tuple[str, list[Group | None]]]:
-    """Each method with its cell in each task; those of the paper even if they were not run."""
-    for method in evidence.methods:
-        groups = [evidence.cell(task, method) for task in tasks]
-        if any(groups) or (published and method in METHODS):
-            yield method, groups
-
-
-def _beside_published(
-    tasks: Sequence[str], method: str, groups: Sequence[Group | None]
-) -> Iterator[str]:
-    for task, group in zip(tasks, groups, strict=True):
-        known = RESULTS[task].get(method)
-        unit = "" if task == "ssl" else " %"
-        yield f"{known[0]:.2f} ± {known[1]:.2f}{unit}" if known else ""
-        yield _with_seeds(group) if group else NOT_RUN
-
-
-def _with_seeds(group: Group) -> str:
-    return f"{group.measured('test')} (n = {len(group.results)})"
-
-
-def _parameters(groups: Sequence[Group | None]) -> list[str]:
-    counts = {f"{group['num_parameters']:,}" for group in groups if group}
-    return [" / ".join(sorted(counts))]
-
-
-def _cost(groups: Sequence[Group | None]) -> list[str]:
-    """Networks a second (median over runs) and hours of training (mean)."""
-    runs = [result for group in groups if group for result in group.results]
-    if not runs:
-        return ["", ""]
-    rate = median(run["networks_per_second"] for run in runs)
-    hours = sum(run["train_seconds"] for run in runs) / len(runs) / 3600
-    return [f"{rate:,.0f}", f"{hours:.2f}"]
-
-
-def _each_mse(group: Group | None, label: str) -> str:
-    if group is None:
-        return NOT_RUN
-    values = [run["test"].get(f"mse_{label}") for run in group.results]
-    return "" if None in values else spread(values, is_share=False)
-
-
-def _open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
-    """Means over seeds of what ``describe_embedding`` gave."""
-    cells = []
-    for key in ("neighbours", "linear_probe"):
-        values = [value for each in described if (value := each[key]) is not None]
-        cells.append(f"{sum(values) / len(values):.3f}" if values else "not known")
-    return cells
-
-
-def _outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
-    """Confusion matrices, or predicted against true values, of the first seed of each cell."""
-    for task in tasks:
-        for method, groups in _rows(evidence, (task,), published=False):
-            for group in (g for g in groups if g and g.is_here):
-                for name in group["pictures"]:
-                    file = Path(group["folder"], name)
-                    if not file.is_file():
-                        print(f"dws: expected {file}, got none; it is left out of the report")
-                    elif name.startswith("outcome"):
-                        text = f"{TITLES.get(task, task)}, {method}, seed {group['seed']}: outcome"
-                        yield Picture.read(file, text)
-
-
-def _training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
-    sizes = [
-        f"{TITLES[task]}: {evidence.main_size(task):,} training networks"
-        for task in tasks
-        if evidence.sizes(task)
-    ]
-    return "; ".join([*sizes, "mean ± standard deviation over n seeds"]) + "."
-
-
-def _how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
-    missing = [
-        f"{task}/{method}"
-        for task in tasks
-        for method in METHODS
-        if evidence.cell(task, method) is None
-    ]
-    if not missing:
-        return ""
-    return (
-        "What was not run: make reproduce-all "
-        f"SCALE={evidence.scale} EXPERIMENTS='{' '.join(missing)}'"
-    )
 
 
 def _preset(zoo: Zoo) -> str:

@@ -238,3 +238,8 @@ def _check_finite(mse: Tensor, step: int, config: FitConfig) -> None:
             f"a fit became NaN or infinite by step {step} with fit.learning_rate="
             f"{config.learning_rate}; lower it, or look for NaN in the signals"
         )
+
+
+def psnr(mse: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of signals with peak 1, in dB, at most 200."""
+    return -10 * mse.clamp(min=1e-20).log10()

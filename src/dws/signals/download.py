@@ -152,7 +152,7 @@ def _install(file: str, expected: str, source: Path, folder: Path) -> None:
 
 def _one_line(error: Exception) -> str:
     output = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
-    return " ".join((output or str(error) or type(error).__name__).split())[:120]
+    return " ".join((output or str(error) or type(error).__name__).split())[:200]
 
 
 def _run(*command: str, cwd: Path) -> None:

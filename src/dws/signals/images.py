@@ -12,8 +12,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torchvision.datasets import CIFAR10
 
+from dws.sampling import balanced_subset, derive_seed
 from dws.signals.download import DATASETS, ensure_dataset, read_idx
-from dws.signals.source import balanced_subset, derive_seed, limit_sizes
+from dws.signals.source import limit_sizes
 
 
 @dataclass(frozen=True)

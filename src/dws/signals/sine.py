@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dws.signals.source import SPLITS, derive_seed, limit_sizes
+from dws.sampling import derive_seed
+from dws.signals.source import SPLITS, limit_sizes
 
 
 class SineSignals:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -40,12 +38,6 @@ class SignalSource(Protocol):
         """What the signals depend on, for the manifest: JSON values only."""
 
 
-def derive_seed(*numbers: int) -> int:
-    """A 64-bit seed for ``torch.Generator`` from a zoo's seed, a signal's id, ..."""
-    # the count goes first: trailing zeros alone do not change a SeedSequence
-    return int(np.random.SeedSequence((len(numbers), *numbers)).generate_state(1, np.uint64)[0])
-
-
 def limit_sizes(sizes: dict[str, int], limit: int | None) -> dict[str, int]:
     """Scale the sizes of all splits to ``limit`` in all, in proportion and at least one each.
 
@@ -63,25 +55,3 @@ def limit_sizes(sizes: dict[str, int], limit: int | None) -> dict[str, int]:
     limited = {name: max(1, limit * size // total) for name, size in sizes.items()}
     limited["train"] += limit - sum(limited.values())
     return limited
-
-
-def balanced_subset(
-    classes: Int[Tensor, " n"], size: int, generator: torch.Generator
-) -> Int[Tensor, " size"]:
-    """Positions of a random subset with as equal a number of each class as there can be, sorted.
-
-    With the same generator state a smaller subset is part of every larger one.
-
-    Args:
-        classes: The class of each candidate, (n,).
-        size: At most n.
-        generator: Draws the order within each class.
-    """
-    order = torch.randperm(len(classes), generator=generator)
-    shuffled = classes[order]
-    rank = torch.empty_like(order)  # 0 for the first of its class, 1 for the second, ...
-    for label in classes.unique():
-        where = shuffled == label
-        rank[where] = torch.arange(int(where.sum()))
-    by_rank = (rank * (int(classes.max()) + 1) + shuffled).argsort()
-    return order[by_rank[:size]].sort().values

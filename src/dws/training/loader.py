@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dws.signals.source import balanced_subset, derive_seed
+from dws.sampling import balanced_subset, derive_seed
 from dws.tasks import Task
 from dws.weightspace import WeightBatch
 from dws.zoo import ZooSplit

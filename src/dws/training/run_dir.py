@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -170,8 +169,3 @@ class RunDir:
     def append_metrics(self, row: Mapping[str, float]) -> None:
         """Add one epoch."""
         append_json_line(self.metrics_file, row)
-
-
-def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Eight hex digits that tell settings apart, for folder names."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dws.signals.source import derive_seed
+from dws.sampling import derive_seed
 from dws.tasks import Reader
 from dws.training.checkpoint import load_reader
 from dws.training.settings import OptimConfig, TrainerConfig

@@ -1,11 +1,12 @@
 """Zoos: thousands of fitted INRs in a folder."""
 
 from dws.zoo.align import align_zoo
-from dws.zoo.build import ZooConfig, build_part, build_zoo
+from dws.zoo.build import ZooConfig, build_zoo
+from dws.zoo.dwsnets import export_dwsnets, import_dwsnets
 from dws.zoo.engine import Engine, InProcess, Ray
-from dws.zoo.exchange import export_dwsnets, import_dwsnets, import_nfn
-from dws.zoo.merge import merge_parts
+from dws.zoo.nfn import import_nfn
 from dws.zoo.parquet import export_parquet
+from dws.zoo.parts import build_part, merge_parts
 from dws.zoo.store import Zoo, ZooSplit
 
 __all__ = [

@@ -9,17 +9,8 @@ from tqdm import tqdm
 from dws.files import beside, check_claim, claim_folder
 from dws.weightspace.alignment import align
 from dws.zoo.build import CONFIG
-from dws.zoo.store import (
-    ALIGNED_TO,
-    COLUMNS,
-    MANIFEST,
-    Zoo,
-    ZooSplit,
-    is_whole,
-    shard_name,
-    write_manifest,
-    write_shard,
-)
+from dws.zoo.manifest import ALIGNED_TO, MANIFEST
+from dws.zoo.store import COLUMNS, Zoo, ZooSplit, is_whole, shard_name, write_manifest, write_shard
 
 
 def align_zoo(zoo: Zoo) -> Zoo:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,35 +15,19 @@ from tqdm import tqdm
 
 from dws.files import (
     append_json_line,
-    beside,
-    check_content,
     claim_folder,
-    read_json,
-    sha256,
-    write_json,
+    settings_hash,
 )
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
-from dws.inr.fit import use_compiler
+from dws.inr.fit import psnr, use_compiler
+from dws.sampling import derive_seed
 from dws.signals import SPLITS, CheckedSignals, SignalSource
-from dws.signals.source import derive_seed
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.engine import Engine, FitJob, InProcess
-from dws.zoo.store import (
-    FORMAT_VERSION,
-    MANIFEST,
-    Zoo,
-    check_layout,
-    is_whole,
-    psnr,
-    shard_name,
-    split_rows,
-    write_manifest,
-    write_shard,
-)
+from dws.zoo.manifest import FORMAT_VERSION, MANIFEST, check_layout, split_rows
+from dws.zoo.store import Zoo, is_whole, shard_name, write_manifest, write_shard
 
 CONFIG = "config.yaml"
-PART = "part"  # key of a part's settings: which, and of how many
-CHECKSUMS = "checksums.json"  # of a part's shards, written when all are there
 TIMING = ".timing.jsonl"  # a line for each shard: its INRs, and seconds since the one before
 NOTES = ("fit_preset", "splits", "labels", "domain")
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
@@ -108,78 +90,29 @@ def build_zoo(
         ValueError: If the folder holds a zoo with other settings, with the keys that differ,
             another process is writing to it, or the source is not as ``SignalSource`` says.
     """
-    builder = _Builder(
+    builder = Builder(
         Path(path), CheckedSignals(signals), zoo, inr, fit, preset, engine or InProcess()
     )
     builder.check()
     file = builder.path / CONFIG
     with claim_folder(file, builder.identity, option="zoo.path", notes=builder.notes):
-        missing = builder.missing_shards(builder.starts)
+        finished = (builder.path / MANIFEST).is_file()
+        shards = Zoo.open(path).manifest["shards"] if finished else []
+        checksums = {shard_name(index): digest for index, digest in enumerate(shards)}
+        missing = builder.missing_shards(builder.starts, checksums)
         if missing:
             builder.fit_shards(builder.starts, missing)
-        if missing or not (builder.path / MANIFEST).is_file():
+        if missing or not finished:
             write_manifest(builder.path, {**builder.identity, **builder.notes})
         else:
             print(f"dws: {path} is done already, {len(builder.ids)} INRs")
     return Zoo.open(path)
 
 
-def build_part(
-    path: str | Path,
-    signals: SignalSource,
-    *,
-    part: int,
-    num_parts: int,
-    zoo: ZooConfig,
-    inr: SirenConfig,
-    fit: FitConfig,
-    preset: str = "custom",
-    engine: Engine | None = None,
-) -> Path:
-    """Fit one of several disjoint ranges of a zoo's shards, for ``merge_parts``; go on if begun.
-
-    Args:
-        path: The folder that the whole zoo will have.
-        part: Which range, from 0.
-        num_parts: How many there are.
-        signals: What to fit.
-        zoo: Seed, size and sharding of the whole zoo.
-        inr: The architecture of the INRs.
-        fit: How they are fitted.
-        preset: What these settings of the fit are called, for the manifest.
-        engine: Where the fits run; in this process if None.
-
-    Returns:
-        The folder of the part, beside the zoo's.
-
-    Raises:
-        ValueError: If there is no such part, or on the complaints of ``build_zoo``.
-    """
-    path = Path(path)
-    folder = beside(path, "parts") / f"{part}-of-{num_parts}"
-    builder = _Builder(
-        folder, CheckedSignals(signals), zoo, inr, fit, preset, engine or InProcess()
-    )
-    builder.check()
-    starts = builder.starts
-    if not 0 <= part < num_parts <= len(starts):
-        raise ValueError(
-            f"expected zoo.part from 0 to zoo.num_parts - 1 and at most {len(starts)} parts, one "
-            f"for each shard, got zoo.part={part} and zoo.num_parts={num_parts}"
-        )
-    starts = starts[part * len(starts) // num_parts : (part + 1) * len(starts) // num_parts]
-    identity = {**builder.identity, PART: [part, num_parts]}
-    with claim_folder(folder / CONFIG, identity, option="zoo.path", notes=builder.notes):
-        missing = builder.missing_shards(starts)
-        if missing:
-            builder.fit_shards(starts, missing)
-        files = [builder.shard(start) for start in starts]
-        write_json(folder / CHECKSUMS, {file.name: sha256(file) for file in files})
-    return folder
-
-
 @dataclass(frozen=True)
-class _Builder:
+class Builder:
+    """What ``build_zoo`` and ``build_part`` share: a plan, and the fits that fill it."""
+
     path: Path
     signals: SignalSource
     zoo: ZooConfig
@@ -226,13 +159,12 @@ class _Builder:
     @cached_property
     def notes(self) -> dict[str, Any]:
         """What else the manifest says, under the keys ``NOTES``."""
-        fit = json.dumps(self.identity["fit"], sort_keys=True)
         coordinates = self.signals.coordinates
         sizes = {name: self.zoo.num_views * len(ids) for name, ids in self.splits.items()}
         return {
             "fit_preset": {
                 "name": self.preset,
-                "hash": hashlib.sha256(fit.encode()).hexdigest()[:12],
+                "hash": settings_hash(self.identity["fit"], num_digits=12),
             },
             "splits": split_rows(sizes),
             "labels": sorted(self.signals.labels(self.ids[:1])),
@@ -261,14 +193,13 @@ class _Builder:
         """The file of the shard that begins there."""
         return self.path / shard_name(start // self.zoo.shard_size)
 
-    def missing_shards(self, starts: Sequence[int]) -> list[int]:
-        """Those of the shards, given by their first rows, that are not there, or damaged."""
-        checksums: dict[str, str] = {}
-        if (self.path / MANIFEST).is_file():
-            shards = Zoo.open(self.path).manifest["shards"]
-            checksums = {shard_name(index): digest for index, digest in enumerate(shards)}
-        elif (self.path / CHECKSUMS).is_file():
-            checksums = read_checksums(self.path)
+    def missing_shards(self, starts: Sequence[int], checksums: Mapping[str, str]) -> list[int]:
+        """Those of the shards, given by their first rows, that are not there, or damaged.
+
+        Args:
+            starts: First rows.
+            checksums: SHA-256 of each shard, by file name, or nothing if they are not known yet.
+        """
         files = {start: self.shard(start) for start in starts}
         return [s for s, file in files.items() if not is_whole(file, checksums.get(file.name))]
 
@@ -342,14 +273,3 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
 def weight_space(signals: SignalSource, inr: SirenConfig) -> WeightSpaceSpec:
     """The weight space of INRs of some signals."""
     return WeightSpaceSpec((signals.coordinates.shape[1], *inr.hidden, signals.num_outputs))
-
-
-def read_checksums(part: Path) -> dict[str, str]:
-    """SHA-256 of each shard of a finished part, by file name.
-
-    Raises:
-        ValueError: If the file holds something else.
-    """
-    checksums = read_json(part / CHECKSUMS)
-    check_content(checksums, dict[str, str], what=f"checksums of shards in {part / CHECKSUMS}")
-    return dict(checksums)

@@ -16,97 +16,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Any
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from typing_extensions import TypedDict
 
 import dws
-from dws.files import check_content, read_json, sha256, write_atomically, write_json
+from dws.files import read_json, sha256, write_atomically, write_json
+from dws.inr.fit import psnr
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
+from dws.zoo.manifest import ALIGNED_TO, MANIFEST, check_manifest, num_shards
 
-FORMAT_VERSION = 2
-MANIFEST = "manifest.json"
 COLUMNS = ("signal_id", "view", "num_steps", "mse")  # of a shard, beside networks and labels
 LABEL_PREFIX = "label."
-ALIGNED_TO = "aligned_to"  # key of the manifest of a zoo that ``align_zoo`` made
-
-Size = Annotated[int, Field(ge=1)]
-
-
-class Versioned(TypedDict):
-    """What every manifest has had."""
-
-    format_version: int
-
-
-class Preset(TypedDict):
-    """What the settings of the fit are called."""
-
-    name: str
-
-
-class Signals(TypedDict):
-    """What was fitted; other keys are those of ``SignalSource.describe``."""
-
-    name: str
-
-
-class Sharding(TypedDict):
-    """Of ``ZooConfig``."""
-
-    seed: int
-    num_views: Size
-    shard_size: Size
-
-
-class Architecture(TypedDict):
-    """Of ``SirenConfig``."""
-
-    omega_0: float
-    output_offset: float
-
-
-class Domain(TypedDict):
-    """Where the signals are defined: ends of each input, points along each."""
-
-    low: list[float]
-    high: list[float]
-    grid: list[Size]
-
-
-class Quantiles(TypedDict):
-    """Of the PSNR in dB."""
-
-    q05: float
-    median: float
-    q95: float
-
-
-class Manifest(TypedDict):
-    """What reading relies on in a ``manifest.json``."""
-
-    dims: list[Size]
-    num_rows: Size
-    splits: dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]
-    labels: list[str]
-    domain: Domain
-    signals: Signals
-    zoo: Sharding
-    inr: Architecture
-    fit: dict[str, Any] | None
-    fit_preset: NotRequired[Preset]
-    shards: list[str]
-    train_mean: dict[str, float]
-    train_std: dict[str, float]
-    train_psnr: Quantiles | None
-    train_num_steps_median: int | None
-    versions: dict[str, str]
 
 
 def shard_name(index: int) -> str:
@@ -153,20 +78,6 @@ def is_whole(file: Path, expected: str | None = None) -> bool:
     return True
 
 
-def split_rows(sizes: Mapping[str, int]) -> dict[str, list[int]]:
-    """First row and end of each split, of so many rows; they follow each other as in ``SPLITS``."""
-    splits: dict[str, list[int]] = {}
-    start = 0
-    for name in SPLITS:
-        splits[name], start = [start, start + sizes[name]], start + sizes[name]
-    return splits
-
-
-def num_shards(plan: Mapping[str, Any]) -> int:
-    """Files of a zoo, from its plan or manifest."""
-    return int(-(-plan["num_rows"] // plan["zoo"]["shard_size"]))
-
-
 def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     """Declare the shards in a folder a finished zoo.
 
@@ -198,11 +109,6 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     write_json(path / MANIFEST, manifest)
 
 
-def psnr(mse: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of signals with peak 1, in dB, at most 200."""
-    return -10 * mse.clamp(min=1e-20).log10()
-
-
 @dataclass(frozen=True)
 class Zoo:
     """A finished zoo, opened read-only.
@@ -231,7 +137,7 @@ class Zoo:
             state = f"unfinished, {found} shards so far" if found else "no manifest.json there"
             raise FileNotFoundError(f"expected a zoo in {path}, got none ({state})")
         manifest = read_json(file)
-        _check_manifest(manifest, file)
+        check_manifest(manifest, file)
         return cls(path, manifest)
 
     def __len__(self) -> int:
@@ -371,46 +277,3 @@ class ZooSplit:
             except SafetensorError as error:
                 raise ValueError(f"expected a shard of a zoo in {file}, got: {error}") from error
         return [columns[name] for name in names]
-
-
-def _check_manifest(manifest: Any, file: Path) -> None:
-    """Raise a ``ValueError`` unless everything that reading relies on is there."""
-    what = f"the manifest of a zoo in {file}"
-    check_content(manifest, Versioned, what=what)
-    version = manifest["format_version"]
-    if version != FORMAT_VERSION:
-        remedy = "update dws" if version > FORMAT_VERSION else "remove it and fit it again"
-        raise ValueError(
-            f"expected format version {FORMAT_VERSION} in {file}, got {version}; {remedy}"
-        )
-    check_content(manifest, Manifest, what=what)
-    check_layout(manifest, what=what)
-    if len(manifest["shards"]) != (expected := num_shards(manifest)):
-        raise ValueError(
-            f"expected {what}, got one that does not fit: {len(manifest['shards'])} shards instead "
-            f"of {expected}"
-        )
-
-
-def check_layout(plan: Mapping[str, Any], *, what: str) -> None:
-    """Make sure that widths, domain and splits of a plan or manifest fit each other.
-
-    Args:
-        plan: With ``dims``, ``domain``, ``splits`` and ``num_rows``.
-        what: What it should be, and where it is, for the message.
-
-    Raises:
-        ValueError: With what does not fit.
-    """
-    try:
-        spec, domain = WeightSpaceSpec(tuple(plan["dims"])), plan["domain"]
-        if {len(domain[key]) for key in ("low", "high", "grid")} != {spec.dims[0]}:
-            raise ValueError(f"a domain that is not one of {spec.dims[0]} inputs: {domain}")
-        end = 0
-        for split in SPLITS:  # each begins where the one before it ends, so that none overlap
-            start, stop = plan["splits"].get(split, (0, 0))
-            if not end == start < stop <= plan["num_rows"]:
-                raise ValueError(f"rows {start} to {stop} for split {split}")
-            end = stop
-    except ValueError as error:
-        raise ValueError(f"expected {what}, got one that does not fit: {error}") from error

@@ -13,7 +13,8 @@ from tests.conftest import random_batch
 from dws.files import write_json
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo
-from dws.zoo.store import FORMAT_VERSION, shard_name, split_rows, write_manifest, write_shard
+from dws.zoo.manifest import FORMAT_VERSION, split_rows
+from dws.zoo.store import shard_name, write_manifest, write_shard
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One zoo from parts that were fitted apart."""
+"""A zoo in parts that are fitted apart, and put together again."""
 
 from __future__ import annotations
 
@@ -9,24 +9,88 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from dws.files import (
+    beside,
     check_content,
     claim_folder,
+    read_json,
     read_yaml,
     sha256,
     write_atomically,
+    write_json,
 )
-from dws.zoo.build import CHECKSUMS, CONFIG, NOTES, PART, read_checksums
-from dws.zoo.store import (
-    MANIFEST,
-    Preset,
-    Sharding,
-    Size,
-    Zoo,
-    check_layout,
-    num_shards,
-    shard_name,
-    write_manifest,
-)
+from dws.inr import FitConfig, SirenConfig
+from dws.signals import CheckedSignals, SignalSource
+from dws.zoo.build import CONFIG, NOTES, Builder, ZooConfig
+from dws.zoo.engine import Engine, InProcess
+from dws.zoo.manifest import MANIFEST, Preset, Sharding, Size, check_layout, num_shards
+from dws.zoo.store import Zoo, shard_name, write_manifest
+
+PART = "part"  # key of a part's settings: which, and of how many
+CHECKSUMS = "checksums.json"  # of a part's shards, written when all are there
+
+
+def build_part(
+    path: str | Path,
+    signals: SignalSource,
+    *,
+    part: int,
+    num_parts: int,
+    zoo: ZooConfig,
+    inr: SirenConfig,
+    fit: FitConfig,
+    preset: str = "custom",
+    engine: Engine | None = None,
+) -> Path:
+    """Fit one of several disjoint ranges of a zoo's shards, for ``merge_parts``; go on if begun.
+
+    Args:
+        path: The folder that the whole zoo will have.
+        part: Which range, from 0.
+        num_parts: How many there are.
+        signals: What to fit.
+        zoo: Seed, size and sharding of the whole zoo.
+        inr: The architecture of the INRs.
+        fit: How they are fitted.
+        preset: What these settings of the fit are called, for the manifest.
+        engine: Where the fits run; in this process if None.
+
+    Returns:
+        The folder of the part, beside the zoo's.
+
+    Raises:
+        ValueError: If there is no such part, or on the complaints of ``build_zoo``.
+    """
+    path = Path(path)
+    folder = beside(path, "parts") / f"{part}-of-{num_parts}"
+    builder = Builder(folder, CheckedSignals(signals), zoo, inr, fit, preset, engine or InProcess())
+    builder.check()
+    starts = builder.starts
+    if not 0 <= part < num_parts <= len(starts):
+        raise ValueError(
+            f"expected zoo.part from 0 to zoo.num_parts - 1 and at most {len(starts)} parts, one "
+            f"for each shard, got zoo.part={part} and zoo.num_parts={num_parts}"
+        )
+    starts = starts[part * len(starts) // num_parts : (part + 1) * len(starts) // num_parts]
+    identity = {**builder.identity, PART: [part, num_parts]}
+    with claim_folder(folder / CONFIG, identity, option="zoo.path", notes=builder.notes):
+        checksums = read_checksums(folder) if (folder / CHECKSUMS).is_file() else {}
+        missing = builder.missing_shards(starts, checksums)
+        if missing:
+            builder.fit_shards(starts, missing)
+        files = [builder.shard(start) for start in starts]
+        write_json(folder / CHECKSUMS, {file.name: sha256(file) for file in files})
+    return folder
+
+
+def read_checksums(part: Path) -> dict[str, str]:
+    """SHA-256 of each shard of a finished part, by file name.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
+    checksums = read_json(part / CHECKSUMS)
+    check_content(checksums, dict[str, str], what=f"checksums of shards in {part / CHECKSUMS}")
+    return dict(checksums)
 
 
 class Plan(TypedDict):

@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import pickle
-import shutil
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tests.conftest import random_batch
 
 from dws.files import write_json
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
-from dws.zoo import Zoo, export_dwsnets, import_dwsnets, import_nfn
-from dws.zoo.exchange import read_state_dict
+from dws.zoo import Zoo, export_dwsnets, import_dwsnets
 
 SPEC = WeightSpaceSpec((2, 4, 3, 1))
 
@@ -87,44 +81,6 @@ def test_exported_networks_load_into_a_sequence_of_layers(published: Path, tmp_p
     assert int(listed["label"][0]) == int(zoo.split("test").labels["label"][0])
 
 
-@pytest.fixture
-def nfn(tmp_path: Path) -> Path:
-    """Twelve networks in the layout of the NFN data, and augmentations beside them."""
-    flat = random_batch(SPEC, 12, dtype=torch.float32).flatten().squeeze(-1)
-    for i, row in enumerate(flat):
-        w0, b0, w1, b1, w2, b2 = row.split([2 * 4, 4, 4 * 3, 3, 3, 1])
-        state = {
-            "net.0.linear.weight": w0.view(2, 4).T, "net.0.linear.bias": b0,
-            "net.1.linear.weight": w1.view(4, 3).T, "net.1.linear.bias": b1,
-            "net.2.weight": w2.view(3, 1).T, "net.2.bias": b2,
-        }  # fmt: skip
-        for prefix in ("randinit_smaller", "randinit_smaller_aug0"):
-            file = tmp_path / f"siren/{prefix}_{i % 3}s/net{i}.pth"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({key: value.contiguous() for key, value in state.items()}, file)
-    return tmp_path / "siren"
-
-
-def test_networks_of_nfn(nfn: Path, tmp_path: Path) -> None:
-    inr = SirenConfig(output_offset=0.0)
-    zoo = import_nfn(nfn, tmp_path / "zoo", inr=inr, split_points=(6, 8))
-    assert [len(zoo.split(s)) for s in SPLITS] == [6, 2, 4]
-    assert torch.equal(all_rows(zoo), random_batch(SPEC, 12, dtype=torch.float32).flatten())
-    assert zoo.labels["label"].tolist() == [i % 3 for i in range(12)]
-    assert zoo.manifest["inr"]["output_offset"] == 0.0
-
-
-def test_one_number_twice_is_refused(nfn: Path, tmp_path: Path) -> None:
-    shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_1s/net0.pth")
-    with pytest.raises(ValueError, match=r"one INR of each number, got .*0s/net0.* and .*1s/net0"):
-        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
-
-
-def test_another_prefix_is_named(nfn: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"files like other_7s/net123.pth .* --prefix"):
-        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), prefix="other")
-
-
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps(Bomb(), protocol=2)])
 def test_files_that_are_no_networks_are_named(
     content: bytes, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -139,27 +95,6 @@ def test_files_that_are_no_networks_are_named(
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, skip_bad=True)
     assert len(zoo) == 39
     assert not (tmp_path / "exploded").exists()
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        {"seq.0.weight": torch.ones(3, 2)},
-        {"x": torch.ones(1)},
-        {"seq.0.weight": torch.ones(3, 2).to_sparse()},
-        {"seq.0.weight": torch.ones(1).expand(10**9, 10**9)},
-        [torch.ones(1)],
-        {f"seq.{i}.{kind}": torch.ones(4) for i in range(2) for kind in ("weight", "bias")},
-        {
-            **{f"seq.{i}.weight": torch.full((2, 2), torch.nan) for i in range(2)},
-            **{f"seq.{i}.bias": torch.ones(2) for i in range(2)},
-        },
-    ],
-)
-def test_state_dicts_of_something_else_are_refused(state: object, tmp_path: Path) -> None:
-    torch.save(state, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match=r"not a state dict|unexpected|no MLP|no matrices|NaN"):
-        read_state_dict(tmp_path / "x.pth")
 
 
 def test_a_folder_without_networks_says_what_is_missing(tmp_path: Path) -> None:
@@ -181,22 +116,6 @@ def test_splits_of_another_shape_are_refused(content: dict[str, object], tmp_pat
     write_json(tmp_path / "splits.json", content)
     with pytest.raises(ValueError, match=r"expected lists of path and label|expected each path"):
         import_dwsnets(tmp_path / "splits.json", tmp_path / "zoo", inr=SirenConfig())
-
-
-@settings(max_examples=200, deadline=None)
-@given(data=st.data())
-def test_damaged_files_raise_the_documented_errors_only(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = tmp_path_factory.mktemp("fuzz") / "x.pth"
-    state = {f"seq.{i}.{k}": torch.ones(2, 2) for i in range(2) for k in ("weight", "bias")}
-    torch.save(state, file, _use_new_zipfile_serialization=data.draw(st.booleans()))
-    content = bytearray(file.read_bytes())
-    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    file.write_bytes(content)
-    with contextlib.suppress(ValueError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        read_state_dict(file)
 
 
 def test_an_export_that_was_interrupted_is_begun_again(
@@ -239,10 +158,3 @@ def test_sizes_of_zero_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="expected at least one INR a shard and one point along"):
         import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, **change)
-
-
-def test_two_layers_of_one_number_are_refused(tmp_path: Path) -> None:
-    state = {f"seq.{i}.{kind}": torch.ones(1) for i in (0, 1) for kind in ("weight", "bias")}
-    torch.save({**state, "net.0.weight": torch.ones(1)}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=r"a second weight of layer 0: 'net.0.weight'"):
-        read_state_dict(tmp_path / "a.pth")

@@ -1,0 +1,153 @@
+"""The user's mistakes, each said in one line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from dws.cli.help import choices_of
+
+USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
+
+
+def settings_added(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Those that Hydra's ``+key=value`` added to a schema that does not have them."""
+    schema = OmegaConf.get_type(config)
+    names = {field.name for field in fields(schema)} if is_dataclass(schema) else set(config)
+    for key in map(str, config):
+        if key not in names:
+            yield f"{prefix}{key}"
+        elif isinstance(child := config._get_node(key), DictConfig) and child:
+            yield from settings_added(child, f"{prefix}{key}.")
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong and what to do, in one line."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        return _missing_choice(str(error.missing_cfg_file), error.options)
+    if isinstance(error, OverrideParseException):
+        key, equals, value = error.override.partition("=")
+        if not equals:
+            return f"expected settings as key=value, got {key}; {command_name()} --help lists them"
+        return (
+            f"expected a value that Hydra can read, got {error.override}; put it into quotes "
+            f"that your shell leaves: {as_argument(key, value)}"
+        )
+    if _is_out_of_memory(error):
+        reason = " ".join(str(error).split())
+        return f"expected enough memory, got: {reason}; take less at a time, or a smaller model"
+    if _is_submitit(error):  # ends with the traceback of a job, and that with the job's own error
+        return str(error).strip().splitlines()[-1].partition(": ")[2]
+    if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
+        return unknown_setting(str(error.__cause__.full_key), error.__cause__.parent_node)
+    if isinstance(error, ConfigCompositionException):
+        refused = re.match(r"Could not override '(.+?)'", str(error))
+        if refused:
+            command = command_name()
+            return f"{command} takes no {refused[1]}=...; {command} --help lists what it takes"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        error = error.__cause__
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"expected a folder, got {error.filename}: a file is in the way; choose another"
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"expected a file or folder that can be used, got {error.filename}: {error.strerror}; "
+            "choose another, or change who may use it"
+        )
+    message = " ".join(str(error).split())
+    message = message.split(" full_key:")[0].split(" object_type=")[0]
+    if "@experiment." in message:
+        message += " Or does the file of the experiment not begin with '# @package _global_'?"
+    if isinstance(error, OmegaConfBaseException):
+        if "is not Optional" in message:
+            return f"expected a value, got null ({message})"
+        setting = getattr(error, "full_key", None)
+        return f"{setting}: {message}" if setting and setting not in message else message
+    return message
+
+
+def _missing_choice(name: str, options_of_hydra: Sequence[str]) -> str:
+    """What to say of ``<group>/<choice>`` that is not there."""
+    group, _, choice = name.partition("/")
+    options = choices_of(group)
+    if not options:  # one of Hydra's groups, such as hydra/launcher
+        group, _, choice = name.rpartition("/")
+        options = sorted(options_of_hydra)
+    folder = choice.rpartition("/")[0]
+    below = [option for option in options if option.startswith(f"{choice}/")]
+    beside = [option for option in options if option.rpartition("/")[0] == folder]
+    listed = "|".join(below or beside or options)
+    hint = did_you_mean(choice, options, f"{group}=")
+    return f"expected {group}={listed}, got {group}={choice}{hint}"
+
+
+def as_argument(key: str, value: object) -> str:
+    """``key=value`` to be pasted into a shell, such that Hydra takes any value as it is."""
+    text = str(value)
+    if not re.fullmatch(r"[\w./+@%:-]+", text, re.ASCII):
+        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return shlex.quote(f"{key}={text}")
+
+
+def unknown_setting(setting: str, node: object) -> str:
+    """What to say of a setting that is not there, with a node of the configuration that is."""
+    prefix, dot, name = setting.rpartition(".")
+    hint = ""
+    if isinstance(node, DictConfig):
+        settings = [s for s in _all_settings(node._get_root()) if s != setting]
+        beside = [s.rpartition(".")[2] for s in settings if s.rpartition(".")[0] == prefix]
+        same_name = [s for s in settings if s.rpartition(".")[2] == name]
+        hint = did_you_mean(name, beside, f"{prefix}{dot}") or (
+            f"; did you mean {' or '.join(same_name)}?" if same_name else ""
+        )
+    return f"unknown setting {setting}{hint}; {command_name()} --help lists them"
+
+
+def _all_settings(node: Any, prefix: str = "") -> Iterator[str]:
+    for key in (key for key in map(str, node) if key != "hydra"):
+        yield f"{prefix}{key}"
+        if isinstance(child := node._get_node(key), DictConfig) and child:
+            yield from _all_settings(child, f"{prefix}{key}.")
+
+
+def did_you_mean(word: str, there: Iterable[str], prefix: str = "") -> str:
+    """The nearest of what is there, if any is near."""
+    close = difflib.get_close_matches(word, list(there), n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether the user can do something about it, so that one line says more than a traceback."""
+    return isinstance(error, USER_ERRORS) or _is_out_of_memory(error) or _is_submitit(error)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of which PyTorch complains on a CPU with no type of its own."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+
+
+def _is_submitit(error: BaseException) -> bool:
+    return type(error).__module__.startswith("submitit.")
+
+
+def command_name() -> str:
+    """What the user has typed."""
+    return Path(sys.argv[0]).name

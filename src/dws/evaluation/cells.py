@@ -1,0 +1,119 @@
+"""Cells and rows of the report's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from dws.evaluation.evidence import TITLES, Evidence
+from dws.evaluation.published import METHODS, RESULTS
+from dws.evaluation.tables import Group, Table, spread
+
+NOT_RUN = "not run"
+
+
+def tables_apart(
+    evidence: Evidence,
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    note: str,
+) -> list[Table]:
+    """The paper's methods in one table; others, if there are any, in tables of their own."""
+    ask_functions = {group["model"] for group in evidence.groups if group["reads"] == "raw"}
+    functions = [row for row in rows if row[0] in ask_functions]
+    paper = [row for row in rows if row[0] in METHODS]
+    others = [row for row in rows if row not in functions and row not in paper]
+    tables = [Table(name, title, header, paper, note)]
+    if others:
+        tables.append(Table(f"{name}-others", f"{title}: not in the paper", header, others, note))
+    if functions:
+        heading = f"{title}: not in the paper, with access to the functions"
+        tables.append(Table(f"{name}-functions", heading, header, functions, note))
+    return tables
+
+
+def rows_of(
+    evidence: Evidence, tasks: Sequence[str], *, published: bool = True
+) -> Iterator[tuple[str, list[Group | None]]]:
+    """Each method with its cell in each task; those of the paper even if they were not run."""
+    for method in evidence.methods:
+        groups = [evidence.cell(task, method) for task in tasks]
+        if any(groups) or (published and method in METHODS):
+            yield method, groups
+
+
+def beside_published(
+    tasks: Sequence[str], method: str, groups: Sequence[Group | None]
+) -> Iterator[str]:
+    """The published figure of a method on each task, and the one measured here."""
+    for task, group in zip(tasks, groups, strict=True):
+        known = RESULTS[task].get(method)
+        unit = "" if task == "ssl" else " %"
+        yield f"{known[0]:.2f} ± {known[1]:.2f}{unit}" if known else ""
+        yield with_seeds(group) if group else NOT_RUN
+
+
+def with_seeds(group: Group) -> str:
+    """The test figure, and from how many seeds."""
+    return f"{group.measured('test')} (n = {len(group.results)})"
+
+
+def parameters(groups: Sequence[Group | None]) -> list[str]:
+    """Numbers of parameters, of all tasks in one cell."""
+    counts = {f"{group['num_parameters']:,}" for group in groups if group}
+    return [" / ".join(sorted(counts))]
+
+
+def cost(groups: Sequence[Group | None]) -> list[str]:
+    """Networks a second (median over runs) and hours of training (mean)."""
+    runs = [result for group in groups if group for result in group.results]
+    if not runs:
+        return ["", ""]
+    rate = median(run["networks_per_second"] for run in runs)
+    hours = sum(run["train_seconds"] for run in runs) / len(runs) / 3600
+    return [f"{rate:,.0f}", f"{hours:.2f}"]
+
+
+def each_mse(group: Group | None, label: str) -> str:
+    """Mean squared error of one label alone."""
+    if group is None:
+        return NOT_RUN
+    values = [run["test"].get(f"mse_{label}") for run in group.results]
+    return "" if None in values else spread(values, is_share=False)
+
+
+def open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
+    """Means over seeds of what ``describe_embedding`` gave."""
+    cells = []
+    for key in ("neighbours", "linear_probe"):
+        values = [value for each in described if (value := each[key]) is not None]
+        cells.append(f"{sum(values) / len(values):.3f}" if values else "not known")
+    return cells
+
+
+def training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
+    """How many training networks a table is of."""
+    sizes = [
+        f"{TITLES[task]}: {evidence.main_size(task):,} training networks"
+        for task in tasks
+        if evidence.sizes(task)
+    ]
+    return "; ".join([*sizes, "mean ± standard deviation over n seeds"]) + "."
+
+
+def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
+    """The command for the paper's cells that are missing, or nothing."""
+    missing = [
+        f"{task}/{method}"
+        for task in tasks
+        for method in METHODS
+        if evidence.cell(task, method) is None
+    ]
+    if not missing:
+        return ""
+    return (
+        "What was not run: make reproduce-all "
+        f"SCALE={evidence.scale} EXPERIMENTS='{' '.join(missing)}'"
+    )

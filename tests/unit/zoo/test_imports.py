@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import contextlib
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dws.zoo.imports import read_state_dict
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"seq.0.weight": torch.ones(3, 2)},
+        {"x": torch.ones(1)},
+        {"seq.0.weight": torch.ones(3, 2).to_sparse()},
+        {"seq.0.weight": torch.ones(1).expand(10**9, 10**9)},
+        [torch.ones(1)],
+        {f"seq.{i}.{kind}": torch.ones(4) for i in range(2) for kind in ("weight", "bias")},
+        {
+            **{f"seq.{i}.weight": torch.full((2, 2), torch.nan) for i in range(2)},
+            **{f"seq.{i}.bias": torch.ones(2) for i in range(2)},
+        },
+    ],
+)
+def test_state_dicts_of_something_else_are_refused(state: object, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"not a state dict|unexpected|no MLP|no matrices|NaN"):
+        read_state_dict(tmp_path / "x.pth")
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_damaged_files_raise_the_documented_errors_only(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("fuzz") / "x.pth"
+    state = {f"seq.{i}.{k}": torch.ones(2, 2) for i in range(2) for k in ("weight", "bias")}
+    torch.save(state, file, _use_new_zipfile_serialization=data.draw(st.booleans()))
+    content = bytearray(file.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(content)
+    with contextlib.suppress(ValueError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read_state_dict(file)
+
+
+def test_two_layers_of_one_number_are_refused(tmp_path: Path) -> None:
+    state = {f"seq.{i}.{kind}": torch.ones(1) for i in (0, 1) for kind in ("weight", "bias")}
+    torch.save({**state, "net.0.weight": torch.ones(1)}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a second weight of layer 0: 'net.0.weight'"):
+        read_state_dict(tmp_path / "a.pth")

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.inr import SirenConfig
+from dws.signals import SPLITS
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo import import_nfn
+
+SPEC = WeightSpaceSpec((2, 4, 3, 1))
+
+
+@pytest.fixture
+def nfn(tmp_path: Path) -> Path:
+    """Twelve networks in the layout of the NFN data, and augmentations beside them."""
+    flat = random_batch(SPEC, 12, dtype=torch.float32).flatten().squeeze(-1)
+    for i, row in enumerate(flat):
+        w0, b0, w1, b1, w2, b2 = row.split([2 * 4, 4, 4 * 3, 3, 3, 1])
+        state = {
+            "net.0.linear.weight": w0.view(2, 4).T, "net.0.linear.bias": b0,
+            "net.1.linear.weight": w1.view(4, 3).T, "net.1.linear.bias": b1,
+            "net.2.weight": w2.view(3, 1).T, "net.2.bias": b2,
+        }  # fmt: skip
+        for prefix in ("randinit_smaller", "randinit_smaller_aug0"):
+            file = tmp_path / f"siren/{prefix}_{i % 3}s/net{i}.pth"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({key: value.contiguous() for key, value in state.items()}, file)
+    return tmp_path / "siren"
+
+
+def test_networks_of_nfn(nfn: Path, tmp_path: Path) -> None:
+    inr = SirenConfig(output_offset=0.0)
+    zoo = import_nfn(nfn, tmp_path / "zoo", inr=inr, split_points=(6, 8))
+    assert [len(zoo.split(s)) for s in SPLITS] == [6, 2, 4]
+    rows = WeightBatch.cat([zoo.split(split).weights() for split in SPLITS])
+    assert torch.equal(rows.flatten(), random_batch(SPEC, 12, dtype=torch.float32).flatten())
+    assert zoo.labels["label"].tolist() == [i % 3 for i in range(12)]
+    assert zoo.manifest["inr"]["output_offset"] == 0.0
+
+
+def test_one_number_twice_is_refused(nfn: Path, tmp_path: Path) -> None:
+    shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_1s/net0.pth")
+    with pytest.raises(ValueError, match=r"one INR of each number, got .*0s/net0.* and .*1s/net0"):
+        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
+
+
+def test_another_prefix_is_named(nfn: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"files like other_7s/net123.pth .* --prefix"):
+        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), prefix="other")
