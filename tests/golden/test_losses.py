@@ -49,8 +49,8 @@ def losses(name: str, folder: Path) -> list[float]:
     train(
         reader,
         task,
-        data,
-        data,
+        train_set=data,
+        val_set=data,
         optim=OptimConfig(lr=1e-2, weight_decay=1.0),
         trainer=TrainerConfig(
             num_epochs=10, batch_size=SIZE, device="cpu", precision="fp32", compile="never"

@@ -78,9 +78,9 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
         run,
         build_reader(settings, zoo.spec, task, None).to(device),
         task,
-        test_set,
-        train_set,
-        _permuted(test_set, zoo, aligned=settings["aligned"]),
+        test_set=test_set,
+        train_set=train_set,
+        permuted_set=_permuted(test_set, zoo, aligned=settings["aligned"]),
         batch_size=config.batch_size,
         about={
             "task": settings["task"]["name"],

@@ -97,7 +97,7 @@ def _train(
         with open_wandb(wandb, run.path, settings) as logger:
             logger.zoo(zoo.path, zoo.manifest)
             best = train(
-                reader, task, train_set, val_set,
+                reader, task, train_set=train_set, val_set=val_set,
                 optim=typed.optim, trainer=trainer, augment=typed.augment, seed=typed.seed,
                 run=run, logger=logger, processes=processes,
             )  # fmt: skip

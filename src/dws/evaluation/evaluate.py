@@ -30,10 +30,10 @@ def evaluate(
     run: RunDir,
     reader: Reader,
     task: Task,
+    *,
     test_set: LabelledNetworks,
     train_set: LabelledNetworks,
     permuted_set: LabelledNetworks,
-    *,
     batch_size: int,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -65,10 +65,14 @@ def evaluate(
         )
     checkpoint = load_checkpoint(run.best_checkpoint, "reader", "metrics")
     load_reader(reader, checkpoint, run.best_checkpoint)
-    predicted = predict(reader, task, test_set, train_set, batch_size)
-    outputs, targets = (t.cpu() for t in predicted)
-    permuted, _ = predict(reader, task, permuted_set, train_set, batch_size)
-    known, embeddings = (embed(reader, s, batch_size).cpu() for s in (train_set, test_set))
+    (outputs, targets), (permuted, _) = (
+        predict(reader, task, split, train_set=train_set, batch_size=batch_size)
+        for split in (test_set, permuted_set)
+    )
+    outputs, targets = outputs.cpu(), targets.cpu()
+    known, embeddings = (
+        embed(reader, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
+    )
     map_2d = tsne(embeddings)
     best = checkpoint["metrics"]
     result = {

@@ -28,9 +28,9 @@ from dws.weightspace import WeightBatch
 def train(
     reader: Reader,
     task: Task,
+    *,
     train_set: LabelledNetworks,
     val_set: LabelledNetworks,
-    *,
     optim: OptimConfig,
     trainer: TrainerConfig,
     augment: AugmentConfig,
@@ -117,7 +117,9 @@ def train(
                 len(train_set) // state.batch_size * state.batch_size / seconds
             )
             evaluated = state.evaluated
-            outputs, targets = predict(evaluated, task, val_set, train_set, trainer.eval_batch_size)
+            outputs, targets = predict(
+                evaluated, task, val_set, train_set=train_set, batch_size=trainer.eval_batch_size
+            )
             row |= {f"val_{name}": value for name, value in task.metrics(outputs, targets).items()}
             bar.set_postfix_str(
                 f"loss {row['train_loss']:.3g}, {monitored} {row[monitored]:.4g}, "
@@ -144,6 +146,7 @@ def predict(
     reader: Reader,
     task: Task,
     split: LabelledNetworks,
+    *,
     train_set: LabelledNetworks,
     batch_size: int,
 ) -> tuple[Tensor, Tensor]:
@@ -163,7 +166,9 @@ def predict(
     if task.num_views == 1:
         outputs = [reader(weights) for weights, _ in split.batches(batch_size)]
         return torch.cat(outputs), split.targets
-    known, asked = (embed(reader, part, batch_size).cpu().double() for part in (train_set, split))
+    known, asked = (
+        embed(reader, part, batch_size=batch_size).cpu().double() for part in (train_set, split)
+    )
     truth = train_set.targets.cpu().double()
     solution = torch.linalg.lstsq(
         known - known.mean(0), truth - truth.mean(0), driver="gelsd"
@@ -173,7 +178,7 @@ def predict(
 
 
 @torch.no_grad()
-def embed(reader: Reader, split: LabelledNetworks, batch_size: int) -> Tensor:
+def embed(reader: Reader, split: LabelledNetworks, *, batch_size: int) -> Tensor:
     """Embeddings of a whole split, in order, (n, E)."""
     reader.eval()
     return torch.cat([reader.embed(weights) for weights, _ in split.batches(batch_size)])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dws.hardware import compiler_found, find_device
@@ -42,8 +43,8 @@ class FitJob:
     """
 
     initial: WeightBatch
-    coordinates: Tensor
-    targets: Tensor
+    coordinates: Float[Tensor, "p d_0"]
+    targets: Float[Tensor, "n p d_m"]
     config: FitConfig
     inr: SirenConfig
     compiled: bool

@@ -48,8 +48,8 @@ def run_training(
     best = train(
         reader,
         task,
-        train_set,
-        LabelledNetworks.load(zoo.split("val"), task, cpu),
+        train_set=train_set,
+        val_set=LabelledNetworks.load(zoo.split("val"), task, cpu),
         optim=optim,
         trainer=TrainerConfig(
             num_epochs=num_epochs, batch_size=8, compile=compile_, precision="fp32", **trainer

@@ -134,15 +134,17 @@ def test_the_probe_is_fitted_to_the_training_split_alone(sine_zoo: Zoo) -> None:
     train_set, val_set = (
         LabelledNetworks.load(sine_zoo.split(name), task, cpu) for name in ("train", "val")
     )
-    outputs, targets = predict(reader, task, val_set, train_set, 7)
-    known, asked = embed(reader, train_set, 7), embed(reader, val_set, 7)
+    outputs, targets = predict(reader, task, val_set, train_set=train_set, batch_size=7)
+    known, asked = (embed(reader, s, batch_size=7) for s in (train_set, val_set))
     probe = LinearRegression().fit(known.numpy(), train_set.targets.numpy())
     expected = torch.from_numpy(probe.predict(asked.numpy()))
     torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(targets, val_set.targets)
     with torch.no_grad():  # a dimension that says nothing
         net.head.map.weight[0].zero_()
-    assert bool(predict(reader, task, val_set, train_set, 7)[0].isfinite().all())
+    assert bool(
+        predict(reader, task, val_set, train_set=train_set, batch_size=7)[0].isfinite().all()
+    )
 
 
 @needs_compiler
