@@ -259,6 +259,17 @@ def test_stages_whose_disk_is_full_end_with_one_line_and_go_on(
     assert products(tmp_path) == undisturbed[0]
 
 
+def test_an_interruption_while_libraries_load_is_quiet(tmp_path: Path) -> None:
+    process = start([sys.executable, "-c", "from dws.cli.entry import train; train()"], tmp_path)
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "torch" not in maps.read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == -signal.SIGINT
+
+
 @pytest.mark.parametrize("name", ["fit", "train"])
 def test_an_interruption_ends_within_two_seconds_and_says_how_to_go_on(
     name: str, sine_zoo: Zoo, tmp_path: Path
