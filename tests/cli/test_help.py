@@ -18,7 +18,7 @@ COMMANDS = {
     "dws-evaluate": (),
     "dws-report": (),
 }
-NEED_NO_WORDS = ("task.name", "task.zoo", "model.name", "zoo.presets")  # as in the examples above
+NEED_NO_WORDS = ("task.name", "task.zoo", "model.name")  # as in the examples above
 
 
 @pytest.mark.parametrize("name", COMMANDS)

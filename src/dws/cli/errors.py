@@ -22,7 +22,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from dws.cli.help import choices_of
+from dws.cli.help import NOT_FOR_USERS, choices_of
 
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
@@ -121,7 +121,7 @@ def unknown_setting(setting: str, node: object) -> str:
 
 
 def _all_settings(node: Any, prefix: str = "") -> Iterator[str]:
-    for key in (key for key in map(str, node) if key != "hydra"):
+    for key in (key for key in map(str, node) if key not in NOT_FOR_USERS):
         yield f"{prefix}{key}"
         if isinstance(child := node._get_node(key), DictConfig) and child:
             yield from _all_settings(child, f"{prefix}{key}.")

@@ -16,6 +16,7 @@ from dws.config import config_dir
 
 WIDTH = 100
 COLUMN = 36  # where explanations begin
+NOT_FOR_USERS = ("hydra", "scale")  # groups whose settings are set together, by a choice
 
 
 def register_resolvers() -> None:
@@ -44,7 +45,7 @@ def list_settings(*, _root_: DictConfig) -> str:
 def _settings(node: DictConfig, prefix: str = "") -> Iterator[str]:
     docs = _attributes(node)
     for key in map(str, node):
-        if key in ("hydra", "_target_"):
+        if key in (*NOT_FOR_USERS, "_target_", "presets"):
             continue
         child = node._get_node(key)
         if isinstance(child, DictConfig) and child and child._metadata.ref_type is not dict:
