@@ -201,7 +201,7 @@ DAMAGED = [
     (edit(RESULT, embedding=3), REPORT, "embedding: Input should be a valid dictionary"),
     (edit(RESULT, origin={}), REPORT, "origin.code: Field required"),
     (edit(RESULT, pictures=["outcome/../../../x.png"]), REPORT, "pictures.0: String should match"),
-    (lambda: None, (*REPORT, "kept=zoo/manifest.json"), "results: Field required"),
+    (lambda: None, (*REPORT, "kept=zoo/manifest.json"), "scale: Field required"),
 ]
 
 

@@ -68,6 +68,12 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert (run / "result.json").stat().st_mtime_ns == before
 
     table = command("dws-report")
+    shutil.rmtree(zoo)  # what was known of it is kept
+    results = "outputs/report/results.json"
+    command("dws-report", f"kept={results}", "report=again")
+    for name in ("embeddings", "zoos"):
+        first, again = (Path(f, "tables", f"{name}.csv") for f in ("outputs/report", "again"))
+        assert again.read_text() == first.read_text()
     assert "| sine " in table
     assert "every table and picture: outputs/report/index.html" in table
     assert "dwsnet" in table

@@ -13,7 +13,14 @@ from dws.cli.runs import build_task, zoo_hash
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
 from dws.evaluation.report import write_report
-from dws.evaluation.tables import Group, group_by_seed, load_results, overview
+from dws.evaluation.tables import (
+    Group,
+    ZooFacts,
+    group_by_seed,
+    load_results,
+    overview,
+    read_kept,
+)
 from dws.files import settings_hash
 from dws.training import RunDir
 from dws.zoo import Zoo
@@ -26,16 +33,19 @@ def main() -> None:
 
 def report(config: DictConfig) -> None:
     """Write the page, print a table of all runs."""
-    kept = Path(config.kept) if config.kept else None
-    groups = group_by_seed(load_results(Path(config.runs), kept=kept))
+    kept = read_kept(Path(config.kept)) if config.kept else {}
+    groups = group_by_seed(load_results(Path(config.runs), kept=kept.get("results", ())))
     folder = Path(config.report)
     evidence = Evidence(groups, {}, {}, config.scale.name)
     cells = [evidence.cell(task, method) for task in evidence.tasks for method in evidence.methods]
-    zoos, raw = {}, {}
+    zoos = dict(kept.get("zoos", {}))
+    raw = {task: RawWeights(None, e) for task, e in kept.get("raw_weights", {}).items()}
+    seen = set()
     for group in (cell for cell in cells if cell and cell.is_here):
         task, zoo = group["task"], _zoo(group)
-        if zoo is not None and task not in zoos:
-            zoos[task] = zoo
+        if zoo is not None and task not in seen:
+            seen.add(task)
+            zoos[task] = _facts(zoo)
             built = build_task(RunDir.open(group["folder"]).config())
             content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
             name = f"{task}-{settings_hash(content)}"
@@ -48,6 +58,18 @@ def report(config: DictConfig) -> None:
         print(f"\nwithout {len(unread)} runs that were not evaluated:")
         print("\n".join(f"dws-evaluate {as_argument('run', run)}" for run in unread))
     print(f"\nevery table and picture: {page}")
+
+
+def _facts(zoo: Zoo) -> ZooFacts:
+    manifest = zoo.manifest
+    return {
+        "path": str(zoo.path),
+        "signals": manifest["signals"]["name"],
+        "num_inrs": len(zoo),
+        "fit": manifest.get("fit_preset", {}).get("name", "not known"),
+        "psnr": manifest["train_psnr"],
+        "std": manifest["train_std"],
+    }
 
 
 def _zoo(group: Group) -> Zoo | None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from dws.evaluation.published import METHODS
 from dws.evaluation.raw_weights import RawWeights
-from dws.evaluation.tables import Group
-from dws.zoo import Zoo
+from dws.evaluation.tables import Group, ZooFacts
 
 TITLES = {
     "mnist": "MNIST",
@@ -26,13 +25,13 @@ class Evidence:
 
     Attributes:
         groups: Every run, by seed.
-        zoos: The zoos that they read, by task; only those that are still where they were.
+        zoos: What is known of the zoos that they read, by task.
         raw: Their weights as they are, by task.
         scale: Of the experiments, for the commands of what was not run.
     """
 
     groups: Sequence[Group]
-    zoos: Mapping[str, Zoo]
+    zoos: Mapping[str, ZooFacts]
     raw: Mapping[str, RawWeights]
     scale: str
 

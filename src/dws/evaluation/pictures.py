@@ -78,8 +78,9 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
                 labels = list(groups[0]["labels"])
         if targets is None:
             continue
-        if task in evidence.raw and len(evidence.raw[task].tsne) == len(targets):
-            panels["weights as they are"] = evidence.raw[task].tsne
+        raw = evidence.raw[task].tsne if task in evidence.raw else None
+        if raw is not None and len(raw) == len(targets):
+            panels["weights as they are"] = raw
         for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
             file = pictures / f"tsne-{task}-{label}.png"
             figures.embeddings(file, panels, column, label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ class RawWeights:
     """Standardised weights of a test split, seen as an embedding.
 
     Attributes:
-        tsne: Their map to the plane, (n, 2).
+        tsne: Their map to the plane, (n, 2); None if only the figures were kept.
         embedding: What ``describe_embedding`` says of them.
     """
 
-    tsne: Tensor
-    embedding: dict[str, Any]
+    tsne: Tensor | None
+    embedding: Mapping[str, Any]
 
     @classmethod
     def measure(cls, zoo: Zoo, task: Task, folder: Path, name: str) -> RawWeights:

@@ -42,8 +42,13 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
             "csv": table.csv(),
         }.items():
             write_atomically(tables / f"{table.name}.{suffix}", text.encode())
-    results = [result for group in evidence.groups for result in group.results]
-    write_json(folder / "results.json", {"scale": evidence.scale, "results": results})
+    results = {
+        "scale": evidence.scale,
+        "results": [result for group in evidence.groups for result in group.results],
+        "zoos": evidence.zoos,
+        "raw_weights": {task: raw.embedding for task, raw in evidence.raw.items()},
+    }
+    write_json(folder / "results.json", results)
     environment = Environment(loader=PackageLoader("dws.evaluation", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
         sections=[part for part in parts if part.tables or part.pictures], scale=evidence.scale

@@ -26,7 +26,6 @@ from dws.evaluation.pictures import Picture, data_efficiency, embedding_pictures
 from dws.evaluation.published import METHODS, ZOO_STD
 from dws.evaluation.tables import Table, overview, spread
 from dws.training import RunDir
-from dws.zoo import Zoo
 
 
 @dataclass(frozen=True)
@@ -209,16 +208,15 @@ def learning(evidence: Evidence, pictures: Path) -> Section:
 
 def zoos(evidence: Evidence) -> Section:
     """What the networks are that were read."""
-    zoos = {zoo.path: zoo for zoo in evidence.zoos.values()}
-    layers = max((zoo.spec.num_layers for zoo in zoos.values()), default=3)
+    zoos = {zoo["path"]: zoo for zoo in evidence.zoos.values()}
+    layers = max((len(zoo["std"]) // 2 for zoo in zoos.values()), default=3)
     names = [f"{kind} {i + 1}" for kind in ("weight", "bias") for i in range(layers)]
     rows, drawn = [], []
     for path, zoo in zoos.items():
-        kind, std = zoo.manifest["signals"]["name"], zoo.manifest["train_std"]
-        quality = zoo.manifest["train_psnr"]
+        kind, std, quality = zoo["signals"], zoo["std"], zoo["psnr"]
         rows.append(
             [
-                *(str(path), f"{len(zoo):,}", _preset(zoo)),
+                *(path, f"{zoo['num_inrs']:,}", zoo["fit"]),
                 f"{quality['median']:.1f} ({quality['q05']:.1f} to {quality['q95']:.1f})"
                 if quality
                 else "not known",
@@ -233,7 +231,7 @@ def zoos(evidence: Evidence) -> Section:
             }
             published = (_std(known.get(name)) for name in names)
             rows.append([f"{TITLES[kind]}, published", "70,000", "", "", *published])
-        picture = path / "reconstructions.png"
+        picture = Path(path, "reconstructions.png")
         if picture.is_file():
             text = f"Signals of {path} and what their INRs say, with PSNR"
             drawn.append(Picture.read(picture, text))
@@ -271,10 +269,6 @@ def runs(evidence: Evidence) -> Section:
     note = "Intervals are bootstrapped over test networks, for the one trained network."
     runs = Table("runs", "Every run", header, rows, note)
     return Section("Every run", tables=[overview(evidence.groups), runs])
-
-
-def _preset(zoo: Zoo) -> str:
-    return str(zoo.manifest.get("fit_preset", {}).get("name", "not known"))
 
 
 def _std(value: float | None) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from tabulate import tabulate
 from typing_extensions import TypedDict
 
 from dws.files import check_content, read_json
+from dws.zoo.manifest import Quantiles
 
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
 
@@ -65,10 +66,24 @@ class Result(TypedDict):
     origin: Origin
 
 
-class Kept(TypedDict):
-    """The ``results.json`` of a report."""
+class ZooFacts(TypedDict):
+    """What the report says of a zoo: the PSNR in dB, standard deviations as in the manifest."""
 
+    path: str
+    signals: str
+    num_inrs: int
+    fit: str
+    psnr: Quantiles | None
+    std: dict[str, float]
+
+
+class Kept(TypedDict):
+    """The ``results.json`` of a report: runs, and by task what was known of their zoos."""
+
+    scale: str
     results: list[Result]
+    zoos: NotRequired[dict[str, ZooFacts]]
+    raw_weights: NotRequired[dict[str, Opened]]
 
 
 @dataclass(frozen=True)
@@ -149,13 +164,23 @@ class Group:
         return value if self["higher_is_better"] else -value
 
 
-def load_results(folder: Path, *, kept: Path | None = None) -> list[dict[str, Any]]:
+def read_kept(file: Path) -> dict[str, Any]:
+    """Read the ``results.json`` of an earlier report, perhaps of another machine.
+
+    Raises:
+        ValueError: If it holds something else.
+    """
+    content = read_json(file)
+    check_content(content, Kept, what=f"the results.json of a report in {file}")
+    return {"zoos": {}, "raw_weights": {}, **content}
+
+
+def load_results(folder: Path, *, kept: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
     """Every ``result.json`` below a folder, each with its own ``folder``; kept ones with None.
 
     Args:
         folder: Where to look.
-        kept: The ``results.json`` of an earlier report, perhaps of another machine, whose results
-            come after those of the folder.
+        kept: Results of an earlier report, which come after those of the folder.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -163,11 +188,7 @@ def load_results(folder: Path, *, kept: Path | None = None) -> list[dict[str, An
     """
     files = sorted(folder.rglob("result.json"))
     results = [{**read_result(file), "folder": str(file.parent)} for file in files]
-    if kept is not None:
-        content = read_json(kept)
-        what = f"the results.json of a report in {kept}"
-        check_content(content, Kept, what=what)
-        results += [{**result, "folder": None} for result in content["results"]]
+    results += [{**result, "folder": None} for result in kept]
     if not results:
         raise FileNotFoundError(
             f"expected result.json files below {folder}, got none; run dws-train and dws-evaluate"

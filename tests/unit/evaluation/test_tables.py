@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from tests.conftest import write_result
 
-from dws.evaluation.tables import Table, group_by_seed, load_results, overview
+from dws.evaluation.tables import Table, group_by_seed, load_results, overview, read_kept
 
 
 def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
@@ -37,16 +36,20 @@ def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
     write_result(tmp_path / "runs/a")
     write_result(tmp_path / "gone/a", test={"accuracy": 0.1})
     write_result(tmp_path / "gone/b", test={"accuracy": 0.7}, seed=1)
-    kept = tmp_path / "results.json"
-    kept.write_text(json.dumps({"results": load_results(tmp_path / "gone")}))
+    kept = load_results(tmp_path / "gone")
     (group,) = group_by_seed(load_results(tmp_path / "runs", kept=kept))
     assert group.values("test") == [0.5, 0.7]
     assert not group.is_here  # what lies in a folder of that name here may be another run
-    kept.write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"expected the results.json of a report in .*results: Field"
-    ):
-        load_results(tmp_path / "runs", kept=kept)
+
+
+def test_kept_results_of_another_shape_are_refused(tmp_path: Path) -> None:
+    kept = tmp_path / "results.json"
+    kept.write_text('{"scale": "small"}')
+    expected = r"expected the results.json of a report in .*results: Field"
+    with pytest.raises(ValueError, match=expected):
+        read_kept(kept)
+    kept.write_text('{"scale": "small", "results": []}')
+    assert read_kept(kept)["zoos"] == {}  # as reports of before had it
 
 
 def test_no_results_name_the_commands(tmp_path: Path) -> None:
