@@ -94,11 +94,11 @@ def test_what_is_no_metanet_is_refused(
 def test_every_experiment_is_the_cell_that_it_is_named_for(experiment: str, sine_zoo: Zoo) -> None:
     register_schemas()
     with initialize_config_dir(config_dir(), version_base="1.3"):
-        config = compose("train", [f"experiment={experiment}", "scale=small"])
+        config = compose("train", [f"experiment={experiment}", "scale=demo"])
     OmegaConf.to_object(config)
     settings = to_plain(config)
     assert f"{settings['task']['name']}/{settings['model']['name']}" == experiment
-    assert settings["trainer"]["num_epochs"] == (25 if experiment.startswith("ssl/") else 30)
+    assert settings["trainer"]["num_epochs"] == (10 if experiment.startswith("ssl/") else 15)
     built = build_task(settings)
     reader = build_reader(settings, sine_zoo.spec, built, None).eval()
     assert reader(sine_zoo.split("val").weights()).shape[0] == 8
