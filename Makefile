@@ -24,8 +24,8 @@ help: ## list the targets
 # name, pattern, what it is: stops where a setting does not match
 check = $(if $(shell printf %s '$(subst ','\'',$($1))' | grep -Eqx '$2' && echo yes),,$(error \
 	expected $1 to be $3, got '$($1)'))
-SETTINGS := PYTHON BIN SCALE OUT SEEDS WANDB RUN JOBS FIT METHODS EXPERIMENTS CURVE SIZES MAKE
-$(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$(if $(filter $v,$(SETTINGS)),,\
+SETTINGS := PYTHON BIN SCALE OUT SEEDS WANDB RUN JOBS FIT METHODS EXPERIMENTS CURVE SIZES
+$(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$(if $(filter $v,$(SETTINGS) MAKE),,\
 	$(error expected settings of $(SETTINGS), got $v))))
 
 SCALE ?= small
@@ -48,8 +48,9 @@ COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 $(call check,OUT,[A-Za-z0-9_./@%+-]+,a path of letters and digits and any of _./@%+- only)
 $(call check,SEEDS,[1-9][0-9]*,a number from 1 on)
 $(call check,JOBS,[1-9][0-9]*,a number from 1 on)
-$(if $(EXPERIMENTS),,$(error expected METHODS of $(sort $(notdir $(ALL))), got $(METHODS)))
-$(if $(filter-out $(ALL),$(EXPERIMENTS)),$(error expected EXPERIMENTS of $(ALL), got $(filter-out $(ALL),$(EXPERIMENTS))))
+$(if $(filter-out $(notdir $(ALL)),$(METHODS)),$(error expected METHODS of $(sort $(notdir $(ALL))), got $(METHODS)))
+$(if $(EXPERIMENTS),,$(error expected EXPERIMENTS or METHODS, got none))
+$(if $(filter-out $(ALL),$(EXPERIMENTS)),$(error expected EXPERIMENTS as <task>/<model>, of $(ALL), got $(filter-out $(ALL),$(EXPERIMENTS))))
 
 zoo_of_ssl := sine_ssl
 zoo_of = $(or $(zoo_of_$1),$1)

@@ -252,6 +252,7 @@ def test_a_report_goes_on_without_a_picture(
         ("optim.weight_decay=nan", "weight_decay >= 0"),
         ("optim.clip_norm=0", "expected optim.clip_norm > 0 or null, got 0.0"),
         ("task.num_train=0", "expected task.num_train between 1 and 40, the training signals of"),
+        ("task.num_train=1", "expected at least 2 training networks, got 1"),
         ("task.num_train=41", "expected task.num_train between 1 and 40"),
         ("task.num_train=1.5", "task.num_train: Value '1.5' of type 'float' could not be"),
         ("seed=-1", "expected seed >= 0 and below 2**63, got -1"),
@@ -337,6 +338,15 @@ def test_a_fit_that_cannot_be_is_refused(
         (("dws-train", "experiment=sine/dwsnte"), "did you mean experiment=sine/dwsnet?"),
         (("dws-train", "hydra/launcher=slrm"), "expected hydra/launcher="),
         (("dws-train", "seed=null"), "expected a value, got null (field 'seed' is not Optional)"),
+        (
+            ("dws-train", "seed=0,1"),
+            "expected one value of seed, got 0,1; add -m to take one after",
+        ),
+        (("dws-evaluate",), "expected run=..., got none; dws-evaluate --help lists them"),
+        (
+            ("dws-train", "task=sine", "task.zoo=sin"),
+            "make or finish it with a task.zoo of cifar10|",
+        ),
         (("dws-fit-inrs", "zoo=mnst"), "got zoo=mnst; did you mean zoo=mnist?"),
         (("dws-fit-inrs", "zoo=sine_ssl", "fit=fingerprint"), "expected fit=authors|fast for zoo="),
     ],

@@ -126,7 +126,8 @@ def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
     ("given", "complaint"),
     [
         ("METHODS=mpl", "expected METHODS of dwsnet"),
-        ("EXPERIMENTS=deepsets", "expected EXPERIMENTS of fashion_mnist/dwsnet"),
+        ("METHODS=mlp mpl", "got mlp mpl"),
+        ("EXPERIMENTS=deepsets", "expected EXPERIMENTS as <task>/<model>, of fashion_mnist/dwsnet"),
         ("EXPERIMENTS=sine/mlp sine/mpl", "got sine/mpl"),
         ("EXPERIMENT=sine/mlp", "expected settings of PYTHON BIN SCALE OUT"),
         ("SEEDS=x", "expected SEEDS to be a number from 1 on, got 'x'"),

@@ -20,7 +20,12 @@ from hydra.errors import (
     OverrideParseException,
 )
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from dws.cli.help import NOT_FOR_USERS, choices_of
 
@@ -45,7 +50,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         key, equals, value = error.override.partition("=")
         if not equals:
-            return f"expected settings as key=value, got {key}; {command_name()} --help lists them"
+            return f"expected settings as key=value, got {key}; {_where_listed()}"
         return (
             f"expected a value that Hydra can read, got {error.override}; put it into quotes "
             f"that your shell leaves: {as_argument(key, value)}"
@@ -60,8 +65,15 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, ConfigCompositionException):
         refused = re.match(r"Could not override '(.+?)'", str(error))
         if refused:
-            command = command_name()
-            return f"{command} takes no {refused[1]}=...; {command} --help lists what it takes"
+            return f"{command_name()} takes no {refused[1]}=...; {_where_listed()}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"expected {error.full_key}=..., got none; {_where_listed()}"
+    sweep = re.match(r"Ambiguous value for argument '(.+?)=(.+?)'", str(error))
+    if sweep:
+        return (
+            f"expected one value of {sweep[1]}, got {sweep[2]}; add -m to take one after the other,"
+            f" or write {sweep[1]}=[{sweep[2]}] for a list"
+        )
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
     if isinstance(error, (FileExistsError, NotADirectoryError)):
@@ -117,7 +129,7 @@ def unknown_setting(setting: str, node: object) -> str:
         hint = did_you_mean(name, beside, f"{prefix}{dot}") or (
             f"; did you mean {' or '.join(same_name)}?" if same_name else ""
         )
-    return f"unknown setting {setting}{hint}; {command_name()} --help lists them"
+    return f"unknown setting {setting}{hint}; {_where_listed()}"
 
 
 def _all_settings(node: Any, prefix: str = "") -> Iterator[str]:
@@ -146,6 +158,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _is_submitit(error: BaseException) -> bool:
     return type(error).__module__.startswith("submitit.")
+
+
+def _where_listed() -> str:
+    name = command_name()
+    return f"{name if name.startswith('dws-') else 'dws-fit-inrs and dws-train'} --help lists them"
 
 
 def command_name() -> str:

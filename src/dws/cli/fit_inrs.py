@@ -35,7 +35,8 @@ def fit(config: DictConfig) -> None:
             raise
         presets = "|".join(config.zoo.presets) or "a preset that its configuration has to name"
         raise ValueError(
-            f"expected fit={presets} for zoo={config.zoo.name}, got one that it has no preset for"
+            f"expected fit={presets} for zoo={config.zoo.name}, got one that it has no preset for; "
+            "presets are in the zoo's configuration"
         ) from error
     signals = build(settings.zoo.signals)
     common: dict[str, Any] = {

@@ -9,7 +9,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dws.cli.command import run_hydra
-from dws.cli.errors import as_argument
+from dws.cli.errors import as_argument, did_you_mean
+from dws.cli.help import choices_of
 from dws.cli.origin import describe_origin
 from dws.cli.runs import (
     build_reader,
@@ -53,6 +54,8 @@ def _train(
         f"dws-fit-inrs zoo={config.task.zoo} {as_argument('zoo.path', path)} "
         f"scale={typed.scale.name}"
     )
+    if config.task.zoo not in (zoos := choices_of("zoo")):
+        fit = f"a task.zoo of {'|'.join(zoos)}{did_you_mean(config.task.zoo, zoos)}"
     with processes.first_goes_ahead():
         zoo = open_zoo(path, command=fit, aligned=typed.zoo.aligned)
     task = build_task(config)

@@ -176,7 +176,8 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
         rows,
         "neighbours: for classes the share of the 10 nearest networks with the same one, for "
         "numbers R² of their mean; probe: accuracy or R² of a ridge classifier or regression, "
-        "fitted to the training split (for the weights to its first 10,000 networks).",
+        "fitted to the training split (for the weights to its first 10,000 networks). Not known "
+        "where there are 10 test networks or less, or an embedding is not finite.",
     )
     return Section(
         "Embeddings", tables=[table], pictures=list(embedding_pictures(evidence, pictures))

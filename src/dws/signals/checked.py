@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import combinations
+from math import prod
 
 import torch
 from torch import Tensor
@@ -46,6 +47,10 @@ class CheckedSignals:
         self._check_floats("coordinates", coordinates, tuple(coordinates.shape))
         if type(self.num_outputs) is not int or self.num_outputs < 1:
             raise self._complaint("num_outputs", "an integer >= 1", repr(self.num_outputs))
+        grid = (len(coordinates),) if self.grid is None else self.grid
+        if len(grid) != coordinates.shape[1] or prod(grid) != len(coordinates):
+            points = f"{coordinates.shape[1]} numbers with the product {len(coordinates)}"
+            raise self._complaint("grid", f"{points}, or None for one input", repr(self.grid))
         self.describe()
 
     def split(self, limit: int | None) -> dict[str, Tensor]:
@@ -92,6 +97,9 @@ class CheckedSignals:
     def describe(self) -> dict[str, object]:
         """See ``SignalSource``."""
         description = self._source.describe()
+        answer: object = description
+        if not isinstance(answer, dict):
+            raise self._complaint("describe()", "a dictionary", f"a {type(answer).__name__}")
         try:
             json.dumps(description, allow_nan=False)
         except (TypeError, ValueError) as error:

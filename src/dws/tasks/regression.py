@@ -67,10 +67,12 @@ class Regression:
         """Start at the mean and spread of the training targets.
 
         Raises:
-            ValueError: If they are all the same.
+            ValueError: If they are all the same, or less than two.
         """
         if train_targets is None:
             return Rescale()
+        if len(train_targets) < 2:
+            raise ValueError(f"expected at least 2 training networks, got {len(train_targets)}")
         if not float(train_targets.std()) > 0:
             raise ValueError(
                 f"expected values of {self.label} that differ, got {float(train_targets[0]):.4g} "

@@ -193,5 +193,6 @@ def check_finite(value: float, name: str, row: Mapping[str, float], optim: Optim
         raise ValueError(
             f"{name} became {value} in epoch {row['epoch']} (step {row['step']}) at learning rate "
             f"{row['lr']:.2g}; lower optim.lr={optim.lr} or lengthen "
-            f"optim.warmup_fraction={optim.warmup_fraction}"
+            f"optim.warmup_fraction={optim.warmup_fraction}, and remove the run's folder if it was "
+            "given as run_dir"
         )

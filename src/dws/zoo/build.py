@@ -176,7 +176,8 @@ class Builder:
         }
 
     def check(self) -> None:
-        """Refuse, before anything is fitted, what could not be opened as a zoo."""
+        """Refuse, before anything is fitted, what could not be fitted or opened as a zoo."""
+        self.signals.values(self.ids[:1])
         what = f"splits and a grid that make a zoo from the signals {self.signals.name}"
         check_layout({**self.identity, **self.notes}, what=what)
 

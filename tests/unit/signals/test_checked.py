@@ -64,6 +64,8 @@ WAVES, POINTS, SPLITS = GOOD.values(IDS), GOOD.coordinates, GOOD.split(None)
         ("labels", {"a": [1, 2]}, r"labels\(\)\['a'\] .* got a list"),
         ("labels", {"a": torch.ones(2) / 0}, r"labels\(\)\['a'\] .* finite numbers, got NaN or"),
         ("describe", {"a": torch.ones(1)}, r"describe\(\) .* JSON values, got .*Tensor"),
+        ("describe", None, r"describe\(\) .* a dictionary, got a NoneType"),
+        ("grid", (7, 9), r"grid .* 1 numbers with the product \d+, or None for one input, got \(7"),
         ("describe", {"a": math.nan}, r"describe\(\) .* JSON values, got"),
         ("split", {"train": IDS, "test": IDS + 9}, r"train and val and test, got train and test"),
         ("split", SPLITS | {"val": SPLITS["test"]}, r"share no signal, got \d+ of val in test too"),
