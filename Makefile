@@ -21,15 +21,8 @@ help: ## list the targets
 # A file that is there is kept, whatever its age: its folder says what it was made with. Any part can
 # run elsewhere: make -j 8 RUN='srun -c 2' reproduce-all, or FIT='engine=ray engine.address=auto'.
 
-# name, pattern, what it is: stops where a setting does not match
-check = $(if $(shell printf %s '$(subst ','\'',$($1))' | grep -Eqx '$2' && echo yes),,$(error \
-	expected $1 to be $3, got '$($1)'))
-SETTINGS := PYTHON BIN SCALE OUT SEEDS WANDB RUN JOBS FIT METHODS EXPERIMENTS CURVE SIZES
-$(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$(if $(filter $v,$(SETTINGS) MAKE),,\
-	$(error expected settings of $(SETTINGS), got $v))))
-
 SCALE ?= small
-$(if $(wildcard configs/scale/$(SCALE).yaml),,$(error expected SCALE=demo|small|paper, got $(SCALE)))
+SCALES := $(basename $(notdir $(wildcard configs/scale/*.yaml)))
 setting = $(shell sed -n 's/[][,]//g; s/^$1: //p' configs/scale/$(SCALE).yaml)
 OUT ?= $(call setting,outputs)
 SEEDS ?= $(call setting,num_seeds)
@@ -45,20 +38,33 @@ ALL := $(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experime
 EXPERIMENTS ?= $(filter $(addprefix %/,$(METHODS)),$(ALL))
 COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 
-$(call check,OUT,[A-Za-z0-9_./@%+-]+,a path of letters and digits and any of _./@%+- only)
-$(call check,SEEDS,[1-9][0-9]*,a number from 1 on)
-$(call check,JOBS,[1-9][0-9]*,a number from 1 on)
-$(if $(filter-out $(notdir $(ALL)),$(METHODS)),$(error expected METHODS of $(sort $(notdir $(ALL))), got $(METHODS)))
+CURVE ?= $(filter sine/%,$(EXPERIMENTS)) # trained on each of SIZES networks too
+SIZES ?= $(call setting,curve)
+SETTINGS := PYTHON BIN SCALE OUT SEEDS WANDB RUN JOBS FIT METHODS EXPERIMENTS CURVE SIZES
+# name, pattern, what it is: stops where a setting does not match
+matches = $(if $(shell printf '%s\n' '$(subst ','\'',$($1))' | grep -Eqx '$2' && echo yes),,$(error \
+	expected $1 to be $3, got '$($1)'))
+# name, what there is, what it is: stops where a setting names something else
+among = $(if $(filter-out $2,$($1)),$(error expected $1 of $3$2, got $(filter-out $2,$($1))))
+ifneq ($(filter reproduce-% results demo %.json %.html,$(MAKECMDGOALS)),)
+$(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$(if $(filter $v,$(SETTINGS) MAKE SHELL),,\
+	$(error expected settings of $(SETTINGS), got $v))))
+$(call among,SCALE,$(SCALES),)
+$(call matches,OUT,[A-Za-z0-9_./@+-]+,a path of letters and digits and any of _./@+- only)
+$(call matches,SEEDS,[1-9][0-9]*,a number from 1 on)
+$(call matches,JOBS,[1-9][0-9]*,a number from 1 on)
+$(call matches,SIZES,([1-9][0-9]* *)*,numbers from 1 on)
+$(call among,METHODS,$(sort $(notdir $(ALL))),)
+$(call among,EXPERIMENTS,$(ALL),<task>/<model>: )
+$(call among,CURVE,$(EXPERIMENTS),EXPERIMENTS: )
 $(if $(EXPERIMENTS),,$(error expected EXPERIMENTS or METHODS, got none))
-$(if $(filter-out $(ALL),$(EXPERIMENTS)),$(error expected EXPERIMENTS as <task>/<model>, of $(ALL), got $(filter-out $(ALL),$(EXPERIMENTS))))
+endif
 
 zoo_of_ssl := sine_ssl
 zoo_of = $(or $(zoo_of_$1),$1)
 task_of = $(patsubst %/,%,$(dir $1))
 seeds := $(shell seq 0 $$(($(SEEDS) - 1)))
 result = $(OUT)/runs/$1/$2/result.json
-CURVE ?= $(filter sine/%,$(EXPERIMENTS)) # trained on each of SIZES networks too
-SIZES ?= $(call setting,curve)
 RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed$s)) \
 	$(foreach n,$(SIZES),$(foreach e,$(CURVE),$(call result,$e,n$n-seed$s))))
 

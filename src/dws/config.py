@@ -79,9 +79,24 @@ def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
         **arguments: What the configuration does not know, such as the weight space.
 
     Raises:
-        ValueError: If the target is not one of ours, unknown, or on its own complaint.
+        ValueError: On the complaints of ``class_of``, or of the class.
     """
     target = str(settings.get("_target_"))
+    constructor = class_of(target)
+    try:
+        return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"expected arguments of {target}, got some that do not fit: {error}"
+        ) from error
+
+
+def class_of(target: str) -> type:
+    """The class of ours that ``_target_`` names.
+
+    Raises:
+        ValueError: If it is not one of ours, or unknown.
+    """
     if not target.startswith(TARGETS):
         raise ValueError(f"expected _target_ in {TARGETS}, got {target}")
     try:
@@ -91,12 +106,7 @@ def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
     # a module of ours leads to all that it imports, as in dws.files.os.system
     if not (isinstance(constructor, type) and constructor.__module__.startswith(TARGETS)):
         raise ValueError(f"expected _target_ to name a class of ours, got {target}")
-    try:
-        return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)
-    except TypeError as error:
-        raise ValueError(
-            f"expected arguments of {target}, got some that do not fit: {error}"
-        ) from error
+    return constructor
 
 
 def to_plain(node: Any) -> Any:

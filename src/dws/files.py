@@ -171,8 +171,8 @@ def claim_folder(
 ) -> Iterator[None]:
     """Hold a folder that belongs to certain settings, new or as an earlier process left it.
 
-    A folder that is refused is not touched, and a new one in which nothing came to be is free
-    again.
+    A folder that is refused is not touched, and a new one with no other file after a failure is
+    free again.
 
     Args:
         file: YAML file in the folder, where its settings are or will be.
@@ -209,14 +209,16 @@ def check_claim(
         ValueError: If it does not.
     """
     folder = file.parent
-    if not file.is_file():
-        if folder.exists() and _visible(folder):
+    try:
+        there = read_yaml(file)
+    except FileNotFoundError:
+        # looked at again: another process may have written it since
+        if folder.exists() and _visible(folder) and not file.is_file():
             raise ValueError(
                 f"expected an empty folder or one with {file.name}, got other files in {folder}; "
                 f"choose another {option}"
-            )
+            ) from None
         return
-    there = read_yaml(file)
     if not isinstance(there, Mapping):
         raise ValueError(f"expected settings in {file}, got {there!r}; remove {folder}")
     old = {key: value for key, value in there.items() if key not in (notes or {})}

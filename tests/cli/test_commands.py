@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from tests.cli.conftest import Command
 from tests.conftest import readme_code
 
+from dws.cli.command import OneLineParser
 from dws.cli.errors import as_argument
+from dws.config import config_dir, register_schemas
 from dws.zoo import Zoo
 
 SMALL = [
@@ -188,7 +191,7 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
         (["wandb.mode=perhaps"], "expected wandb.mode=offline|online|disabled, got 'perhaps'"),
         (["zoo.path=."], "expected a zoo in ., got none (no manifest.json there); make or finish"),
         (["task=sine"], "dws-fit-inrs zoo=sine zoo.path=outputs/zoos/sine scale=paper"),
-        (["zoo=mnist"], "dws-train takes no zoo=...; dws-train --help lists what it takes"),
+        (["zoo=mnist"], "dws-train takes no zoo=...; dws-train --help lists them"),
         (["experiment=mnist/mpl"], "got experiment=mnist/mpl; did you mean experiment=mnist/mlp"),
         (["nonsense"], "expected settings as key=value, got nonsense; dws-train --help"),
     ],
@@ -258,6 +261,61 @@ def test_what_comes_next_can_be_pasted(command: Command, sine_zoo: Zoo) -> None:
     after = shlex.split(printed.partition("next: ")[2].splitlines()[0])
     command(*after, "wandb=disabled")
     assert Path(folder, "result.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "a b",
+            "it's",
+            'say "x"',
+            "a\\b c",
+            "end\\",
+            'q\\"q',
+            "a${seed}b",
+            "ü",
+            "a=b",
+            "(1)",
+            "a,b",
+        ),
+        *("null", "true", "1e3", "1_000", "007", "[1]", "{a: 1}", ".hidden", "../up", "/a/path"),
+    ],
+)
+def test_an_argument_comes_through_the_shell_and_hydra_as_it_is(value: str) -> None:
+    register_schemas()
+    words = shlex.split(as_argument("run_dir", value))
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        assert compose("train", words).run_dir == value
+
+
+@pytest.mark.parametrize("quote", ["'", ""])  # of Python 3.11, and of 3.12.8 and later
+def test_a_wrong_choice_is_one_line_whatever_python_says(
+    quote: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = ", ".join(f"{quote}{name}{quote}" for name in ("info", "verify"))
+    with pytest.raises(SystemExit):
+        OneLineParser(prog="dws-zoo").error(
+            f"argument command: invalid choice: 'inof' (choose from {there})"
+        )
+    line = capsys.readouterr().err
+    assert "expected command in info|verify, got inof; did you mean info?" in line
+
+
+def test_help_imports_nothing_of_others_and_bears_a_wrong_target(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "evil.py").write_text("print('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for target in ("evil", "evil.Net", "dws.nope.Net"):
+        with pytest.raises(SystemExit, match="0"):
+            command("dws-train", "--help", f"model._target_={target}")
+        text = capsys.readouterr().out
+        assert "trainer.num_epochs=100" in text
+        assert "imported" not in text
 
 
 def test_a_sweep_may_be_asked_for_anywhere(command: Command, sine_zoo: Zoo) -> None:

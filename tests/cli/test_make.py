@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+SETTINGS = ("SCALE", "OUT", "SEEDS", "WANDB", "RUN", "JOBS", "FIT", "METHODS", "EXPERIMENTS")
 STAGE = """#!{python}
 import os, pathlib, sys, time
 name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
@@ -87,7 +89,7 @@ class Graph:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what a ``make test`` around it would hand on, such as its -j."""
-    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "JOBS", "RUN"):
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", *SETTINGS, "CURVE", "SIZES"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -126,18 +128,22 @@ def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
     ("given", "complaint"),
     [
         ("METHODS=mpl", "expected METHODS of dwsnet"),
-        ("METHODS=mlp mpl", "got mlp mpl"),
-        ("EXPERIMENTS=deepsets", "expected EXPERIMENTS as <task>/<model>, of fashion_mnist/dwsnet"),
+        ("METHODS=mlp mpl", "transformer, got mpl"),
+        ("EXPERIMENTS=deepsets", "expected EXPERIMENTS of <task>/<model>: fashion_mnist/dwsnet"),
         ("EXPERIMENTS=sine/mlp sine/mpl", "got sine/mpl"),
         ("EXPERIMENT=sine/mlp", "expected settings of PYTHON BIN SCALE OUT"),
         ("SEEDS=x", "expected SEEDS to be a number from 1 on, got 'x'"),
         ("SEEDS=0", "expected SEEDS to be a number from 1 on, got '0'"),
         ("JOBS=0", "expected JOBS to be a number from 1 on, got '0'"),
-        ("SCALE=large", "expected SCALE=demo|small|paper, got large"),
-        ("OUT=", "expected OUT to be a path of letters and digits and any of _./@%+- only, got ''"),
+        ("SCALE=large", "got large"),
+        ("OUT=", "expected OUT to be a path of letters and digits and any of _./@+- only, got ''"),
         ("OUT=my outputs", "got 'my outputs'"),
         ("OUT=läufe", "got 'läufe'"),
         ("OUT=a=b", "got 'a=b'"),
+        ("OUT=a%b", "got 'a%b'"),
+        ("SIZES=abc", "expected SIZES to be numbers from 1 on, got 'abc'"),
+        ("CURVE=sine/nope", "expected CURVE of EXPERIMENTS: "),
+        ("SCALE=*", "expected SCALE of"),
         ("OUT=it's; touch stolen", "got 'it's; touch stolen'"),
     ],
 )
@@ -199,3 +205,12 @@ def test_each_scale_has_its_folder_seeds_and_sizes(graph: Graph) -> None:
     trained = [line for line in done.stdout.splitlines() if "dws-train" in line]
     assert len(trained) == 3 * (1 + 3)
     assert "run_dir=outputs/runs/sine/mlp/n125-seed2" in trained[-3]
+
+
+def test_other_targets_do_not_mind_settings_of_the_environment() -> None:
+    done = subprocess.run(
+        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True,
+        env={**os.environ, "JOBS": "auto", "OUT": "my outputs"},
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "reproduce-all" in done.stdout

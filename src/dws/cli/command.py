@@ -100,7 +100,7 @@ class OneLineParser(argparse.ArgumentParser):
         refused = re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message)
         if refused:
             what, got, listed = refused.groups()
-            choices = re.findall(r"'(.*?)'", listed)
+            choices = [choice.strip(" '") for choice in listed.split(",")]  # quoted by old Pythons
             message = (
                 f"expected {what} in {'|'.join(choices)}, got {got}{did_you_mean(got, choices)}"
             )

@@ -27,7 +27,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from dws.cli.help import NOT_FOR_USERS, choices_of
+from dws.cli.help import choices_of
 
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
@@ -76,8 +76,10 @@ def one_line(error: BaseException) -> str:
         )
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return f"expected a folder, got {error.filename}: a file is in the way; choose another"
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename is not None:
+        place = Path(error.filename)
+        file = next((p for p in (place, *place.parents) if p.is_file()), place)
+        return f"expected a folder, got {file}: a file is in the way; choose another"
     if isinstance(error, OSError) and error.filename is not None:
         return (
             f"expected a file or folder that can be used, got {error.filename}: {error.strerror}; "
@@ -98,8 +100,8 @@ def one_line(error: BaseException) -> str:
 def _missing_choice(name: str, options_of_hydra: Sequence[str]) -> str:
     """What to say of ``<group>/<choice>`` that is not there."""
     group, _, choice = name.partition("/")
-    options = choices_of(group)
-    if not options:  # one of Hydra's groups, such as hydra/launcher
+    options = sorted({*choices_of(group), *options_of_hydra})  # those of --config-dir too
+    if not choices_of(group):  # one of Hydra's groups, such as hydra/launcher
         group, _, choice = name.rpartition("/")
         options = sorted(options_of_hydra)
     folder = choice.rpartition("/")[0]
@@ -113,8 +115,12 @@ def _missing_choice(name: str, options_of_hydra: Sequence[str]) -> str:
 def as_argument(key: str, value: object) -> str:
     """``key=value`` to be pasted into a shell, such that Hydra takes any value as it is."""
     text = str(value)
-    if not re.fullmatch(r"[\w./+@%:-]+", text, re.ASCII):
-        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    is_plain = re.fullmatch(r"[A-Za-z/][\w./+@-]*", text, re.ASCII)
+    if not is_plain or text.lower() in ("null", "true", "false", "inf", "nan"):
+        # in quotes, backslashes count before a quote only, and ${ begins an interpolation
+        text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2], text)
+        text = text.replace('"', '\\"').replace("${", "\\${")
+        text = f'"{text}"'
     return shlex.quote(f"{key}={text}")
 
 
@@ -133,7 +139,7 @@ def unknown_setting(setting: str, node: object) -> str:
 
 
 def _all_settings(node: Any, prefix: str = "") -> Iterator[str]:
-    for key in (key for key in map(str, node) if key not in NOT_FOR_USERS):
+    for key in (key for key in map(str, node) if key != "hydra"):
         yield f"{prefix}{key}"
         if isinstance(child := node._get_node(key), DictConfig) and child:
             yield from _all_settings(child, f"{prefix}{key}.")

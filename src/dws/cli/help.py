@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
-from dws.config import config_dir
+from dws.config import class_of, config_dir
 
 WIDTH = 100
 COLUMN = 36  # where explanations begin
@@ -51,9 +52,17 @@ def _settings(node: DictConfig, prefix: str = "") -> Iterator[str]:
         if isinstance(child, DictConfig) and child and child._metadata.ref_type is not dict:
             yield from _settings(child, f"{prefix}{key}.")
         else:
-            raw: Any = OmegaConf.to_container(node, resolve=False)
-            value = "null" if raw[key] is None else str(raw[key]).replace(MISSING, "")
+            value = "" if OmegaConf.is_missing(node, key) else _value(node, key)
             yield _paragraph(f"  {prefix}{key}={value}", COLUMN, docs.get(key, ""))
+
+
+def _value(node: DictConfig, key: str) -> str:
+    try:
+        value: object = node[key]
+    except InterpolationKeyError:  # such as a preset that the zoo does not have
+        raw: Any = OmegaConf.to_container(node, resolve=False)
+        value = raw[key]
+    return "null" if value is None else str(value)
 
 
 def _attributes(node: DictConfig) -> dict[str, str]:
@@ -61,7 +70,8 @@ def _attributes(node: DictConfig) -> dict[str, str]:
     kind = OmegaConf.get_type(node)
     documented: list[Any] = [kind] if isinstance(kind, type) else []
     if target := node.get("_target_"):
-        documented.insert(0, pkgutil.resolve_name(target))
+        with contextlib.suppress(ValueError):  # --help is of use even if the target is not
+            documented.insert(0, class_of(target))
     docs: dict[str, str] = {}
     for each in documented:
         lines = inspect.getdoc(each) or ""

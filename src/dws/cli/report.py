@@ -33,13 +33,13 @@ def main() -> None:
 
 def report(config: DictConfig) -> None:
     """Write the page, print a table of all runs."""
-    kept = read_kept(Path(config.kept)) if config.kept else {}
-    groups = group_by_seed(load_results(Path(config.runs), kept=kept.get("results", ())))
+    kept = read_kept(Path(config.kept) if config.kept else None)
+    groups = group_by_seed(load_results(Path(config.runs), kept=kept["results"]))
     folder = Path(config.report)
     evidence = Evidence(groups, {}, {}, config.scale.name)
     cells = [evidence.cell(task, method) for task in evidence.tasks for method in evidence.methods]
-    zoos = dict(kept.get("zoos", {}))
-    raw = {task: RawWeights(None, e) for task, e in kept.get("raw_weights", {}).items()}
+    zoos = dict(kept["zoos"])
+    raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}
     seen = set()
     for group in (cell for cell in cells if cell and cell.is_here):
         task, zoo = group["task"], _zoo(group)

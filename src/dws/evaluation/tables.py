@@ -164,15 +164,18 @@ class Group:
         return value if self["higher_is_better"] else -value
 
 
-def read_kept(file: Path) -> dict[str, Any]:
-    """Read the ``results.json`` of an earlier report, perhaps of another machine.
+def read_kept(file: Path | None) -> dict[str, Any]:
+    """Read the ``results.json`` of an earlier report, perhaps of another machine; or of none.
 
     Raises:
         ValueError: If it holds something else.
     """
+    empty: dict[str, Any] = {"results": [], "zoos": {}, "raw_weights": {}}
+    if file is None:
+        return empty
     content = read_json(file)
     check_content(content, Kept, what=f"the results.json of a report in {file}")
-    return {"zoos": {}, "raw_weights": {}, **content}
+    return {**empty, **content}
 
 
 def load_results(folder: Path, *, kept: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:

@@ -45,17 +45,25 @@ class CheckedSignals:
             raise self._complaint("coordinates", "a tensor (P, d_0)", _described(coordinates))
         self.coordinates = coordinates
         self._check_floats("coordinates", coordinates, tuple(coordinates.shape))
+        if not isinstance(self.name, str):
+            raise self._complaint("name", "text", repr(self.name))
         if type(self.num_outputs) is not int or self.num_outputs < 1:
             raise self._complaint("num_outputs", "an integer >= 1", repr(self.num_outputs))
-        grid = (len(coordinates),) if self.grid is None else self.grid
-        if len(grid) != coordinates.shape[1] or prod(grid) != len(coordinates):
-            points = f"{coordinates.shape[1]} numbers with the product {len(coordinates)}"
+        grid: object = (len(coordinates),) if self.grid is None else self.grid
+        if (
+            not isinstance(grid, tuple)
+            or not all(type(size) is int and size >= 1 for size in grid)
+            or len(grid) != coordinates.shape[1]
+            or prod(grid) != len(coordinates)
+        ):
+            points = f"a tuple of {coordinates.shape[1]} integers, product {len(coordinates)}"
             raise self._complaint("grid", f"{points}, or None for one input", repr(self.grid))
         self.describe()
 
     def split(self, limit: int | None) -> dict[str, Tensor]:
         """See ``SignalSource``."""
         splits = self._source.split(limit)
+        self._check_names("split()", splits)
         if set(splits) != set(SPLITS):
             raise self._complaint("split()", " and ".join(SPLITS), " and ".join(map(str, splits)))
         answers: dict[str, object] = dict(splits)
@@ -85,6 +93,7 @@ class CheckedSignals:
     def labels(self, ids: Tensor) -> dict[str, Tensor]:
         """See ``SignalSource``."""
         labels = self._source.labels(ids)
+        self._check_names("labels()", labels)
         answers: dict[str, object] = dict(labels)
         for name, label in answers.items():
             what = f"labels()[{name!r}]"
@@ -97,14 +106,18 @@ class CheckedSignals:
     def describe(self) -> dict[str, object]:
         """See ``SignalSource``."""
         description = self._source.describe()
-        answer: object = description
-        if not isinstance(answer, dict):
-            raise self._complaint("describe()", "a dictionary", f"a {type(answer).__name__}")
+        self._check_names("describe()", description)
+        if "name" in description:
+            raise self._complaint("describe()", "without a key name", "one")
         try:
             json.dumps(description, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise self._complaint("describe()", "JSON values", str(error)) from error
         return description
+
+    def _check_names(self, what: str, answer: object) -> None:
+        if not isinstance(answer, dict) or not all(isinstance(key, str) for key in answer):
+            raise self._complaint(what, "a dictionary with names as keys", repr(answer))
 
     def _check_floats(self, what: str, values: object, shape: tuple[int, ...]) -> None:
         is_right = isinstance(values, Tensor) and values.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""What a source of signals has to offer, and random numbers that depend on a signal alone."""
+"""What a source of signals has to offer."""
 
 from __future__ import annotations
 

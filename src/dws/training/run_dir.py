@@ -163,6 +163,8 @@ class RunDir:
 
     def keep_metrics(self, num_epochs: int) -> None:
         """Drop epochs after the last checkpoint: they are about to be run again."""
+        if not self.metrics_file.is_file():
+            return
         lines = [json.dumps(row) for row in self.metrics() if row["epoch"] <= num_epochs]
         write_atomically(self.metrics_file, "".join(f"{line}\n" for line in lines).encode())
 

@@ -53,7 +53,8 @@ def write_shard(
     tensors = {f"weight.{i}": w.squeeze(-1).contiguous() for i, w in enumerate(weights.weights)}
     tensors |= {f"bias.{i}": b.squeeze(-1).contiguous() for i, b in enumerate(weights.biases)}
     tensors |= {**columns, **{LABEL_PREFIX + name: label for name, label in labels.items()}}
-    write_atomically(path, save(tensors))
+    # of its own each: safetensors refuses columns of one tensor
+    write_atomically(path, save({name: t.clone().contiguous() for name, t in tensors.items()}))
 
 
 def is_whole(file: Path, expected: str | None = None) -> bool:

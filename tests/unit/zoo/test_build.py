@@ -159,6 +159,8 @@ def test_signals_that_cannot_become_a_zoo_are_refused_before_the_fit(tmp_path: P
             super().__init__(**SMALL_SIGNALS)
             self.coordinates = self.coordinates.expand(-1, 2)
 
-    with pytest.raises(ValueError, match=r"expected grid of NoGrid to be 2 numbers .* got None"):
+    with pytest.raises(
+        ValueError, match=r"expected grid of NoGrid to be a tuple of 2 integers.* got None"
+    ):
         build_zoo(tmp_path / "zoo", NoGrid(), zoo=ZooConfig(), inr=SMALL_INR, fit=SMALL_FIT)
     assert not (tmp_path / "zoo").exists()

@@ -68,6 +68,14 @@ def test_what_was_written_is_read_whatever_the_split(tmp_path: Path) -> None:
             assert torch.equal(split.column(column), values[part])
 
 
+def test_columns_may_be_views_of_one_tensor(sine_zoo: Zoo, tmp_path: Path) -> None:
+    weights, both = sine_zoo.split("val").weights(), torch.rand(8, 2)
+    write_shard(
+        tmp_path / "shard", weights, {"mse": both[:, 0]}, {"a": both[:, 1], "b": both[:, 1]}
+    )
+    assert torch.equal(load_file(tmp_path / "shard")["label.b"], both[:, 1])
+
+
 def test_a_shard_with_too_few_rows_is_refused(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     shutil.copy(copy / "shard-00002.safetensors", copy / "shard-00000.safetensors")
