@@ -333,10 +333,7 @@ def test_a_fit_that_cannot_be_is_refused(
         (("dws-report", "--hlep"), "got --hlep; did you mean --help?"),
         (("dws-train", "epochs=3"), "unknown setting epochs; dws-train --help lists them"),
         (("dws-train", "num_epochs=3"), "did you mean scale.num_epochs or trainer.num_epochs?"),
-        (
-            ("dws-train", "trainer.num_epoch=3"),
-            "did you mean scale.num_epochs or trainer.num_epochs?",
-        ),
+        (("dws-train", "trainer.num_epoch=3"), "num_epoch; did you mean trainer.num_epochs?"),
         (("dws-train", "experiment=sine"), "expected experiment=sine/dwsnet|sine/dwsnet_sign|"),
         (("dws-train", "experiment=sine/dwsnte"), "did you mean experiment=sine/dwsnet?"),
         (("dws-train", "hydra/launcher=slrm"), "expected hydra/launcher="),
