@@ -10,15 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from tests.cli.conftest import Command
-from tests.conftest import readme_code
+from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, readme_code
 
 from dws.cli.command import OneLineParser
 from dws.cli.errors import as_argument
 from dws.config import config_dir, register_schemas
-from dws.zoo import Zoo
+from dws.signals import SineSignals
+from dws.zoo import Zoo, ZooConfig, build_zoo
 
 SMALL = [
     "trainer.num_epochs=3",
@@ -105,6 +107,68 @@ def test_an_embedding_is_learned_and_probed(
     assert settings["model"]["name"] == model
     assert "mse_amplitude" in command("dws-evaluate", "run=run")
     assert (tmp_path / "run/outcome-frequency.png").is_file()
+
+
+class Pitches(SineSignals):
+    """Sines, low or high."""
+
+    def labels(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        labels = super().labels(ids)
+        return {**labels, "label": (labels["frequency"] > 5).long()}
+
+
+@pytest.fixture
+def pitches(command: Command) -> Zoo:
+    """In the current folder, which ``command`` makes."""
+    common = {"zoo": ZooConfig(), "inr": SMALL_INR, "fit": SMALL_FIT}
+    return build_zoo("zoo", Pitches(**SMALL_SIGNALS), **common)
+
+
+def test_classes_are_read_counted_and_drawn(command: Command, pitches: Zoo) -> None:
+    classes = ("task.num_classes=2", "zoo.path=zoo", "run_dir=run")
+    command("dws-train", "task=mnist", *classes, *SMALL)
+    printed = command("dws-evaluate", "run=run")
+    result = json.loads(Path("run/result.json").read_text())
+    counts, labels = torch.tensor(result["confusion"]), pitches.split("test").labels["label"]
+    assert counts.sum(dim=1).tolist() == torch.bincount(labels, minlength=2).tolist()
+    assert result["test"]["accuracy"] == pytest.approx(float(counts.diag().sum() / counts.sum()))
+    recall = counts.diag() / counts.sum(dim=1)
+    assert result["accuracy_by_class"] == pytest.approx(recall.tolist())
+    assert f"accuracy {result['test']['accuracy']:.4g}" in printed
+    for name in result["pictures"]:
+        assert Path("run", name).read_bytes().startswith(b"\x89PNG")
+    assert "% |" in command("dws-report", "runs=run")
+
+
+def test_a_zoo_comes_through_the_format_of_others(
+    command: Command, complaint: Command, pitches: Zoo
+) -> None:
+    assert "56 INRs of zoo are in there, listed in there/splits.json" in command(
+        "dws-zoo", "export", "--format", "dwsnets", "zoo", "there"
+    )
+    imported = ("dws-zoo", "import", "--format", "dwsnets", "there/splits.json", "back")
+    assert "zoo back: 56 INRs of widths (1, 8, 8, 1)" in command(*imported, "--grid", "50")
+    for split in ("train", "val", "test"):
+        back = Zoo.open("back").split(split).weights().flatten()
+        assert torch.equal(back, pitches.split(split).weights().flatten())
+    command("dws-zoo", "export", "--format", "parquet", "zoo", "zoo.parquet")
+    assert Path("zoo.parquet").is_file()
+    expected = "expected --prefix with --format nfn only, got it with dwsnets; leave it out"
+    assert expected in complaint(*imported, "--prefix", "x")
+
+
+def test_a_report_names_what_it_is_without(command: Command, sine_zoo: Zoo) -> None:
+    shutil.copytree(sine_zoo.path, "zoo")
+    for run in ("runs/read", "runs/not read"):
+        (run_dir,) = shlex.split(as_argument("run_dir", run))
+        command("dws-train", "task=sine", "zoo.path=zoo", run_dir, *SMALL)
+    command("dws-evaluate", "run=runs/read")
+    shutil.move("zoo", "moved")
+    printed = command("dws-report", "runs=runs")
+    assert "expected a zoo in zoo, got none (no manifest.json there); it is left out" in printed
+    told = printed.partition("without 1 runs that were not evaluated:\n")[2].splitlines()[0]
+    command(*shlex.split(told), "zoo_path=moved")
+    assert "without" not in command("dws-report", "runs=runs")
 
 
 def test_the_library_is_used_as_the_readme_says(command: Command, sine_zoo: Zoo) -> None:
