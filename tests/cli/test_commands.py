@@ -203,7 +203,12 @@ def test_an_unfinished_run_is_not_evaluated(
     )
 
 
-def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_wandb_offline_can_be_read_back_and_holds_no_secret(
+    command: Command, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "5ec2e7" * 6 + "abcd"  # as long as a key of W&B
+    for name in ("WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "PASSWORD"):
+        monkeypatch.setenv(name, secret)
     offline = ["wandb=offline" if s == "wandb=disabled" else s for s in SMALL]
     offline.append("wandb.project=mine")
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *offline)
@@ -231,6 +236,10 @@ def test_wandb_offline_can_be_read_back(command: Command, sine_zoo: Zoo, tmp_pat
     assert str(result["test"]["mse"]) in evaluation
     for name in result["pictures"]:
         assert Path(name).stem in evaluation
+    command("dws-report", "runs=run")
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(written) > 20
+    assert [file for file in written if secret.encode() in file.read_bytes()] == []
 
 
 @pytest.mark.parametrize(
