@@ -141,10 +141,12 @@ class TrainZooSchema:
 
 
 @dataclass
-class ClassificationSchema:
-    """Arguments of ``dws.tasks.Classification``, its name, its zoo's and how much of it.
+class TaskSchema:
+    """What every task has, beside the arguments of its class.
 
     Attributes:
+        name: Of the task, in folders and tables.
+        zoo: Name of the zoo that it reads.
         num_train: Train on so many signals (all views of each), or null for all.
         repeat_train: Repeat these so that an epoch has as many steps as with all.
     """
@@ -153,31 +155,29 @@ class ClassificationSchema:
     zoo: str = MISSING
     num_train: int | None = None
     repeat_train: bool = False
+
+
+@dataclass
+class ClassificationSchema(TaskSchema):
+    """Arguments of ``dws.tasks.Classification``."""
+
     _target_: str = "dws.tasks.Classification"
     label: str = "label"
     num_classes: int = 10
 
 
 @dataclass
-class RegressionSchema:
-    """Arguments of ``dws.tasks.Regression``; the rest as for ``ClassificationSchema``."""
+class RegressionSchema(TaskSchema):
+    """Arguments of ``dws.tasks.Regression``."""
 
-    name: str = MISSING
-    zoo: str = MISSING
-    num_train: int | None = None
-    repeat_train: bool = False
     _target_: str = "dws.tasks.Regression"
     label: str = "frequency"
 
 
 @dataclass
-class ContrastiveSchema:
-    """Arguments of ``dws.tasks.Contrastive``; the rest as for ``ClassificationSchema``."""
+class ContrastiveSchema(TaskSchema):
+    """Arguments of ``dws.tasks.Contrastive``."""
 
-    name: str = MISSING
-    zoo: str = MISSING
-    num_train: int | None = None
-    repeat_train: bool = False
     _target_: str = "dws.tasks.Contrastive"
     labels: list[str] = field(default_factory=lambda: ["amplitude", "frequency"])
     temperature: float = 0.1
@@ -186,7 +186,18 @@ class ContrastiveSchema:
 
 
 @dataclass
-class DWSNetSchema:
+class ModelSchema:
+    """What every model has, beside the arguments of its class.
+
+    Attributes:
+        name: Of the model, in folders and tables.
+    """
+
+    name: str = MISSING
+
+
+@dataclass
+class DWSNetSchema(ModelSchema):
     """Arguments of ``dws.metanets.DWSNet``."""
 
     name: str = "dwsnet"
@@ -201,7 +212,7 @@ class DWSNetSchema:
 
 
 @dataclass
-class SignDWSNetSchema:
+class SignDWSNetSchema(ModelSchema):
     """Arguments of ``dws.metanets.SignDWSNet``."""
 
     name: str = "dwsnet_sign"
@@ -212,7 +223,7 @@ class SignDWSNetSchema:
 
 
 @dataclass
-class ProbeNetSchema:
+class ProbeNetSchema(ModelSchema):
     """Arguments of ``dws.metanets.ProbeNet``."""
 
     name: str = "probe"
@@ -225,7 +236,7 @@ class ProbeNetSchema:
 
 
 @dataclass
-class MLPSchema:
+class MLPSchema(ModelSchema):
     """Arguments of ``dws.metanets.MLP``."""
 
     name: str = "mlp"
@@ -234,7 +245,7 @@ class MLPSchema:
 
 
 @dataclass
-class INR2VecSchema:
+class INR2VecSchema(ModelSchema):
     """Arguments of ``dws.metanets.INR2Vec``."""
 
     name: str = "inr2vec"
@@ -243,7 +254,7 @@ class INR2VecSchema:
 
 
 @dataclass
-class TransformerSchema:
+class TransformerSchema(ModelSchema):
     """Arguments of ``dws.metanets.Transformer``."""
 
     name: str = "transformer"

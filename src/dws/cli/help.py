@@ -68,7 +68,7 @@ def _value(node: DictConfig, key: str) -> str:
 def _attributes(node: DictConfig) -> dict[str, str]:
     """What docstrings say of the settings of a node: its schema's, and that of what it builds."""
     kind = OmegaConf.get_type(node)
-    documented: list[Any] = [kind] if isinstance(kind, type) else []
+    documented: list[Any] = list(kind.__mro__) if isinstance(kind, type) else []
     if target := node.get("_target_"):
         with contextlib.suppress(ValueError):  # --help is of use even if the target is not
             documented.insert(0, class_of(target))
