@@ -259,8 +259,14 @@ def test_stages_whose_disk_is_full_end_with_one_line_and_go_on(
     assert products(tmp_path) == undisturbed[0]
 
 
+def hear() -> None:
+    """Be interrupted even if this is run by a script's background job, which is not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interruption_while_libraries_load_is_quiet(tmp_path: Path) -> None:
-    process = start([sys.executable, "-c", "from dws.cli.entry import train; train()"], tmp_path)
+    command = [sys.executable, "-c", "from dws.cli.entry import train; train()"]
+    process = start(command, tmp_path, before=hear)
     maps = Path(f"/proc/{process.pid}/maps")
     while "torch" not in maps.read_text():
         assert process.poll() is None
@@ -274,9 +280,6 @@ def test_an_interruption_while_libraries_load_is_quiet(tmp_path: Path) -> None:
 def test_an_interruption_ends_within_two_seconds_and_says_how_to_go_on(
     name: str, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
-    def hear() -> None:  # the jobs that a script starts in the background do not
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     hours = ("fit.num_steps=10000000", "fit.stop_mse=0")
     started = (
         fit(tmp_path, *hours, before=hear)
