@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torchvision.datasets import CIFAR10
 
 from dws.sampling import balanced_subset, derive_seed
 from dws.signals.download import DATASETS, ensure_dataset, read_idx
@@ -48,6 +47,8 @@ def _read_grey(name: str, root: Path) -> Images:
 
 def _read_cifar10(root: Path) -> Images:
     """Torchvision compares the files with its MD5 sums before it unpickles them."""
+    from torchvision.datasets import CIFAR10  # a second at import, and needed only here
+
     try:
         parts = [CIFAR10(root, train=train) for train in (True, False)]
     except RuntimeError as error:
