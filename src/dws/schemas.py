@@ -220,6 +220,7 @@ class SignDWSNetSchema(ModelSchema):
     hidden_channels: int = 32
     num_layers: int = 4
     dropout: float = 0.0
+    omega_0: float | None = None
 
 
 @dataclass

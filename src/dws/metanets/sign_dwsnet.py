@@ -49,14 +49,14 @@ class SignDWSNet(nn.Module):
         hidden_channels: Channels of every kind of feature.
         num_layers: Number of equivariant layers.
         dropout: Probability of dropping a feature before the output, in training.
+        omega_0: ω0 of the networks, to read them after ``wrap_phases``: a ``dws.tasks.Reader`` is
+            then invariant to ``PhaseShift`` too. None reads phases as they are.
 
     Raises:
         ValueError: On sizes out of range or a batch that does not fit.
 
     >>> net = SignDWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
-
-    reads = "scaled"  # see Reader
 
     def __init__(
         self,
@@ -67,14 +67,18 @@ class SignDWSNet(nn.Module):
         hidden_channels: int = 32,
         num_layers: int = 4,
         dropout: float = 0.0,
+        omega_0: float | None = None,
     ) -> None:
         super().__init__()
         sizes = (in_channels, out_features, hidden_channels, num_layers)
-        if min(sizes) < 1 or not 0 <= dropout < 1:
+        if min(sizes) < 1 or not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
             raise ValueError(
-                "expected in_channels, out_features, hidden_channels and num_layers >= 1 and "
-                f"0 <= dropout < 1, got {', '.join(map(str, sizes))} and {dropout}"
+                "expected in_channels, out_features, hidden_channels and num_layers >= 1, "
+                "0 <= dropout < 1 and omega_0 > 0 or none, got "
+                f"{', '.join(map(str, sizes))}, {dropout} and {omega_0}"
             )
+        self.reads = "scaled" if omega_0 is None else "wrapped"  # see Reader
+        self.omega_0 = omega_0
         self.spec = spec
         self.in_channels = in_channels
         self.encode = Encoder(spec, in_channels, hidden_channels)

@@ -7,9 +7,9 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
+from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phases
 
-READS = ("standardized", "scaled", "raw")  # in what form weights reach a metanet
+READS = ("standardized", "scaled", "wrapped", "raw")  # in what form weights reach a metanet
 
 
 class Metanet(Protocol):
@@ -23,8 +23,9 @@ class Reader(nn.Module):
     """A metanet that takes networks as they lie in a zoo and answers in the task's units.
 
     Its ``state_dict`` is all that an evaluation needs. The metanet may say with an attribute
-    ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs, or
-    ``"raw"``, so that it can compute what they compute; else they are ``"standardized"``.
+    ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs;
+    ``"wrapped"``, the same after ``wrap_phases`` with its ``omega_0``; or ``"raw"``, so that it can
+    compute what they compute. Else they are ``"standardized"``.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -55,7 +56,8 @@ class Reader(nn.Module):
 
     def fit(self, reference: WeightBatch) -> None:
         """Standardise as befits the metanet from now on; ``reference`` is the training split."""
-        self.standardize.fit(reference, keep_signs=self.reads == "scaled")
+        keep_signs = self.reads in ("scaled", "wrapped")
+        self.standardize.fit(self._wrap(reference), keep_signs=keep_signs)
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Predict."""
@@ -68,4 +70,9 @@ class Reader(nn.Module):
         return self.net(read) if self.embeds_output else net.embed(read)
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
-        return batch if self.reads == "raw" else self.standardize(batch)
+        return batch if self.reads == "raw" else self.standardize(self._wrap(batch))
+
+    def _wrap(self, batch: WeightBatch) -> WeightBatch:
+        if self.reads != "wrapped":
+            return batch
+        return wrap_phases(batch, omega_0=self.net.omega_0)  # type: ignore[arg-type]

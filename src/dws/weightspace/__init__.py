@@ -2,7 +2,7 @@
 
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.permutation import Permutation
-from dws.weightspace.sines import PhaseShift, SignFlip
+from dws.weightspace.sines import PhaseShift, SignFlip, wrap_phases
 from dws.weightspace.spec import WeightSpaceSpec
 from dws.weightspace.statistics import Standardize, layer_moments
 from dws.weightspace.testing import assert_equivariant, assert_invariant
@@ -17,4 +17,5 @@ __all__ = [
     "assert_equivariant",
     "assert_invariant",
     "layer_moments",
+    "wrap_phases",
 ]

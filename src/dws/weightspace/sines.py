@@ -9,6 +9,7 @@ A hidden neuron with z = ω0 (wᵀx + b) gives v sin(z) to the next level. That 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -137,12 +138,30 @@ class PhaseShift:
             ValueError: If the batch has other hidden widths.
         """
         _check_widths(self.levels, batch)
-        weights, biases = list(batch.weights), list(batch.biases)
-        for i, level in enumerate(self.levels):
-            k = level.to(biases[i])
-            biases[i] = biases[i] + (math.pi / self.omega_0) * k[..., None]
-            weights[i + 1] = weights[i + 1] * (1 - 2 * (k % 2))[..., None, None]
-        return WeightBatch(tuple(weights), tuple(biases))
+        return _shift(batch, [level[..., None] for level in self.levels], self.omega_0)
+
+
+def wrap_phases(batch: WeightBatch, *, omega_0: float) -> WeightBatch:
+    """Shift every hidden neuron by half periods until -π/2 <= ω0 b <= π/2.
+
+    That changes no function, and networks that are a ``PhaseShift`` apart become the same. The
+    range is symmetric and the rounding too, so a ``SignFlip`` before is one after.
+
+    Args:
+        batch: Networks; every channel is one of its own.
+        omega_0: ω0 of the networks.
+    """
+    return _shift(batch, [-(omega_0 / math.pi * b).round() for b in batch.biases[:-1]], omega_0)
+
+
+def _shift(batch: WeightBatch, levels: Sequence[Tensor], omega_0: float) -> WeightBatch:
+    """By half periods of shape (d, 1) or (B, d, 1 or C) for each hidden level."""
+    weights, biases = list(batch.weights), list(batch.biases)
+    for i, level in enumerate(levels):
+        k = level.to(biases[i])
+        biases[i] = biases[i] + math.pi / omega_0 * k
+        weights[i + 1] = weights[i + 1] * (1 - 2 * (k % 2))[..., None, :]
+    return WeightBatch(tuple(weights), tuple(biases))
 
 
 def _check_widths(levels: tuple[Tensor, ...], batch: WeightBatch) -> None:

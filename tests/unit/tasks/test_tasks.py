@@ -6,7 +6,7 @@ from tests.conftest import random_batch, randomise
 
 from dws.metanets import DWSNet, SignDWSNet
 from dws.tasks import Classification, Reader, Regression
-from dws.weightspace import SignFlip, WeightSpaceSpec, assert_invariant
+from dws.weightspace import PhaseShift, SignFlip, WeightSpaceSpec, assert_invariant
 
 
 def test_accuracy_counts_the_largest_logit() -> None:
@@ -60,7 +60,7 @@ def test_targets_that_are_not_finite_are_refused() -> None:
 def test_a_metanet_that_reads_something_else_is_refused() -> None:
     net = SignDWSNet(WeightSpaceSpec((2, 3, 1)), out_features=1)
     net.reads = "signs"
-    with pytest.raises(ValueError, match=r"expected .* reads \('standardized', 'scaled', 'raw'\)"):
+    with pytest.raises(ValueError, match=r"expected .* reads \('standardized', 'scaled', 'wra"):
         Reader(net.spec, net, torch.nn.Identity())
 
 
@@ -69,7 +69,11 @@ def test_a_reader_of_raw_weights_keeps_the_symmetry_of_its_metanet() -> None:
     spec = WeightSpaceSpec((2, 5, 4, 1))
     weights = random_batch(spec, 20).map(lambda t: 3 * t + 1)
     flip = SignFlip.random(spec, torch.Generator().manual_seed(0))
-    nets = {SignDWSNet(spec, out_features=3): True, DWSNet(spec, out_features=3): False}
+    nets = {
+        SignDWSNet(spec, out_features=3): True,
+        SignDWSNet(spec, out_features=3, omega_0=30.0): True,
+        DWSNet(spec, out_features=3): False,
+    }
     for net, knows in nets.items():
         reader = Reader(spec, randomise(net), torch.nn.Identity()).double().eval()
         reader.fit(weights)
@@ -78,3 +82,18 @@ def test_a_reader_of_raw_weights_keeps_the_symmetry_of_its_metanet() -> None:
         else:
             with pytest.raises(AssertionError, match="not invariant"):
                 assert_invariant(reader, weights, flip)
+
+
+@pytest.mark.parametrize("omega_0", [30.0, None])
+def test_a_reader_of_wrapped_phases_does_not_see_them_shifted(omega_0: float | None) -> None:
+    spec = WeightSpaceSpec((2, 5, 4, 1))
+    weights = random_batch(spec, 20)
+    net = SignDWSNet(spec, out_features=3, omega_0=omega_0)
+    reader = Reader(spec, randomise(net), torch.nn.Identity()).double().eval()
+    reader.fit(weights)
+    shift = PhaseShift.random(spec, torch.Generator().manual_seed(0))
+    if omega_0:
+        assert_invariant(reader, weights, shift)
+    else:
+        with pytest.raises(AssertionError, match="not invariant"):
+            assert_invariant(reader, weights, shift)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from tests.conftest import random_batch
 
 from dws.inr import siren_apply
-from dws.weightspace import PhaseShift, SignFlip, WeightBatch, WeightSpaceSpec
+from dws.weightspace import PhaseShift, SignFlip, WeightBatch, WeightSpaceSpec, wrap_phases
 
 SPEC = WeightSpaceSpec((2, 5, 6, 3))
 POINTS = torch.rand(7, 2, dtype=torch.float64)
@@ -49,6 +51,25 @@ def test_every_network_can_have_its_own(kind: type) -> None:
     together = kind(levels).apply(batch)
     for i, g in enumerate(each):
         assert_same(together[i : i + 1], g.apply(batch[i : i + 1]))
+
+
+def test_wrapping_phases_undoes_any_shift_and_changes_no_function() -> None:
+    batch = random_batch(SPEC)
+    wrapped = wrap_phases(batch, omega_0=30.0)
+    assert (wrapped.flatten() - batch.flatten()).abs().max() > 0.1
+    assert max(30 * b.abs().max() for b in wrapped.biases[:-1]) <= math.pi / 2 + 1e-9
+    torch.testing.assert_close(siren_apply(wrapped, POINTS), siren_apply(batch, POINTS))
+    assert_same(wrap_phases(draw(PhaseShift, 1).apply(batch), omega_0=30.0), wrapped)
+    flip = draw(SignFlip, 2)
+    assert_same(wrap_phases(flip.apply(batch), omega_0=30.0), flip.apply(wrapped))
+
+
+def test_wrapping_treats_every_channel_as_a_network() -> None:
+    batch = random_batch(SPEC, 2, channels=3)
+    wrapped = wrap_phases(batch, omega_0=30.0)
+    for c in range(3):
+        alone = batch.map(lambda t, c=c: t[..., c : c + 1])
+        assert_same(wrap_phases(alone, omega_0=30.0), wrapped.map(lambda t, c=c: t[..., c : c + 1]))
 
 
 @pytest.mark.parametrize(
