@@ -190,8 +190,9 @@ def loss_and_gradient(
     inputs, cosines = [points], []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         z = _product((omega_0 * weight).mT, inputs[-1]) + omega_0 * bias  # (B, d_out, P)
-        inputs.append(z.sin())
-        cosines.append(z.cos())
+        sine, cosine = _sine_and_cosine(z)
+        inputs.append(sine)
+        cosines.append(cosine)
     residual = _product(weights[-1].mT, inputs[-1]) + (biases[-1] + output_offset) - values
     mse = residual.square().mean(dim=(1, 2))
 
@@ -213,6 +214,27 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     if rows == 1 and torch.compiler.is_compiling():  # the product is fused into the sum
         return (a.mT * b).sum(-2, keepdim=True)
     return a @ b
+
+
+def _sine_and_cosine(z: Tensor) -> tuple[Tensor, Tensor]:
+    """``z.sin()`` and ``z.cos()``.
+
+    A compiled step on a CPU spends a third of its time on these two. There, what they share is
+    computed once: with z = kπ + r, |r| <= π/2, sin z = (-1)^k sin r and cos z = (-1)^k cos r, which
+    are polynomials of r with the least largest error. That error is below 3e-7 for |z| <= 1e4.
+    """
+    exact = z.dtype != torch.float32 or z.device.type != "cpu"
+    if exact or not torch.compiler.is_compiling():
+        return z.sin(), z.cos()
+    k = (z * (1 / math.pi)).round()
+    r = z - k * 3.140625 - k * 9.67653589793e-4  # π in two parts; k times the first is exact
+    sign = 1 - 2 * (k - 2 * (0.5 * k).floor())
+    q = r * r
+    sine = -1.980960e-4 + q * 2.605780e-6
+    sine = 1 + q * (-0.1666665955 + q * (8.333066243e-3 + q * sine))
+    cosine = -1.385592698e-3 + q * 2.319438e-5
+    cosine = 1 + q * (-0.4999993229 + q * (4.166398942e-2 + q * cosine))
+    return sine * (r * sign), cosine * sign
 
 
 @cache

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from tests.conftest import needs_compiler
 
 from dws.inr import FitConfig, fit_inrs, init_siren, siren_apply
-from dws.inr.fit import loss_and_gradient
+from dws.inr.fit import _sine_and_cosine, loss_and_gradient
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
@@ -84,6 +86,20 @@ def test_the_final_error_is_that_of_the_final_weights() -> None:
     torch.testing.assert_close(
         result.mse, (siren_apply(result.weights, x) - y).square().mean(dim=(1, 2))
     )
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("dtype", "largest_error"), [(torch.float32, 3e-7), (torch.float64, 1e-14)]
+)
+def test_compiled_sines_and_cosines_are_exact(dtype: torch.dtype, largest_error: float) -> None:
+    whole = torch.arange(-3000, 3000) * math.pi / 2  # where k and the sign change
+    z = torch.cat([whole, whole.nextafter(whole + 1), torch.linspace(-1e4, 1e4, 300_001)]).to(dtype)
+    for got, expected in zip(
+        torch.compile(_sine_and_cosine)(z), (z.double().sin(), z.double().cos()), strict=True
+    ):
+        torch.testing.assert_close(got.double(), expected, rtol=0, atol=largest_error)
+    assert all(t.isnan().all() for t in torch.compile(_sine_and_cosine)(z[:9] * math.nan))
 
 
 @needs_compiler
