@@ -30,7 +30,8 @@ WANDB ?= disabled
 RUN ?=
 # side by side, each with its share of the cores; make -j takes precedence
 JOBS ?= 2
-THREADS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) / $(JOBS) + ($$(getconf _NPROCESSORS_ONLN) < $(JOBS)))))
+at_once = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(JOBS))
+THREADS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) / $(at_once) + ($$(getconf _NPROCESSORS_ONLN) < $(at_once)))))
 FIT ?=
 # those of the paper
 METHODS ?= mlp mlp_permutation_augmentation mlp_alignment inr2vec transformer dwsnet
@@ -67,16 +68,16 @@ seeds := $(shell seq 0 $$(($(SEEDS) - 1)))
 result = $(OUT)/runs/$1/$2/result.json
 RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed$s)) \
 	$(foreach n,$(SIZES),$(foreach e,$(CURVE),$(call result,$e,n$n-seed$s))))
+.PRECIOUS: $(RESULTS) # whole once they are there, whatever failed after
 
 reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(MAKE) --no-print-directory \
+	@$(if $(RUN),,OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)}) $(MAKE) --no-print-directory \
 		$(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS)) $(OUT)/report/index.html
-	@cat $(OUT)/report/tables/overview.md
-	@echo; echo "every table and picture: $(OUT)/report/index.html"
+	@echo "every table and picture: $(OUT)/report/index.html"
 
 reproduce-plan: .venv/installed ## what of it is done, what is left, and how long that takes
 	@$(MAKE) --no-print-directory --dry-run results | \
-		OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m dws.cli.plan --jobs $(JOBS) $(COMMON)
+		OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m dws.cli.plan --jobs $(at_once) $(COMMON)
 
 results: $(RESULTS) ## all that the page is made of, without the page
 
@@ -101,7 +102,7 @@ $(foreach s,$(seeds),$(foreach e,$(CURVE),$(foreach n,$(SIZES),\
 	$(eval $(call run_rule,$e,n$n-seed$s,$s,task.num_train=$n task.repeat_train=true)))))
 
 $(OUT)/report/index.html: $(RESULTS)
-	$(BIN)/dws-report $(COMMON) > /dev/null
+	@$(BIN)/dws-report $(COMMON)
 
 demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and two models
 	@$(MAKE) --no-print-directory reproduce-all SCALE=demo SIZES= \

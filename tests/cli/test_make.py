@@ -39,9 +39,6 @@ file = {{
 path = pathlib.Path(file)
 path.parent.mkdir(parents=True, exist_ok=True)
 path.write_text("done")
-if name == "dws-report":
-    (path.parent / "tables").mkdir(exist_ok=True)
-    (path.parent / "tables/overview.md").write_text("| the table |")
 """
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 

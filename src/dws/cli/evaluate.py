@@ -72,7 +72,8 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
     task = build_task(settings)
-    train_set = load_training_split(settings, zoo, task, device)
+    once = {**settings, "task": {**settings["task"], "repeat_train": False}}
+    train_set = load_training_split(once, zoo, task, device)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
         run,

@@ -36,7 +36,9 @@ def report(config: DictConfig) -> None:
     kept = read_kept(Path(config.kept) if config.kept else None)
     groups = group_by_seed(load_results(Path(config.runs), kept=kept["results"]))
     folder = Path(config.report)
-    evidence = Evidence(groups, {}, {}, config.scale.name)
+    outputs, usual = config.paths.outputs, config.scale.outputs
+    make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
+    evidence = Evidence(groups, {}, {}, config.scale.name, make)
     cells = [evidence.cell(task, method) for task in evidence.tasks for method in evidence.methods]
     zoos = dict(kept["zoos"])
     raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}

@@ -10,6 +10,8 @@ from dws.evaluation.published import METHODS, RESULTS
 from dws.evaluation.tables import Group, Table, spread
 
 NOT_RUN = "not run"
+SPREAD = "mean ± standard deviation over n seeds"
+HOURS = "Hours are of training steps, without validation."
 
 
 def tables_apart(
@@ -55,9 +57,9 @@ def beside_published(
         yield with_seeds(group) if group else NOT_RUN
 
 
-def with_seeds(group: Group) -> str:
-    """The test figure, and from how many seeds."""
-    return f"{group.measured('test')} (n = {len(group.results)})"
+def with_seeds(group: Group, split: str = "test") -> str:
+    """The figure, and from how many seeds."""
+    return f"{group.measured(split)} (n = {len(group.results)})"
 
 
 def parameters(groups: Sequence[Group | None]) -> list[str]:
@@ -85,22 +87,27 @@ def each_mse(group: Group | None, label: str) -> str:
 
 
 def open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
-    """Means over seeds of what ``describe_embedding`` gave."""
+    """What ``describe_embedding`` gave, over seeds."""
     cells = []
     for key in ("neighbours", "linear_probe"):
         values = [value for each in described if (value := each[key]) is not None]
-        cells.append(f"{sum(values) / len(values):.3f}" if values else "not known")
+        cells.append(spread(values, is_share=False, digits=3) if values else "not known")
     return cells
 
 
 def training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
     """How many training networks a table is of."""
     sizes = [
-        f"{TITLES[task]}: {evidence.main_size(task):,} training networks"
+        f"{TITLES.get(task, task)}: {evidence.main_size(task):,} training networks"
         for task in tasks
         if evidence.sizes(task)
     ]
-    return "; ".join([*sizes, "mean ± standard deviation over n seeds"]) + "."
+    return "; ".join([*sizes, SPREAD]) + "."
+
+
+def _sizes(evidence: Evidence, task: str) -> Sequence[int | None]:
+    """Numbers of training networks that a table of all methods has columns for."""
+    return (evidence.sizes(task) if task == "sine" else []) or [None]
 
 
 def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
@@ -109,11 +116,8 @@ def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
         f"{task}/{method}"
         for task in tasks
         for method in METHODS
-        if evidence.cell(task, method) is None
+        if not all(evidence.cell(task, method, size) for size in _sizes(evidence, task))
     ]
     if not missing:
         return ""
-    return (
-        "What was not run: make reproduce-all "
-        f"SCALE={evidence.scale} EXPERIMENTS='{' '.join(missing)}'"
-    )
+    return f"What was not run: make reproduce-all {evidence.make} EXPERIMENTS='{' '.join(missing)}'"

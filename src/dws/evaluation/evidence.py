@@ -27,13 +27,15 @@ class Evidence:
         groups: Every run, by seed.
         zoos: What is known of the zoos that they read, by task.
         raw: Their weights as they are, by task.
-        scale: Of the experiments, for the commands of what was not run.
+        scale: Of the experiments.
+        make: The settings of make that fill missing cells, such as ``SCALE=small``.
     """
 
     groups: Sequence[Group]
     zoos: Mapping[str, ZooFacts]
     raw: Mapping[str, RawWeights]
     scale: str
+    make: str
 
     @property
     def tasks(self) -> list[str]:
@@ -52,7 +54,9 @@ class Evidence:
         return sorted({group["num_train"] for group in self.groups if group["task"] == task})
 
     def cell(self, task: str, method: str, num_train: int | None = None) -> Group | None:
-        """The runs of a cell: of several settings those with most seeds, then best on validation.
+        """The runs of a cell: of several settings those with most seeds.
+
+        Among equals those whose folders are here go first, then those best on validation.
 
         Args:
             task: Its name.
@@ -66,7 +70,7 @@ class Evidence:
             for group in self.groups
             if (group["task"], group["model"], group["num_train"]) == (task, method, size)
         ]
-        return max(found, key=lambda group: (len(group.results), group.merit), default=None)
+        return max(found, key=lambda g: (len(g.results), g.is_here, g.merit), default=None)
 
     def by_size(self, task: str, method: str) -> dict[int, Group]:
         """The cells of a method, by number of training networks."""

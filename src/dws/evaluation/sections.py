@@ -9,7 +9,9 @@ from pathlib import Path
 
 from dws.evaluation import figures
 from dws.evaluation.cells import (
+    HOURS,
     NOT_RUN,
+    SPREAD,
     beside_published,
     cost,
     each_mse,
@@ -55,7 +57,7 @@ def classification(evidence: Evidence) -> Section:
         "Test accuracy of image classification",
         [*header, "networks/s", "hours a run"],
         rows,
-        training_sizes(evidence, tasks),
+        f"{training_sizes(evidence, tasks)} {HOURS}",
     )
     return Section(
         "Classification of images",
@@ -82,7 +84,7 @@ def contrastive(evidence: Evidence) -> Section:
         "Mean squared error of a linear regression from the frozen embedding to a and b",
         [*header, "networks/s", "hours a run"],
         rows,
-        training_sizes(evidence, ("ssl",)),
+        f"{training_sizes(evidence, ('ssl',))} {HOURS}",
     )
     return Section("Self-supervised embedding", how_to_run_the_rest(evidence, ("ssl",)), tables)
 
@@ -95,7 +97,7 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
         cells = evidence.by_size("sine", method)
         if not cells and method not in METHODS:
             continue
-        mse = [cells[size].measured("test") if size in cells else NOT_RUN for size in sizes]
+        mse = [with_seeds(cells[size]) if size in cells else NOT_RUN for size in sizes]
         largest = list(cells.values())[-1:]
         rows.append([method, *parameters(largest), *(mse or [NOT_RUN]), *cost(largest)])
     columns = [f"{size:,} networks" for size in sizes] or ["here"]
@@ -106,7 +108,8 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
         "Test mean squared error of the frequency b of sin(bx), by number of training networks",
         [*header, "networks/s", "hours a run"],
         rows,
-        "The paper shows a plot only. Rates and hours are those of each method's largest number.",
+        f"{SPREAD.capitalize()}. The paper shows a plot only. Rates and hours are those of each "
+        f"method's largest number. {HOURS}",
     )
     return Section(
         "Regression of a sine's frequency",
@@ -145,7 +148,7 @@ def symmetry(evidence: Evidence) -> Section:
     rows = []
     for method, groups in rows_of(evidence, tasks, published=False):
         cells = [
-            f"{group.measured('test')} → {group.measured('test_permuted')}" if group else NOT_RUN
+            f"{group.measured('test')} → {with_seeds(group, 'test_permuted')}" if group else NOT_RUN
             for group in groups
         ]
         rows.append([method, *cells])
@@ -154,7 +157,8 @@ def symmetry(evidence: Evidence) -> Section:
         "Test figures → the same with the hidden neurons of every test network reordered",
         ["method", *(TITLES.get(task, task) for task in tasks)],
         rows,
-        "Reordering changes no network's function. Networks for mlp_alignment are aligned again.",
+        "Reordering changes no network's function. Networks for mlp_alignment are aligned again. "
+        + training_sizes(evidence, tasks),
     )
     return Section("Does the order of neurons matter?", tables=[table])
 
@@ -177,7 +181,8 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
         "neighbours: for classes the share of the 10 nearest networks with the same one, for "
         "numbers R² of their mean; probe: accuracy or R² of a ridge classifier or regression, "
         "fitted to the training split (for the weights to its first 10,000 networks). Not known "
-        "where there are 10 test networks or less, or an embedding is not finite.",
+        "where there are 10 test networks or less, or an embedding is not finite. "
+        + training_sizes(evidence, tasks),
     )
     return Section(
         "Embeddings", tables=[table], pictures=list(embedding_pictures(evidence, pictures))
@@ -231,7 +236,7 @@ def zoos(evidence: Evidence) -> Section:
                 for i, value in enumerate(values, start=1)
             }
             published = (_std(known.get(name)) for name in names)
-            rows.append([f"{TITLES[kind]}, published", "70,000", "", "", *published])
+            rows.append([f"{TITLES[kind]}, published, all splits", "70,000", "", "", *published])
         picture = Path(path, "reconstructions.png")
         if picture.is_file():
             text = f"Signals of {path} and what their INRs say, with PSNR"
@@ -267,7 +272,10 @@ def runs(evidence: Evidence) -> Section:
                     *(run["origin"][key] for key in ("code", "machine", "command")),
                 ]
             )
-    note = "Intervals are bootstrapped over test networks, for the one trained network."
+    note = (
+        "Intervals are bootstrapped over test networks, for the one trained network. Minutes are "
+        "of training steps, without validation."
+    )
     runs = Table("runs", "Every run", header, rows, note)
     return Section("Every run", tables=[overview(evidence.groups), runs])
 

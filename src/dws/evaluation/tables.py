@@ -258,9 +258,10 @@ def overview(groups: Sequence[Group]) -> Table:
     return Table("overview", "All runs, mean ± standard deviation over seeds", header, rows)
 
 
-def spread(values: Sequence[float], *, is_share: bool) -> str:
+def spread(values: Sequence[float], *, is_share: bool, digits: int | None = None) -> str:
     """Mean, and ± only where there is more than one value; shares in percent."""
-    scale, unit, digits = (100, " %", 1) if is_share else (1, "", 4)
+    scale, unit, usual = (100, " %", 1) if is_share else (1, "", 4)
+    digits = usual if digits is None else digits
     text = f"{scale * mean(values):.{digits}f}"
     if len(values) > 1:
         text += f" ± {scale * stdev(values):.{digits}f}"

@@ -1,6 +1,6 @@
 """Random changes of networks for training: pure functions, another draw for every network.
 
-All take a batch and a generator on the batch's device. ``permute_neurons`` leaves the function of
+Most take a batch and a generator on the batch's device. ``permute_neurons`` leaves the function of
 every MLP as it is, ``flip_signs`` and ``shift_phases`` that of every SIREN; ``change_coordinates``
 moves the function exactly; noise, masks and quantile dropout damage it a little.
 """

@@ -8,6 +8,7 @@ import pytest
 
 from dws.evaluation import sections
 from dws.evaluation.evidence import Evidence
+from dws.evaluation.published import METHODS
 from dws.evaluation.tables import Table, group_by_seed
 
 
@@ -39,7 +40,7 @@ def result(task: str, model: str, test: float, **changes: object) -> dict[str, o
 
 
 def evidence(*results: dict[str, object]) -> Evidence:
-    return Evidence(group_by_seed(results), zoos={}, raw={}, scale="small")
+    return Evidence(group_by_seed(results), zoos={}, raw={}, scale="small", make="SCALE=small")
 
 
 def row(table: Table, method: str) -> dict[str, str]:
@@ -78,6 +79,13 @@ def test_one_lucky_seed_does_not_replace_several() -> None:
     assert row(table, "mlp")["MNIST, here"] == "50.0 ± 0.0 % (n = 3)"
 
 
+def test_runs_that_are_here_go_before_kept_figures_of_other_settings() -> None:
+    kept = result("mnist", "mlp", 0.6)
+    here = result("mnist", "mlp", 0.5, settings_hash="b", folder="runs/mnist/mlp/seed0")
+    (table,) = sections.classification(evidence(kept, here)).tables
+    assert row(table, "mlp")["MNIST, here"] == "50.0 % (n = 1)"
+
+
 def test_lower_is_better_for_errors() -> None:
     runs = [result("ssl", "mlp", mse, settings_hash=str(mse)) for mse in (7.0, 5.0)]
     (table,) = sections.contrastive(evidence(*runs)).tables
@@ -106,13 +114,13 @@ def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
     runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
     section = sections.regression(evidence(*runs), tmp_path)
     cells = row(section.tables[0], "dwsnet")
-    assert (cells["100 networks"], cells["900 networks"]) == ("2.0000", "1.0000")
+    assert (cells["100 networks"], cells["900 networks"]) == ("2.0000 (n = 1)", "1.0000 (n = 1)")
     assert row(section.tables[0], "mlp")["900 networks"] == "not run"
     (curve,) = section.pictures
     assert curve.source.startswith("data:image/svg+xml;base64,")
     few = result("sine", "mine", 3.0, num_train=100)
     others = sections.regression(evidence(*runs, few), tmp_path).tables[1]
-    assert row(others, "mine")["100 networks"] == "3.0000"  # though most have other sizes
+    assert row(others, "mine")["100 networks"] == "3.0000 (n = 1)"  # though most have other sizes
     (nothing,) = sections.regression(evidence(result("ssl", "mlp", 1.0)), tmp_path).tables
     assert row(nothing, "dwsnet")["here"] == "not run"
 
@@ -144,6 +152,14 @@ def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path)
     assert section.details == []
     assert sections.embeddings(kept, tmp_path).pictures == []
     assert sections.learning(kept, tmp_path).pictures == []
+
+
+def test_a_point_of_the_curve_that_is_missing_can_be_run(tmp_path: Path) -> None:
+    runs = [result("sine", m, 1.0, num_train=n) for m in METHODS for n in (100, 900)]
+    assert sections.regression(evidence(*runs), tmp_path).text == ""
+    runs.remove(result("sine", "mlp", 1.0, num_train=100))
+    text = sections.regression(evidence(*runs), tmp_path).text
+    assert text.endswith("SCALE=small EXPERIMENTS='sine/mlp'")
 
 
 def test_the_rest_can_be_run() -> None:
