@@ -327,7 +327,7 @@ class EvaluateSchema:
 
     run: str = MISSING
     device: str = "auto"
-    batch_size: int = 512
+    batch_size: int = 128
     zoo_path: str | None = None
     wandb: EvaluateWandbSchema = field(default_factory=EvaluateWandbSchema)
 

@@ -17,6 +17,7 @@ from dws.evaluation.evaluate import evaluate
 from dws.evaluation.tables import read_result
 from dws.files import settings_hash
 from dws.hardware import find_device
+from dws.memory import keep_freed_memory
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
 from dws.training.loggers import (
@@ -39,6 +40,7 @@ def main() -> None:
 
 def evaluate_run(config: DictConfig) -> None:
     """Evaluate once; say what came out, also if it was done before."""
+    keep_freed_memory()
     if config.batch_size < 1:
         raise ValueError(f"expected batch_size >= 1, got {config.batch_size}")
     device = find_device(config.device, option="device")

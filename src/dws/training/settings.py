@@ -82,7 +82,7 @@ class TrainerConfig:
 
     num_epochs: int = 100
     batch_size: int = 128
-    eval_batch_size: int = 512
+    eval_batch_size: int = 128
     device: str = "auto"
     precision: str = "auto"
     compile: str = "auto"
