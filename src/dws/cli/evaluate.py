@@ -74,8 +74,7 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
     task = build_task(settings)
-    once = {**settings, "task": {**settings["task"], "repeat_train": False}}
-    train_set = load_training_split(once, zoo, task, device)
+    train_set = load_training_split(settings, zoo, task, device, repeat=False)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
         run,

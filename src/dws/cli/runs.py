@@ -44,14 +44,21 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
 
 
 def load_training_split(
-    settings: Mapping[str, Any], zoo: Zoo, task: Task, device: torch.device
+    settings: Mapping[str, Any], zoo: Zoo, task: Task, device: torch.device, *, repeat: bool
 ) -> LabelledNetworks:
     """The training split of a run, or the part of it that ``task.num_train`` asks for.
+
+    Args:
+        settings: Of the run.
+        zoo: Whose split.
+        task: Makes the targets.
+        device: Where to keep them.
+        repeat: Repeat the part until it is as large as the split.
 
     Raises:
         ValueError: If networks shall be repeated for a task that tells them from each other.
     """
-    if settings["task"]["repeat_train"] and task.num_views > 1:
+    if repeat and task.num_views > 1:
         raise ValueError(
             f"expected task.repeat_train=false for {settings['task']['name']}, which compares each "
             "network with all others of a batch, got true; use more epochs instead"
@@ -61,7 +68,7 @@ def load_training_split(
         task,
         device,
         num_signals=settings["task"]["num_train"],
-        repeat=settings["task"]["repeat_train"],
+        repeat=repeat,
         seed=settings["seed"],
     )
 

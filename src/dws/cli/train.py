@@ -59,7 +59,7 @@ def _train(
     with processes.first_goes_ahead():
         zoo = open_zoo(path, command=fit, aligned=typed.zoo.aligned)
     task = build_task(config)
-    train_set = load_training_split(config, zoo, task, device)
+    train_set = load_training_split(config, zoo, task, device, repeat=config.task.repeat_train)
     trainer = typed.trainer.resolved(len(train_set), processes.size)
     settings = run_settings(config, zoo, trainer)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
