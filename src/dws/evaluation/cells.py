@@ -112,12 +112,17 @@ def _sizes(evidence: Evidence, task: str) -> Sequence[int | None]:
 
 def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
     """The command for the paper's cells that are missing, or nothing."""
-    missing = [
-        f"{task}/{method}"
+    missing = {
+        f"{task}/{method}": size
         for task in tasks
         for method in METHODS
-        if not all(evidence.cell(task, method, size) for size in _sizes(evidence, task))
-    ]
+        for size in _sizes(evidence, task)
+        if evidence.cell(task, method, size) is None
+    }
     if not missing:
         return ""
-    return f"What was not run: make reproduce-all {evidence.make} EXPERIMENTS='{' '.join(missing)}'"
+    command = f"make reproduce-all {evidence.make} EXPERIMENTS='{' '.join(missing)}'"
+    smaller = evidence.sizes("sine")[:-1]
+    if tasks == ("sine",) and smaller:
+        command += f" SIZES='{' '.join(map(str, smaller))}'"
+    return f"What was not run: {command}"

@@ -159,7 +159,7 @@ def test_a_point_of_the_curve_that_is_missing_can_be_run(tmp_path: Path) -> None
     assert sections.regression(evidence(*runs), tmp_path).text == ""
     runs.remove(result("sine", "mlp", 1.0, num_train=100))
     text = sections.regression(evidence(*runs), tmp_path).text
-    assert text.endswith("SCALE=small EXPERIMENTS='sine/mlp'")
+    assert text.endswith("SCALE=small EXPERIMENTS='sine/mlp' SIZES='100'")
 
 
 def test_the_rest_can_be_run() -> None:
