@@ -39,6 +39,9 @@ file = {{
 path = pathlib.Path(file)
 path.parent.mkdir(parents=True, exist_ok=True)
 path.write_text("done")
+after = here / "fails after"
+if after.is_file() and name == "dws-evaluate" and after.read_text() in " ".join(arguments):
+    sys.exit("refused after all")
 """
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -192,6 +195,34 @@ def test_the_number_of_jobs_is_the_one_given(given: tuple[str, ...], added: str 
     )  # fmt: skip
     assert "report/index.html" in done.stdout
     assert [word for word in done.stdout.split() if word.startswith("-j")] == [added] * bool(added)
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        (("JOBS=1",), str(os.cpu_count())),
+        (("JOBS=1", f"-j{os.cpu_count()}"), "1"),
+        (("JOBS=1", "RUN=srun"), ""),  # cores are shared out where the step runs
+    ],
+)
+def test_each_job_has_its_share_of_the_cores(
+    given: tuple[str, ...], threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    skipped = ("-o", ".venv/installed", "-o", "reproduce-plan")
+    done = subprocess.run(
+        ["make", *skipped, "reproduce-all", "MAKE=sh -c 'echo threads=$$OMP_NUM_THREADS.'", *given],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"threads={threads}.\n" in done.stdout
+
+
+def test_a_result_stays_if_something_fails_after_it(graph: Graph) -> None:
+    (graph.bin / "fails after").write_text("sine/mlp/seed0 ")
+    graph.page(status=2)
+    assert (graph.folder / "out/runs/sine/mlp/seed0/result.json").is_file()
+    (graph.bin / "fails after").unlink()
+    assert not any("run=" in call and "sine/mlp/seed0 " in call for call in graph.page())
 
 
 def test_each_scale_has_its_folder_seeds_and_sizes(graph: Graph) -> None:
