@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from dws.inr import FitConfig, SirenConfig
+from dws.tasks.drawing import DrawingConfig
 from dws.training.augment import AugmentConfig
 from dws.training.loggers import WandbConfig
 from dws.training.settings import OptimConfig, TrainerConfig
@@ -280,6 +281,7 @@ class TrainSchema:
         optim: Optimiser.
         trainer: Length.
         augment: What training networks go through.
+        drawing: An exercise beside the task.
         wandb: Logging.
         seed: Of parameters, order of batches, augmentations, dropout and ``task.num_train``.
         run_dir: The run's folder; null makes one from task, model, seed and a hash of the rest.
@@ -293,6 +295,7 @@ class TrainSchema:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    drawing: DrawingConfig = field(default_factory=DrawingConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     seed: int = 0
     run_dir: str | None = None

@@ -13,7 +13,7 @@ from torch import nn
 
 from dws.config import build, to_plain
 from dws.files import settings_hash
-from dws.tasks import Reader, Task
+from dws.tasks import DrawingConfig, Reader, Task
 from dws.training import LabelledNetworks, TrainerConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
@@ -82,7 +82,12 @@ def zoo_hash(zoo: Zoo) -> str:
 def run_settings(config: DictConfig, zoo: Zoo, trainer: TrainerConfig) -> dict[str, Any]:
     """All that a run's outcome depends on; ``trainer`` is the resolved one."""
     plain = {**to_plain(config), "trainer": asdict(trainer)}
-    settings = {key: plain[key] for key in ("task", "model", "optim", "trainer", "augment", "seed")}
+    groups = ("task", "model", "optim", "trainer", "augment", "drawing", "seed")
+    settings = {key: plain[key] for key in groups}
+    if settings["optim"]["muon_lr"] is None:  # as before these existed, so that runs stay the same
+        del settings["optim"]["muon_lr"]
+    if not settings["drawing"]["weight"]:
+        del settings["drawing"]
     for key in NOT_PART_OF_A_RUN:
         del settings["trainer"][key]
     return {**settings, "aligned": plain["zoo"]["aligned"], "zoo": zoo_hash(zoo)}
@@ -112,12 +117,15 @@ def build_reader(
     Raises:
         ValueError: On the complaints of ``build``, or if the model is no metanet.
     """
+    drawing = DrawingConfig(**settings.get("drawing", {}))  # older runs do not mention it
+    num_drawn = drawing.num_values(spec.dims)
+    out_features = task.out_features + num_drawn
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
-        net = build(_arguments(settings["model"]), spec=spec, out_features=task.out_features)
-        _check_metanet(net, spec, task.out_features)
+        net = build(_arguments(settings["model"]), spec=spec, out_features=out_features)
+        _check_metanet(net, spec, out_features)
         output_layer = task.output_layer(train_targets)
-    return Reader(spec, net, output_layer, embeds_output=task.num_views > 1)
+    return Reader(spec, net, output_layer, embeds_output=task.num_views > 1, num_drawn=num_drawn)
 
 
 def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:

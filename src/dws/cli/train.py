@@ -24,6 +24,7 @@ from dws.evaluation import figures
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.schemas import TrainSchema
+from dws.tasks import Drawing
 from dws.training import LabelledNetworks, RunDir, train
 from dws.training.checkpoint import is_finished
 from dws.training.loggers import open_wandb
@@ -72,6 +73,10 @@ def _train(
             f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"
         )
 
+    drawing = None
+    if typed.drawing.weight:
+        low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
+        drawing = Drawing(typed.drawing, train_set.weights, low=low, high=high, omega_0=omega_0)
     run = RunDir(run_folder(config, settings))
     origin = describe_origin("dws-train", device)
     claimed = run.claim(settings, zoo_path=path, origin=origin)
@@ -102,7 +107,7 @@ def _train(
             best = train(
                 reader, task, train_set=train_set, val_set=val_set,
                 optim=typed.optim, trainer=trainer, augment=typed.augment, seed=typed.seed,
-                run=run, logger=logger, processes=processes,
+                run=run, logger=logger, drawing=drawing, processes=processes,
             )  # fmt: skip
             if not processes.is_first:
                 return

@@ -2,8 +2,17 @@
 
 from dws.tasks.classification import Classification
 from dws.tasks.contrastive import Contrastive
+from dws.tasks.drawing import Drawing, DrawingConfig
 from dws.tasks.reader import Reader
 from dws.tasks.regression import Regression
 from dws.tasks.task import Task
 
-__all__ = ["Classification", "Contrastive", "Reader", "Regression", "Task"]
+__all__ = [
+    "Classification",
+    "Contrastive",
+    "Drawing",
+    "DrawingConfig",
+    "Reader",
+    "Regression",
+    "Task",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ class Reader(nn.Module):
         net: The metanet.
         output_layer: See ``Task.output_layer``.
         embeds_output: Whether the embedding is the metanet's output instead of its features.
+        num_drawn: How many of the metanet's outputs, the last ones, are for a ``Drawing``.
 
     Raises:
         ValueError: If the metanet wants weights in another form.
@@ -44,8 +46,10 @@ class Reader(nn.Module):
         output_layer: nn.Module,
         *,
         embeds_output: bool = False,
+        num_drawn: int = 0,
     ) -> None:
         super().__init__()
+        self.num_drawn = num_drawn
         self.embeds_output = embeds_output
         self.standardize = Standardize(spec)
         self.net = net
@@ -60,14 +64,21 @@ class Reader(nn.Module):
         self.standardize.fit(self._wrap(reference), keep_signs=keep_signs)
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Predict."""
-        return self.output_layer(self.net(self._input(batch)))  # type: ignore[no-any-return]
+        """Predict; in training the values that are drawn follow the prediction."""
+        output, drawn = self.split(self.net(self._input(batch)))
+        answer: Tensor = self.output_layer(output)
+        return torch.cat([answer, drawn], dim=1) if self.training else answer
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What represents a network in pictures and probes."""
         net: Metanet = self.net  # type: ignore[assignment]
         read = self._input(batch)
-        return self.net(read) if self.embeds_output else net.embed(read)
+        return self.split(self.net(read))[0] if self.embeds_output else net.embed(read)
+
+    def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
+        """Outputs in training, or the metanet's own, as what is for the task and what is drawn."""
+        num_for_task = outputs.shape[1] - self.num_drawn
+        return outputs[:, :num_for_task], outputs[:, num_for_task:]
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
         return batch if self.reads == "raw" else self.standardize(self._wrap(batch))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.tasks import Reader, Task
+from dws.tasks import Drawing, Reader, Task
 from dws.training.augment import AugmentConfig
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.training.loader import LabelledNetworks
@@ -37,6 +37,7 @@ def train(
     seed: int,
     run: RunDir,
     logger: WandbLogger,
+    drawing: Drawing | None = None,
     processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
     """Train, or go on from the run's last checkpoint; all outputs go to the run folder.
@@ -53,6 +54,7 @@ def train(
             parameters.
         run: The run folder.
         logger: Gets what the metrics file gets.
+        drawing: What the reader's last ``num_drawn`` outputs have to draw.
         processes: Those that train together, all called with the same arguments.
 
     Returns:
@@ -98,16 +100,20 @@ def train(
                 ]
                 with bfloat16:
                     outputs = forward(WeightBatch.cat([processes.part(view) for view in views]))
-                loss = task.loss(processes.gather(outputs.float(), task.num_views), targets)
-                state.optimizer.zero_grad()
-                loss.backward()
-                state.update(loss)
+                outputs = processes.gather(outputs.float(), task.num_views)
+                answers, drawn = reader.split(outputs)
+                losses = [task.loss(answers, targets)]
+                if drawing:
+                    losses.append(drawing.loss(drawn, WeightBatch.cat(views)))
+                reader.zero_grad()
+                torch.stack(losses).sum().backward()
+                state.update(*losses)
                 bar.update()
                 if (
                     processes.is_first
                     and time.monotonic() - saved > 60 * trainer.checkpoint_minutes
                 ):
-                    loss.item()  # waits for a GPU
+                    losses[0].item()  # waits for a GPU
                     state.seconds = time.perf_counter() - began
                     save_checkpoint(run.last_checkpoint, state.content())
                     saved = time.monotonic()

@@ -13,10 +13,13 @@ COMPILING_PAYS = 100_000
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW and its schedule.
+    """AdamW, for matrices perhaps Muon, and their schedule.
 
     Attributes:
         lr: Learning rate at its peak.
+        muon_lr: The peak of Muon (Jordan et al. 2024, with steps as large as AdamW's: Liu et al.
+            2025), which then trains all matrices of the metanet, and AdamW the rest; None for
+            AdamW alone.
         weight_decay: Decoupled weight decay.
         amsgrad: Use the AMSGrad variant.
         schedule: ``cosine`` down to zero, or ``constant``; both after the warm-up.
@@ -28,6 +31,7 @@ class OptimConfig:
     """
 
     lr: float = 3e-3
+    muon_lr: float | None = None
     weight_decay: float = 5e-4
     amsgrad: bool = False
     schedule: str = "cosine"
@@ -44,6 +48,8 @@ class OptimConfig:
                 "expected finite optim.lr > 0, weight_decay >= 0 and 0 <= warmup_fraction < 1, got "
                 f"{self.lr}, {self.weight_decay} and {self.warmup_fraction}"
             )
+        if self.muon_lr is not None and not 0 < self.muon_lr < math.inf:
+            raise ValueError(f"expected a finite optim.muon_lr > 0 or null, got {self.muon_lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"expected optim.clip_norm > 0 or null, got {self.clip_norm}")
         if self.schedule not in ("cosine", "constant"):

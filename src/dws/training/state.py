@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dws.sampling import derive_seed
 from dws.tasks import Reader
 from dws.training.checkpoint import load_reader
 from dws.training.settings import OptimConfig, TrainerConfig
+
+LOSSES = ("train_loss", "train_drawing_loss")
 
 
 class TrainingState:
@@ -41,16 +46,11 @@ class TrainingState:
         self.batch_size = min(trainer.batch_size, num_networks)
         self.steps_per_epoch = num_networks // self.batch_size
         self.num_steps = trainer.num_epochs * self.steps_per_epoch
-        self.optimizer = torch.optim.AdamW(
-            reader.parameters(),
-            lr=optim.lr,
-            weight_decay=optim.weight_decay,
-            amsgrad=optim.amsgrad,
-            fused=True,
-        )
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: optim.factor(step, self.num_steps)
-        )
+        self.optimizers = build_optimizers(reader, optim)
+        self.schedulers = [
+            LambdaLR(optimizer, lambda step: optim.factor(step, self.num_steps))
+            for optimizer in self.optimizers
+        ]
         self.average = (
             AveragedModel(
                 reader, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay), use_buffers=True
@@ -97,15 +97,16 @@ class TrainingState:
         self.order.set_state(self._order_at_start)
         return self.order
 
-    def update(self, loss: Tensor) -> None:
-        """One step of the optimiser, the gradients being there."""
+    def update(self, *losses: Tensor) -> None:
+        """One step of the optimisers, the gradients of these losses being there."""
         if self.optim.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.reader.parameters(), self.optim.clip_norm)
-        self.optimizer.step()
-        self.scheduler.step()
+        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
         if self.average:
             self.average.update_parameters(self.reader)
-        self.losses.append(loss.detach())
+        self.losses.append(torch.stack(losses).detach())
 
     def end_epoch(self) -> dict[str, float]:
         """Close the current epoch.
@@ -113,18 +114,18 @@ class TrainingState:
         Raises:
             ValueError: If a loss was NaN or infinite.
         """
-        losses = torch.stack(self.losses).cpu()
+        losses = torch.stack(self.losses).cpu()  # (steps, 1 or 2)
         row: dict[str, float] = {
             "epoch": self.epoch + 1,
             "step": self.step,
-            "train_loss": float(losses.mean()),
-            "lr": float(self.scheduler.get_last_lr()[0]),
+            **dict(zip(LOSSES, losses.mean(dim=0).tolist(), strict=False)),
+            "lr": float(self.schedulers[0].get_last_lr()[0]),
         }
-        bad = (~losses.isfinite()).nonzero()
+        bad = (~losses.isfinite().all(dim=1)).nonzero()
         if len(bad):
             row["step"] = self.epoch * self.steps_per_epoch + int(bad[0]) + 1
             row["lr"] = self.optim.lr * self.optim.factor(int(row["step"]) - 1, self.num_steps)
-            check_finite(float(losses[bad[0]]), "loss", row, self.optim)
+            check_finite(float(losses[bad[0]].sum()), "loss", row, self.optim)
         self.epoch += 1
         self.losses, self.seconds = [], 0.0
         self._order_at_start = self.order.get_state()
@@ -135,8 +136,8 @@ class TrainingState:
         return {
             "reader": self.reader.state_dict(),
             "average": self.average.state_dict() if self.average else None,
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "order": self._order_at_start,
             "draws": self.draws.get_state(),
             "dropout": self._dropout_generator().get_state(),
@@ -173,14 +174,30 @@ class TrainingState:
         load_reader(self.reader, content, path)
         if self.average:
             self.average.load_state_dict(content["average"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scheduler.load_state_dict(content["scheduler"])
+        for name in ("optimizers", "schedulers"):
+            for part, state in zip(getattr(self, name), content[name], strict=True):
+                part.load_state_dict(state)
         self._order_at_start = content["order"]
         self.draws.set_state(content["draws"])
         self._dropout_generator().set_state(content["dropout"])
         self.epoch, self.best = content["epoch"], content["best"]
         self.losses = [loss.to(self.device) for loss in content["losses"]]
         self.seconds = content["seconds"]
+
+
+def build_optimizers(reader: Reader, optim: OptimConfig) -> list[Optimizer]:
+    """AdamW and, if asked for, Muon for the matrices of the metanet."""
+    adamw = partial(
+        AdamW, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad, fused=True
+    )
+    if optim.muon_lr is None:
+        return [adamw(reader.parameters())]
+    matrices = [p for p in reader.net.parameters() if p.ndim == 2]
+    muon = Muon(
+        matrices, lr=optim.muon_lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    taken = set(matrices)
+    return [adamw([p for p in reader.parameters() if p not in taken]), muon]
 
 
 def check_finite(value: float, name: str, row: Mapping[str, float], optim: OptimConfig) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import needs_compiler
 from tests.unit.training.conftest import run_training
 
 from dws.metanets import DWSNet
-from dws.tasks import Contrastive, Reader
+from dws.tasks import Contrastive, DrawingConfig, Reader
 from dws.training import AugmentConfig, LabelledNetworks, OptimConfig, RunDir
 from dws.training import loop as loop_module
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
@@ -64,7 +64,8 @@ def test_a_killed_run_goes_on_exactly(
 EVERYTHING = {
     "augment": AugmentConfig(noise=0.1, mask=0.1, permute=True),
     "dropout": 0.2,
-    "optim": OptimConfig(lr=1e-3, amsgrad=True, clip_norm=1.0),
+    "optim": OptimConfig(lr=1e-3, muon_lr=1e-2, amsgrad=True, clip_norm=1.0),
+    "drawing": DrawingConfig(0.5, 8),
     "ema_decay": 0.9,
     "checkpoint_minutes": 0.0,
 }

@@ -27,6 +27,7 @@ def test_schedule(config: OptimConfig, step: int, factor: float) -> None:
         (OptimConfig, {"lr": 0.0}, r"finite optim\.lr > 0, .* got 0\.0, 0\.0005 and 0\.1"),
         (OptimConfig, {"weight_decay": -1.0}, r"weight_decay >= 0 .* got 0\.003, -1\.0 and 0\.1"),
         (OptimConfig, {"warmup_fraction": 1.0}, r"warmup_fraction < 1, got 0\.003, 0\.0005 and 1"),
+        (OptimConfig, {"muon_lr": 0.0}, r"finite optim\.muon_lr > 0 or null, got 0\.0"),
         (OptimConfig, {"clip_norm": 0.0}, r"optim\.clip_norm > 0 or null, got 0\.0"),
         (OptimConfig, {"schedule": "step"}, r"optim\.schedule=cosine\|constant, got 'step'"),
         (TrainerConfig, {"num_epochs": 0}, r"trainer\.num_epochs >= 1, .* got 0, 128, 128"),

@@ -6,8 +6,11 @@ import pytest
 import torch
 from tests.unit.training.conftest import run_training
 
+from dws.metanets import SignDWSNet
+from dws.tasks import Contrastive, Reader
 from dws.training import OptimConfig, RunDir
 from dws.training.checkpoint import is_finished, load_checkpoint, save_checkpoint
+from dws.training.state import build_optimizers
 from dws.zoo import Zoo
 
 
@@ -57,6 +60,28 @@ def test_gradients_are_clipped(sine_zoo: Zoo, tmp_path: Path) -> None:
         run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e-3, clip_norm=0.01), num_epochs=1)
     assert len(seen) == 5
     assert max(seen) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_muon_trains_the_matrices_of_the_metanet_and_adamw_the_rest(sine_zoo: Zoo) -> None:
+    task = Contrastive(out_features=3)
+    net = SignDWSNet(sine_zoo.spec, out_features=3, hidden_channels=4, num_layers=1)
+    reader = Reader(sine_zoo.spec, net, task.output_layer(None), embeds_output=True)
+    adamw, muon = build_optimizers(reader, OptimConfig(lr=1e-3, muon_lr=1e-2))
+    groups = [{p for g in o.param_groups for p in g["params"]} for o in (adamw, muon)]
+    assert groups[0] | groups[1] == set(reader.parameters())
+    assert groups[1] == {p for p in net.parameters() if p.ndim == 2}
+    assert not groups[0] & groups[1]
+    assert [o.param_groups[0]["lr"] for o in (adamw, muon)] == [1e-3, 1e-2]
+
+
+def test_each_optimiser_has_its_own_learning_rate(sine_zoo: Zoo, tmp_path: Path) -> None:
+    slow, fast = OptimConfig(lr=1e-9), OptimConfig(lr=1e-9, muon_lr=1e-2)
+    before, after = (
+        run_training(sine_zoo, tmp_path / name, optim=optim, num_epochs=1)[0].net
+        for name, optim in (("adamw", slow), ("muon", fast))
+    )
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.allclose(old, new, atol=1e-6) == (old.ndim != 2)
 
 
 def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""An exercise beside every task: to draw what the networks compute that are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dws.inr import siren_apply
+from dws.weightspace import WeightBatch
+
+NUM_AT_ONCE = 1024  # networks evaluated together when values are standardised
+
+
+@dataclass(frozen=True)
+class DrawingConfig:
+    """How much drawing counts, and how fine it is.
+
+    Attributes:
+        weight: Of the loss of the drawing beside that of the task; 0 for no drawing.
+        resolution: Points along each axis of the domain.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    weight: float = 0.0
+    resolution: int = 14
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.weight < math.inf and self.resolution >= 1):
+            raise ValueError(
+                "expected a finite drawing.weight >= 0 and drawing.resolution >= 1, got "
+                f"{self.weight} and {self.resolution}"
+            )
+
+    def num_values(self, dims: Sequence[int]) -> int:
+        """What a metanet has to put out in addition, for networks of widths ``dims``."""
+        return self.resolution ** dims[0] * dims[-1] if self.weight else 0
+
+
+class Drawing:
+    """Values of SIRENs at a grid as targets, which hold for every augmented copy too.
+
+    An embedding from which the function can be drawn is what inr2vec (De Luigi et al. 2023) and
+    other autoencoders of weights learn. Here it accompanies the learning from labels: a metanet
+    learns much of what the weights mean from 196 values a network, where a class is a single one.
+    Weights are all that a metanet gets, in training and afterwards; the values are computed from
+    these weights alone, and no longer needed once it is trained.
+
+    Args:
+        config: Weight and resolution.
+        reference: n networks, whose mean and standard deviation make values comparable.
+        low: Lower end of the domain along each axis, d_0 numbers.
+        high: Upper end.
+        omega_0: ω0 of the networks.
+    """
+
+    def __init__(
+        self,
+        config: DrawingConfig,
+        reference: WeightBatch,
+        *,
+        low: Sequence[float],
+        high: Sequence[float],
+        omega_0: float,
+    ) -> None:
+        self.weight, self.omega_0 = config.weight, omega_0
+        cells = (torch.arange(config.resolution) + 0.5) / config.resolution
+        axes = [a + (b - a) * cells for a, b in zip(low, high, strict=True)]
+        points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
+        self.points = points.to(reference.weights[0])
+        starts = range(0, reference.batch_size, NUM_AT_ONCE)
+        values = torch.cat([self._values(reference[s : s + NUM_AT_ONCE]) for s in starts])
+        self.mean = values.mean(dim=0)
+        self.std = (values - self.mean).square().mean().sqrt()
+        self.num_values = values.shape[1]
+
+    @torch.no_grad()
+    def targets(self, networks: WeightBatch) -> Float[Tensor, "b v"]:
+        """What B networks compute at P points, in units of the standard deviation, (B, P d_M)."""
+        return (self._values(networks) - self.mean) / self.std
+
+    def loss(self, drawn: Float[Tensor, "b v"], networks: WeightBatch) -> Float[Tensor, ""]:
+        """Mean squared error times the weight; that of the mean drawing is 1 times the weight."""
+        return self.weight * (drawn - self.targets(networks)).square().mean()
+
+    def _values(self, networks: WeightBatch) -> Tensor:
+        return siren_apply(networks, self.points, omega_0=self.omega_0).flatten(1)

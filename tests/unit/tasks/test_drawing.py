@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import random_batch
+from tests.unit.training.conftest import run_training
+
+from dws.inr import siren_apply
+from dws.metanets import SignDWSNet
+from dws.tasks import Contrastive, Drawing, DrawingConfig, Reader
+from dws.training import AugmentConfig, RunDir
+from dws.weightspace import WeightSpaceSpec
+from dws.zoo import Zoo
+
+SPEC = WeightSpaceSpec((2, 5, 4, 3))
+AREA = {"low": (0.0, -1.0), "high": (1.0, 3.0)}
+
+
+def test_targets_are_values_at_the_middle_of_cells() -> None:
+    networks = random_batch(SPEC, 50)
+    drawing = Drawing(DrawingConfig(1.0, 2), networks, **AREA, omega_0=2.0)
+    middles = torch.tensor([[0.25, 0.0], [0.25, 2.0], [0.75, 0.0], [0.75, 2.0]]).double()
+    values = siren_apply(networks, middles, omega_0=2.0).flatten(1)
+    targets = drawing.targets(networks)
+    torch.testing.assert_close(targets, (values - values.mean(0)) / drawing.std)
+    assert targets.mean() == pytest.approx(0, abs=1e-12)
+    assert targets.square().mean() == pytest.approx(1)
+    assert targets.shape[1] == drawing.num_values == DrawingConfig(1.0, 2).num_values(SPEC.dims)
+
+
+def test_the_loss_is_that_part_of_the_variance_which_the_drawing_misses() -> None:
+    networks = random_batch(SPEC, 50)
+    drawing = Drawing(DrawingConfig(0.5, 3), networks, **AREA, omega_0=2.0)
+    targets = drawing.targets(networks)
+    losses = [float(drawing.loss(part * targets, networks)) for part in (0.0, 0.5, 1.0)]
+    assert losses == pytest.approx([0.5, 0.125, 0.0])
+
+
+def test_values_are_standardised_over_many_networks_at_once() -> None:
+    networks = random_batch(WeightSpaceSpec((1, 2, 1)), 1500)
+    drawing = Drawing(DrawingConfig(1.0, 4), networks, low=(-1,), high=(1,), omega_0=2.0)
+    assert drawing.targets(networks).square().mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"weight": float("inf")}, {"resolution": 0}])
+def test_bad_settings_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"expected a finite drawing\.weight >= 0 and"):
+        DrawingConfig(**bad)
+
+
+def test_without_weight_nothing_is_drawn() -> None:
+    assert DrawingConfig(0.0, 14).num_values((2, 5, 1)) == 0
+    assert DrawingConfig(0.1, 14).num_values((2, 5, 1)) == 196
+
+
+@pytest.mark.parametrize("embeds_output", [False, True])
+def test_a_reader_draws_in_training_only(embeds_output: bool) -> None:
+    net = SignDWSNet(SPEC, out_features=3 + 7, hidden_channels=4)
+    layer = torch.nn.Linear(3, 2)
+    reader = Reader(SPEC, net, layer, embeds_output=embeds_output, num_drawn=7)
+    networks = random_batch(SPEC, 6).map(lambda t: t.float())
+    outputs = reader.train()(networks)
+    answers, drawn = reader.split(outputs)
+    assert answers.shape == (6, 2)
+    assert drawn.shape == (6, 7)
+    torch.testing.assert_close(reader.eval()(networks), answers)
+    assert reader.embed(networks).shape == (6, 3 if embeds_output else 16)
+
+
+@pytest.mark.parametrize("contrastive", [False, True])
+def test_a_metanet_learns_to_draw_beside_its_task(
+    contrastive: bool, sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    task = {"task": Contrastive(out_features=3), "augment": AugmentConfig(noise=0.01)}
+    drawing = DrawingConfig(1.0, 16)
+    reader, _ = run_training(
+        sine_zoo, tmp_path, num_epochs=20, drawing=drawing, **(task if contrastive else {})
+    )
+    rows = RunDir(tmp_path).metrics()
+    assert rows[-1]["train_drawing_loss"] < 0.9 * rows[0]["train_drawing_loss"]
+    assert reader.num_drawn == 16
