@@ -84,8 +84,10 @@ class SignDWSNet(nn.Module):
         self.encode = Encoder(spec, in_channels, hidden_channels)
         num_levels = len(spec.hidden_dims)
         self.layers = nn.ModuleList(Layer(num_levels, hidden_channels) for _ in range(num_layers))
-        self.products = nn.ModuleList(Product(hidden_channels) for _ in range(num_levels))
-        width = (2 * num_levels + 1) * hidden_channels
+        self.read_outs = nn.ModuleList(
+            ReadOut(hidden_channels, 4 * hidden_channels) for _ in range(num_levels)
+        )
+        width = (2 * num_levels * 4 + 1) * hidden_channels
         self.hidden = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 4 * hidden_channels), nn.GELU()
         )
@@ -99,11 +101,9 @@ class SignDWSNet(nn.Module):
         for layer in self.layers:
             features = layer(features)
         pooled = [features.globals]
-        for product, o, h in zip(self.products, features.odd, features.even, strict=True):
-            even = h + product(o)
-            # max, not amax: its gradient goes by position, while amax compares values with their
-            # maximum, which a compiler may have rounded to bf16 on the way, and divides by matches
-            pooled += [even.mean(dim=1), even.max(dim=1).values]
+        pooled += [
+            f(o, h) for f, o, h in zip(self.read_outs, features.odd, features.even, strict=True)
+        ]
         return self.hidden(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
@@ -168,7 +168,7 @@ class Layer(nn.Module):
             NeuronUpdate(channels, num_messages=(i > 0) + (i < num_levels - 1))
             for i in range(num_levels)
         )
-        self.globals = update(channels * (num_levels + 1), channels)
+        self.globals = update(channels * (num_levels + 1), 2 * channels, channels)
 
     def forward(self, features: Features) -> Features:
         """The same kinds of features."""
@@ -226,7 +226,7 @@ class NeuronUpdate(nn.Module):
         self.norms = nn.ModuleList(RootMeanSquareNorm(channels) for _ in range(1 + num_messages))
         self.linear = linear((1 + num_messages) * channels, channels)
         self.product = Product((1 + num_messages) * channels, channels)
-        self.even = update(3 * channels, channels)
+        self.even = update(3 * channels, 2 * channels, channels)
         self.gate = nn.Linear(channels, channels)
 
     def forward(
@@ -260,6 +260,22 @@ class Product(nn.Module):
         return self.factors[0](odd) * self.factors[1](odd)  # type: ignore[no-any-return]
 
 
+class ReadOut(nn.Module):
+    """Mean and maximum over the neurons of a level, of more features than the layers pass on."""
+
+    def __init__(self, channels: int, num_features: int) -> None:
+        super().__init__()
+        self.even = update(channels, num_features, num_features)
+        self.product = Product(channels, num_features)
+
+    def forward(self, odd: Tensor, even: Tensor) -> Tensor:
+        """(B, d, C), (B, d, C) -> (B, 2 F)."""
+        features = self.even(even) + self.product(odd)
+        # max, not amax: its gradient goes by position, while amax compares values with their
+        # maximum, which a compiler may have rounded to bf16 on the way, and divides by matches
+        return torch.cat([features.mean(dim=1), features.max(dim=1).values], dim=1)
+
+
 def linear(in_channels: int, out_channels: int) -> nn.Linear:
     """A map between features that change sign: it must have no bias."""
     return nn.Linear(in_channels, out_channels, bias=False)
@@ -270,11 +286,11 @@ def normed_linear(channels: int) -> nn.Sequential:
     return nn.Sequential(RootMeanSquareNorm(channels), linear(channels, channels))
 
 
-def update(in_channels: int, channels: int) -> nn.Sequential:
+def update(in_channels: int, hidden_channels: int, channels: int) -> nn.Sequential:
     """An MLP between features that do not change sign."""
     return nn.Sequential(
         nn.LayerNorm(in_channels),
-        nn.Linear(in_channels, 2 * channels),
+        nn.Linear(in_channels, hidden_channels),
         nn.GELU(),
-        nn.Linear(2 * channels, channels),
+        nn.Linear(hidden_channels, channels),
     )
