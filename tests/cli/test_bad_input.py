@@ -250,6 +250,8 @@ def test_a_report_goes_on_without_a_picture(
         ("optim.lr=nan", "expected finite optim.lr > 0"),
         ("optim.lr=inf", "expected finite optim.lr > 0"),
         ("optim.weight_decay=nan", "weight_decay >= 0"),
+        ("optim.muon_lr=0", "expected a finite optim.muon_lr > 0 or null, got 0.0"),
+        ("drawing.weight=-1", "expected a finite drawing.weight >= 0 and"),
         ("optim.clip_norm=0", "expected optim.clip_norm > 0 or null, got 0.0"),
         ("task.num_train=0", "expected task.num_train between 1 and 40, the training signals of"),
         ("task.num_train=1", "expected at least 2 training networks, got 1"),
