@@ -89,6 +89,7 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     ("model", "more"),
     [
         ("dwsnet", ["model.hidden_channels=4"]),
+        ("dwsnet_sign", ["model.hidden_channels=4", "drawing.weight=1", "optim.muon_lr=1e-2"]),
         ("mlp_permutation_augmentation", ["model.hidden_features=[16]"]),
         ("mlp_alignment", ["model.hidden_features=[16]"]),
         ("inr2vec", ["model.hidden_features=[16]"]),
@@ -105,6 +106,7 @@ def test_an_embedding_is_learned_and_probed(
     assert settings["augment"]["permute"] == (model == "mlp_permutation_augmentation")
     assert settings["aligned"] == (tmp_path / "zoo.aligned").exists() == (model == "mlp_alignment")
     assert settings["model"]["name"] == model
+    assert ("drawing" in settings) == ("muon_lr" in settings["optim"]) == (model == "dwsnet_sign")
     assert "mse_amplitude" in command("dws-evaluate", "run=run")
     assert (tmp_path / "run/outcome-frequency.png").is_file()
 

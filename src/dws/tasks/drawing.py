@@ -86,7 +86,7 @@ class Drawing:
         return (self._values(networks) - self.mean) / self.std
 
     def loss(self, drawn: Float[Tensor, "b v"], networks: WeightBatch) -> Float[Tensor, ""]:
-        """Mean squared error times the weight; that of the mean drawing is 1 times the weight."""
+        """Mean squared error times the weight, in units of the variance of unchanged networks."""
         return self.weight * (drawn - self.targets(networks)).square().mean()
 
     def _values(self, networks: WeightBatch) -> Tensor:
