@@ -219,6 +219,7 @@ class SignDWSNetSchema(ModelSchema):
     name: str = "dwsnet_sign"
     _target_: str = "dws.metanets.SignDWSNet"
     hidden_channels: int = 32
+    read_channels: int = 128
     num_layers: int = 4
     dropout: float = 0.0
     omega_0: float | None = None

@@ -18,6 +18,7 @@ from dws.evaluation.tables import read_result
 from dws.files import settings_hash
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
+from dws.tasks import Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished
 from dws.training.loggers import (
@@ -93,6 +94,7 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
                 {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
             ),
             "num_train": _num_train(settings, zoo),
+            "num_parameters": _num_parameters(settings, zoo, task),
             "zoo": settings["zoo"],
             "zoo_path": path,
             "origin": settings["origin"],
@@ -106,6 +108,12 @@ def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
     num_signals = settings["task"]["num_train"]
     num_views = int(zoo.manifest["zoo"]["num_views"])
     return num_views * num_signals if num_signals else len(zoo.split("train"))
+
+
+def _num_parameters(settings: Mapping[str, Any], zoo: Zoo, task: Task) -> int:
+    """Of what answers; what draws in training does not count."""
+    without = {key: value for key, value in settings.items() if key != "drawing"}
+    return sum(p.numel() for p in build_reader(without, zoo.spec, task, None).parameters())
 
 
 def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:

@@ -30,9 +30,10 @@ from dws.evaluation.tables import read_result
 from dws.files import read_json_lines
 from dws.inr import init_siren
 from dws.memory import keep_freed_memory
-from dws.schemas import FitInrsSchema
+from dws.schemas import FitInrsSchema, TrainSchema
 from dws.signals import SPLITS, SignalSource
 from dws.training import RunDir
+from dws.training.state import build_optimizers
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.alignment import align
 from dws.zoo import Zoo
@@ -242,10 +243,14 @@ def _measure_training(config: DictConfig, spec: WeightSpaceSpec) -> float:
     reader = build_reader(to_plain(config), spec, task, None)
     flat = torch.randn(num_networks * task.num_views, spec.num_params, 1)
     batch = WeightBatch.from_flat(spec, flat)
+    typed: TrainSchema = OmegaConf.to_object(config)  # type: ignore[assignment]
+    optimizers = build_optimizers(reader, typed.optim)
 
     def train() -> None:
         for _ in range(2):
             reader(batch).square().mean().backward()
+            for optimizer in optimizers:
+                optimizer.step()
 
     return float(num_networks * 2 / _seconds(train))
 

@@ -73,10 +73,6 @@ def _train(
             f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"
         )
 
-    drawing = None
-    if typed.drawing.weight:
-        low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
-        drawing = Drawing(typed.drawing, train_set.weights, low=low, high=high, omega_0=omega_0)
     run = RunDir(run_folder(config, settings))
     origin = describe_origin("dws-train", device)
     claimed = run.claim(settings, zoo_path=path, origin=origin)
@@ -90,6 +86,10 @@ def _train(
             if processes.is_first:
                 print(f"run {run.path} is done already; {after}")
             return
+        drawing = None
+        if typed.drawing.weight:
+            low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
+            drawing = Drawing(typed.drawing, train_set.weights, low=low, high=high, omega_0=omega_0)
         wandb = typed.wandb
         if processes.is_first:
             print(

@@ -88,7 +88,6 @@ def evaluate(
         **_details(task, outputs, targets),
         "embedding": describe_embedding(known, train_set.targets.cpu(), embeddings, targets),
         "num_test": len(targets),
-        "num_parameters": sum(p.numel() for p in reader.parameters()),
         "num_epochs": len(epochs),
         "best_epoch": best["epoch"],
         "train_seconds": sum(row["seconds"] for row in epochs),

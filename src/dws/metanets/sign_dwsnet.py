@@ -22,7 +22,8 @@ Maps between them that commute with the group, from which every layer is built:
 - even to even, and global: anything, with means over neurons towards the global ones.
 
 A layer first updates the edges, then sends messages along them, then updates neurons, then the
-global features. Each update adds to what was there. Before a linear map odd and edge features are
+global features. Each update adds to what was there. At the end many even features of each neuron
+are pooled over its level, and an MLP answers. Before a linear map odd and edge features are
 divided by their root mean square alone, since a shift would not change its sign.
 """
 
@@ -46,7 +47,8 @@ class SignDWSNet(nn.Module):
         spec: The architecture of the networks that are read.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
-        hidden_channels: Channels of every kind of feature.
+        hidden_channels: Channels of every kind of feature that layers pass on.
+        read_channels: Even features of each neuron that are pooled at the end.
         num_layers: Number of equivariant layers.
         dropout: Probability of dropping a feature before the output, in training.
         omega_0: ω0 of the networks, to read them after ``wrap_phases``: a ``dws.tasks.Reader`` is
@@ -65,16 +67,17 @@ class SignDWSNet(nn.Module):
         in_channels: int = 1,
         out_features: int,
         hidden_channels: int = 32,
+        read_channels: int = 128,
         num_layers: int = 4,
         dropout: float = 0.0,
         omega_0: float | None = None,
     ) -> None:
         super().__init__()
-        sizes = (in_channels, out_features, hidden_channels, num_layers)
+        sizes = (in_channels, out_features, hidden_channels, read_channels, num_layers)
         if min(sizes) < 1 or not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
             raise ValueError(
-                "expected in_channels, out_features, hidden_channels and num_layers >= 1, "
-                "0 <= dropout < 1 and omega_0 > 0 or none, got "
+                "expected in_channels, out_features, hidden_channels, read_channels and "
+                "num_layers >= 1, 0 <= dropout < 1 and omega_0 > 0 or none, got "
                 f"{', '.join(map(str, sizes))}, {dropout} and {omega_0}"
             )
         self.reads = "scaled" if omega_0 is None else "wrapped"  # see Reader
@@ -85,9 +88,9 @@ class SignDWSNet(nn.Module):
         num_levels = len(spec.hidden_dims)
         self.layers = nn.ModuleList(Layer(num_levels, hidden_channels) for _ in range(num_layers))
         self.read_outs = nn.ModuleList(
-            ReadOut(hidden_channels, 4 * hidden_channels) for _ in range(num_levels)
+            ReadOut(hidden_channels, read_channels) for _ in range(num_levels)
         )
-        width = (2 * num_levels * 4 + 1) * hidden_channels
+        width = 2 * num_levels * read_channels + hidden_channels
         self.hidden = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 4 * hidden_channels), nn.GELU()
         )
@@ -250,9 +253,8 @@ class RootMeanSquareNorm(nn.RMSNorm):
 class Product(nn.Module):
     """(L o) · (L' o), channel by channel: even features of odd ones."""
 
-    def __init__(self, in_channels: int, channels: int | None = None) -> None:
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        channels = channels or in_channels
         self.factors = nn.ModuleList(linear(in_channels, channels) for _ in range(2))
 
     def forward(self, odd: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""An exercise beside every task: to draw what the networks compute that are read."""
+"""An exercise beside a task: to draw what the networks compute that are read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class DrawingConfig:
     """How much drawing counts, and how fine it is.
 
     Attributes:
-        weight: Of the loss of the drawing beside that of the task; 0 for no drawing.
+        weight: Of the loss of the drawing beside that of the task; 0 for no drawing. The zoo's
+            manifest has to name the right domain and ω0.
         resolution: Points along each axis of the domain.
 
     Raises:
@@ -48,7 +49,7 @@ class Drawing:
 
     An embedding from which the function can be drawn is what inr2vec (De Luigi et al. 2023) and
     other autoencoders of weights learn. Here it accompanies the learning from labels: a metanet
-    learns much of what the weights mean from 196 values a network, where a class is a single one.
+    learns more of what weights mean from many values a network than from one class.
     Weights are all that a metanet gets, in training and afterwards; the values are computed from
     these weights alone, and no longer needed once it is trained.
 
@@ -58,6 +59,9 @@ class Drawing:
         low: Lower end of the domain along each axis, d_0 numbers.
         high: Upper end.
         omega_0: ω0 of the networks.
+
+    Raises:
+        ValueError: If all of them compute the same.
     """
 
     def __init__(
@@ -74,11 +78,16 @@ class Drawing:
         axes = [a + (b - a) * cells for a, b in zip(low, high, strict=True)]
         points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
         self.points = points.to(reference.weights[0])
-        starts = range(0, reference.batch_size, NUM_AT_ONCE)
-        values = torch.cat([self._values(reference[s : s + NUM_AT_ONCE]) for s in starts])
-        self.mean = values.mean(dim=0)
-        self.std = (values - self.mean).square().mean().sqrt()
-        self.num_values = values.shape[1]
+        n = reference.batch_size
+        parts = [reference[start : start + NUM_AT_ONCE] for start in range(0, n, NUM_AT_ONCE)]
+        self.mean = torch.stack([self._values(part).sum(dim=0) for part in parts]).sum(dim=0) / n
+        squares = [(self._values(part) - self.mean).square().mean(dim=1).sum() for part in parts]
+        self.std = (torch.stack(squares).sum() / n).sqrt()
+        if not self.std > 0:
+            raise ValueError(
+                f"expected training networks that compute different things, for drawing.weight="
+                f"{self.weight}, got {n} that do not; use drawing.weight=0"
+            )
 
     @torch.no_grad()
     def targets(self, networks: WeightBatch) -> Float[Tensor, "b v"]:
@@ -86,8 +95,8 @@ class Drawing:
         return (self._values(networks) - self.mean) / self.std
 
     def loss(self, drawn: Float[Tensor, "b v"], networks: WeightBatch) -> Float[Tensor, ""]:
-        """Mean squared error times the weight, in units of the variance of unchanged networks."""
-        return self.weight * (drawn - self.targets(networks)).square().mean()
+        """Mean squared error, without the weight; 1 is the variance of networks as they are."""
+        return (drawn - self.targets(networks)).square().mean()
 
     def _values(self, networks: WeightBatch) -> Tensor:
         return siren_apply(networks, self.points, omega_0=self.omega_0).flatten(1)

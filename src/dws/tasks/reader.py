@@ -67,7 +67,7 @@ class Reader(nn.Module):
         """Predict; in training the values that are drawn follow the prediction."""
         output, drawn = self.split(self.net(self._input(batch)))
         answer: Tensor = self.output_layer(output)
-        return torch.cat([answer, drawn], dim=1) if self.training else answer
+        return torch.cat([answer, drawn], dim=1) if self.training and self.num_drawn else answer
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What represents a network in pictures and probes."""
@@ -77,8 +77,9 @@ class Reader(nn.Module):
 
     def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
         """Outputs in training, or the metanet's own, as what is for the task and what is drawn."""
-        num_for_task = outputs.shape[1] - self.num_drawn
-        return outputs[:, :num_for_task], outputs[:, num_for_task:]
+        if not self.num_drawn:
+            return outputs, outputs[:, :0]
+        return outputs[:, : -self.num_drawn], outputs[:, -self.num_drawn :]
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
         return batch if self.reads == "raw" else self.standardize(self._wrap(batch))

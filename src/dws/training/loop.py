@@ -1,8 +1,8 @@
 """The training loop, the same for every task and metanet.
 
-AdamW with warm-up and cosine decay; after each epoch the validation split is read and the best
-epoch's weights are kept. After each epoch, and every few minutes within one, a checkpoint is
-written from which the same command goes on, on a CPU to the very same weights.
+AdamW, perhaps Muon too, warm-up and cosine decay; after each epoch the validation split is read and
+the best epoch's weights are kept. After each epoch, and every few minutes within one, a checkpoint
+is written from which the same command goes on, on a CPU to the very same weights.
 """
 
 from __future__ import annotations
@@ -103,10 +103,12 @@ def train(
                 outputs = processes.gather(outputs.float(), task.num_views)
                 answers, drawn = reader.split(outputs)
                 losses = [task.loss(answers, targets)]
+                total = losses[0]
                 if drawing:
                     losses.append(drawing.loss(drawn, WeightBatch.cat(views)))
+                    total = total + drawing.weight * losses[1]
                 reader.zero_grad()
-                torch.stack(losses).sum().backward()
+                total.backward()
                 state.update(*losses)
                 bar.update()
                 if (

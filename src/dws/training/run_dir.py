@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -44,6 +44,13 @@ class TrainerSettings(TypedDict):
     num_epochs: int
 
 
+class DrawingSettings(TypedDict):
+    """Fields of ``config.drawing``."""
+
+    weight: float
+    resolution: int
+
+
 class RunSettings(TypedDict):
     """What evaluating relies on in the ``config.yaml`` of a run."""
 
@@ -52,6 +59,7 @@ class RunSettings(TypedDict):
     optim: dict[str, Any]
     trainer: TrainerSettings
     augment: dict[str, Any]
+    drawing: NotRequired[DrawingSettings]
     seed: Annotated[int, Field(ge=0)]
     aligned: bool
     zoo: str

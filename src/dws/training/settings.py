@@ -18,8 +18,8 @@ class OptimConfig:
     Attributes:
         lr: Learning rate at its peak.
         muon_lr: The peak of Muon (Jordan et al. 2024, with steps as large as AdamW's: Liu et al.
-            2025), which then trains all matrices of the metanet, and AdamW the rest; None for
-            AdamW alone.
+            2025), which then trains the weights of all ``nn.Linear`` of the metanet, in bf16
+            steps, and AdamW the rest; None for AdamW alone.
         weight_decay: Decoupled weight decay.
         amsgrad: Use the AMSGrad variant.
         schedule: ``cosine`` down to zero, or ``constant``; both after the warm-up.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -125,7 +125,8 @@ class TrainingState:
         if len(bad):
             row["step"] = self.epoch * self.steps_per_epoch + int(bad[0]) + 1
             row["lr"] = self.optim.lr * self.optim.factor(int(row["step"]) - 1, self.num_steps)
-            check_finite(float(losses[bad[0]].sum()), "loss", row, self.optim)
+            for name, value in zip(LOSSES, losses[int(bad[0])].tolist(), strict=False):
+                check_finite(value, name.removeprefix("train_"), row, self.optim)
         self.epoch += 1
         self.losses, self.seconds = [], 0.0
         self._order_at_start = self.order.get_state()
@@ -186,13 +187,22 @@ class TrainingState:
 
 
 def build_optimizers(reader: Reader, optim: OptimConfig) -> list[Optimizer]:
-    """AdamW and, if asked for, Muon for the matrices of the metanet."""
+    """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps.
+
+    Raises:
+        ValueError: If Muon is asked for and there are none.
+    """
     adamw = partial(
         AdamW, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad, fused=True
     )
     if optim.muon_lr is None:
         return [adamw(reader.parameters())]
-    matrices = [p for p in reader.net.parameters() if p.ndim == 2]
+    matrices = [m.weight for m in reader.net.modules() if isinstance(m, nn.Linear)]
+    if not matrices:
+        raise ValueError(
+            "expected a metanet with nn.Linear in it for optim.muon_lr, got "
+            f"{type(reader.net).__name__}; use optim.muon_lr=null"
+        )
     muon = Muon(
         matrices, lr=optim.muon_lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
@@ -209,7 +219,8 @@ def check_finite(value: float, name: str, row: Mapping[str, float], optim: Optim
     if not math.isfinite(value):
         raise ValueError(
             f"{name} became {value} in epoch {row['epoch']} (step {row['step']}) at learning rate "
-            f"{row['lr']:.2g}; lower optim.lr={optim.lr} or lengthen "
+            f"{row['lr']:.2g}; lower optim.lr={optim.lr}"
+            f"{f' or optim.muon_lr={optim.muon_lr}' if optim.muon_lr else ''} or lengthen "
             f"optim.warmup_fraction={optim.warmup_fraction}, and remove the run's folder if it was "
             "given as run_dir"
         )

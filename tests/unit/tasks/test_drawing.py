@@ -27,7 +27,7 @@ def test_targets_are_values_at_the_middle_of_cells() -> None:
     torch.testing.assert_close(targets, (values - values.mean(0)) / drawing.std)
     assert targets.mean() == pytest.approx(0, abs=1e-12)
     assert targets.square().mean() == pytest.approx(1)
-    assert targets.shape[1] == drawing.num_values == DrawingConfig(1.0, 2).num_values(SPEC.dims)
+    assert targets.shape[1] == DrawingConfig(1.0, 2).num_values(SPEC.dims)
 
 
 def test_the_loss_is_that_part_of_the_variance_which_the_drawing_misses() -> None:
@@ -35,13 +35,19 @@ def test_the_loss_is_that_part_of_the_variance_which_the_drawing_misses() -> Non
     drawing = Drawing(DrawingConfig(0.5, 3), networks, **AREA, omega_0=2.0)
     targets = drawing.targets(networks)
     losses = [float(drawing.loss(part * targets, networks)) for part in (0.0, 0.5, 1.0)]
-    assert losses == pytest.approx([0.5, 0.125, 0.0])
+    assert losses == pytest.approx([1.0, 0.25, 0.0])
 
 
 def test_values_are_standardised_over_many_networks_at_once() -> None:
     networks = random_batch(WeightSpaceSpec((1, 2, 1)), 1500)
     drawing = Drawing(DrawingConfig(1.0, 4), networks, low=(-1,), high=(1,), omega_0=2.0)
     assert drawing.targets(networks).square().mean() == pytest.approx(1)
+
+
+def test_networks_that_all_compute_the_same_are_refused() -> None:
+    networks = random_batch(SPEC, 1)
+    with pytest.raises(ValueError, match=r"different things, for drawing\.weight=1\.0, got 1 that"):
+        Drawing(DrawingConfig(1.0, 2), networks, **AREA, omega_0=2.0)
 
 
 @pytest.mark.parametrize("bad", [{"weight": -1.0}, {"weight": float("inf")}, {"resolution": 0}])

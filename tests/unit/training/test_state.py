@@ -69,9 +69,15 @@ def test_muon_trains_the_matrices_of_the_metanet_and_adamw_the_rest(sine_zoo: Zo
     adamw, muon = build_optimizers(reader, OptimConfig(lr=1e-3, muon_lr=1e-2))
     groups = [{p for g in o.param_groups for p in g["params"]} for o in (adamw, muon)]
     assert groups[0] | groups[1] == set(reader.parameters())
-    assert groups[1] == {p for p in net.parameters() if p.ndim == 2}
+    assert groups[1] == {m.weight for m in net.modules() if isinstance(m, torch.nn.Linear)}
     assert not groups[0] & groups[1]
     assert [o.param_groups[0]["lr"] for o in (adamw, muon)] == [1e-3, 1e-2]
+
+
+def test_muon_wants_a_linear_map(sine_zoo: Zoo) -> None:
+    reader = Reader(sine_zoo.spec, torch.nn.Identity(), torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"nn\.Linear in it for optim\.muon_lr, got Identity"):
+        build_optimizers(reader, OptimConfig(muon_lr=1e-2))
 
 
 def test_each_optimiser_has_its_own_learning_rate(sine_zoo: Zoo, tmp_path: Path) -> None:
