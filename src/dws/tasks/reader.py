@@ -77,9 +77,8 @@ class Reader(nn.Module):
 
     def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
         """Outputs in training, or the metanet's own, as what is for the task and what is drawn."""
-        if not self.num_drawn:
-            return outputs, outputs[:, :0]
-        return outputs[:, : -self.num_drawn], outputs[:, -self.num_drawn :]
+        num_for_task = outputs.shape[1] - self.num_drawn
+        return outputs[:, :num_for_task], outputs[:, num_for_task:]
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
         return batch if self.reads == "raw" else self.standardize(self._wrap(batch))
