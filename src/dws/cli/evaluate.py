@@ -74,6 +74,7 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
             f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
+    shared = {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
     task = build_task(settings)
     train_set = load_training_split(settings, zoo, task, device, repeat=False)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
@@ -89,10 +90,8 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
             "task": settings["task"]["name"],
             "model": settings["model"]["name"],
             "seed": settings["seed"],
-            # the same for runs that differ in nothing but the seed
-            "settings_hash": settings_hash(
-                {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
-            ),
+            "settings": shared,  # the same for runs that differ in nothing but the seed
+            "settings_hash": settings_hash(shared),
             "num_train": _num_train(settings, zoo),
             "num_parameters": _num_parameters(settings, zoo, task),
             "zoo": settings["zoo"],

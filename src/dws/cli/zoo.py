@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dws.cli.command import OneLineParser, user_errors
-from dws.evaluation import figures
+from dws.evaluation import zoo_figures
 from dws.inr import SirenConfig
 from dws.zoo import (
     Zoo,
@@ -198,5 +198,5 @@ def verify_zoo(arguments: argparse.Namespace) -> None:
 def render_rows(arguments: argparse.Namespace) -> None:
     """Draw the rows that were asked for."""
     zoo = Zoo.open(arguments.path)
-    figures.rendered(arguments.output, zoo, arguments.rows, magnify=arguments.magnify)
+    zoo_figures.rendered(arguments.output, zoo, arguments.rows, magnify=arguments.magnify)
     print(f"{len(arguments.rows)} INRs of {zoo.path} are drawn in {arguments.output}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from dws.evaluation.evidence import TITLES, Evidence
 from dws.evaluation.published import METHODS, RESULTS
@@ -93,6 +94,20 @@ def open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
         values = [value for each in described if (value := each[key]) is not None]
         cells.append(spread(values, is_share=False, digits=3) if values else "not known")
     return cells
+
+
+def differences(
+    settings: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """Settings that are not the usual ones, as one would give them to ``dws-train``."""
+    for key in sorted({*settings, *usual}):
+        name, here, there = f"{prefix}{key}", settings.get(key), usual.get(key)
+        if key not in settings:
+            yield f"without {name}"
+        elif isinstance(here, Mapping):
+            yield from differences(here, there or {}, f"{name}.")
+        elif key not in usual or here != there:
+            yield f"{name}={'null' if here is None else here}"
 
 
 def training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import matplotlib
-import torch
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -18,12 +16,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dws.files import write_atomically
-from dws.inr import siren_apply
-from dws.inr.fit import psnr
-from dws.signals import SignalSource
-from dws.weightspace import WeightBatch
-from dws.zoo import Zoo
-from dws.zoo.store import ZooSplit
 
 # ten colours for all kinds of colour vision: the palette "colorblind" of seaborn
 COLOURS = (
@@ -37,10 +29,11 @@ def _axes(path: Path, *, width: float = 5, height: float = 4) -> Iterator[Axes]:
     """One pair of axes, saved on leaving. No pyplot: nothing global is left behind."""
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure.subplots()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path, *, dpi: int = 150) -> None:
+def save_figure(figure: Figure, path: Path, *, dpi: int = 150) -> None:
+    """Write a figure."""
     buffer = io.BytesIO()
     # no date and fixed ids: the same picture is the same bytes
     with matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}):
@@ -72,7 +65,7 @@ def embeddings(
     for axes, (title, points) in zip(grid, panels.items(), strict=False):
         _scatter(axes, points, labels, name if axes is grid[len(panels) - 1] else None)
         axes.set_title(title, fontsize=9)
-    _save(figure, path, dpi=80)
+    save_figure(figure, path, dpi=80)
 
 
 def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str | None) -> None:
@@ -170,91 +163,3 @@ def learning_curve(path: Path, epochs: Sequence[dict[str, float]], metric: str) 
         right = axes.twinx()
         right.plot(number, [row[f"val_{metric}"] for row in epochs], color="C1")
         right.set_ylabel(f"validation {metric}", color="C1")
-
-
-def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int = 8) -> None:
-    """The first training signals above what their INRs say, with the PSNR of each."""
-    train = zoo.split("train")
-    split = ZooSplit(zoo, train.start, min(train.start + count, train.stop))
-    count = len(split)
-    inr = zoo.manifest["inr"]
-    fitted = siren_apply(
-        split.weights(),
-        signals.coordinates,
-        omega_0=inr["omega_0"],
-        output_offset=inr["output_offset"],
-    )
-    original = signals.values(split.column("signal_id"))
-    quality = psnr(split.column("mse")).tolist()
-    figure = Figure(figsize=(1.3 * count, 3), layout="constrained")
-    grid = figure.subplots(2, count, squeeze=False)
-    for row, (what, values) in enumerate({"signal": original, "INR": fitted}.items()):
-        for column, signal in enumerate(values):
-            axes = grid[row, column]
-            axes.set(xticks=[], yticks=[])
-            if signals.grid is None:
-                axes.plot(signals.coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
-                axes.set_ylim(float(original.min()) - 0.1, float(original.max()) + 0.1)
-            else:
-                image = signal.view(*signals.grid, -1).clamp(0, 1)
-                axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
-            if row == 1:
-                axes.set_title(f"{quality[column]:.1f} dB", fontsize=8)
-        grid[row, 0].set_ylabel(what)
-    _save(figure, path)
-
-
-def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> None:
-    """What some INRs of a zoo say, drawn from their weights alone.
-
-    Args:
-        path: PNG to write.
-        zoo: The zoo.
-        rows: Rows of the zoo to draw, from 0.
-        magnify: Points along each axis, relative to those that were fitted.
-
-    Raises:
-        ValueError: If a row is not there, ``magnify`` is below 1, or INRs have more than two
-            inputs.
-    """
-    if magnify < 1:
-        raise ValueError(f"expected magnify >= 1, got {magnify}")
-    if not rows or not all(0 <= row < len(zoo) for row in rows):
-        raise ValueError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
-    domain, inr = zoo.manifest["domain"], zoo.manifest["inr"]
-    if len(domain["low"]) > 2:
-        raise ValueError(f"expected INRs with one or two inputs, got {len(domain['low'])}")
-    grid = [magnify * n for n in domain["grid"]]
-    # x is the first input but the second axis of an image
-    ends = zip(domain["low"][::-1], domain["high"][::-1], grid, strict=True)
-    axes_points = [torch.linspace(low, high, n) for low, high, n in ends]
-    coordinates = torch.cartesian_prod(*axes_points).view(-1, len(grid)).flip(1)
-    singles = [ZooSplit(zoo, row, row + 1) for row in rows]
-    flat = torch.cat([single.weights().flatten() for single in singles])
-    values = siren_apply(
-        WeightBatch.from_flat(zoo.spec, flat),
-        coordinates,
-        omega_0=inr["omega_0"],
-        output_offset=inr["output_offset"],
-    )
-    columns = min(len(rows), 8)
-    lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(1.5 * columns, 1.8 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).flatten()
-    for axes in panels:
-        axes.axis("off")
-    for axes, row, single, signal in zip(panels, rows, singles, values, strict=False):
-        axes.set_axis_on()
-        axes.set(xticks=[], yticks=[])
-        if len(grid) == 1:
-            axes.plot(coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
-        else:
-            image = signal.view(*grid, -1)
-            if zoo.manifest["fit"] is None:  # imported: fitted to who knows what range
-                image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
-            axes.imshow(image.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
-        labels = ", ".join(f"{k} {float(v):.3g}" for k, v in single.labels.items())
-        quality = float(psnr(single.column("mse")))
-        known = "" if math.isnan(quality) else f"\n{quality:.1f} dB"  # not known of imported INRs
-        axes.set_title(f"{row}: {labels}{known}", fontsize=7)
-    _save(figure, path)

@@ -29,6 +29,7 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
         sections.contrastive(evidence),
         sections.regression(evidence, pictures),
         sections.learning_from_more(evidence, pictures),
+        sections.other_settings(evidence),
         sections.symmetry(evidence),
         sections.embeddings(evidence, pictures),
         sections.learning(evidence, pictures),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from dws.evaluation.cells import (
     SPREAD,
     beside_published,
     cost,
+    differences,
     each_mse,
     how_to_run_the_rest,
     open_in,
@@ -26,7 +28,7 @@ from dws.evaluation.cells import (
 from dws.evaluation.evidence import TITLES, Evidence
 from dws.evaluation.pictures import Picture, data_efficiency, embedding_pictures, outcomes
 from dws.evaluation.published import METHODS, ZOO_STD
-from dws.evaluation.tables import Table, overview, spread
+from dws.evaluation.tables import Group, Table, overview, spread
 from dws.training import RunDir
 
 
@@ -140,6 +142,43 @@ def learning_from_more(evidence: Evidence, pictures: Path) -> Section:
         tables.append(Table(f"sizes-{task}", title, header, rows))
         drawn += data_efficiency(evidence, task, pictures, f"test {metric}")
     return Section("What more training networks give", tables=tables, pictures=drawn)
+
+
+def other_settings(evidence: Evidence) -> Section:
+    """What becomes of a method's validation figure if it is trained in another way."""
+    cells: dict[tuple[str, str, int], list[Group]] = defaultdict(list)
+    for group in evidence.groups:
+        cells[group["task"], group["model"], group["num_train"]].append(group)
+    tables = []
+    for (task, method, size), groups in cells.items():
+        if len(groups) == 1:
+            continue
+        usual = evidence.cell(task, method, size)
+        assert usual is not None  # it is one of them
+        others = sorted((g for g in groups if g is not usual), key=lambda g: -g.merit)
+        rows = [
+            [
+                _difference(group, usual),
+                with_seeds(group, "validation"),
+                f"{group.mean(lambda run: run['networks_per_second']):,.0f}",
+            ]
+            for group in (usual, *others)
+        ]
+        title = f"{TITLES.get(task, task)}, {method}, {size:,} training networks: other settings"
+        header = ["settings", f"validation {usual['metric']}", "networks/s"]
+        tables.append(Table(f"settings-{task}-{method}-{size}", title, header, rows))
+    text = "Rows say in what the training differs from the first, which is in the tables above."
+    return Section("Other settings", text, tables)
+
+
+def _difference(group: Group, usual: Group) -> str:
+    """In which settings a group's runs are not as the usual ones."""
+    if group is usual:
+        return "as above"
+    settings, known = (each.results[0].get("settings") for each in (group, usual))
+    if settings is None or known is None:
+        return f"not known: {group['settings_hash']}"
+    return ", ".join(differences(settings, known))
 
 
 def symmetry(evidence: Evidence) -> Section:

@@ -43,6 +43,7 @@ class Result(TypedDict):
     task: str
     model: str
     seed: int
+    settings: NotRequired[dict[str, Any]]  # not in older ones
     settings_hash: str
     num_train: int
     zoo: str

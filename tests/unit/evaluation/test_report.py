@@ -136,6 +136,24 @@ def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -
     assert not sections.learning_from_more(evidence(once), tmp_path).tables
 
 
+def test_other_settings_say_what_differs() -> None:
+    usual = {"optim": {"lr": 0.01, "muon_lr": 0.1}, "drawing": {"weight": 1.0}, "zoo": "a"}
+    plain = {"optim": {"lr": 0.01, "clip_norm": None}, "zoo": "a"}
+    runs = [
+        result("mnist", "dwsnet", 0.5, settings_hash="b", settings=plain),
+        result("mnist", "dwsnet", 0.75, settings_hash="a", settings=usual),
+        result("mnist", "dwsnet", 0.25, settings_hash="older"),
+        result("mnist", "dwsnet", 0.5, num_train=900),
+    ]
+    (table,) = sections.other_settings(evidence(*runs)).tables
+    assert table.name == "settings-mnist-dwsnet-100"
+    assert [cells[:2] for cells in table.rows] == [
+        ["as above", "75.0 % (n = 1)"],
+        ["without drawing, optim.clip_norm=null, without optim.muon_lr", "50.0 % (n = 1)"],
+        ["not known: older", "25.0 % (n = 1)"],
+    ]
+
+
 def test_a_run_without_its_predictions_is_not_drawn_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
