@@ -3,6 +3,7 @@
 Run from the repository's root: ``python -m scripts.keep_results outputs/small/report small``.
 The README says which tables of which report it has where: they stand between
 ``<!-- results of small: sine sine-others -->`` and ``<!-- end of results -->``.
+These tables, what they are made of, and pictures go to ``outputs/results``.
 Pictures that are there and that the report does not have stay, for a report with ``kept=`` results.
 """
 
@@ -23,8 +24,10 @@ def main() -> None:
     parser.add_argument("name", help="of the folder in outputs/results")
     arguments = parser.parse_args()
     tables = arguments.report / "tables"
+    wanted = {"overview", "runs", "zoos"}
 
     def with_tables(place: re.Match[str]) -> str:
+        wanted.update(place["names"].split())
         files = [tables / f"{name}.md" for name in place["names"].split()]
         return "\n".join([place["begin"], *(f.read_text() for f in files if f.is_file()), END])
 
@@ -37,7 +40,8 @@ def main() -> None:
     kept.mkdir(parents=True, exist_ok=True)
     for table in kept.glob("*.csv"):
         table.unlink()
-    for pattern in ("tables/*.csv", "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
+    patterns = [f"tables/{name}.csv" for name in wanted]
+    for pattern in (*patterns, "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             content = file.read_bytes()
             if file.suffix in (".csv", ".json"):  # where the repository lies is of no use elsewhere

@@ -164,8 +164,10 @@ def other_settings(evidence: Evidence) -> Section:
             ]
             for group in (usual, *others)
         ]
-        title = f"{TITLES.get(task, task)}, {method}, {size:,} training networks: other settings"
-        header = ["settings", f"validation {usual['metric']}", "networks/s"]
+        title = (
+            f"{TITLES.get(task, task)}, {method}, {size:,} training networks, trained in other ways"
+        )
+        header = ["differs in", f"validation {usual['metric']}", "networks/s"]
         tables.append(Table(f"settings-{task}-{method}-{size}", title, header, rows))
     text = "Rows say in what the training differs from the first, which is in the tables above."
     return Section("Other settings", text, tables)
@@ -174,7 +176,7 @@ def other_settings(evidence: Evidence) -> Section:
 def _difference(group: Group, usual: Group) -> str:
     """In which settings a group's runs are not as the usual ones."""
     if group is usual:
-        return "as above"
+        return "nothing"
     settings, known = (each.results[0].get("settings") for each in (group, usual))
     if settings is None or known is None:
         return f"not known: {group['settings_hash']}"

@@ -148,7 +148,7 @@ def test_other_settings_say_what_differs() -> None:
     (table,) = sections.other_settings(evidence(*runs)).tables
     assert table.name == "settings-mnist-dwsnet-100"
     assert [cells[:2] for cells in table.rows] == [
-        ["as above", "75.0 % (n = 1)"],
+        ["nothing", "75.0 % (n = 1)"],
         ["without drawing, optim.clip_norm=null, without optim.muon_lr", "50.0 % (n = 1)"],
         ["not known: older", "25.0 % (n = 1)"],
     ]
