@@ -24,30 +24,30 @@ def main() -> None:
     parser.add_argument("name", help="of the folder in outputs/results")
     arguments = parser.parse_args()
     tables = arguments.report / "tables"
-    wanted = {"overview", "runs", "zoos"}
+    text = README.read_text()
+    places = re.compile(
+        rf"(?P<begin><!-- results of {arguments.name}:(?P<names>[^>]*)-->\n).*?{END}", re.DOTALL
+    )
+    wanted = {name for place in places.finditer(text) for name in place["names"].split()}
+    if not wanted:
+        raise SystemExit(f"expected <!-- results of {arguments.name}: ... --> in {README}")
 
     def with_tables(place: re.Match[str]) -> str:
-        wanted.update(place["names"].split())
         files = [tables / f"{name}.md" for name in place["names"].split()]
         return "\n".join([place["begin"], *(f.read_text() for f in files if f.is_file()), END])
-
-    pattern = rf"(?P<begin><!-- results of {arguments.name}:(?P<names>[^>]*)-->\n).*?{END}"
-    text, count = re.subn(pattern, with_tables, README.read_text(), flags=re.DOTALL)
-    if not count:
-        raise SystemExit(f"expected <!-- results of {arguments.name}: ... --> in {README}")
 
     kept = KEPT / arguments.name
     kept.mkdir(parents=True, exist_ok=True)
     for table in kept.glob("*.csv"):
         table.unlink()
-    patterns = [f"tables/{name}.csv" for name in wanted]
+    patterns = [f"tables/{name}.csv" for name in sorted(wanted | {"overview", "runs", "zoos"})]
     for pattern in (*patterns, "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             content = file.read_bytes()
             if file.suffix in (".csv", ".json"):  # where the repository lies is of no use elsewhere
                 content = content.replace(f"{Path.cwd()}/".encode(), b"")
             (kept / file.name).write_bytes(content)
-    README.write_text(text)
+    README.write_text(places.sub(with_tables, text))
     print(f"{kept} holds {len(list(kept.iterdir()))} files")
 
 
