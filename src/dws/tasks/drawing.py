@@ -91,12 +91,8 @@ class Drawing:
 
     @torch.no_grad()
     def targets(self, networks: WeightBatch) -> Float[Tensor, "b v"]:
-        """What B networks compute at P points, in units of the standard deviation, (B, P d_M)."""
+        """What B networks compute at P points, (B, P d_M); the reference has a variance of 1."""
         return (self._values(networks) - self.mean) / self.std
-
-    def loss(self, drawn: Float[Tensor, "b v"], networks: WeightBatch) -> Float[Tensor, ""]:
-        """Mean squared error, without the weight; 1 is the variance of networks as they are."""
-        return (drawn - self.targets(networks)).square().mean()
 
     def _values(self, networks: WeightBatch) -> Tensor:
         return siren_apply(networks, self.points, omega_0=self.omega_0).flatten(1)

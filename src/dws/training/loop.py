@@ -11,6 +11,7 @@ import time
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from dws.tasks import Drawing, Reader, Task
@@ -98,14 +99,16 @@ def train(
                     augment.apply(weights, state.draws, layer_std=reader.standardize.std)
                     for _ in range(task.num_views)
                 ]
+                parts = WeightBatch.cat([processes.part(view) for view in views])
                 with bfloat16:
-                    outputs = forward(WeightBatch.cat([processes.part(view) for view in views]))
+                    outputs = forward(parts)
                 outputs = processes.gather(outputs.float(), task.num_views)
                 answers, drawn = reader.split(outputs)
                 losses = [task.loss(answers, targets)]
                 total = losses[0]
                 if drawing:
-                    losses.append(drawing.loss(drawn, WeightBatch.cat(views)))
+                    wanted = processes.gather(drawing.targets(parts), task.num_views)
+                    losses.append(mse_loss(drawn, wanted))
                     total = total + drawing.weight * losses[1]
                 reader.zero_grad()
                 total.backward()

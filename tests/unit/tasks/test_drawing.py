@@ -30,14 +30,6 @@ def test_targets_are_values_at_the_middle_of_cells() -> None:
     assert targets.shape[1] == DrawingConfig(1.0, 2).num_values(SPEC.dims)
 
 
-def test_the_loss_is_that_part_of_the_variance_which_the_drawing_misses() -> None:
-    networks = random_batch(SPEC, 50)
-    drawing = Drawing(DrawingConfig(0.5, 3), networks, **AREA, omega_0=2.0)
-    targets = drawing.targets(networks)
-    losses = [float(drawing.loss(part * targets, networks)) for part in (0.0, 0.5, 1.0)]
-    assert losses == pytest.approx([1.0, 0.25, 0.0])
-
-
 def test_values_are_standardised_over_many_networks_at_once() -> None:
     networks = random_batch(WeightSpaceSpec((1, 2, 1)), 1500)
     drawing = Drawing(DrawingConfig(1.0, 4), networks, low=(-1,), high=(1,), omega_0=2.0)
