@@ -57,6 +57,9 @@ def test_two_processes_train_as_one_does(
     assert [row["epoch"] for row in together] == [1, 2]
     for first, other in zip(alone, together, strict=True):
         assert other["train_loss"] == pytest.approx(first["train_loss"], rel=1e-4)
+        assert other.get("train_drawing_loss") == pytest.approx(
+            first.get("train_drawing_loss"), rel=1e-4
+        )
         assert other["val_mse"] == pytest.approx(first["val_mse"], rel=1e-3)
     assert len(list((runs[1] / "wandb").glob("offline-run-*"))) == 1
 
@@ -97,10 +100,11 @@ def test_a_batch_that_cannot_be_shared_is_refused(sine_zoo: Zoo, tmp_path: Path)
     done = subprocess.run(
         [
             str(BIN / "torchrun"), "--nproc-per-node=2", "--standalone", "--no-python",
-            str(BIN / "dws-train"), "task=sine", f"zoo.path={sine_zoo.path}", "wandb=disabled",
+            str(BIN / "dws-train"), "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run",
             "trainer.batch_size=7",
         ],
         cwd=tmp_path, text=True, capture_output=True, timeout=120,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "expected trainer.batch_size to be a multiple of the 2 processes" in done.stderr
+    assert "expected batches of a multiple of the 2 processes and at least 4" in done.stderr
+    assert not (tmp_path / "run").exists()  # free for the same command put right

@@ -68,6 +68,7 @@ def _train(
     typed.augment.check_fits(zoo.spec, task.num_views, omega_0)
     reader = build_reader(settings, zoo.spec, task, train_set.targets).to(device)
     reader.fit(train_set.weights)
+    typed.optim.check_fits(reader.net)
     if getattr(reader.net, "omega_0", None) not in (None, omega_0):
         raise ValueError(
             f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"

@@ -62,11 +62,11 @@ def train(
         The metrics of the best epoch.
 
     Raises:
-        ValueError: If the loss becomes NaN or infinite, the checkpoint does not fit, or batches
-            cannot be shared out.
+        ValueError: If the loss becomes NaN or infinite, the checkpoint does not fit, or on the
+            complaints of ``TrainerConfig.resolved`` and ``OptimConfig.check_fits``.
     """
-    processes.check_batch_size(min(trainer.batch_size, len(train_set)))
     trainer = trainer.resolved(len(train_set), processes.size)
+    optim.check_fits(reader.net)
     state = TrainingState(reader, optim, trainer, len(train_set), seed)
     if run.last_checkpoint.is_file():
         content = load_checkpoint(run.last_checkpoint, *state.content())

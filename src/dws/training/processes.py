@@ -57,18 +57,6 @@ class Processes:
         views = [torch.cat(all_gather(view.contiguous())) for view in outputs.chunk(num_views)]
         return torch.cat(views)
 
-    def check_batch_size(self, batch_size: int) -> None:
-        """Make sure that a batch can be shared out evenly.
-
-        Raises:
-            ValueError: If it cannot.
-        """
-        if batch_size % self.size or batch_size // self.size < 2:
-            raise ValueError(
-                f"expected trainer.batch_size to be a multiple of the {self.size} processes and "
-                f"at least {2 * self.size}, got {batch_size}"
-            )
-
     @contextmanager
     def first_goes_ahead(self) -> Iterator[None]:
         """The first process runs what follows alone, then the others do."""

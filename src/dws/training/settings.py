@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from torch import Tensor, nn
+
 from dws.hardware import CHOICES, computes_bfloat16, find_device, should_compile
 
 # networks trained on from which compiling, half a minute for a DWSNet, clearly pays
@@ -54,6 +56,18 @@ class OptimConfig:
             raise ValueError(f"expected optim.clip_norm > 0 or null, got {self.clip_norm}")
         if self.schedule not in ("cosine", "constant"):
             raise ValueError(f"expected optim.schedule=cosine|constant, got {self.schedule!r}")
+
+    def check_fits(self, metanet: nn.Module) -> None:
+        """Make sure that Muon, if it is asked for, finds something to train.
+
+        Raises:
+            ValueError: If the metanet has no ``nn.Linear``.
+        """
+        if self.muon_lr is not None and not linear_weights(metanet):
+            raise ValueError(
+                "expected a metanet with nn.Linear in it for optim.muon_lr, got "
+                f"{type(metanet).__name__}; use optim.muon_lr=null"
+            )
 
     def factor(self, step: int, num_steps: int) -> float:
         """The learning rate at a step, relative to its peak."""
@@ -119,8 +133,18 @@ class TrainerConfig:
         """The same with every ``auto`` decided, for a training split of ``num_networks``.
 
         Raises:
-            ValueError: If ``compile="always"`` and there is no compiler, or several processes.
+            ValueError: If ``compile="always"`` and there is no compiler, or several processes;
+                or batches cannot be shared out evenly, at least two networks a process.
         """
+        if num_networks < 2:
+            raise ValueError(f"expected at least 2 training networks, got {num_networks}")
+        batch_size = min(self.batch_size, num_networks)
+        if batch_size % num_processes or batch_size < 2 * num_processes:
+            raise ValueError(
+                f"expected batches of a multiple of the {num_processes} processes and at least "
+                f"{2 * num_processes} networks, got {batch_size} of {num_networks}; set "
+                "trainer.batch_size"
+            )
         if num_processes > 1 and self.compile == "always":
             raise ValueError(
                 f"expected trainer.compile=auto|never with {num_processes} processes, got always"
@@ -134,3 +158,8 @@ class TrainerConfig:
             device = find_device(self.device, option="trainer.device")
             precision = "bf16" if compiled and computes_bfloat16(device) else "fp32"
         return replace(self, compile="always" if compiled else "never", precision=precision)
+
+
+def linear_weights(module: nn.Module) -> list[Tensor]:
+    """The matrices of its linear maps."""
+    return [part.weight for part in module.modules() if isinstance(part, nn.Linear)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dws.sampling import derive_seed
 from dws.tasks import Reader
 from dws.training.checkpoint import load_reader
-from dws.training.settings import OptimConfig, TrainerConfig
+from dws.training.settings import OptimConfig, TrainerConfig, linear_weights
 
 LOSSES = ("train_loss", "train_drawing_loss")
 
@@ -187,22 +187,13 @@ class TrainingState:
 
 
 def build_optimizers(reader: Reader, optim: OptimConfig) -> list[Optimizer]:
-    """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps.
-
-    Raises:
-        ValueError: If Muon is asked for and there are none.
-    """
+    """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps."""
     adamw = partial(
         AdamW, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad, fused=True
     )
     if optim.muon_lr is None:
         return [adamw(reader.parameters())]
-    matrices = [m.weight for m in reader.net.modules() if isinstance(m, nn.Linear)]
-    if not matrices:
-        raise ValueError(
-            "expected a metanet with nn.Linear in it for optim.muon_lr, got "
-            f"{type(reader.net).__name__}; use optim.muon_lr=null"
-        )
+    matrices = linear_weights(reader.net)
     muon = Muon(
         matrices, lr=optim.muon_lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
     )

@@ -41,12 +41,3 @@ def test_parts_make_up_the_batch() -> None:
     parts = WeightBatch.cat([Processes(rank, 3).part(batch) for rank in range(3)])
     assert torch.equal(parts.flatten(), batch.flatten())
     assert Processes().part(batch) is batch
-
-
-@pytest.mark.parametrize("batch_size", [7, 2])
-def test_a_batch_that_cannot_be_shared_is_refused(batch_size: int) -> None:
-    Processes(size=2).check_batch_size(8)
-    with pytest.raises(
-        ValueError, match=rf"multiple of the 2 processes and at least 4, got {batch_size}"
-    ):
-        Processes(size=2).check_batch_size(batch_size)

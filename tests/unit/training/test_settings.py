@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from dws import hardware
 from dws.training import OptimConfig, TrainerConfig
@@ -61,4 +62,29 @@ def test_auto_is_decided_by_the_length_and_the_processor(
     monkeypatch.setattr(settings_module, "computes_bfloat16", lambda device: has_bfloat16)
     decided = TrainerConfig(num_epochs=1, device="cpu", precision="auto").resolved(num_networks)
     assert (decided.compile, decided.precision) == expected
-    assert decided.resolved(1) == decided  # nothing is left to decide
+    assert decided.resolved(2) == decided  # nothing is left to decide
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_networks", "num_processes", "complaint"),
+    [
+        (7, 99, 2, r"a multiple of the 2 processes and at least 4 networks, got 7 of 99"),
+        (2, 99, 2, r"a multiple of the 2 processes and at least 4 networks, got 2 of 99"),
+        (8, 7, 2, r"a multiple of the 2 processes and at least 4 networks, got 7 of 7"),
+        (8, 1, 1, r"expected at least 2 training networks, got 1"),
+    ],
+)
+def test_batches_that_cannot_be_shared_out_are_refused(
+    batch_size: int, num_networks: int, num_processes: int, complaint: str
+) -> None:
+    trainer = TrainerConfig(batch_size=batch_size, compile="never")
+    trainer.resolved(8 * batch_size, 1)
+    with pytest.raises(ValueError, match=complaint):
+        trainer.resolved(num_networks, num_processes)
+
+
+def test_muon_wants_a_linear_map() -> None:
+    OptimConfig(muon_lr=1e-2).check_fits(nn.Sequential(nn.Linear(2, 2)))
+    OptimConfig().check_fits(nn.Identity())
+    with pytest.raises(ValueError, match=r"nn\.Linear in it for optim\.muon_lr, got Identity"):
+        OptimConfig(muon_lr=1e-2).check_fits(nn.Identity())
