@@ -66,7 +66,7 @@ class Reader(nn.Module):
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Predict; in training the values that are drawn follow the prediction."""
         output, drawn = self.split(self.net(self._input(batch)))
-        answer: Tensor = self.output_layer(output)
+        answer: Tensor = self.output_layer(output.float())  # units are beyond the digits of bf16
         return torch.cat([answer, drawn], dim=1) if self.training and self.num_drawn else answer
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:

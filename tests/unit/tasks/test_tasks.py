@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.conftest import random_batch, randomise
 
-from dws.metanets import DWSNet, SignDWSNet
+from dws.metanets import MLP, DWSNet, SignDWSNet
 from dws.tasks import Classification, Reader, Regression
 from dws.weightspace import PhaseShift, SignFlip, WeightSpaceSpec, assert_invariant
 
@@ -97,3 +97,15 @@ def test_a_reader_of_wrapped_phases_does_not_see_them_shifted(omega_0: float | N
     else:
         with pytest.raises(AssertionError, match="not invariant"):
             assert_invariant(reader, weights, shift)
+
+
+def test_units_are_beyond_the_digits_of_bf16() -> None:
+    spec = WeightSpaceSpec((2, 5, 1))
+    networks = random_batch(spec, 6, dtype=torch.float32)
+    task, targets = Regression(), 1000 + torch.arange(6.0)  # of which bf16 knows multiples of 4
+    net = MLP(spec, out_features=1, hidden_features=(8,))
+    reader = Reader(spec, net, task.output_layer(targets))
+    reader.fit(networks)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = reader(networks)
+    torch.testing.assert_close(outputs, reader(networks), rtol=0, atol=0.1)
