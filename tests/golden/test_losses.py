@@ -17,8 +17,8 @@ import torch
 from tests.conftest import random_batch
 from torch import nn
 
-from dws.metanets import MLP, DWSNet
-from dws.tasks import Reader, Regression
+from dws.metanets import MLP, DWSNet, SignDWSNet
+from dws.tasks import Drawing, DrawingConfig, Reader, Regression
 from dws.training import (
     AugmentConfig,
     LabelledNetworks,
@@ -33,18 +33,32 @@ from dws.weightspace import WeightSpaceSpec
 FILE = Path(__file__).with_name("losses.txt")
 SPEC = WeightSpaceSpec((2, 6, 5, 3))
 SIZE = 16  # one batch, so that each epoch is a step
+DRAWING = DrawingConfig(weight=3.0, resolution=4)
 NETS: dict[str, Callable[[], nn.Module]] = {
     "dwsnet": partial(DWSNet, SPEC, out_features=1, hidden_channels=8, num_layers=3),
+    "dwsnet_sign": partial(
+        SignDWSNet,
+        SPEC,
+        out_features=1 + DRAWING.num_values(SPEC.dims),
+        hidden_channels=8,
+        read_channels=16,
+        num_layers=3,
+    ),
     "mlp": partial(MLP, SPEC, out_features=1, hidden_features=(32, 16)),
 }
 
 
 def losses(name: str, folder: Path) -> list[float]:
-    """Of ten steps in float32 on a CPU; steps and decay are so large that each one shows."""
+    """Of ten steps in float32 on a CPU; steps and decay are so large that each one shows.
+
+    ``dwsnet_sign`` draws too, and has both losses in one.
+    """
     task, weights = Regression(), random_batch(SPEC, SIZE, dtype=torch.float32)
     data = LabelledNetworks(weights, weights.weights[0].square().mean(dim=(1, 2, 3)))
     torch.manual_seed(0)
-    reader = Reader(SPEC, NETS[name](), task.output_layer(data.targets))
+    drawing = DRAWING if name == "dwsnet_sign" else DrawingConfig()
+    layer, num_drawn = task.output_layer(data.targets), drawing.num_values(SPEC.dims)
+    reader = Reader(SPEC, NETS[name](), layer, num_drawn=num_drawn)
     reader.fit(weights)
     train(
         reader,
@@ -59,8 +73,12 @@ def losses(name: str, folder: Path) -> list[float]:
         seed=0,
         run=RunDir(folder),
         logger=WandbLogger(None),
+        drawing=Drawing(drawing, weights, low=(-1.0, -1.0), high=(1.0, 1.0), omega_0=2.0)
+        if num_drawn
+        else None,
     )
-    return [row["train_loss"] for row in RunDir(folder).metrics()]
+    rows = RunDir(folder).metrics()
+    return [row["train_loss"] + row.get("train_drawing_loss", 0.0) for row in rows]
 
 
 @pytest.mark.parametrize("name", NETS)

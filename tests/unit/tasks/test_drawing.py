@@ -6,11 +6,13 @@ import pytest
 import torch
 from tests.conftest import random_batch
 from tests.unit.training.conftest import run_training
+from torch.nn.functional import mse_loss
 
 from dws.inr import siren_apply
 from dws.metanets import SignDWSNet
+from dws.sampling import derive_seed
 from dws.tasks import Contrastive, Drawing, DrawingConfig, Reader
-from dws.training import AugmentConfig, RunDir
+from dws.training import AugmentConfig, OptimConfig, RunDir
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo
 
@@ -65,6 +67,26 @@ def test_a_reader_draws_in_training_only(embeds_output: bool) -> None:
     assert drawn.shape == (6, 7)
     torch.testing.assert_close(reader.eval()(networks), answers)
     assert reader.embed(networks).shape == (6, 3 if embeds_output else 16)
+
+
+def test_what_is_to_be_drawn_is_what_the_changed_networks_compute(
+    sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    augment, config = AugmentConfig(noise=0.5), DrawingConfig(1.0, 16)
+    reader, _ = run_training(
+        sine_zoo, tmp_path, num_epochs=1, drawing=config, augment=augment,
+        optim=OptimConfig(lr=1e-12),
+    )  # fmt: skip
+    known = sine_zoo.split("train").weights()
+    drawing = Drawing(config, known, low=(-1.0,), high=(1.0,), omega_0=30.0)
+    order, draws = (torch.Generator().manual_seed(derive_seed(0, i)) for i in (1, 2))
+    losses = []
+    for rows in torch.randperm(known.batch_size, generator=order).split(8):
+        networks = augment.apply(known[rows], draws, layer_std=reader.standardize.std)
+        _, drawn = reader.split(reader.train()(networks))
+        losses.append(mse_loss(drawn, drawing.targets(networks)).item())
+    (row,) = RunDir(tmp_path).metrics()
+    assert row["train_drawing_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 @pytest.mark.parametrize("contrastive", [False, True])
