@@ -61,9 +61,10 @@ $(call among,CURVE,$(EXPERIMENTS),EXPERIMENTS: )
 $(if $(EXPERIMENTS),,$(error expected EXPERIMENTS or METHODS, got none))
 endif
 
-zoo_of_ssl := sine_ssl
-zoo_of = $(or $(zoo_of_$1),$1)
 task_of = $(patsubst %/,%,$(dir $1))
+tasks := $(sort $(foreach e,$(EXPERIMENTS),$(call task_of,$e)))
+zoo_of = $(zoo_of_$1)
+$(foreach t,$(tasks),$(eval zoo_of_$t := $(shell sed -n 's/.*zoo: *\([A-Za-z0-9_-]*\).*/\1/p' configs/task/$t.yaml)))
 seeds := $(shell seq 0 $$(($(SEEDS) - 1)))
 result = $(OUT)/runs/$1/$2/result.json
 RESULTS := $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(call result,$e,seed$s)) \
@@ -88,7 +89,7 @@ $(OUT)/zoos/$1/manifest.json: | .venv/installed
 $(OUT)/zoos/$1.aligned/manifest.json: | $(OUT)/zoos/$1/manifest.json
 	$(RUN) $(BIN)/dws-zoo align $(OUT)/zoos/$1
 endef
-zoos := $(sort $(foreach e,$(EXPERIMENTS),$(call zoo_of,$(call task_of,$e))))
+zoos := $(sort $(foreach t,$(tasks),$(call zoo_of,$t)))
 $(foreach z,$(zoos),$(eval $(call zoo_rule,$z)))
 
 # experiment, name of the run's folder, seed, other settings

@@ -111,6 +111,12 @@ def test_every_file_is_made_once_and_after_what_it_needs(graph: Graph) -> None:
     assert graph.page() == []  # nothing is done twice
 
 
+def test_the_zoo_is_the_one_that_the_task_names(graph: Graph) -> None:
+    calls = graph.page("EXPERIMENTS=ssl/mlp", "SEEDS=1", "SIZES=")
+    assert calls[0].split()[0] == "dws-fit-inrs"
+    assert "zoo=sine_ssl" in calls[0].split()
+
+
 def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
     whole = graph.page("--dry-run")
     assert whole == []
