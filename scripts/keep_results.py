@@ -31,10 +31,13 @@ def main() -> None:
     wanted = {name for place in places.finditer(text) for name in place["names"].split()}
     if not wanted:
         raise SystemExit(f"expected <!-- results of {arguments.name}: ... --> in {README}")
+    needed = [arguments.report / "results.json", *(tables / f"{name}.md" for name in wanted)]
+    if missing := [str(file) for file in needed if not file.is_file()]:
+        raise SystemExit(f"expected a report with {', '.join(sorted(missing))}, got none")
 
     def with_tables(place: re.Match[str]) -> str:
         files = [tables / f"{name}.md" for name in place["names"].split()]
-        return "\n".join([place["begin"], *(f.read_text() for f in files if f.is_file()), END])
+        return "\n".join([place["begin"], *(f.read_text() for f in files), END])
 
     kept = KEPT / arguments.name
     kept.mkdir(parents=True, exist_ok=True)
