@@ -111,13 +111,19 @@ def differences(
 
 
 def training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
-    """How many training networks a table is of."""
-    sizes = [
-        f"{TITLES.get(task, task)}: {evidence.main_size(task):,} training networks"
-        for task in tasks
-        if evidence.sizes(task)
-    ]
+    """How many training and test networks a table is of."""
+    sizes = []
+    for task in tasks:
+        cells = (evidence.cell(task, method) for method in evidence.methods)
+        if num_test := numbers_tested([cell for cell in cells if cell]):
+            size = evidence.main_size(task)
+            sizes.append(f"{TITLES.get(task, task)}: {size:,} training, {num_test} test networks")
     return "; ".join([*sizes, SPREAD]) + "."
+
+
+def numbers_tested(groups: Sequence[Group]) -> str:
+    """Numbers of test networks: more than one if cells are not of the same zoo."""
+    return " or ".join(f"{size:,}" for size in sorted({group["num_test"] for group in groups}))
 
 
 def _sizes(evidence: Evidence, task: str) -> Sequence[int | None]:

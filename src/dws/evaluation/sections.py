@@ -18,6 +18,7 @@ from dws.evaluation.cells import (
     differences,
     each_mse,
     how_to_run_the_rest,
+    numbers_tested,
     open_in,
     parameters,
     rows_of,
@@ -139,9 +140,22 @@ def learning_from_more(evidence: Evidence, pictures: Path) -> Section:
         metric = next(iter(cells[several[0]].values()))["metric"]
         title = f"{TITLES.get(task, task)}: test {metric} by number of training networks"
         header = ["method", *(f"{size:,} networks" for size in sizes)]
-        tables.append(Table(f"sizes-{task}", title, header, rows))
+        columns = (
+            f"{size:,}: {_training([groups[size] for groups in cells.values() if size in groups])}"
+            for size in sizes
+        )
+        note = f"{SPREAD.capitalize()}. Of each column: {'; '.join(columns)}."
+        tables.append(Table(f"sizes-{task}", title, header, rows, note))
         drawn += data_efficiency(evidence, task, pictures, f"test {metric}")
     return Section("What more training networks give", tables=tables, pictures=drawn)
+
+
+def _training(groups: Sequence[Group]) -> str:
+    """How long runs were trained, and on how many networks they were tested."""
+    epochs = " or ".join(str(number) for number in sorted({g["num_epochs"] for g in groups}))
+    tasks = [group.results[0].get("settings", {}).get("task", {}) for group in groups]
+    repeated = " of the networks repeated" if any(t.get("repeat_train") for t in tasks) else ""
+    return f"{epochs} epochs{repeated}, {numbers_tested(groups)} test networks"
 
 
 def other_settings(evidence: Evidence) -> Section:
@@ -153,8 +167,9 @@ def other_settings(evidence: Evidence) -> Section:
     for (task, method, size), groups in cells.items():
         if len(groups) == 1:
             continue
-        usual = evidence.cell(task, method, size)
-        assert usual is not None  # it is one of them
+        cell = evidence.cell(task, method, size)
+        assert cell is not None  # it is one of them
+        usual = _reference(groups, cell)
         others = sorted((g for g in groups if g is not usual), key=lambda g: -g.merit)
         rows = [
             [
@@ -169,18 +184,33 @@ def other_settings(evidence: Evidence) -> Section:
         )
         header = ["differs in", f"validation {usual['metric']}", "networks/s"]
         tables.append(Table(f"settings-{task}-{method}-{size}", title, header, rows))
-    text = "Rows say in what the training differs from the first, which is in the tables above."
+    text = (
+        "Rows say in what the training differs from the first. The tables above have the runs with "
+        "most seeds, and of equals those best on validation."
+    )
     return Section("Other settings", text, tables)
+
+
+def _reference(groups: Sequence[Group], cell: Group) -> Group:
+    """The runs that all others differ from in the fewest settings, as an ablation's do.
+
+    Of equals it is the cell of the tables.
+    """
+    known = [group for group in groups if "settings" in group.results[0]]
+
+    def distance(group: Group) -> int:
+        return sum(len(list(differences(g["settings"], group["settings"]))) for g in known)
+
+    return min(known, key=lambda group: (distance(group), group is not cell), default=cell)
 
 
 def _difference(group: Group, usual: Group) -> str:
     """In which settings a group's runs are not as the usual ones."""
     if group is usual:
         return "nothing"
-    settings, known = (each.results[0].get("settings") for each in (group, usual))
-    if settings is None or known is None:
+    if any("settings" not in each.results[0] for each in (group, usual)):
         return f"not known: {group['settings_hash']}"
-    return ", ".join(differences(settings, known))
+    return ", ".join(differences(group["settings"], usual["settings"]))
 
 
 def symmetry(evidence: Evidence) -> Section:

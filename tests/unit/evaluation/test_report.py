@@ -32,6 +32,7 @@ def result(task: str, model: str, test: float, **changes: object) -> dict[str, o
         "pictures": [],
         "best_epoch": 1,
         "num_epochs": 2,
+        "num_test": 50,
         "reads": "standardized",
         "higher_is_better": metric == "accuracy",
         "folder": None,
@@ -132,6 +133,7 @@ def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -
     (table,) = section.tables
     assert [cells[0] for cells in table.rows] == ["dwsnet"]
     assert row(table, "dwsnet")["900 networks"] == "75.0 % (n = 1)"
+    assert table.note.endswith("100: 2 epochs, 50 test networks; 900: 2 epochs, 50 test networks.")
     assert len(section.pictures) == 1
     assert not sections.learning_from_more(evidence(once), tmp_path).tables
 
@@ -152,6 +154,25 @@ def test_other_settings_say_what_differs() -> None:
         ["without drawing, optim.clip_norm=null, without optim.muon_lr", "50.0 % (n = 1)"],
         ["not known: older", "25.0 % (n = 1)"],
     ]
+
+
+def test_an_ablation_is_told_from_its_recipe_even_if_it_does_better() -> None:
+    recipe = {"optim": {"lr": 0.01, "weight_decay": 0.1}, "augment": {"noise": 0.1}}
+    others = [{"optim": {"lr": 0.01, "weight_decay": 0.0}}, {"augment": {"noise": 0.0}}]
+    runs = [
+        result("mnist", "dwsnet", figure, settings_hash=str(figure), settings=recipe | changes)
+        for figure, changes in zip((0.5, 0.75, 0.25), ({}, *others), strict=True)
+    ]
+    (table,) = sections.other_settings(evidence(*runs)).tables
+    assert [cells[0] for cells in table.rows] == [
+        "nothing", "optim.weight_decay=0.0", "augment.noise=0.0",
+    ]  # fmt: skip
+
+
+def test_cells_that_are_not_of_the_same_test_split_are_told() -> None:
+    runs = [result("mnist", "mlp", 0.5), result("mnist", "dwsnet", 0.5, num_test=10_000)]
+    (table,) = sections.classification(evidence(*runs)).tables
+    assert "MNIST: 100 training, 50 or 10,000 test networks" in table.note
 
 
 def test_a_run_without_its_predictions_is_not_drawn_and_named(
