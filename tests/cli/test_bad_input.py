@@ -189,6 +189,11 @@ DAMAGED = [
     (replace(CONFIG, "num_train: null", "num_train: x"), EVALUATE, "task.num_train: Input should"),
     (replace(CONFIG, "num_train: null", "num_train: 99"), EVALUATE, "between 1 and 40"),
     (replace(CONFIG, "label: frequency", "label: x"), EVALUATE, "a zoo with the label 'x', got"),
+    (
+        replace(CONFIG, "seed: 0", "seed: 0\ndrawing: {weight: 1.0, resolution: 4, colour: 3}"),
+        EVALUATE,
+        "drawing.colour: Extra inputs are not permitted",
+    ),
     (replace(CONFIG, "seed: 0", "seed: 1"), AGAIN, "seed: 1 there, 0 asked for"),
     (lambda: shutil.move("zoo", "moved"), EVALUATE, "or give the folder that it is in now as zoo_"),
     # a result

@@ -102,6 +102,8 @@ def test_every_experiment_is_the_cell_that_it_is_named_for(experiment: str, sine
     built = build_task(settings)
     reader = build_reader(settings, sine_zoo.spec, built, None).eval()
     assert reader(sine_zoo.split("val").weights()).shape[0] == 8
+    drawn = ("mnist/dwsnet_sign", "fashion_mnist/dwsnet_sign")
+    assert (settings["drawing"]["weight"] > 0) == (experiment in drawn)
     head = Path(config_dir(), "experiment", f"{experiment}.yaml").read_text()
     assert f"dws-train experiment={experiment}" in head
 

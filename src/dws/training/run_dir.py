@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from dws.files import (
@@ -44,6 +44,7 @@ class TrainerSettings(TypedDict):
     num_epochs: int
 
 
+@with_config(ConfigDict(extra="forbid"))
 class DrawingSettings(TypedDict):
     """Fields of ``config.drawing``."""
 
