@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from dws.weightspace.batch import WeightBatch
@@ -34,12 +35,13 @@ def assert_invariant(
         rtol: Largest error allowed, relative to the root mean square of the output.
 
     Raises:
-        AssertionError: If the outputs differ, are near zero, or are the same for every network.
+        AssertionError: If the outputs differ, are near zero, or are the same for every network; or
+            the symmetry leaves all networks as they are.
         ValueError: If the batch holds fewer than two networks.
     """
     expected = function(batch)
     _check_informative([expected])
-    _check_close([function(symmetry.apply(batch))], [expected], rtol, "invariant")
+    _check_close([function(_moved(batch, symmetry))], [expected], rtol, "invariant")
 
 
 def assert_equivariant(
@@ -57,8 +59,15 @@ def assert_equivariant(
     output = function(batch)
     _check_informative(list(output.tensors()))
     expected = symmetry.apply(output)
-    got = function(symmetry.apply(batch))
+    got = function(_moved(batch, symmetry))
     _check_close(list(got.tensors()), list(expected.tensors()), rtol, "equivariant")
+
+
+def _moved(batch: WeightBatch, symmetry: Symmetry) -> WeightBatch:
+    moved = symmetry.apply(batch)
+    if torch.equal(moved.flatten(), batch.flatten()):
+        raise AssertionError("the check says nothing: the symmetry leaves all networks as they are")
+    return moved
 
 
 def _check_informative(outputs: list[Tensor]) -> None:

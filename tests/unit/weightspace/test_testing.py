@@ -43,6 +43,14 @@ def test_outputs_that_are_zero_or_constant_prove_nothing(function: object) -> No
         assert_invariant(function, random_batch(SPEC), G)
 
 
+def test_a_symmetry_that_moves_nothing_proves_nothing() -> None:
+    identity = G.compose(G.inverse())
+    with pytest.raises(AssertionError, match="leaves all networks as they are"):
+        assert_invariant(lambda x: x.biases[0].sum(1), random_batch(SPEC), identity)
+    with pytest.raises(AssertionError, match="leaves all networks as they are"):
+        assert_equivariant(lambda x: x, random_batch(SPEC), identity)
+
+
 def test_one_network_is_too_few() -> None:
     with pytest.raises(ValueError, match="expected at least 2 networks"):
         assert_invariant(lambda x: x.biases[0].sum(1), random_batch(SPEC, 1), G)
