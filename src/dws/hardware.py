@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -50,25 +51,47 @@ def should_compile(mode: str, *, pays: bool, option: str) -> bool:
     """Decide for a setting of ``auto``, ``always`` or ``never``.
 
     Args:
-        mode: The setting. ``auto`` compiles if it pays and ``compiler_found``.
+        mode: The setting. ``auto`` compiles if it pays and ``compiler_works``.
         pays: Whether the work is long enough to make up for the time that compiling takes.
         option: Name of the setting, for messages.
 
     Raises:
-        ValueError: On another setting, or if ``always`` finds no C++ compiler.
+        ValueError: On another setting, or if ``always`` finds no C++ compiler that works.
     """
     if mode not in CHOICES:
         raise ValueError(f"expected {option}={'|'.join(CHOICES)}, got {mode!r}")
-    if mode == "always" and not compiler_found():
+    if mode == "never" or (mode == "auto" and not pays):
+        return False
+    works = compiler_works()
+    if mode == "always" and not works:
         raise ValueError(
-            f"expected g++ and Python's headers for {option}=always, found none; "
+            f"expected g++ and Python's headers for {option}=always, found none that work; "
             f"install them (Debian: g++ python3-dev) or use {option}=auto"
         )
-    return mode == "always" or (mode == "auto" and pays and compiler_found())
+    return works
+
+
+def compiler_works() -> bool:
+    """Whether ``torch.compile`` works on the CPU. If a compiler is there that does not, says so."""
+    return compiler_found() and _compiles()
+
+
+@cache
+def _compiles() -> bool:
+    try:
+        torch.compile(torch.sin)(torch.zeros(8))
+    except Exception as error:  # whatever a compiler dies of, most work goes on without it
+        reason = " ".join(str(error).split())[:200]
+        print(f"dws: torch.compile does not work here ({reason}); going on without it")
+        return False
+    return True
 
 
 def compiler_found() -> bool:
-    """Whether what ``torch.compile`` needs on the CPU is there: ``$CXX`` or g++, and Python.h."""
+    """Whether what ``torch.compile`` needs on the CPU is there: ``$CXX`` or g++, and Python.h.
+
+    Whether it works takes seconds to find out, see ``compiler_works``.
+    """
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.is_file()
 

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from tests.conftest import needs_compiler
 
 from dws import hardware
 from dws.hardware import computes_bfloat16, find_device, should_compile
 
 
 @pytest.mark.parametrize(
-    ("mode", "pays", "found", "expected"),
+    ("mode", "pays", "works", "expected"),
     [
         ("auto", True, True, True),
         ("auto", True, False, False),
@@ -18,9 +24,9 @@ from dws.hardware import computes_bfloat16, find_device, should_compile
     ],
 )
 def test_the_rule(
-    mode: str, pays: bool, found: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+    mode: str, pays: bool, works: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "compiler_found", lambda: found)
+    monkeypatch.setattr(hardware, "compiler_works", lambda: works)
     assert should_compile(mode, pays=pays, option="fit.compile") is expected
 
 
@@ -28,6 +34,19 @@ def test_always_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ValueError, match=r"expected g\+\+ .* or use fit.compile=auto"):
         should_compile("always", pays=True, option="fit.compile")
+
+
+@needs_compiler
+def test_work_goes_on_without_a_compiler_that_is_broken(tmp_path: Path) -> None:
+    script = "from dws.hardware import should_compile as s; print(s('auto', pays=True, option=''))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "CXX": "false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    complaint, answer = done.stdout.splitlines()
+    assert complaint.startswith("dws: torch.compile does not work here (")
+    assert answer == "False"
 
 
 def test_an_unknown_mode_lists_the_choices() -> None:
