@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from dws.evaluation.figures import save_figure
 from dws.inr import siren_apply
@@ -32,6 +34,7 @@ def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int =
     )
     original = signals.values(split.column("signal_id"))
     quality = psnr(split.column("mse")).tolist()
+    low, high = min(0.0, float(original.min())), max(1.0, float(original.max()))
     figure = Figure(figsize=(1.3 * count, 3), layout="constrained")
     grid = figure.subplots(2, count, squeeze=False)
     for row, (what, values) in enumerate({"signal": original, "INR": fitted}.items()):
@@ -42,8 +45,7 @@ def reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int =
                 axes.plot(signals.coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
                 axes.set_ylim(float(original.min()) - 0.1, float(original.max()) + 0.1)
             else:
-                image = signal.view(*signals.grid, -1).clamp(0, 1)
-                axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+                _show(axes, signal.view(*signals.grid, -1), low, high)
             if row == 1:
                 axes.set_title(f"{quality[column]:.1f} dB", fontsize=8)
         grid[row, 0].set_ylabel(what)
@@ -95,12 +97,23 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
         if len(grid) == 1:
             axes.plot(coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
         else:
-            image = signal.view(*grid, -1)
-            if zoo.manifest["fit"] is None:  # imported: fitted to who knows what range
-                image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
-            axes.imshow(image.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
+            # fitted to who knows what range
+            _show(axes, signal.view(*grid, -1), float(signal.min()), float(signal.max()))
         labels = ", ".join(f"{k} {float(v):.3g}" for k, v in single.labels.items())
         quality = float(psnr(single.column("mse")))
         known = "" if math.isnan(quality) else f"\n{quality:.1f} dB"  # not known of imported INRs
         axes.set_title(f"{row}: {labels}{known}", fontsize=7)
     save_figure(figure, path)
+
+
+def _show(axes: Axes, image: Tensor, low: float, high: float) -> None:
+    """Show (..., rows, columns, channels), of volumes the slice in the middle.
+
+    Three channels are colours; of any other number the first is shown.
+    """
+    while image.ndim > 3:
+        image = image[len(image) // 2]
+    if image.shape[-1] != 3:
+        image = image[..., :1]
+    shown = ((image - low) / max(high - low, 1e-12)).clamp(0, 1)
+    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1)

@@ -17,13 +17,14 @@ class SignalSource(Protocol):
         name: Written to the zoo's manifest.
         coordinates: The P points at which each signal is known, (P, d_0).
         num_outputs: d_M, values a point.
-        grid: (rows, columns) if the points form an image, row by row, else None.
+        grid: (rows, columns) if the points form an image, row by row, in general d_0 numbers of
+            points, the last axis first to change; None for points on a line.
     """
 
     name: str
     coordinates: Float[Tensor, "p d_0"]
     num_outputs: int
-    grid: tuple[int, int] | None
+    grid: tuple[int, ...] | None
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
         """Signal ids of "train", "val" and "test", disjoint; about ``limit`` in all if given."""

@@ -1,0 +1,71 @@
+"""Pictures of zoos whose signals are not pictures of one colour between 0 and 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dws.evaluation import zoo_figures
+from dws.inr import FitConfig, SirenConfig
+from dws.zoo import Zoo, ZooConfig, build_zoo
+
+
+class Ramps:
+    """Values that rise from -1 to 1 along the points."""
+
+    name = "ramps"
+
+    def __init__(self, grid: tuple[int, ...], num_outputs: int) -> None:
+        self.grid, self.num_outputs = grid, num_outputs
+        self.coordinates = torch.cartesian_prod(*(torch.linspace(-1, 1, n) for n in grid))
+
+    def split(self, limit: int | None) -> dict[str, Tensor]:
+        return {name: torch.tensor([i]) for i, name in enumerate(("train", "val", "test"))}
+
+    def values(self, ids: Tensor) -> Tensor:
+        ramp = torch.linspace(-1, 1, len(self.coordinates))
+        return ramp[None, :, None].repeat(len(ids), 1, self.num_outputs)
+
+    def labels(self, ids: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def describe(self) -> dict[str, object]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("grid", "num_outputs", "shown"),
+    [
+        ((4, 6), 1, (4, 6, 1)),
+        ((4, 6), 2, (4, 6, 1)),
+        ((4, 6), 3, (4, 6, 3)),
+        ((2, 4, 6), 5, (4, 6, 1)),
+    ],
+)
+def test_every_kind_of_signal_is_drawn(
+    grid: tuple[int, ...],
+    num_outputs: int,
+    shown: tuple[int, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(zoo_figures, "save_figure", lambda figure, path: figures.append(figure))
+    signals = Ramps(grid, num_outputs)
+    zoo: Zoo = build_zoo(
+        tmp_path / "zoo", signals, zoo=ZooConfig(), inr=SirenConfig(hidden=(4,)),
+        fit=FitConfig(num_steps=1), preset="custom",
+    )  # fmt: skip
+    zoo_figures.reconstructions(tmp_path / "x.png", zoo, signals)
+    if len(grid) == 2:
+        zoo_figures.rendered(tmp_path / "y.png", zoo, [0, 2])
+    for figure in figures:
+        for axes in figure.axes:
+            assert axes.images[0].get_array().shape in (shown, shown[:2])
+    original = figures[0].axes[0].images[0].get_array()
+    if len(grid) == 2:
+        assert (original.min(), original.max()) == pytest.approx((0, 1))  # dark half and all
