@@ -59,7 +59,7 @@ class FitConfig:
                 "expected num_steps >= 1, chunk_size >= 1 or null and finite learning_rate > 0, "
                 f"got {self.num_steps}, {self.chunk_size} and {self.learning_rate}"
             )
-        if not (0 <= self.weight_decay < math.inf and self.stop_mse >= 0):
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.stop_mse < math.inf):
             raise ValueError(
                 "expected finite weight_decay >= 0 and stop_mse >= 0, got "
                 f"{self.weight_decay} and {self.stop_mse}"

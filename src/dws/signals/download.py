@@ -80,7 +80,8 @@ def ensure_dataset(name: str, root: Path) -> Path:
                 print(f"dws: fetching {dataset.title} from {source}", file=sys.stderr)
                 fetch(dataset, Path(scratch).absolute())  # programs run with it as their folder
                 for file in tqdm(missing, desc=f"verifying {dataset.title}", unit="file"):
-                    _install(file, dataset.sha256[file], Path(scratch), folder)
+                    found = _find(file, Path(scratch))
+                    _install(found, folder / file, dataset.sha256[file])
             except Exception as error:  # whatever a source dies of, the next one is tried
                 reasons.append(f"{source}: {_one_line(error)}")
             else:
@@ -112,10 +113,10 @@ def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
     """Files that are not there whole. A corrupt one is named and moved aside, a .gz unpacked."""
     missing = []
     for file, expected in dataset.sha256.items():
-        path = folder / file
-        if not path.exists() and path.with_name(f"{file}.gz").exists():
+        path, packed = folder / file, folder / f"{file}.gz"
+        if not path.exists() and packed.exists():
             try:
-                _install(file, expected, folder, folder)
+                _install(packed, path, expected)
             except (OSError, ValueError) as error:
                 print(f"dws: {_one_line(error)}", file=sys.stderr)
         if path.exists():
@@ -133,11 +134,16 @@ def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
     return missing
 
 
-def _install(file: str, expected: str, source: Path, folder: Path) -> None:
-    """Unpack and verify one file found anywhere below ``source``, then rename it into place."""
-    found = next((p for p in sorted(source.rglob(f"{file}*")) if p.suffix in ("", ".gz")), None)
+def _find(file: str, folder: Path) -> Path:
+    """The file, plain or packed, anywhere below a folder."""
+    found = next((p for p in sorted(folder.rglob(f"{file}*")) if p.suffix in ("", ".gz")), None)
     if found is None:
         raise FileNotFoundError(f"{file} was not among the files")
+    return found
+
+
+def _install(found: Path, path: Path, expected: str) -> None:
+    """Unpack and verify a file, then rename it into place."""
     open_binary = gzip.open if found.suffix == ".gz" else open
     try:
         with open_binary(found, "rb") as stream:
@@ -147,7 +153,7 @@ def _install(file: str, expected: str, source: Path, folder: Path) -> None:
     got = hashlib.sha256(content).hexdigest()
     if got != expected:
         raise ValueError(f"{found} has sha256 {got[:12]}…, expected {expected[:12]}…")
-    write_atomically(folder / file, content)
+    write_atomically(path, content)
 
 
 def _one_line(error: Exception) -> str:

@@ -82,7 +82,7 @@ class ImageSignals:
         num_val: Training images set aside for validation.
 
     Raises:
-        ValueError: On an unknown name.
+        ValueError: On an unknown name, or if ``num_val`` leaves no image for one of the splits.
         FileNotFoundError: If the data are not there and cannot be fetched.
     """
 
@@ -90,6 +90,11 @@ class ImageSignals:
         if name not in SOURCES:
             raise ValueError(f"expected images of {', '.join(SOURCES)}, got {name!r}")
         source = SOURCES[name](Path(root))
+        if not 1 <= num_val < source.num_fit:
+            raise ValueError(
+                f"expected num_val between 1 and {source.num_fit - 1}, of {source.num_fit} images "
+                f"of {name} for training and validation, got {num_val}"
+            )
         self.name = name
         self.seed = seed
         self.num_val = num_val
@@ -106,7 +111,7 @@ class ImageSignals:
         self.coordinates = torch.stack([x.flatten(), y.flatten()], dim=1)  # x first
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
-        """Seeded and class-balanced; a smaller limit takes a part of a larger one."""
+        """Seeded and class-balanced; a limit takes a part of each split of the whole."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed))
         fit_classes, test_classes = self.classes[: self.num_fit], self.classes[self.num_fit :]
         is_val = torch.zeros(self.num_fit, dtype=torch.bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -38,15 +39,18 @@ class SineSignals:
         self,
         *,
         seed: int = 0,
-        frequency: tuple[float, float] = (0.5, 10.0),
-        amplitude: tuple[float, float] = (1.0, 1.0),
+        frequency: Sequence[float] = (0.5, 10.0),
+        amplitude: Sequence[float] = (1.0, 1.0),
         num_points: int = 2000,
         num_train: int = 8000,
         num_val: int = 1000,
         num_test: int = 1000,
     ) -> None:
-        low, high = frequency
-        if not low < high or not amplitude[0] <= amplitude[1]:
+        if (
+            not len(frequency) == len(amplitude) == 2
+            or not frequency[0] < frequency[1]
+            or not amplitude[0] <= amplitude[1]
+        ):
             raise ValueError(
                 f"expected ranges (low, high), got frequency={frequency}, amplitude={amplitude}"
             )
@@ -101,6 +105,6 @@ class SineSignals:
         }
 
 
-def _to_range(uniform: Tensor, bounds: tuple[float, ...]) -> Tensor:
+def _to_range(uniform: Tensor, bounds: Sequence[float]) -> Tensor:
     low, high = bounds
     return low + (high - low) * uniform

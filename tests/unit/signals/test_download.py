@@ -74,8 +74,11 @@ def test_gzipped_files_put_there_by_hand_are_taken(
     offer()
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
+    killed = folder / ".fetch-killed"
+    killed.mkdir()
     for name, raw in files.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(raw))
+        (killed / f"{name}.gz").write_bytes(gzip.compress(raw)[:-9])
     assert ensure_dataset("mnist", tmp_path) == folder
 
 

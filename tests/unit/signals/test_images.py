@@ -51,6 +51,14 @@ def test_a_limited_zoo_is_part_of_the_whole(signals: ImageSignals) -> None:
     assert all(set(part[name].tolist()) <= set(whole[name].tolist()) for name in whole)
 
 
+@pytest.mark.parametrize("num_val", [-5, 0, 40])
+def test_a_split_without_images_is_refused(
+    num_val: int, signals: ImageSignals, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"num_val between 1 and 39, .* got {num_val}"):
+        ImageSignals("mnist", root=tmp_path, num_val=num_val)
+
+
 @pytest.fixture
 def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three files as torchvision lays them out, with ten pictures each."""
