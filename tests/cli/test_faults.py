@@ -264,6 +264,7 @@ def hear() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_an_interruption_while_libraries_load_is_quiet(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from dws.cli.entry import train; train()"]
     process = start(command, tmp_path, before=hear)

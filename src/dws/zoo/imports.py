@@ -56,12 +56,13 @@ def import_networks(
                 bar.update()
                 try:
                     network = read_state_dict(file)
-                    if spec is not None and network.spec != spec:
-                        raise ValueError(f"widths {network.spec.dims} instead of {spec.dims}")
+                    found = network.spec  # refuses a width of 0
+                    if spec is not None and found != spec:
+                        raise ValueError(f"widths {found.dims} instead of {spec.dims}")
                 except (OSError, ValueError) as error:
                     problems.append(f"{file}: {error}")
                     continue
-                spec = network.spec
+                spec = found
                 if len(grid) != spec.dims[0]:
                     raise ValueError(
                         f"expected a grid of {spec.dims[0]} numbers of points, one for each "

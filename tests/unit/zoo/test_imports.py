@@ -37,10 +37,19 @@ def test_state_dicts_of_something_else_are_refused(state: object, tmp_path: Path
 
 @cache  # the old format has addresses in it: written again, the file may be of another length
 def saved_state(*, as_zip: bool) -> bytes:
-    state = {f"seq.{i}.{k}": torch.ones(2, 2) for i in range(2) for k in ("weight", "bias")}
+    state = {
+        **{f"seq.{i}.weight": torch.ones(2, 2) for i in range(2)},
+        **{f"seq.{i}.bias": torch.ones(2) for i in range(2)},
+    }
     buffer = io.BytesIO()
     torch.save(state, buffer, _use_new_zipfile_serialization=as_zip)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_the_file_that_is_damaged_below_is_read_if_it_is_not(as_zip: bool, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(saved_state(as_zip=as_zip))
+    assert read_state_dict(tmp_path / "x.pth").spec.dims == (2, 2, 2)
 
 
 @settings(max_examples=200, deadline=None)
