@@ -218,9 +218,11 @@ class SignDWSNetSchema(ModelSchema):
 
     name: str = "dwsnet_sign"
     _target_: str = "dws.metanets.SignDWSNet"
-    hidden_channels: int = 32
+    hidden_channels: int = 64
+    edge_channels: int = 4
     read_channels: int = 128
     num_layers: int = 4
+    head_layers: int = 3
     dropout: float = 0.0
     omega_0: float | None = None
 

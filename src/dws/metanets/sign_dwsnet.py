@@ -16,15 +16,17 @@ Maps between them that commute with the group, from which every layer is built:
   even factor (a gate);
 - edges and odd features of one level to odd features of the other: Σ_j o_j e_jk, in which the sign
   of neuron j cancels. It is what a forward pass of the network itself does, and with the roles
-  exchanged a backward pass;
+  exchanged a backward pass. Edges carry few channels, each of which takes its own group of the
+  neurons' channels along, because there are far more edges than neurons;
 - odd to even: products of two odd features of one neuron;
 - odd to edge: products o_j o_k of the neurons at the ends;
 - even to even, and global: anything, with means over neurons towards the global ones.
 
 A layer first updates the edges, then sends messages along them, then updates neurons, then the
 global features. Each update adds to what was there. At the end many even features of each neuron
-are pooled over its level, and an MLP answers. Before a linear map odd and edge features are
-divided by their root mean square alone, since a shift would not change its sign.
+are pooled over its level, and an MLP answers, linearly in all of its hidden layers. Before a linear
+map odd and edge features are divided by their root mean square alone, since a shift would not
+change its sign.
 """
 
 from __future__ import annotations
@@ -47,9 +49,11 @@ class SignDWSNet(nn.Module):
         spec: The architecture of the networks that are read.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
-        hidden_channels: Channels of every kind of feature that layers pass on.
+        hidden_channels: Channels of what layers pass on of neurons, and of global features.
+        edge_channels: Channels of what they pass on of edges; a divisor of ``hidden_channels``.
         read_channels: Even features of each neuron that are pooled at the end.
         num_layers: Number of equivariant layers.
+        head_layers: Hidden layers of the MLP, of 4 ``hidden_channels`` each.
         dropout: Probability of dropping a feature before the output, in training.
         omega_0: ω0 of the networks, to read them after ``wrap_phases``: a ``dws.tasks.Reader`` is
             then invariant to ``PhaseShift`` too. None reads phases as they are.
@@ -66,39 +70,51 @@ class SignDWSNet(nn.Module):
         *,
         in_channels: int = 1,
         out_features: int,
-        hidden_channels: int = 32,
+        hidden_channels: int = 64,
+        edge_channels: int = 4,
         read_channels: int = 128,
         num_layers: int = 4,
+        head_layers: int = 3,
         dropout: float = 0.0,
         omega_0: float | None = None,
     ) -> None:
         super().__init__()
-        sizes = (in_channels, out_features, hidden_channels, read_channels, num_layers)
+        channels = (in_channels, out_features, hidden_channels, edge_channels, read_channels)
+        sizes = (*channels, num_layers, head_layers)
         if min(sizes) < 1 or not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
             raise ValueError(
-                "expected in_channels, out_features, hidden_channels, read_channels and "
-                "num_layers >= 1, 0 <= dropout < 1 and omega_0 > 0 or none, got "
-                f"{', '.join(map(str, sizes))}, {dropout} and {omega_0}"
+                "expected in_channels, out_features, hidden_channels, edge_channels, "
+                "read_channels, num_layers and head_layers >= 1, 0 <= dropout < 1 and omega_0 > 0 "
+                f"or none, got {', '.join(map(str, sizes))}, {dropout} and {omega_0}"
+            )
+        if hidden_channels % edge_channels:
+            raise ValueError(
+                f"expected edge_channels that divide hidden_channels={hidden_channels}, got "
+                f"{edge_channels}"
             )
         self.reads = "scaled" if omega_0 is None else "wrapped"  # see Reader
         self.omega_0 = omega_0
         self.spec = spec
         self.in_channels = in_channels
-        self.encode = Encoder(spec, in_channels, hidden_channels)
+        self.encode = Encoder(spec, in_channels, hidden_channels, edge_channels)
         num_levels = len(spec.hidden_dims)
-        self.layers = nn.ModuleList(Layer(num_levels, hidden_channels) for _ in range(num_layers))
+        self.layers = nn.ModuleList(
+            Layer(num_levels, hidden_channels, edge_channels) for _ in range(num_layers)
+        )
         self.read_outs = nn.ModuleList(
             ReadOut(hidden_channels, read_channels) for _ in range(num_levels)
         )
-        width = 2 * num_levels * read_channels + hidden_channels
-        self.hidden = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * hidden_channels), nn.GELU()
+        width = 4 * hidden_channels
+        widths = [2 * num_levels * read_channels + hidden_channels, *[width] * head_layers]
+        self.hidden = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width), nn.GELU())
+            for size in widths[:-1]
         )
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(4 * hidden_channels, out_features)
+        self.head = nn.Linear(head_layers * width, out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """What the output is read off, (B, 4 ``hidden_channels``)."""
+        """What the output is read off, (B, 4 ``hidden_channels`` · ``head_layers``)."""
         batch.check_fits(self.spec, self.in_channels)
         features = self.encode(batch)
         for layer in self.layers:
@@ -107,7 +123,10 @@ class SignDWSNet(nn.Module):
         pooled += [
             f(o, h) for f, o, h in zip(self.read_outs, features.odd, features.even, strict=True)
         ]
-        return self.hidden(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]
+        hidden = [torch.cat(pooled, dim=1)]
+        for f in self.hidden:
+            hidden.append(f(hidden[-1]))
+        return torch.cat(hidden[1:], dim=1)
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Read a batch of networks."""
@@ -121,7 +140,7 @@ class Features:
     Attributes:
         odd: (B, d_l, C) for each hidden level l.
         even: (B, d_l, C) for each hidden level l.
-        edges: (B, d_l, d_{l+1}, C) for each two neighbouring hidden levels.
+        edges: (B, d_l, d_{l+1}, E) for each two neighbouring hidden levels.
         globals: (B, C).
     """
 
@@ -132,17 +151,19 @@ class Features:
 
 
 class Encoder(nn.Module):
-    """Weights to features of C channels; even ones come from absolute values."""
+    """Weights to features of C and E channels; even ones come from absolute values."""
 
-    def __init__(self, spec: WeightSpaceSpec, in_channels: int, channels: int) -> None:
+    def __init__(
+        self, spec: WeightSpaceSpec, in_channels: int, channels: int, edge_channels: int
+    ) -> None:
         super().__init__()
         d_0, *hidden, d_m = spec.dims
         sizes = [in_channels] * len(hidden)  # the bias
         sizes[0] += d_0 * in_channels
         sizes[-1] += d_m * in_channels
-        self.odd = nn.ModuleList(nn.Linear(size, channels, bias=False) for size in sizes)
+        self.odd = nn.ModuleList(linear(size, channels) for size in sizes)
         self.even = nn.ModuleList(nn.Linear(size, channels) for size in sizes)
-        self.edges = nn.ModuleList(nn.Linear(in_channels, channels, bias=False) for _ in hidden[1:])
+        self.edges = nn.ModuleList(linear(in_channels, edge_channels) for _ in hidden[1:])
         self.globals = nn.Linear(d_m * in_channels, channels)
 
     def forward(self, batch: WeightBatch) -> Features:
@@ -161,10 +182,10 @@ class Encoder(nn.Module):
 class Layer(nn.Module):
     """Updates of edges, neurons and global features."""
 
-    def __init__(self, num_levels: int, channels: int) -> None:
+    def __init__(self, num_levels: int, channels: int, edge_channels: int) -> None:
         super().__init__()
         pairs = range(num_levels - 1)
-        self.edges = nn.ModuleList(EdgeUpdate(channels) for _ in pairs)
+        self.edges = nn.ModuleList(EdgeUpdate(channels, edge_channels) for _ in pairs)
         self.forward_messages = nn.ModuleList(Message(channels) for _ in pairs)
         self.backward_messages = nn.ModuleList(Message(channels) for _ in pairs)
         self.neurons = nn.ModuleList(
@@ -193,31 +214,35 @@ class Layer(nn.Module):
 class EdgeUpdate(nn.Module):
     """e_jk + gate(h_j, h_k) · linear(e_jk) + (P o_j) · (Q o_k), products channel by channel."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, edge_channels: int) -> None:
         super().__init__()
-        self.linear = normed_linear(channels)
-        self.gates = nn.ModuleList(nn.Linear(channels, channels) for _ in range(2))
-        self.ends = nn.ModuleList(normed_linear(channels) for _ in range(2))
+        self.linear = normed_linear(edge_channels, edge_channels)
+        self.gates = nn.ModuleList(nn.Linear(channels, edge_channels) for _ in range(2))
+        self.ends = nn.ModuleList(normed_linear(channels, edge_channels) for _ in range(2))
 
     def forward(
         self, edges: Tensor, odd: Tensor, next_odd: Tensor, even: Tensor, next_even: Tensor
     ) -> Tensor:
-        """(B, d, d', C), (B, d, C), (B, d', C), (B, d, C), (B, d', C) -> (B, d, d', C)."""
+        """(B, d, d', E), (B, d, C), (B, d', C), (B, d, C), (B, d', C) -> (B, d, d', E)."""
         gate = self.gates[0](even)[:, :, None] + self.gates[1](next_even)[:, None]
         outer = self.ends[0](odd)[:, :, None] * self.ends[1](next_odd)[:, None]
         return edges + gate * self.linear(edges) + outer  # type: ignore[no-any-return]
 
 
 class Message(nn.Module):
-    """Σ_j (A o_j) · e_jk / sqrt(d): what neurons j of one level tell neurons k of another."""
+    """Σ_j (A o_j) · e_jk / sqrt(d): what neurons j of one level tell neurons k of another.
+
+    The C channels of A o_j fall into E groups, and each channel of e_jk scales its own group.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear = normed_linear(channels)
+        self.linear = normed_linear(channels, channels)
 
     def forward(self, odd: Tensor, edges: Tensor) -> Tensor:
-        """(B, d, C), (B, d, d', C) -> (B, d', C)."""
-        sums: Tensor = (self.linear(odd)[:, :, None] * edges).sum(dim=1)
+        """(B, d, C), (B, d, d', E) -> (B, d', C)."""
+        grouped = self.linear(odd).unflatten(2, (edges.shape[3], -1))
+        sums = torch.einsum("bjgc,bjkg->bkgc", grouped, edges).flatten(2)
         return sums / math.sqrt(odd.shape[1])
 
 
@@ -283,9 +308,9 @@ def linear(in_channels: int, out_channels: int) -> nn.Linear:
     return nn.Linear(in_channels, out_channels, bias=False)
 
 
-def normed_linear(channels: int) -> nn.Sequential:
+def normed_linear(in_channels: int, out_channels: int) -> nn.Sequential:
     """A map between features that change sign, of features of unit root mean square."""
-    return nn.Sequential(RootMeanSquareNorm(channels), linear(channels, channels))
+    return nn.Sequential(RootMeanSquareNorm(in_channels), linear(in_channels, out_channels))
 
 
 def update(in_channels: int, hidden_channels: int, channels: int) -> nn.Sequential:

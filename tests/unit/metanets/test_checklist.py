@@ -162,6 +162,11 @@ def test_bad_sizes_are_refused(make: Callable[..., nn.Module]) -> None:
         make(out_features=0)
 
 
+def test_edge_channels_are_groups_of_hidden_channels() -> None:
+    with pytest.raises(ValueError, match=r"edge_channels that divide hidden_channels=6, got 4"):
+        SignDWSNet(SPEC, out_features=7, hidden_channels=6)
+
+
 def test_the_transformer_lists_its_encodings() -> None:
     with pytest.raises(ValueError, match=r"expected encoding in \('neuron', 'layer'\), got 'row'"):
         Transformer(SPEC, out_features=1, encoding="row")
