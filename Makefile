@@ -111,8 +111,12 @@ demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and tw
 
 # --- checks ---------------------------------------------------------------------------------------
 
+# where functions check at run time that arrays have the shapes of their annotations
+TYPED := $(addprefix tests/unit/,weightspace metanets tasks)
+
 test: .venv/installed ## all tests but the slow ones and those that need a GPU
 	$(BIN)/pytest -n 2 -m 'not slow and not gpu'
+	$(BIN)/pytest -m 'not untyped' --jaxtyping-packages=dws,tests.typechecker $(TYPED)
 
 test-slow: .venv/installed ## the tests that take minutes or need the network
 	$(BIN)/pytest -m slow

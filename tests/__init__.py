@@ -1,0 +1,5 @@
+"""What checks the shapes and types of annotations while tests run, see the Makefile."""
+
+from beartype import BeartypeConf, beartype
+
+typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float

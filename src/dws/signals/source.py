@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 SPLITS: tuple[Literal["train"], Literal["val"], Literal["test"]] = ("train", "val", "test")
 
 
+@runtime_checkable
 class SignalSource(Protocol):
     """Signals, numbered from 0, that share their coordinates. Write one to add a zoo.
 

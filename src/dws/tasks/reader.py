@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phas
 READS = ("standardized", "scaled", "wrapped", "raw")  # in what form weights reach a metanet
 
 
+@runtime_checkable
 class Metanet(Protocol):
     """What a metanet offers; see ``dws.metanets``."""
 

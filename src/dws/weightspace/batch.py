@@ -94,7 +94,7 @@ class WeightBatch:
 
     @classmethod
     def from_linear(
-        cls, weights: Sequence[Float[Tensor, "d_out d_in"]], biases: Sequence[Float[Tensor, " d"]]
+        cls, weights: Sequence[Float[Tensor, "_ _"]], biases: Sequence[Float[Tensor, " _"]]
     ) -> WeightBatch:
         """One network from ``torch.nn.Linear`` parameters: the only place that transposes.
 

@@ -31,7 +31,7 @@ class Permutation:
     [[0, 1, 2, 3], [0, 1, 2, 3]]
     """
 
-    levels: tuple[Int[Tensor, "*b d"], ...]
+    levels: tuple[Int[Tensor, "*b _"], ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))

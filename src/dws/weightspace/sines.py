@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from dws.weightspace.batch import WeightBatch
@@ -37,7 +37,7 @@ class SignFlip:
     [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]]
     """
 
-    levels: tuple[Float[Tensor, "*b d"], ...]
+    levels: tuple[Float[Tensor, "*b _"], ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
@@ -89,7 +89,7 @@ class PhaseShift:
         ValueError: If an entry is not whole, or ω0 not positive.
     """
 
-    levels: tuple[Int[Tensor, "*b d"], ...]
+    levels: tuple[Num[Tensor, "*b _"], ...]
     omega_0: float = 30.0
 
     def __post_init__(self) -> None:

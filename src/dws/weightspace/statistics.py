@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -65,7 +64,7 @@ class Standardize(nn.Module):
         self.register_buffer("mean", torch.zeros(2 * spec.num_layers))
         self.register_buffer("std", torch.ones(2 * spec.num_layers))
 
-    def fit(self, reference: WeightBatch, *, keep_signs: bool = False) -> Self:
+    def fit(self, reference: WeightBatch, *, keep_signs: bool = False) -> Standardize:
         """Take the statistics from a batch, which should be the whole training split.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from dws.weightspace.batch import WeightBatch
 
 
+@runtime_checkable
 class Symmetry(Protocol):
     """Anything that acts on a batch of weights, such as ``Permutation``."""
 

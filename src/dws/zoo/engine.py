@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -79,6 +79,7 @@ class FitJob:
         )
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Something that runs jobs."""
 

@@ -127,6 +127,7 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
         assert (net(other) - net(batch)).abs().max() > 1e-3
 
 
+@pytest.mark.untyped
 @needs_compiler
 @pytest.mark.parametrize("make_net", [DWSNet, SignDWSNet])
 def test_compiled_in_bfloat16_it_has_the_gradients_of_eager_float32(
@@ -167,11 +168,13 @@ def test_edge_channels_are_groups_of_hidden_channels() -> None:
         SignDWSNet(SPEC, out_features=7, hidden_channels=6)
 
 
+@pytest.mark.untyped
 def test_the_transformer_lists_its_encodings() -> None:
     with pytest.raises(ValueError, match=r"expected encoding in \('neuron', 'layer'\), got 'row'"):
         Transformer(SPEC, out_features=1, encoding="row")
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize(
     ("bad", "complaint"),
     [

@@ -66,7 +66,7 @@ def test_a_reader_draws_in_training_only(embeds_output: bool) -> None:
     assert answers.shape == (6, 2)
     assert drawn.shape == (6, 7)
     torch.testing.assert_close(reader.eval()(networks), answers)
-    assert reader.embed(networks).shape == (6, 3 if embeds_output else 16)
+    assert reader.embed(networks).shape == (6, 3 if embeds_output else 3 * 16)
 
 
 def test_what_is_to_be_drawn_is_what_the_changed_networks_compute(

@@ -26,10 +26,12 @@ def test_shapes_and_size() -> None:
     assert spec.num_params == 6 + 3 + 12 + 4
 
 
+@pytest.mark.untyped
 def test_specs_with_equal_widths_are_one_key() -> None:
     assert len({WeightSpaceSpec((1, 2, 3)), WeightSpaceSpec([1, 2, 3])}) == 1
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize("dims", [(2, 1), (), (2, 0, 1), (2, -3, 1), (2, 3.0, 1), (2, True, 1)])
 def test_bad_widths_are_refused(dims: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected .* got dims="):

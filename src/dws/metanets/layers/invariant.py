@@ -55,7 +55,7 @@ class InvariantLinear(nn.Module):
         self.map = nn.Linear(spec.num_invariants * in_channels, out_features, bias=bias)
         self.reset_parameters()
 
-    def pool(self, batch: WeightBatch) -> Float[Tensor, "b i*c"]:
+    def pool(self, batch: WeightBatch) -> Float[Tensor, "b i_c"]:
         """The invariants themselves, (B, I C_in)."""
         batch.check_fits(self.spec, self.in_channels)
         return torch.cat(

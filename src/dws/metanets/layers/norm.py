@@ -119,7 +119,7 @@ class _Standardized(torch.autograd.Function):
         ctx.mark_non_differentiable(mean, variance, shift)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, variance, shift = ctx.saved_tensors
         y = x.to(weight.dtype) - x[0].to(weight.dtype)
         inverse = torch.rsqrt(variance + ctx.eps)

@@ -74,7 +74,7 @@ def num_own_features(spec: WeightSpaceSpec) -> tuple[int, ...]:
     return (*(n - 1 for n in inner), last)
 
 
-def node_features(batch: WeightBatch, reduction: Reduction) -> list[Float[Tensor, "b d_l n_l*c"]]:
+def node_features(batch: WeightBatch, reduction: Reduction) -> list[Float[Tensor, "b _ _"]]:
     """Features [bias | incoming | outgoing] of the neurons of each hidden level l = 1..M-1.
 
     Returns:
@@ -93,7 +93,7 @@ def node_features(batch: WeightBatch, reduction: Reduction) -> list[Float[Tensor
 
 def invariants(
     batch: WeightBatch, nodes: Sequence[Tensor], reduction: Reduction
-) -> Float[Tensor, "b i*c"]:
+) -> Float[Tensor, "b i_c"]:
     """All I invariants: the pools of each level's own features, and b_M.
 
     Args:

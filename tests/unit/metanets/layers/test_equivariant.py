@@ -49,6 +49,7 @@ def test_equal_maxima_share_the_gradient_as_in_torch() -> None:
     assert got[0].tolist() == [0, 2, 2]
 
 
+@pytest.mark.untyped
 @needs_compiler
 @reductions
 def test_compiled_and_eager_agree(reduction: str) -> None:
@@ -93,6 +94,7 @@ def test_other_networks_are_refused(
         layer(SPEC, 2, 2).double()(random_batch(WeightSpaceSpec(dims), 2, channels))
 
 
+@pytest.mark.untyped
 def test_an_unknown_choice_is_listed() -> None:
     with pytest.raises(ValueError, match=r"expected reduction in \('mean', .* got 'x'"):
         EquivariantLinear(SPEC, 1, 1, reduction="x")

@@ -12,6 +12,7 @@ from dws.weightspace import WeightSpaceSpec
 SPEC = WeightSpaceSpec((2, 4, 3, 1))
 
 
+@pytest.mark.untyped
 @needs_compiler
 def test_compiled_batch_norm_keeps_the_same_statistics() -> None:
     eager, compiled = (Norm(SPEC, 5).double() for _ in range(2))
