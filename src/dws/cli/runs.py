@@ -88,6 +88,8 @@ def run_settings(config: DictConfig, zoo: Zoo, trainer: TrainerConfig) -> dict[s
         del settings["optim"]["muon_lr"]
     if not settings["drawing"]["weight"]:
         del settings["drawing"]
+    if settings["augment"]["until"] == 1:
+        del settings["augment"]["until"]
     for key in NOT_PART_OF_A_RUN:
         del settings["trainer"][key]
     return {**settings, "aligned": plain["zoo"]["aligned"], "zoo": zoo_hash(zoo)}

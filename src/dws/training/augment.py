@@ -37,6 +37,8 @@ class AugmentConfig:
             which changes no function.
         omega_0: ω0 of the SIRENs, for ``shift_phases``.
         permute: Reorder hidden neurons, which changes no function.
+        until: Which part of the training's steps has all this; networks of the rest stay as they
+            are, as those of other splits are. What is moved and noisy is harder to read than they.
 
     Raises:
         ValueError: If a number is out of range.
@@ -52,6 +54,7 @@ class AugmentConfig:
     shift_phases: int = 0
     omega_0: float = 30.0
     permute: bool = False
+    until: float = 1.0
 
     def __post_init__(self) -> None:
         below_1 = (self.max_scale, self.quantile_dropout, self.mask)
@@ -60,6 +63,8 @@ class AugmentConfig:
                 "expected strengths >= 0 in augment, and max_scale, quantile_dropout and mask "
                 f"below 1, got {asdict(self)}"
             )
+        if self.until > 1:
+            raise ValueError(f"expected augment.until between 0 and 1, got {self.until}")
 
     def check_fits(self, spec: WeightSpaceSpec, num_views: int, omega_0: float) -> None:
         """Make sure that this makes sense for some networks and a task.
@@ -83,6 +88,11 @@ class AugmentConfig:
             raise ValueError(
                 f"expected augment.omega_0={omega_0}, that of the zoo, got {self.omega_0}"
             )
+        if num_views > 1 and self.until < 1:
+            raise ValueError(
+                "expected augment.until=1 for a task that compares two views of a network, got "
+                f"{self.until}"
+            )
         if num_views > 1 and replace(self, omega_0=AugmentConfig.omega_0) == AugmentConfig():
             raise ValueError(
                 "expected augmentations for a task that compares two views of a network, got none; "
@@ -95,6 +105,7 @@ class AugmentConfig:
         generator: torch.Generator,
         *,
         layer_std: Float[Tensor, " two_m"],
+        progress: float = 0.0,
     ) -> WeightBatch:
         """Change every network of a batch in its own way.
 
@@ -102,7 +113,10 @@ class AugmentConfig:
             batch: B networks.
             generator: Source of all draws, on the batch's device.
             layer_std: Standard deviations of weight.0, bias.0, weight.1, ... in the training split.
+            progress: Which part of the training's steps is done.
         """
+        if progress >= self.until:
+            return batch
         angle, shift, scale = self.max_angle, self.max_shift, self.max_scale
         if angle or shift or scale:
             batch = move_images(batch, generator, max_angle=angle, max_shift=shift, max_scale=scale)

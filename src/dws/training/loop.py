@@ -95,8 +95,14 @@ def train(
                 trainer.batch_size, state.start_epoch(), skip=state.step_in_epoch
             )
             for weights, targets in batches:
+                progress = state.step / state.num_steps
                 views = [
-                    augment.apply(weights, state.draws, layer_std=reader.standardize.std)
+                    augment.apply(
+                        weights,
+                        state.draws,
+                        layer_std=reader.standardize.std,
+                        progress=progress,
+                    )
                     for _ in range(task.num_views)
                 ]
                 parts = WeightBatch.cat([processes.part(view) for view in views])

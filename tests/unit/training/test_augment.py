@@ -55,7 +55,7 @@ def render(batch: WeightBatch) -> torch.Tensor:
 
 
 def test_every_field_is_tested() -> None:
-    assert {field.name for field in fields(AugmentConfig)} == {*STRENGTHS, "omega_0"}
+    assert {field.name for field in fields(AugmentConfig)} == {*STRENGTHS, "omega_0", "until"}
 
 
 @strengths
@@ -75,6 +75,14 @@ def test_without_strengths_nothing_is_changed_or_drawn() -> None:
     changed = AugmentConfig().apply(batch, generator, layer_std=STD)
     assert torch.equal(changed.flatten(), batch.flatten())
     assert torch.equal(generator.get_state(), seeded().get_state())
+
+
+def test_the_rest_of_the_training_has_networks_as_they_are() -> None:
+    config, batch, generator = AugmentConfig(noise=0.1, until=0.75), random_batch(SPEC), seeded()
+    kwargs = {"generator": generator, "layer_std": STD}
+    assert config.apply(batch, progress=0.75, **kwargs) is batch
+    assert torch.equal(generator.get_state(), seeded().get_state())
+    assert not torch.equal(config.apply(batch, progress=0.749, **kwargs).flatten(), batch.flatten())
 
 
 @pytest.mark.parametrize(
@@ -128,6 +136,7 @@ def test_all_are_applied_in_the_order_of_the_fields() -> None:
     [
         (AugmentConfig(max_shift=0.1), 1, r"two inputs for augment.max_shift, got 1"),
         (AugmentConfig(), 2, "use augment=contrastive"),
+        (AugmentConfig(noise=0.1, until=0.9), 2, r"augment.until=1 for .* got 0.9"),
         (AugmentConfig(omega_0=20.0), 2, "use augment=contrastive"),
         (AugmentConfig(shift_phases=1, omega_0=20.0), 1, r"augment.omega_0=30.0, that of the zoo"),
     ],
@@ -143,3 +152,8 @@ def test_augmentations_that_make_no_sense_are_refused(
 def test_strengths_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected strengths >= 0 in augment"):
         AugmentConfig(**bad)
+
+
+def test_augmenting_for_longer_than_the_training_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected augment.until between 0 and 1, got 1.5"):
+        AugmentConfig(until=1.5)

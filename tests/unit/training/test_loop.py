@@ -62,7 +62,7 @@ def test_a_killed_run_goes_on_exactly(
 
 
 EVERYTHING = {
-    "augment": AugmentConfig(noise=0.1, mask=0.1, permute=True),
+    "augment": AugmentConfig(noise=0.1, mask=0.1, permute=True, until=0.5),
     "dropout": 0.2,
     "optim": OptimConfig(lr=1e-3, muon_lr=1e-2, amsgrad=True, clip_norm=1.0),
     "drawing": DrawingConfig(0.5, 8),
@@ -99,6 +99,20 @@ def test_a_run_killed_within_an_epoch_goes_on_exactly(
         for name in ("whole", "killed")
     ]
     assert all(torch.equal(tensor, kept[1][name]) for name, tensor in kept[0].items())
+
+
+def test_augmentation_ends_when_it_is_to(sine_zoo: Zoo, tmp_path: Path) -> None:
+    weights = [
+        run_training(sine_zoo, tmp_path / str(i), augment=augment)[0].state_dict()
+        for i, augment in enumerate(
+            (AugmentConfig(), AugmentConfig(noise=0.1, until=0.0), AugmentConfig(noise=0.1))
+        )
+    ]
+    same = [
+        all(torch.equal(tensor, other[name]) for name, tensor in weights[0].items())
+        for other in weights[1:]
+    ]
+    assert same == [True, False]
 
 
 def test_an_embedding_goes_on_exactly_and_patience_too(
