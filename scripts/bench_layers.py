@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from scripts.timing import machine, time_in_turns
+from scripts.timing import machine, time_in_turns, training_step
 from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
 from torch import nn
 
 from dws.memory import keep_freed_memory
 from dws.metanets import DWSNet
-from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace import WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
 VARIANTS = ("blocks", "eager", "compiled", "compiled-bf16")
@@ -39,19 +39,13 @@ def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[
             blocks = BlockwiseLinear(spec, layer.in_channels, layer.out_channels, reduction="max")
             copy_coefficients(layer, blocks)
             net.trunk.layers[i] = blocks
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
-    function = torch.compile(net, dynamic=False) if variant.startswith("compiled") else net
-    batch = WeightBatch.from_flat(spec, torch.randn(batch_size, spec.num_params, 1))
-    targets = torch.randint(0, 10, (batch_size,))
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=variant.endswith("bf16")):
-            loss = nn.functional.cross_entropy(function(batch), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
+    return training_step(
+        net,
+        spec,
+        batch_size,
+        compiled=variant.startswith("compiled"),
+        bfloat16=variant.endswith("bf16"),
+    )
 
 
 def peak_memory(variant: str, batch_size: int) -> float:

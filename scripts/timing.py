@@ -1,4 +1,4 @@
-"""What the benchmarks share: taking turns, and saying on which machine."""
+"""What the benchmarks share: a training step, taking turns, and saying on which machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,29 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from dws.hardware import processor_name
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+def training_step(
+    net: nn.Module, spec: WeightSpaceSpec, batch_size: int, *, compiled: bool, bfloat16: bool
+) -> Callable[[], None]:
+    """Forward, backward and AdamW of a classifier of 10 classes, on random networks."""
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
+    function = torch.compile(net, dynamic=False) if compiled else net
+    batch = WeightBatch.from_flat(spec, torch.randn(batch_size, spec.num_params, 1))
+    targets = torch.randint(0, 10, (batch_size,))
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = nn.functional.cross_entropy(function(batch), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
 
 
 def time_in_turns(steps: dict[str, Callable[[], None]], num_rounds: int) -> dict[str, list[float]]:

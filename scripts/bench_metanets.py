@@ -1,0 +1,61 @@
+"""Training speed of SignDWSNet against DWSNet at equal channels.
+
+Run from the repository's root: ``python -m scripts.bench_metanets`` (nothing else running; some
+four minutes on two cores). One step is forward, backward and AdamW, compiled and in bfloat16. The
+networks take turns; medians are reported, and kept as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import torch
+from scripts.bench_layers import SPEC
+from scripts.timing import machine, time_in_turns, training_step
+
+from dws.files import write_json
+from dws.memory import keep_freed_memory
+from dws.metanets import DWSNet, SignDWSNet
+
+OUTPUT = Path("scripts/bench/metanets.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--channels", nargs="+", type=int, default=[32, 64])
+    arguments = parser.parse_args()
+    keep_freed_memory()  # as the commands do
+    where = machine()
+    print(where)
+    torch.manual_seed(0)
+    nets = {
+        (net.__name__, channels): net(SPEC, out_features=10, hidden_channels=channels)
+        for channels in arguments.channels
+        for net in (DWSNet, SignDWSNet)
+    }
+    steps = {
+        name: training_step(net, SPEC, arguments.batch_size, compiled=True, bfloat16=True)
+        for name, net in nets.items()
+    }
+    rows = []
+    for (name, channels), seconds in time_in_turns(steps, arguments.steps).items():
+        rates = sorted(round(arguments.batch_size / s) for s in seconds)
+        rows.append(
+            {
+                "net": name,
+                "channels": channels,
+                "num_parameters": sum(p.numel() for p in nets[name, channels].parameters()),
+                "networks_per_second": statistics.median(rates),
+                "networks_per_second_min_max": [rates[0], rates[-1]],
+            }
+        )
+        print(rows[-1], flush=True)
+    write_json(OUTPUT, {**where, "batch_size": arguments.batch_size, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
