@@ -116,7 +116,7 @@ TYPED := $(addprefix tests/unit/,weightspace metanets tasks)
 
 test: .venv/installed ## all tests but the slow ones and those that need a GPU
 	$(BIN)/pytest -n 2 -m 'not slow and not gpu'
-	$(BIN)/pytest -m 'not untyped' --jaxtyping-packages=dws,tests.typechecker $(TYPED)
+	$(BIN)/pytest -m 'not slow and not gpu and not untyped' --jaxtyping-packages=dws,tests.typechecker $(TYPED)
 
 test-slow: .venv/installed ## the tests that take minutes or need the network
 	$(BIN)/pytest -m slow

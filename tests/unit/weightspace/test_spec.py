@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from jaxtyping import TypeCheckError
 
 from dws.weightspace import WeightSpaceSpec
 
@@ -24,6 +25,13 @@ def test_shapes_and_size() -> None:
     assert spec.weight_shapes == ((2, 3), (3, 4))
     assert spec.bias_shapes == ((3,), (4,))
     assert spec.num_params == 6 + 3 + 12 + 4
+
+
+def test_annotations_are_checked_where_that_is_asked_for(pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--jaxtyping-packages"):
+        pytest.skip("only with --jaxtyping-packages, see the Makefile")
+    with pytest.raises(TypeCheckError, match=r"'dims'"):
+        WeightSpaceSpec([1, 2, 3])
 
 
 @pytest.mark.untyped
