@@ -13,11 +13,13 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
 from tests.cli.conftest import Command
 from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, readme_code
 
 from dws.cli.command import OneLineParser
 from dws.cli.errors import as_argument
+from dws.cli.runs import load_trained
 from dws.config import config_dir, register_schemas
 from dws.signals import SineSignals
 from dws.zoo import Zoo, ZooConfig, build_zoo
@@ -174,8 +176,22 @@ def test_a_report_names_what_it_is_without(command: Command, sine_zoo: Zoo) -> N
 
 
 def test_the_library_is_used_as_the_readme_says(command: Command, sine_zoo: Zoo) -> None:
-    shutil.copytree(sine_zoo.path, "outputs/zoos/sine")
+    shutil.copytree(sine_zoo.path, "outputs/demo/zoos/sine")
     assert readme_code("Zoo.open")["logits"].shape == (8, 10)
+
+
+def test_a_trained_reader_is_used_as_the_readme_says(command: Command) -> None:
+    command("dws-fit-inrs", "zoo=sine", "zoo.limit=60", "fit.num_steps=5", "zoo.path=zoo")
+    run = "outputs/demo/runs/sine/dwsnet/seed0"
+    command("dws-train", "task=sine", "zoo.path=zoo", f"run_dir={run}", *SMALL)
+    command("dws-evaluate", f"run={run}")
+    names = readme_code("load_trained")
+    assert names["frequency"].shape == (1, 1)
+    with torch.no_grad():
+        again = names["reader"](Zoo.open("zoo").split("test").weights())
+    torch.testing.assert_close(again, load_file(f"{run}/predictions.safetensors")["outputs"])
+    with pytest.raises(FileNotFoundError, match="expected a run folder with"):
+        load_trained("there", names["spec"])
 
 
 def test_looking_at_a_zoo(

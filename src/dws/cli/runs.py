@@ -14,7 +14,8 @@ from torch import nn
 from dws.config import build, to_plain
 from dws.files import settings_hash
 from dws.tasks import DrawingConfig, Reader, Task
-from dws.training import LabelledNetworks, TrainerConfig
+from dws.training import LabelledNetworks, RunDir, TrainerConfig
+from dws.training.checkpoint import load_checkpoint, load_reader
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -128,6 +129,29 @@ def build_reader(
         _check_metanet(net, spec, out_features)
         output_layer = task.output_layer(train_targets)
     return Reader(spec, net, output_layer, embeds_output=task.num_views > 1, num_drawn=num_drawn)
+
+
+def load_trained(run: str | Path, spec: WeightSpaceSpec) -> Reader:
+    """What a run has trained, with the weights that validation selected, for use in own code.
+
+    Args:
+        run: Its folder.
+        spec: The architecture of the networks of its zoo.
+
+    Returns:
+        The reader, on the CPU and in evaluation mode. It reads networks as they lie in a zoo; if
+        the run is one of ``model=mlp_alignment``, in an aligned one (``align_zoo``).
+
+    Raises:
+        FileNotFoundError: If there is no run, or it has no checkpoint yet.
+        ValueError: If the run is damaged or its networks are of another architecture.
+    """
+    folder = RunDir.open(run)
+    settings = folder.config()
+    reader = build_reader(settings, spec, build_task(settings), None)
+    state = load_checkpoint(folder.best_checkpoint, "reader")
+    load_reader(reader, state, folder.best_checkpoint)
+    return reader.eval()
 
 
 def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:

@@ -12,7 +12,7 @@ from dws.evaluation.tables import Group, Table, spread
 
 NOT_RUN = "not run"
 SPREAD = "mean ± standard deviation over n seeds"
-HOURS = "Hours are of training steps, without validation."
+MINUTES = "Minutes are of training steps, without validation."
 
 
 def tables_apart(
@@ -70,13 +70,13 @@ def parameters(groups: Sequence[Group | None]) -> list[str]:
 
 
 def cost(groups: Sequence[Group | None]) -> list[str]:
-    """Networks a second (median over runs) and hours of training (mean)."""
+    """Networks a second (median over runs) and minutes of training (mean)."""
     runs = [result for group in groups if group for result in group.results]
     if not runs:
         return ["", ""]
     rate = median(run["networks_per_second"] for run in runs)
-    hours = sum(run["train_seconds"] for run in runs) / len(runs) / 3600
-    return [f"{rate:,.0f}", f"{hours:.2f}"]
+    minutes = sum(run["train_seconds"] for run in runs) / len(runs) / 60
+    return [f"{rate:,.0f}", f"{minutes:,.1f}"]
 
 
 def each_mse(group: Group | None, label: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dws.evaluation import figures
 from dws.evaluation.cells import (
-    HOURS,
+    MINUTES,
     NOT_RUN,
     SPREAD,
     beside_published,
@@ -58,9 +58,9 @@ def classification(evidence: Evidence) -> Section:
         evidence,
         "classification",
         "Test accuracy of image classification",
-        [*header, "networks/s", "hours a run"],
+        [*header, "networks/s", "minutes a run"],
         rows,
-        f"{training_sizes(evidence, tasks)} {HOURS}",
+        f"{training_sizes(evidence, tasks)} {MINUTES}",
     )
     return Section(
         "Classification of images",
@@ -85,9 +85,9 @@ def contrastive(evidence: Evidence) -> Section:
         evidence,
         "ssl",
         "Mean squared error of a linear regression from the frozen embedding to a and b",
-        [*header, "networks/s", "hours a run"],
+        [*header, "networks/s", "minutes a run"],
         rows,
-        f"{training_sizes(evidence, ('ssl',))} {HOURS}",
+        f"{training_sizes(evidence, ('ssl',))} {MINUTES}",
     )
     return Section("Self-supervised embedding", how_to_run_the_rest(evidence, ("ssl",)), tables)
 
@@ -109,10 +109,10 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
         evidence,
         "sine",
         "Test mean squared error of the frequency b of sin(bx), by number of training networks",
-        [*header, "networks/s", "hours a run"],
+        [*header, "networks/s", "minutes a run"],
         rows,
-        f"{SPREAD.capitalize()}. The paper shows a plot only. Rates and hours are those of each "
-        f"method's largest number. {HOURS}",
+        f"{SPREAD.capitalize()}. The paper shows a plot only. Rates and minutes are those of each "
+        f"method's largest number. {MINUTES}",
     )
     return Section(
         "Regression of a sine's frequency",

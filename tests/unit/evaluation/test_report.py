@@ -56,7 +56,7 @@ def test_measured_and_published_stand_side_by_side() -> None:
     assert cells["MNIST, published"] == "85.71 ± 0.57 %"
     assert cells["MNIST, here"] == "75.0 ± 7.1 % (n = 2)"
     assert cells["Fashion-MNIST, here"] == "not run"
-    assert cells["hours a run"] == "1.00"
+    assert cells["minutes a run"] == "60.0"
     assert [cells[0] for cells in table.rows][-1] == "dwsnet"  # the paper's order
 
 
