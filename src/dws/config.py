@@ -1,4 +1,4 @@
-"""Schemas of the configuration, where ``configs/`` lies, and building objects from it."""
+"""Where ``configs/`` lies, registering its schemas, and building objects from it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from dws.schemas import (
+    AttentionDWSNetSchema,
     ClassificationSchema,
     ContrastiveSchema,
     DWSNetSchema,
@@ -49,6 +50,7 @@ def register_schemas() -> None:
         "in_process": InProcessSchema,
         "ray": RaySchema,
         "dwsnet": DWSNetSchema,
+        "attention_dwsnet": AttentionDWSNetSchema,
         "sign_dwsnet": SignDWSNetSchema,
         "probe": ProbeNetSchema,
         "mlp": MLPSchema,

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         part.replace(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            if error.filename == str(part):
+                raise OSError(error.errno, error.strerror, str(path)) from error
             raise
         reason = f"{error.strerror} while writing {path}; make room, and the same command goes on"
         raise OSError(error.errno, reason) from error
@@ -46,6 +49,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file, all of it or nothing, see ``open_atomically``."""
     with open_atomically(path) as stream:
         stream.write(content)
+
+
+def file_name(text: str) -> str:
+    """Text as (a part of) the name of a file: only letters, digits and ``_ . -`` stay."""
+    return re.sub(r"[^\w.-]", "_", text)
 
 
 def sha256(path: Path) -> str:

@@ -213,6 +213,15 @@ class DWSNetSchema(ModelSchema):
 
 
 @dataclass
+class AttentionDWSNetSchema(DWSNetSchema):
+    """Arguments of ``dws.metanets.DWSNet`` with attention."""
+
+    name: str = "dwsnet_attention"
+    set_layer: str = "attention"
+    num_heads: int = 4
+
+
+@dataclass
 class SignDWSNetSchema(ModelSchema):
     """Arguments of ``dws.metanets.SignDWSNet``."""
 

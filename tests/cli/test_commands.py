@@ -21,6 +21,7 @@ from dws.cli.command import OneLineParser
 from dws.cli.errors import as_argument
 from dws.cli.runs import load_trained
 from dws.config import config_dir, register_schemas
+from dws.files import hold_folder
 from dws.signals import SineSignals
 from dws.zoo import Zoo, ZooConfig, build_zoo
 
@@ -161,15 +162,48 @@ def test_a_zoo_comes_through_the_format_of_others(
     assert expected in complaint(*imported, "--prefix", "x")
 
 
+class Rates(SineSignals):
+    """Sines with a label whose name no file can have."""
+
+    def labels(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        labels = super().labels(ids)
+        return {**labels, "rate (1/s)": labels["frequency"]}
+
+
+def test_labels_may_have_any_name(command: Command) -> None:
+    signals = Rates(**SMALL_SIGNALS, amplitude=(1, 2))
+    build_zoo("zoo", signals, zoo=ZooConfig(), inr=SMALL_INR, fit=SMALL_FIT)
+    names = 'task.labels=["rate (1/s)",amplitude]'
+    command("dws-train", "task=ssl", names, "zoo.path=zoo", "run_dir=run", *SMALL)
+    assert "tsne-rate__1_s_.png" in command("dws-evaluate", "run=run")
+    assert "was evaluated already" in command("dws-evaluate", "run=run")
+    assert "| ssl" in command("dws-report", "runs=run")
+
+
+def test_a_run_is_evaluated_by_one_process_at_a_time(
+    command: Command, complaint: Command, sine_zoo: Zoo
+) -> None:
+    command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
+    with hold_folder(Path("run")):
+        assert "expected run for this process alone" in complaint("dws-evaluate", "run=run")
+
+
 def test_a_report_names_what_it_is_without(command: Command, sine_zoo: Zoo) -> None:
     shutil.copytree(sine_zoo.path, "zoo")
     for run in ("runs/read", "runs/not read"):
         (run_dir,) = shlex.split(as_argument("run_dir", run))
         command("dws-train", "task=sine", "zoo.path=zoo", run_dir, *SMALL)
     command("dws-evaluate", "run=runs/read")
+    another = Path(shutil.copytree("runs/read", "runs/another"), "result.json")
+    another.write_text(another.read_text().replace('"dwsnet"', '"mlp"'))
     shutil.move("zoo", "moved")
+    stale = Path("outputs/report/tables/sizes-mnist.csv")
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     printed = command("dws-report", "runs=runs")
-    assert "expected a zoo in zoo, got none (no manifest.json there); it is left out" in printed
+    left_out = "expected a zoo in zoo, got none (no manifest.json there); it is left out"
+    assert printed.count(left_out) == 1
+    assert not stale.exists()
     told = printed.partition("without 1 runs that were not evaluated:\n")[2].splitlines()[0]
     command(*shlex.split(told), "zoo_path=moved")
     assert "without" not in command("dws-report", "runs=runs")
@@ -202,8 +236,11 @@ def test_looking_at_a_zoo(
     assert "40 INRs, rows 0 to 39" in told
     assert "widths (1, 8, 8, 1)" in told
     assert "3 shards with 56 INRs are as they" in command("dws-zoo", "verify", str(zoo))
-    command("dws-zoo", "render", str(zoo), "--rows", "0", "55", "--magnify", "2")
-    assert (tmp_path / "render.png").read_bytes().startswith(b"\x89PNG")
+    command(
+        "dws-zoo", "render", str(zoo), "--rows", "0", "55", "--magnify", "2",
+        "--output", "new/drawn.png",
+    )  # fmt: skip
+    assert (tmp_path / "new/drawn.png").read_bytes().startswith(b"\x89PNG")
     assert "expected rows from 0 to 55, got [56]" in complaint(
         "dws-zoo", "render", str(zoo), "--rows", "56"
     )
@@ -293,6 +330,13 @@ def test_train_complains_in_one_line(
     assert expected in complaint("dws-train", *arguments)
 
 
+def test_repeating_needs_a_number(complaint: Command, sine_zoo: Zoo) -> None:
+    line = complaint(
+        "dws-train", "task=sine", "task.repeat_train=true", f"zoo.path={sine_zoo.path}"
+    )
+    assert "expected task.num_train=... with task.repeat_train=true" in line
+
+
 def test_networks_are_not_repeated_in_one_contrastive_batch(
     complaint: Command, sine_zoo: Zoo
 ) -> None:
@@ -326,6 +370,12 @@ def test_another_zoo_at_the_same_place_is_refused(
     (other / "manifest.json").write_text(json.dumps(manifest))
     line = complaint("dws-evaluate", "run=run", "zoo_path=other")
     assert "expected the zoo that run was trained on" in line
+    again = Path(shutil.copytree(sine_zoo.path, tmp_path / "again"))  # fitted as the first, but
+    manifest = json.loads((again / "manifest.json").read_text())
+    manifest["shards"][0] = "0" * 64
+    (again / "manifest.json").write_text(json.dumps(manifest))
+    refused = "expected the networks that run was begun on"
+    assert refused in complaint("dws-evaluate", "run=run", "zoo_path=again")
     assert "test split, 8 networks" in command("dws-evaluate", "run=run")
 
 

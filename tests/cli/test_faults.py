@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import needs_compiler
 
-from dws.training.checkpoint import load_checkpoint
+from dws.training.checkpoint import is_finished, load_checkpoint
 from dws.zoo import Zoo
 
 FIT = [
@@ -241,6 +242,45 @@ def test_stages_killed_at_random_moments_end_as_if_nothing_had_been(
             process.communicate(timeout=60)
         finish(stage, tmp_path)
     assert products(tmp_path) == expected
+
+
+COMPILED = {  # each with a file that tells that it has got somewhere
+    "zoo/shard-00001.safetensors": program(
+        "dws-fit-inrs", "zoo=sine", "zoo.path=zoo", "zoo.limit=160", "zoo.shard_size=40",
+        "fit.compile=always",
+    ),
+    "run/checkpoint-last.pt": program(
+        "dws-train", "task=sine", "zoo.path=zoo", "run_dir=run", "model.num_layers=2",
+        "model.dropout=0.1", "trainer.num_epochs=20", "trainer.batch_size=8",
+        "trainer.checkpoint_minutes=0", "trainer.compile=always", "wandb=disabled",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_what_is_compiled_goes_on_exactly_in_another_process(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+        for begun, stage in COMPILED.items():
+            if folder == killed:
+                with start(stage, folder) as process:
+                    while not (folder / begun).exists():
+                        assert process.poll() is None, process.communicate()
+                        time.sleep(0.01)
+                    process.kill()
+                    process.communicate()
+                assert not is_finished(folder / "run/checkpoint-last.pt")
+            finish(stage, folder)
+    steps = Zoo.open(whole / "zoo").split("train").column("num_steps")
+    assert len(steps.unique()) > 1  # some stop earlier, so that batches become smaller
+    assert content(killed / "zoo") == content(whole / "zoo")
+    (rows, tensors), (rows_whole, tensors_whole) = (
+        outcome(folder / "run") for folder in (killed, whole)
+    )
+    assert rows == rows_whole
+    assert all(torch.equal(tensors[name], tensors_whole[name]) for name in tensors_whole)
 
 
 def test_stages_whose_disk_is_full_end_with_one_line_and_go_on(

@@ -43,6 +43,13 @@ def test_other_errors_keep_their_words(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_cannot_be_written_is_named_as_the_caller_knows_it(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere/file"
+    with pytest.raises(FileNotFoundError) as error:
+        write_atomically(path, b"new")
+    assert error.value.filename == str(path)
+
+
 @pytest.mark.parametrize("name", [".", "../zoo", "zoo", "down/.."])
 def test_a_folder_beside_another(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from dws.cli.origin import describe_origin
 from dws.cli.runs import build_reader, build_task, load_training_split, open_zoo, zoo_hash
 from dws.evaluation.evaluate import evaluate
 from dws.evaluation.tables import read_result
-from dws.files import settings_hash
+from dws.files import hold_folder, settings_hash
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.tasks import Task
@@ -50,7 +50,8 @@ def evaluate_run(config: DictConfig) -> None:
         result = read_result(run.result_file)
         print(f"dws: {run.path} was evaluated already")
     else:
-        result = _evaluate(run, config, device)
+        with hold_folder(run.path):
+            result = _evaluate(run, config, device)
     given = {key: value for key, value in config.wandb.items() if value is not None}
     _log(run, replace(recorded_wandb(run.path), **given), result)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
@@ -74,6 +75,7 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
             f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
+    run.check_zoo(path, zoo.digest)
     shared = {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
     task = build_task(settings)
     train_set = load_training_split(settings, zoo, task, device, repeat=False)

@@ -12,6 +12,7 @@ from omegaconf.errors import InterpolationKeyError
 from dws.cli.command import run_hydra
 from dws.config import build, to_plain
 from dws.evaluation import zoo_figures
+from dws.files import hold_folder
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.schemas import FitInrsSchema
@@ -68,7 +69,8 @@ def fit(config: DictConfig) -> None:
     zoo = build_zoo(path, signals, **common)
     picture = zoo.path / "reconstructions.png"
     if not picture.is_file():
-        zoo_figures.reconstructions(picture, zoo, signals)
+        with hold_folder(zoo.path):
+            zoo_figures.reconstructions(picture, zoo, signals)
     psnr = zoo.manifest["train_psnr"]
     print(
         f"zoo {zoo.path}: {len(zoo)} INRs of widths {zoo.spec.dims}, training PSNR "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -14,7 +16,6 @@ from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
 from dws.evaluation.report import write_report
 from dws.evaluation.tables import (
-    Group,
     ZooFacts,
     group_by_seed,
     load_results,
@@ -39,16 +40,15 @@ def report(config: DictConfig) -> None:
     outputs, usual = config.paths.outputs, config.scale.outputs
     make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
     evidence = Evidence(groups, {}, {}, config.scale.name, make)
-    cells = [evidence.cell(task, method) for task in evidence.tasks for method in evidence.methods]
     zoos = dict(kept["zoos"])
     raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}
-    seen = set()
-    for group in (cell for cell in cells if cell and cell.is_here):
-        task, zoo = group["task"], _zoo(group)
-        if zoo is not None and task not in seen:
-            seen.add(task)
+    for task in evidence.tasks:
+        cells = (evidence.cell(task, method) for method in evidence.methods)
+        runs = [run for cell in cells if cell for run in cell.here[:1]]
+        zoo = _zoo(runs)
+        if zoo is not None:
             zoos[task] = _facts(zoo)
-            built = build_task(RunDir.open(group["folder"]).config())
+            built = build_task(RunDir.open(runs[0]["folder"]).config())
             content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
             name = f"{task}-{settings_hash(content)}"
             raw[task] = RawWeights.measure(zoo, built, folder / "raw-weights", name)
@@ -74,17 +74,16 @@ def _facts(zoo: Zoo) -> ZooFacts:
     }
 
 
-def _zoo(group: Group) -> Zoo | None:
-    """The zoo that runs were trained on, as it was fitted, if it is still there."""
-    if RunDir.open(group["folder"]).config()["aligned"]:
-        return None
-    path = group["zoo_path"]
-    try:
-        zoo = Zoo.open(path)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"dws: {error}; it is left out of the report")
-        return None
-    if zoo_hash(zoo) != group["zoo"]:
-        print(f"dws: expected the zoo of {group['folder']} in {path}, got another; it is left out")
-        return None
-    return zoo
+def _zoo(runs: Sequence[Mapping[str, Any]]) -> Zoo | None:
+    """The first zoo of a task's runs that is still there, as it was fitted; names the others."""
+    read = (run for run in runs if not RunDir.open(run["folder"]).config()["aligned"])
+    for (path, expected), run in {(run["zoo_path"], run["zoo"]): run for run in read}.items():
+        try:
+            zoo = Zoo.open(path)
+        except (FileNotFoundError, ValueError) as error:
+            print(f"dws: {error}; it is left out of the report")
+            continue
+        if zoo_hash(zoo) == expected:
+            return zoo
+        print(f"dws: expected the zoo of {run['folder']} in {path}, got another; it is left out")
+    return None

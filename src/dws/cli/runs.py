@@ -57,12 +57,18 @@ def load_training_split(
         repeat: Repeat the part until it is as large as the split.
 
     Raises:
-        ValueError: If networks shall be repeated for a task that tells them from each other.
+        ValueError: If networks shall be repeated for a task that tells them from each other, or
+            all of them.
     """
     if repeat and task.num_views > 1:
         raise ValueError(
             f"expected task.repeat_train=false for {settings['task']['name']}, which compares each "
             "network with all others of a batch, got true; use more epochs instead"
+        )
+    if repeat and settings["task"]["num_train"] is None:
+        raise ValueError(
+            "expected task.num_train=... with task.repeat_train=true, which repeats so many "
+            "networks until they are as many as the training split, got none"
         )
     return LabelledNetworks.load(
         zoo.split("train"),
@@ -75,7 +81,7 @@ def load_training_split(
 
 
 def zoo_hash(zoo: Zoo) -> str:
-    """What tells a zoo from another, wherever it lies."""
+    """What tells a zoo from others, wherever it lies: signals and settings, not the fit itself."""
     keys = ("signals", "zoo", "inr", "fit", ALIGNED_TO)
     return settings_hash({key: zoo.manifest[key] for key in keys if key in zoo.manifest})
 

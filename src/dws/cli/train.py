@@ -76,7 +76,7 @@ def _train(
 
     run = RunDir(run_folder(config, settings))
     origin = describe_origin("dws-train", device)
-    claimed = run.claim(settings, zoo_path=path, origin=origin)
+    claimed = run.claim(settings, zoo_path=path, zoo_digest=zoo.digest, origin=origin)
     with claimed if processes.is_first else nullcontext():
         processes.wait()
         after = f"next: dws-evaluate {as_argument('run', run.path)}"

@@ -133,13 +133,13 @@ def _sizes(evidence: Evidence, task: str) -> Sequence[int | None]:
 
 def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
     """The command for the paper's cells that are missing, or nothing."""
-    missing = {
-        f"{task}/{method}": size
+    missing = dict.fromkeys(
+        f"{task}/{method}"
         for task in tasks
         for method in METHODS
         for size in _sizes(evidence, task)
         if evidence.cell(task, method, size) is None
-    }
+    )
     if not missing:
         return ""
     command = f"make reproduce-all {evidence.make} EXPERIMENTS='{' '.join(missing)}'"

@@ -19,7 +19,7 @@ from dws.evaluation.measures import (
     error_by_target,
 )
 from dws.evaluation.tsne import tsne
-from dws.files import write_atomically, write_json
+from dws.files import file_name, write_atomically, write_json
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import load_checkpoint, load_reader
@@ -65,14 +65,14 @@ def evaluate(
         )
     checkpoint = load_checkpoint(run.best_checkpoint, "reader", "metrics")
     load_reader(reader, checkpoint, run.best_checkpoint)
-    (outputs, targets), (permuted, _) = (
-        predict(reader, task, split, train_set=train_set, batch_size=batch_size)
-        for split in (test_set, permuted_set)
-    )
-    outputs, targets = outputs.cpu(), targets.cpu()
     known, embeddings = (
         embed(reader, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
     )
+    (outputs, targets), (permuted, _) = (
+        predict(reader, task, split, train_set=train_set, batch_size=batch_size, known=known)
+        for split in (test_set, permuted_set)
+    )
+    outputs, targets = outputs.cpu(), targets.cpu()
     map_2d = tsne(embeddings)
     best = checkpoint["metrics"]
     result = {
@@ -131,7 +131,7 @@ def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Te
         return [embedding_picture, outcome_picture]
     pictures = []
     for label, predicted, true in _columns(task, outputs, targets):
-        suffix = f"-{label}" if len(task.labels) > 1 else ""
+        suffix = f"-{file_name(label)}" if len(task.labels) > 1 else ""
         pictures += [folder / f"tsne{suffix}.png", folder / f"outcome{suffix}.png"]
         figures.embedding(pictures[-2], map_2d, true, label)
         figures.predicted_against_true(pictures[-1], predicted, true, label)

@@ -70,7 +70,7 @@ class Evidence:
             for group in self.groups
             if (group["task"], group["model"], group["num_train"]) == (task, method, size)
         ]
-        return max(found, key=lambda g: (len(g.results), g.is_here, g.merit), default=None)
+        return max(found, key=lambda g: (len(g.results), len(g.here), g.merit), default=None)
 
     def by_size(self, task: str, method: str) -> dict[int, Group]:
         """The cells of a method, by number of training networks."""

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from dws.evaluation import figures
 from dws.evaluation.cells import rows_of
 from dws.evaluation.evidence import TITLES, Evidence
+from dws.files import file_name
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
     for task in evidence.tasks:
         panels, targets, labels = {}, None, []
         for method, groups in rows_of(evidence, (task,), published=False):
-            if groups[0] and groups[0].is_here:
-                file = Path(groups[0]["folder"], "predictions.safetensors")
+            for run in (run for group in groups if group for run in group.here[:1]):
+                file = Path(run["folder"], "predictions.safetensors")
                 try:
                     kept = load_file(file)
                 except (FileNotFoundError, SafetensorError) as error:
@@ -72,17 +73,17 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
                     print(f"dws: expected {file}, got {reason}; {method} is not drawn")
                     continue
                 if targets is not None and not torch.equal(targets, kept["targets"]):
-                    print(f"dws: {groups[0]['folder']} has other test networks; it is not drawn")
+                    print(f"dws: {run['folder']} has other test networks; it is not drawn")
                     continue
                 panels[method], targets = kept["tsne"], kept["targets"]
-                labels = list(groups[0]["labels"])
+                labels = list(run["labels"])
         if targets is None:
             continue
         raw = evidence.raw[task].tsne if task in evidence.raw else None
         if raw is not None and len(raw) == len(targets):
             panels["weights as they are"] = raw
         for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
-            file = pictures / f"tsne-{task}-{label}.png"
+            file = pictures / f"tsne-{task}-{file_name(label)}.png"
             figures.embeddings(file, panels, column, label)
             text = f"t-SNE of {len(targets):,} test networks of {TITLES.get(task, task)}"
             yield Picture.read(
@@ -96,11 +97,11 @@ def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
     """Confusion matrices, or predicted against true values, of the first seed of each cell."""
     for task in tasks:
         for method, groups in rows_of(evidence, (task,), published=False):
-            for group in (g for g in groups if g and g.is_here):
-                for name in group["pictures"]:
-                    file = Path(group["folder"], name)
+            for run in (run for group in groups if group for run in group.here[:1]):
+                for name in run["pictures"]:
+                    file = Path(run["folder"], name)
                     if not file.is_file():
                         print(f"dws: expected {file}, got none; it is left out of the report")
                     elif name.startswith("outcome"):
-                        text = f"{TITLES.get(task, task)}, {method}, seed {group['seed']}: outcome"
+                        text = f"{TITLES.get(task, task)}, {method}, seed {run['seed']}: outcome"
                         yield Picture.read(file, text)

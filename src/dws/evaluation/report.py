@@ -10,13 +10,15 @@ from dws.evaluation import sections
 from dws.evaluation.evidence import Evidence
 from dws.files import write_atomically, write_json
 
+SUFFIXES = (".csv", ".md", ".png", ".svg", ".tex")  # of tables and pictures
+
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
     """Write ``index.html``, ``tables/``, ``pictures/`` and ``results.json`` to a folder.
 
     Args:
         evidence: What to report.
-        folder: Where to.
+        folder: Where to. Tables and pictures of an earlier report there are removed.
 
     Returns:
         The page.
@@ -24,6 +26,8 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
     pictures, tables = folder / "pictures", folder / "tables"
     for made in (pictures, tables):
         made.mkdir(parents=True, exist_ok=True)
+        for earlier in (file for file in made.iterdir() if file.suffix in SUFFIXES):
+            earlier.unlink()
     parts = [
         sections.classification(evidence),
         sections.contrastive(evidence),

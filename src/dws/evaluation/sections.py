@@ -267,9 +267,9 @@ def learning(evidence: Evidence, pictures: Path) -> Section:
         series = {}
         metric = ""
         for method, groups in rows_of(evidence, (task,), published=False):
-            if groups[0] and groups[0].is_here:
+            if groups[0] and groups[0].here:
                 metric = f"validation {groups[0]['metric']}"
-                runs = [RunDir(Path(r["folder"])).metrics() for r in groups[0].results]
+                runs = [RunDir(Path(r["folder"])).metrics() for r in groups[0].here]
                 epochs = list(zip(*runs, strict=False))  # those that all seeds have
                 key = f"val_{groups[0]['metric']}"
                 values = [[row[key] for row in rows] for rows in epochs]

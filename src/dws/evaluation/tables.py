@@ -154,9 +154,9 @@ class Group:
         return mean(read(result) for result in self.results)
 
     @property
-    def is_here(self) -> bool:
-        """Whether the run folders are there, and not only the figures that were kept of them."""
-        return all(result["folder"] is not None for result in self.results)
+    def here(self) -> list[dict[str, Any]]:
+        """Those whose run folders are there, and not only the figures that were kept of them."""
+        return [result for result in self.results if result["folder"] is not None]
 
     @property
     def merit(self) -> float:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from sklearn.manifold import TSNE
 from torch import Tensor
+from torch.nn.functional import pad
 
 PERPLEXITY = 30.0
 MANY = 5000  # points from which openTSNE is used if it is there: scikit-learn takes minutes
@@ -28,7 +29,8 @@ def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n
         return torch.zeros(len(embeddings), 2)
     # perplexity has to stay below the number of points
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
-    points = embeddings.double().numpy()
+    # PCA, where it starts, needs two features
+    points = pad(embeddings.double(), (0, max(2 - embeddings.shape[1], 0))).numpy()
     if len(points) > MANY:
         try:
             import openTSNE

@@ -103,6 +103,7 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
         quality = float(psnr(single.column("mse")))
         known = "" if math.isnan(quality) else f"\n{quality:.1f} dB"  # not known of imported INRs
         axes.set_title(f"{row}: {labels}{known}", fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, path)
 
 

@@ -35,6 +35,7 @@ class Trunk(nn.Module):
         dropout: Probability of dropping an entry after each layer, in training.
         skip: Add each layer's input to its output where their channels agree.
         set_layer: ``"deepsets"`` for the linear layer, ``"attention"`` to attend between neurons.
+        num_heads: Of the attention; they divide ``hidden_channels``.
 
     Raises:
         ValueError: On sizes below 1, a probability outside [0, 1), or an unknown choice.
@@ -52,6 +53,7 @@ class Trunk(nn.Module):
         dropout: float,
         skip: bool,
         set_layer: SetLayer,
+        num_heads: int,
     ) -> None:
         super().__init__()
         if min(in_channels, hidden_channels, num_layers) < 1 or not 0 <= dropout < 1:
@@ -65,8 +67,9 @@ class Trunk(nn.Module):
                 f"('deepsets', 'attention'), got {norm!r} and {set_layer!r}"
             )
         channels = [in_channels] + [hidden_channels] * num_layers
+        heads = {"num_heads": num_heads} if set_layer == "attention" else {}
         self.layers = nn.ModuleList(
-            LAYERS[set_layer](spec, c_in, c_out, reduction=reduction)
+            LAYERS[set_layer](spec, c_in, c_out, reduction=reduction, **heads)
             for c_in, c_out in pairwise(channels)
         )
         self.norms = nn.ModuleList(
@@ -102,6 +105,7 @@ class DWSNet(nn.Module):
         dropout: Probability of dropping an entry after each layer, in training.
         skip: Add each layer's input to its output where their channels agree.
         set_layer: ``"deepsets"`` for the linear layer, ``"attention"`` to attend between neurons.
+        num_heads: Of the attention; they divide ``hidden_channels``.
 
     Raises:
         ValueError: On sizes out of range, an unknown choice, or a batch that does not fit.
@@ -122,6 +126,7 @@ class DWSNet(nn.Module):
         dropout: float = 0.0,
         skip: bool = False,
         set_layer: SetLayer = "deepsets",
+        num_heads: int = 4,
     ) -> None:
         super().__init__()
         if out_features < 1:
@@ -136,6 +141,7 @@ class DWSNet(nn.Module):
             dropout=dropout,
             skip=skip,
             set_layer=set_layer,
+            num_heads=num_heads,
         )
         self.head = InvariantLinear(spec, hidden_channels, out_features, reduction=reduction)
 
@@ -165,6 +171,7 @@ class EquivariantDWSNet(nn.Module):
         dropout: As for ``DWSNet``.
         skip: As for ``DWSNet``.
         set_layer: As for ``DWSNet``.
+        num_heads: As for ``DWSNet``.
 
     Shape:
         WeightBatch with ``in_channels`` -> WeightBatch of the same spec with ``out_channels``.
@@ -186,6 +193,7 @@ class EquivariantDWSNet(nn.Module):
         dropout: float = 0.0,
         skip: bool = False,
         set_layer: SetLayer = "deepsets",
+        num_heads: int = 4,
     ) -> None:
         super().__init__()
         if num_layers < 2:
@@ -200,6 +208,7 @@ class EquivariantDWSNet(nn.Module):
             dropout=dropout,
             skip=skip,
             set_layer=set_layer,
+            num_heads=num_heads,
         )
         self.last = EquivariantLinear(spec, hidden_channels, out_channels, reduction=reduction)
 

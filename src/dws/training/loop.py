@@ -7,6 +7,7 @@ is written from which the same command goes on, on a CPU to the very same weight
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
@@ -166,6 +167,7 @@ def predict(
     *,
     train_set: LabelledNetworks,
     batch_size: int,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Outputs and targets of a whole split, in order, with the reader in evaluation mode.
 
@@ -175,17 +177,21 @@ def predict(
         split: What is read.
         train_set: To which the linear regression on the embedding is fitted.
         batch_size: Networks at once.
+        known: The embedding of ``train_set``, if it has been computed.
 
     Returns:
-        (n, F) and (n,), or (n, K) and (n, K).
+        (n, F) and (n,), or (n, K) and (n, K). Outputs are NaN if an embedding is not finite.
     """
     reader.eval()
     if task.num_views == 1:
         outputs = [reader(weights) for weights, _ in split.batches(batch_size)]
         return torch.cat(outputs), split.targets
-    known, asked = (
-        embed(reader, part, batch_size=batch_size).cpu().double() for part in (train_set, split)
-    )
+    if known is None:
+        known = embed(reader, train_set, batch_size=batch_size)
+    known = known.cpu().double()
+    asked = embed(reader, split, batch_size=batch_size).cpu().double()
+    if not bool(known.isfinite().all() and asked.isfinite().all()):  # nothing that lstsq takes
+        return torch.full_like(split.targets, math.nan), split.targets
     truth = train_set.targets.cpu().double()
     solution = torch.linalg.lstsq(
         known - known.mean(0), truth - truth.mean(0), driver="gelsd"

@@ -21,7 +21,8 @@ from dws.files import (
     write_atomically,
 )
 
-NOTES = ("zoo_path", "origin")  # keys of a run's config that its outcome does not depend on
+# keys of a run's config that say where it comes from, not what it is
+NOTES = ("zoo_path", "zoo_digest", "origin")
 
 
 class TaskSettings(TypedDict):
@@ -65,6 +66,7 @@ class RunSettings(TypedDict):
     aligned: bool
     zoo: str
     zoo_path: str
+    zoo_digest: NotRequired[str]  # not in older ones
     origin: dict[str, str]
 
 
@@ -90,22 +92,42 @@ class RunDir:
 
     @contextmanager
     def claim(
-        self, settings: Mapping[str, Any], *, zoo_path: str, origin: Mapping[str, str]
+        self,
+        settings: Mapping[str, Any],
+        *,
+        zoo_path: str,
+        zoo_digest: str,
+        origin: Mapping[str, str],
     ) -> Iterator[None]:
         """Hold the folder for a run with these settings, new or begun.
 
         Args:
             settings: All that the run's outcome depends on.
             zoo_path: Where its zoo is now: noted, not compared.
+            zoo_digest: See ``check_zoo``.
             origin: Command, code and machine that began the run: noted, not compared.
 
         Raises:
-            ValueError: If it belongs to a run with other settings (the message names them), or
-                another process is writing there.
+            ValueError: If it belongs to a run with other settings (the message names them), another
+                process is writing there, or on the complaint of ``check_zoo``.
         """
-        notes = dict(zip(NOTES, (zoo_path, dict(origin)), strict=True))
+        notes = dict(zip(NOTES, (zoo_path, zoo_digest, dict(origin)), strict=True))
         with claim_folder(self.config_file, settings, option="run_dir", notes=notes):
+            self.check_zoo(zoo_path, zoo_digest)
             yield
+
+    def check_zoo(self, zoo_path: str, zoo_digest: str) -> None:
+        """Make sure that the run began on these very networks, and not on others fitted alike.
+
+        Raises:
+            ValueError: If it did not.
+        """
+        if read_yaml(self.config_file).get("zoo_digest", zoo_digest) != zoo_digest:
+            raise ValueError(
+                f"expected the networks that {self.path} was begun on in {zoo_path}, got others, "
+                "fitted with the same settings on another machine or by another version; bring "
+                "that zoo back, or remove the run folder and train again"
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
@@ -148,7 +170,7 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any]:
-        """The settings that the run was made with, ``zoo_path`` and ``origin``.
+        """The settings that the run was made with, and ``NOTES``.
 
         Raises:
             ValueError: If the file holds something else.

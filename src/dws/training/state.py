@@ -119,18 +119,22 @@ class TrainingState:
             "epoch": self.epoch + 1,
             "step": self.step,
             **dict(zip(LOSSES, losses.mean(dim=0).tolist(), strict=False)),
-            "lr": float(self.schedulers[0].get_last_lr()[0]),
+            "lr": self._lr(self.step),
         }
         bad = (~losses.isfinite().all(dim=1)).nonzero()
         if len(bad):
             row["step"] = self.epoch * self.steps_per_epoch + int(bad[0]) + 1
-            row["lr"] = self.optim.lr * self.optim.factor(int(row["step"]) - 1, self.num_steps)
+            row["lr"] = self._lr(int(row["step"]))
             for name, value in zip(LOSSES, losses[int(bad[0])].tolist(), strict=False):
                 check_finite(value, name.removeprefix("train_"), row, self.optim)
         self.epoch += 1
         self.losses, self.seconds = [], 0.0
         self._order_at_start = self.order.get_state()
         return row
+
+    def _lr(self, step: int) -> float:
+        """The learning rate of a step, from 1."""
+        return self.optim.lr * self.optim.factor(step - 1, self.num_steps)
 
     def content(self) -> dict[str, Any]:
         """What a checkpoint holds."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from tqdm import tqdm
 
 from dws.files import beside, check_claim, claim_folder
@@ -34,8 +32,7 @@ def align_zoo(zoo: Zoo) -> Zoo:
             f"expected a zoo whose networks are not aligned yet, got {zoo.path}; give its source"
         )
     path = beside(zoo.path, "aligned")
-    digest = hashlib.sha256(" ".join(zoo.manifest["shards"]).encode()).hexdigest()
-    plan = {**zoo.manifest, ALIGNED_TO: {"row": 0, "source": digest}}
+    plan = {**zoo.manifest, ALIGNED_TO: {"row": 0, "source": zoo.digest}}
     for key in ("shards", "train_mean", "train_std", "versions"):
         del plan[key]
     if (path / MANIFEST).is_file():  # needs no lock: others may be reading it

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import beside, read_json, write_json
+from dws.files import beside, file_name, read_json, write_json
 from dws.inr import SirenConfig
 from dws.sampling import balanced_subset, derive_seed
 from dws.signals import SPLITS
@@ -56,7 +56,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
         raise ValueError(f"expected a new folder, got {folder}, which is there")
     part = beside(folder, "dws-export")  # renamed when all is there
     shutil.rmtree(part, ignore_errors=True)
-    signals = re.sub(r"[^\w.-]", "_", zoo.manifest["signals"]["name"])
+    signals = file_name(zoo.manifest["signals"]["name"])
     content: dict[str, dict[str, list[Any]]] = {}
     with tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}") as bar:
         for split in SPLITS:

@@ -13,6 +13,7 @@ The manifest holds the SHA-256 of each shard; one that does not match is refused
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +149,11 @@ class Zoo:
     def spec(self) -> WeightSpaceSpec:
         """The architecture of the INRs."""
         return WeightSpaceSpec(tuple(self.manifest["dims"]))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all shards: what tells its networks from those of another fit."""
+        return hashlib.sha256(" ".join(self.manifest["shards"]).encode()).hexdigest()
 
     def split(self, name: str) -> ZooSplit:
         """One of "train", "val" and "test".

@@ -39,7 +39,8 @@ def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
     kept = load_results(tmp_path / "gone")
     (group,) = group_by_seed(load_results(tmp_path / "runs", kept=kept))
     assert group.values("test") == [0.5, 0.7]
-    assert not group.is_here  # what lies in a folder of that name here may be another run
+    (here,) = group.here  # what lies in the folder of the other may be another run
+    assert here["folder"] == str(tmp_path / "runs/a")
 
 
 def test_kept_results_of_another_shape_are_refused(tmp_path: Path) -> None:

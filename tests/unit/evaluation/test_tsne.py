@@ -22,6 +22,10 @@ def test_clusters_stay_apart_and_the_map_is_deterministic(
     assert torch.cdist(even, odd).min() > torch.cdist(even, even).median()
 
 
+def test_a_single_feature_is_mapped() -> None:
+    assert tsne(torch.linspace(0, 1, 40)[:, None]).any()
+
+
 def test_many_points_without_the_extra_are_mapped_with_a_note(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,6 +181,10 @@ def test_the_transformer_lists_its_encodings() -> None:
         ({"reduction": "median"}, r"reduction in \('mean', 'sum', 'max'\), got 'median'"),
         ({"norm": "group"}, r"norm in \('batch', 'layer', 'none'\) .* got 'group' and 'deepsets'"),
         ({"set_layer": "gru"}, r"set_layer in \('deepsets', 'attention'\), got 'batch' and 'gru'"),
+        (
+            {"set_layer": "attention", "hidden_channels": 6},
+            r"num_heads that divides the 6 channels, got 4",
+        ),
         ({"num_layers": 0}, r"num_layers >= 1 .* got 1, 32, 0 and 0\.0"),
         ({"dropout": 1.0}, r"0 <= dropout < 1, got 1, 32, 5 and 1\.0"),
     ],

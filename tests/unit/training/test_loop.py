@@ -25,6 +25,7 @@ def test_learns_and_keeps_the_best_epoch(sine_zoo: Zoo, tmp_path: Path) -> None:
     assert best["val_mse"] == min(row["val_mse"] for row in epochs)
     kept = load_checkpoint(RunDir(tmp_path).best_checkpoint)
     assert kept["metrics"]["epoch"] == best["epoch"]
+    assert epochs[-1]["lr"] > 0  # that of the last step, not of one after it
 
 
 @pytest.mark.parametrize("killed_in", [1, 3])
@@ -155,11 +156,17 @@ def test_the_probe_is_fitted_to_the_training_split_alone(sine_zoo: Zoo) -> None:
     expected = torch.from_numpy(probe.predict(asked.numpy()))
     torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(targets, val_set.targets)
+    read_before = predict(reader, task, val_set, train_set=train_set, batch_size=7, known=known)
+    assert torch.equal(read_before[0], outputs)
     with torch.no_grad():  # a dimension that says nothing
         net.head.map.weight[0].zero_()
     assert bool(
         predict(reader, task, val_set, train_set=train_set, batch_size=7)[0].isfinite().all()
     )
+    with torch.no_grad():  # as after a step that was too long
+        net.head.map.weight[0].fill_(torch.inf)
+    outputs, _ = predict(reader, task, val_set, train_set=train_set, batch_size=7)
+    assert bool(outputs.isnan().all())
 
 
 @needs_compiler

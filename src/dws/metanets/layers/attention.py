@@ -59,6 +59,9 @@ class EquivariantAttention(EquivariantLinear):
         reduction: How features are pooled.
         bias: Whether to add the I constants.
         num_heads: Heads at each level.
+
+    Raises:
+        ValueError: If the heads do not divide the channels, and as ``EquivariantLinear``.
     """
 
     def __init__(
@@ -71,6 +74,10 @@ class EquivariantAttention(EquivariantLinear):
         bias: bool = True,
         num_heads: int = 4,
     ) -> None:
+        if num_heads < 1 or out_channels % num_heads:
+            raise ValueError(
+                f"expected num_heads that divides the {out_channels} channels, got {num_heads}"
+            )
         super().__init__(spec, in_channels, out_channels, reduction=reduction, bias=bias)
         for level, linear in enumerate(self.node_maps):
             n = spec.num_node_features[level]

@@ -29,5 +29,5 @@ def test_heads_matter() -> None:
 
 
 def test_heads_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected a number of heads that divides 24, got 5"):
+    with pytest.raises(ValueError, match="expected num_heads that divides the 8 channels, got 5"):
         EquivariantAttention(WeightSpaceSpec((1, 4, 4, 1)), 1, 8, num_heads=5)
