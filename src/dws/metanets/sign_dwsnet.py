@@ -56,7 +56,8 @@ class SignDWSNet(nn.Module):
         head_layers: Hidden layers of the MLP, of 4 ``hidden_channels`` each.
         dropout: Probability of dropping a feature before the output, in training.
         omega_0: ω0 of the networks, to read them after ``wrap_phases``: a ``dws.tasks.Reader`` is
-            then invariant to ``PhaseShift`` too. None reads phases as they are.
+            then invariant to ``PhaseShift`` too. None reads phases as they are, as suits networks
+            whose biases began at 0.
 
     Raises:
         ValueError: On sizes out of range or a batch that does not fit.
