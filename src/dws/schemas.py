@@ -214,10 +214,8 @@ class DWSNetSchema(ModelSchema):
 
 @dataclass
 class AttentionDWSNetSchema(DWSNetSchema):
-    """Arguments of ``dws.metanets.DWSNet`` with attention."""
+    """Arguments of ``dws.metanets.DWSNet``, and of its attention."""
 
-    name: str = "dwsnet_attention"
-    set_layer: str = "attention"
     num_heads: int = 4
 
 

@@ -330,7 +330,7 @@ def test_a_fit_that_cannot_be_is_refused(
         (("dws-zoo", "render", "zoo", "--rows", "-1"), "expected rows from 0 to 55, got [-1]"),
         (("dws-zoo", "render", "zoo", "--magnify", "0"), "magnify"),
         (("dws-zoo", "render", "zoo", "--magnify", str(10**11)), "expected enough memory, got: "),
-        on_linux(("dws-zoo", "render", "zoo", "--output", "/proc/x/y.png"), "got /proc/x/"),
+        on_linux(("dws-zoo", "render", "zoo", "--output", "/proc/x/y.png"), "got /proc/x:"),
         (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label of whole numbers"),
         (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "expected files like"),
         (("dws-evaluate", "run=run", "device=cuda:7"), "got device=cuda:7"),
