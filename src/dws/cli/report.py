@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from dws.cli.command import run_hydra
 from dws.cli.errors import as_argument
 from dws.cli.runs import build_task, zoo_hash
+from dws.evaluation.cells import first_runs
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
 from dws.evaluation.report import write_report
@@ -43,8 +44,7 @@ def report(config: DictConfig) -> None:
     zoos = dict(kept["zoos"])
     raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}
     for task in evidence.tasks:
-        cells = (evidence.cell(task, method) for method in evidence.methods)
-        runs = [run for cell in cells if cell for run in cell.here[:1]]
+        runs = first_runs([evidence.cell(task, method) for method in evidence.methods])
         zoo = _zoo(runs)
         if zoo is not None:
             zoos[task] = _facts(zoo)

@@ -47,6 +47,11 @@ def rows_of(
             yield method, groups
 
 
+def first_runs(groups: Sequence[Group | None]) -> list[dict[str, Any]]:
+    """The first run of each cell whose folder is here."""
+    return [run for group in groups if group for run in group.here[:1]]
+
+
 def beside_published(
     tasks: Sequence[str], method: str, groups: Sequence[Group | None]
 ) -> Iterator[str]:

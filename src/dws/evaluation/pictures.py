@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dws.evaluation import figures
-from dws.evaluation.cells import rows_of
+from dws.evaluation.cells import first_runs, rows_of
 from dws.evaluation.evidence import TITLES, Evidence
 from dws.files import file_name
 
@@ -64,7 +64,7 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
     for task in evidence.tasks:
         panels, targets, labels = {}, None, []
         for method, groups in rows_of(evidence, (task,), published=False):
-            for run in (run for group in groups if group for run in group.here[:1]):
+            for run in first_runs(groups):
                 file = Path(run["folder"], "predictions.safetensors")
                 try:
                     kept = load_file(file)
@@ -97,7 +97,7 @@ def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
     """Confusion matrices, or predicted against true values, of the first seed of each cell."""
     for task in tasks:
         for method, groups in rows_of(evidence, (task,), published=False):
-            for run in (run for group in groups if group for run in group.here[:1]):
+            for run in first_runs(groups):
                 for name in run["pictures"]:
                     file = Path(run["folder"], name)
                     if not file.is_file():
