@@ -210,7 +210,9 @@ def _difference(group: Group, usual: Group) -> str:
         return "nothing"
     if any("settings" not in each.results[0] for each in (group, usual)):
         return f"not known: {group['settings_hash']}"
-    return ", ".join(differences(group["settings"], usual["settings"]))
+    # a zoo by its folder: its hash says nothing to a reader
+    text = ", ".join(differences(group["settings"], usual["settings"]))
+    return text.replace(f"zoo={group['zoo']}", f"zoo.path={group['zoo_path']}")
 
 
 def symmetry(evidence: Evidence) -> Section:

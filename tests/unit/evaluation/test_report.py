@@ -21,6 +21,8 @@ def result(task: str, model: str, test: float, **changes: object) -> dict[str, o
         "num_train": 100,
         "seed": 0,
         "settings_hash": "a",
+        "zoo": "a",
+        "zoo_path": "zoos/mnist",
         "metric": metric,
         "test": figures,
         "test_permuted": figures,
@@ -141,9 +143,11 @@ def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -
 def test_other_settings_say_what_differs() -> None:
     usual = {"optim": {"lr": 0.01, "muon_lr": 0.1}, "drawing": {"weight": 1.0}, "zoo": "a"}
     plain = {"optim": {"lr": 0.01, "clip_norm": None}, "zoo": "a"}
+    views = {"settings": usual | {"zoo": "b"}, "zoo": "b", "zoo_path": "zoos/two_views"}
     runs = [
         result("mnist", "dwsnet", 0.5, settings_hash="b", settings=plain),
         result("mnist", "dwsnet", 0.75, settings_hash="a", settings=usual),
+        result("mnist", "dwsnet", 0.4, settings_hash="c", **views),
         result("mnist", "dwsnet", 0.25, settings_hash="older"),
         result("mnist", "dwsnet", 0.5, num_train=900),
     ]
@@ -152,6 +156,7 @@ def test_other_settings_say_what_differs() -> None:
     assert [cells[:2] for cells in table.rows] == [
         ["nothing", "75.0 % (n = 1)"],
         ["without drawing, optim.clip_norm=null, without optim.muon_lr", "50.0 % (n = 1)"],
+        ["zoo.path=zoos/two_views", "40.0 % (n = 1)"],
         ["not known: older", "25.0 % (n = 1)"],
     ]
 
