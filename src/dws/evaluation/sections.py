@@ -211,8 +211,8 @@ def _difference(group: Group, usual: Group) -> str:
     if any("settings" not in each.results[0] for each in (group, usual)):
         return f"not known: {group['settings_hash']}"
     # a zoo by its folder: its hash says nothing to a reader
-    text = ", ".join(differences(group["settings"], usual["settings"]))
-    return text.replace(f"zoo={group['zoo']}", f"zoo.path={group['zoo_path']}")
+    names = {f"zoo={group['zoo']}": f"zoo.path={group['zoo_path']}"}
+    return ", ".join(names.get(d, d) for d in differences(group["settings"], usual["settings"]))
 
 
 def symmetry(evidence: Evidence) -> Section:
