@@ -108,6 +108,37 @@ def test_every_experiment_is_the_cell_that_it_is_named_for(experiment: str, sine
     assert f"dws-train experiment={experiment}" in head
 
 
+VALUES = {
+    "train": {
+        "seed": 7, "run_dir": "mine", "zoo.path": "elsewhere", "zoo.aligned": True,
+        "paths.runs": "there", "trainer.num_epochs": 3, "task.num_train": 5, "optim.lr": 0.5,
+        "augment.noise": 0.25, "wandb.mode": "disabled", "drawing.weight": 2.0,
+        "model.hidden_channels": 6,
+    },
+    "fit_inrs": {
+        "zoo.path": "elsewhere", "zoo.seed": 7, "zoo.limit": 9, "inr.hidden": [3],
+        "fit.num_steps": 2, "paths.data": "there",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_an_experiment_file_of_the_user_wins_over_every_default(name: str, tmp_path: Path) -> None:
+    content = OmegaConf.create({})
+    for key, value in VALUES[name].items():
+        OmegaConf.update(content, key, value)
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment/mine.yaml"
+    file.write_text(f"# @package _global_\n{OmegaConf.to_yaml(content)}")
+    added = [f"hydra.searchpath=[file://{tmp_path}]"]
+    register_schemas()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        choice = "experiment=mine" if name == "train" else "+experiment=mine"
+        config = compose(name, [*added, choice])
+    settings = {key: OmegaConf.select(config, key) for key in VALUES[name]}
+    assert settings == VALUES[name]
+
+
 @pytest.mark.parametrize("zoo", ["sine", "sine_ssl"])
 def test_signals_are_built(zoo: str) -> None:
     register_schemas()
