@@ -74,7 +74,8 @@ class ProbeNet(nn.Module):
         batch.check_fits(self.spec, self.in_channels)
         networks = batch.map(lambda t: t.movedim(-1, 1).flatten(0, 1).unsqueeze(-1))  # (B C, ...)
         values = siren_apply(networks, self.points, omega_0=self.omega_0)  # (B C, P, d_M)
-        return self.body(values.reshape(batch.batch_size, -1))  # type: ignore[no-any-return]
+        values = values.unflatten(0, (batch.batch_size, self.in_channels)).flatten(1)
+        return self.body(values)  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Read a batch of networks."""

@@ -94,21 +94,38 @@ class WeightBatch:
 
     @classmethod
     def from_linear(
-        cls, weights: Sequence[Float[Tensor, "_ _"]], biases: Sequence[Float[Tensor, " _"]]
+        cls, weights: Sequence[Float[Tensor, "_ _"]], biases: Sequence[Float[Tensor, " _"] | None]
     ) -> WeightBatch:
         """One network from ``torch.nn.Linear`` parameters: the only place that transposes.
 
         Args:
             weights: ``Linear.weight`` of each layer, (out, in).
-            biases: ``Linear.bias`` of each layer, (out,).
+            biases: ``Linear.bias`` of each layer, (out,), or None of one without, which is 0.
+
+        Raises:
+            ValueError: If the shapes do not fit each other.
         """
+        shapes = [tuple(w.shape) for w in weights]
+        if any(len(shape) != 2 for shape in shapes):
+            raise ValueError(f"Weights are matrices (out, in), but these have shapes {shapes}.")
+        filled = [
+            w.new_zeros(len(w)) if b is None else b for w, b in zip(weights, biases, strict=True)
+        ]
         return cls(
-            tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in biases)
+            tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in filled)
         )
 
     @classmethod
     def cat(cls, batches: Sequence[WeightBatch]) -> WeightBatch:
-        """The networks of several batches in a row."""
+        """The networks of several batches in a row.
+
+        Raises:
+            ValueError: If there is no batch, or they differ in widths or channels.
+        """
+        if not batches:
+            raise ValueError("There is no batch to concatenate; give at least one.")
+        for batch in batches:
+            batch.check_fits(batches[0].spec, batches[0].num_channels)
         return cls(
             tuple(torch.cat(parts) for parts in zip(*(b.weights for b in batches), strict=True)),
             tuple(torch.cat(parts) for parts in zip(*(b.biases for b in batches), strict=True)),
@@ -171,6 +188,16 @@ class WeightBatch:
         """Move or cast every tensor, as ``Tensor.to`` does."""
         return self.map(lambda t: t.to(*args))  # type: ignore[call-overload]
 
-    def __getitem__(self, index: slice | Tensor) -> WeightBatch:
-        """Networks of the batch, by slice or by a tensor of indices."""
+    def __getitem__(self, index: slice | Tensor | int) -> WeightBatch:
+        """Networks of the batch, by slice or by a tensor of indices.
+
+        Raises:
+            TypeError: On a number, since a batch of one network is ``batch[i : i + 1]``.
+        """
+        if isinstance(index, int) or (isinstance(index, Tensor) and index.ndim == 0):
+            number = int(index)
+            raise TypeError(
+                f"batch[{number}] is no batch; take the batch of this one network with "
+                f"batch[{number} : {number + 1}]"
+            )
         return self.map(lambda t: t[index])

@@ -50,7 +50,8 @@ class Standardize(nn.Module):
     """Shift and scale each weight and bias by its layer's own mean and standard deviation.
 
     One scalar pair for each matrix and each bias keeps the permutation symmetry; statistics of
-    single entries would break it. They are buffers, so a checkpoint carries them.
+    single entries would break it. They are buffers, so a checkpoint carries them. A layer that is
+    constant over the reference, such as biases that are all zero, is shifted and not scaled.
 
     Args:
         spec: The architecture. Until ``fit`` is called the module changes nothing.
@@ -73,14 +74,14 @@ class Standardize(nn.Module):
                 all but the last bias.
 
         Raises:
-            ValueError: If a layer of the reference is constant or not finite.
+            ValueError: If the reference is not finite.
         """
         mean, std = layer_moments([reference])
-        if not bool((torch.isfinite(std) & (std > 0)).all()):
+        if not bool(torch.isfinite(std).all()):
             raise ValueError(
-                "expected layers with a finite, positive standard deviation, got "
-                f"{[round(s, 6) for s in std.tolist()]} for weight.0, bias.0, weight.1, ...; "
-                "look for constant or NaN networks in the training split"
+                "The training split holds weights that are NaN or infinite: the standard "
+                f"deviations of weight.0, bias.0, weight.1, ... are {std.tolist()}. Find them with "
+                "dws-zoo verify, and fit or import these networks again."
             )
         if keep_signs:
             mean[:-1] = 0
@@ -90,9 +91,10 @@ class Standardize(nn.Module):
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """Standardise a batch of the same architecture."""
+        scale = torch.where(self.std > 0, self.std, 1.0)
         return WeightBatch(
-            tuple((w - self.mean[2 * i]) / self.std[2 * i] for i, w in enumerate(batch.weights)),
+            tuple((w - self.mean[2 * i]) / scale[2 * i] for i, w in enumerate(batch.weights)),
             tuple(
-                (b - self.mean[2 * i + 1]) / self.std[2 * i + 1] for i, b in enumerate(batch.biases)
+                (b - self.mean[2 * i + 1]) / scale[2 * i + 1] for i, b in enumerate(batch.biases)
             ),
         )

@@ -61,6 +61,15 @@ def test_a_single_network_can_be_read(make: Callable[..., nn.Module]) -> None:
     assert make().eval()(random_batch(SPEC, 1, 2, dtype=torch.float32)).shape == (1, 7)
 
 
+def test_no_networks_give_no_outputs(make: Callable[..., nn.Module]) -> None:
+    net, batch = make().eval(), random_batch(SPEC, 0, 2, dtype=torch.float32)
+    assert net(batch).shape == (0, 7)
+    assert net.embed(batch).shape == (
+        0,
+        net.embed(random_batch(SPEC, 1, 2).to(torch.float32)).shape[1],
+    )
+
+
 def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None:
     net = make().double()
     net(random_batch(SPEC, 16, 2)).square().sum().backward()

@@ -34,6 +34,35 @@ def test_from_linear_gives_the_same_function() -> None:
     torch.testing.assert_close(got, expected)
 
 
+def test_layers_without_biases_have_biases_of_zero() -> None:
+    layers = [nn.Linear(d_in, d_out, bias=False) for d_in, d_out in SPEC.weight_shapes]
+    batch = WeightBatch.from_linear([f.weight for f in layers], [f.bias for f in layers])
+    assert all(torch.equal(b, torch.zeros_like(b)) for b in batch.biases)
+    assert batch.spec == SPEC
+
+
+@pytest.mark.untyped
+def test_weights_that_are_no_matrices_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"matrices .* \[\(8, 2, 3, 3\)\]"):
+        WeightBatch.from_linear([torch.zeros(8, 2, 3, 3)], [torch.zeros(8)])
+
+
+def test_batches_that_cannot_be_concatenated_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        WeightBatch.cat([])
+    with pytest.raises(ValueError, match=r"\(2, 3, 4, 1\).*\(2, 3, 1\)"):
+        WeightBatch.cat([random_batch(SPEC), random_batch(WeightSpaceSpec((2, 3, 1)))])
+    with pytest.raises(ValueError, match=r"1 channels.* 2"):
+        WeightBatch.cat([random_batch(SPEC), random_batch(SPEC, channels=2)])
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("index", [1, torch.tensor(1)])
+def test_a_number_is_no_index_of_a_batch(index: object) -> None:
+    with pytest.raises(TypeError, match=r"batch\[1 : 2\]"):
+        random_batch(SPEC)[index]
+
+
 def test_the_spec_is_read_off_the_shapes() -> None:
     assert random_batch(SPEC).spec == SPEC
 

@@ -39,10 +39,27 @@ def test_a_state_dict_carries_the_statistics() -> None:
     assert torch.equal(loaded(batch).flatten(), fitted(batch).flatten())
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t * 0, lambda t: t / 0])
-def test_constant_or_infinite_layers_are_refused(spoil: object) -> None:
-    with pytest.raises(ValueError, match="finite, positive standard deviation"):
-        Standardize(SPEC).fit(random_batch(SPEC).map(spoil))
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    batch = random_batch(SPEC)
+    batch.weights[1][2, 0, 0] = value
+    with pytest.raises(ValueError, match=r"NaN or infinite.*dws-zoo verify"):
+        Standardize(SPEC).fit(batch)
+
+
+@pytest.mark.parametrize("keep_signs", [False, True])
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_a_constant_layer_is_not_scaled(value: float, keep_signs: bool) -> None:
+    batch = random_batch(SPEC, 50).map(lambda t: 3 * t + 2)
+    biases = tuple(torch.full_like(b, value) for b in batch.biases)
+    reference = WeightBatch(batch.weights, biases)
+    layer = Standardize(SPEC).double().fit(reference, keep_signs=keep_signs)
+    shift = [0.0 if keep_signs else value] * 2 + [value]
+    other = layer(batch)
+    for i, bias in enumerate(other.biases):
+        torch.testing.assert_close(bias, batch.biases[i] - shift[i], rtol=1e-6, atol=1e-6)
+    assert layer(reference).flatten().isfinite().all()
+    assert layer.std[1::2].tolist() == [0.0] * 3  # so that noise in proportion is none
 
 
 def test_moments_of_batches_are_those_of_the_whole() -> None:

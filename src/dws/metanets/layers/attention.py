@@ -37,6 +37,11 @@ class SetAttention(nn.Module):
         self.query_key_value = nn.Linear(in_features, 3 * out_features, bias=False)
         self.mix = nn.Linear(out_features, out_features, bias=False)
 
+    @property
+    def weight(self) -> Tensor:
+        """The matrix of the linear map alone, (F_out, F_in)."""
+        return self.linear.weight
+
     def forward(self, x: Float[Tensor, "b n f_in"]) -> Float[Tensor, "b n f_out"]:
         """Attend; scores are scaled by the square root of a head's width."""
         heads = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
@@ -84,3 +89,11 @@ class EquivariantAttention(EquivariantLinear):
             attention = SetAttention(n * in_channels, n * out_channels, num_heads)
             attention.linear = linear  # type: ignore[assignment]  # keeps its initialisation
             self.node_maps[level] = attention
+
+    def reset_parameters(self) -> None:
+        """Start as ``EquivariantLinear``, with attention as PyTorch's ``nn.Linear`` starts."""
+        super().reset_parameters()
+        for attention in self.node_maps:
+            if isinstance(attention, SetAttention):  # in construction they are linear maps yet
+                attention.query_key_value.reset_parameters()
+                attention.mix.reset_parameters()

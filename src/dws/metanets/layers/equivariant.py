@@ -163,12 +163,13 @@ def _map_edges(linear: nn.Module, edges: Tensor) -> Tensor:
     """
     assert isinstance(linear.weight, Tensor)
     coefficients = linear.weight.t().expand(len(edges), -1, -1)
-    mapped = torch.bmm(edges.flatten(1, 2), coefficients)
-    return mapped.view(*edges.shape[:-1], -1)
+    mapped: Tensor = torch.bmm(edges.flatten(1, 2), coefficients)
+    return mapped.unflatten(1, edges.shape[1:3])  # type: ignore[no-any-return]
 
 
 def _normal_rows(linear: nn.Module, stds: list[float]) -> None:
     """Draw normal weights whose deviation is given for each output feature (all its channels)."""
-    weight = linear.get_parameter("weight")
+    weight = linear.weight
+    assert isinstance(weight, Tensor)
     scale = torch.tensor(stds).repeat_interleave(len(weight) // len(stds))
     weight.normal_().mul_(scale.unsqueeze(1))

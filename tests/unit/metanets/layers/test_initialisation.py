@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from tests.conftest import random_batch
+from torch import nn
 
-from dws.metanets.layers import EquivariantLinear, InvariantLinear
+from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear
 from dws.metanets.layers.pooling import second_moment
 from dws.weightspace import WeightSpaceSpec
 
@@ -20,6 +23,21 @@ def test_outputs_start_at_unit_variance(reduction: str, dims: tuple[int, ...]) -
         assert float(output.detach().square().mean()) == pytest.approx(1, abs=0.3)
     invariant = InvariantLinear(spec, 16, 512, reduction=reduction)(batch).detach()
     assert float(invariant.square().mean()) == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("make", [EquivariantLinear, EquivariantAttention, InvariantLinear])
+def test_a_reset_layer_starts_as_a_new_one(make: Callable[..., nn.Module]) -> None:
+    torch.manual_seed(0)
+    new, reset = (make(WeightSpaceSpec((2, 8, 8, 1)), 4, 64) for _ in range(2))
+    with torch.no_grad():
+        for parameter in reset.parameters():
+            parameter.fill_(1e3)
+    reset.reset_parameters()
+    for (name, expected), parameter in zip(new.named_parameters(), reset.parameters(), strict=True):
+        spread = float(expected.detach().square().mean().sqrt())
+        assert float(parameter.detach().square().mean().sqrt()) == pytest.approx(spread, rel=0.3), (
+            name
+        )
 
 
 @pytest.mark.parametrize("count", [1, 2, 32, 1024])
