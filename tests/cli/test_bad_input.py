@@ -154,8 +154,16 @@ DAMAGED = [
     (cut(SHARD), TRAIN, "it was truncated"),
     (flip(SHARD), TRAIN, "it was truncated"),
     (lambda: shutil.copy("zoo/shard-00000.safetensors", SHARD), TRAIN, "is another zoo's"),
-    (numbers("weight.0", float("nan")), TRAIN, "training split holds weights that are NaN or infinite"),
-    (numbers("bias.1", float("inf")), TRAIN, "training split holds weights that are NaN or infinite"),
+    (
+        numbers("weight.0", float("nan")),
+        TRAIN,
+        "training split holds weights that are NaN or infinite",
+    ),
+    (
+        numbers("bias.1", float("inf")),
+        TRAIN,
+        "training split holds weights that are NaN or infinite",
+    ),
     # a checkpoint
     (remove(BEST), EVALUATE, "expected a checkpoint at run/checkpoint-best.pt, got none"),
     *(

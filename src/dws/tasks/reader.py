@@ -27,7 +27,8 @@ class Reader(nn.Module):
     Its ``state_dict`` is all that an evaluation needs. The metanet may say with an attribute
     ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs;
     ``"wrapped"``, the same after ``wrap_phases`` with its ``omega_0``; or ``"raw"``, so that it can
-    compute what they compute. Else they are ``"standardized"``.
+    compute what they compute. Else they are ``"standardized"``. Networks of another dtype are
+    converted to that of the parameters.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -82,6 +83,7 @@ class Reader(nn.Module):
         return outputs[:, :num_for_task], outputs[:, num_for_task:]
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
+        batch = batch.to(self.standardize.mean.dtype)
         return batch if self.reads == "raw" else self.standardize(self._wrap(batch))
 
     def _wrap(self, batch: WeightBatch) -> WeightBatch:

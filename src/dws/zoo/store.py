@@ -9,6 +9,7 @@ the rows of each split are contiguous. A shard holds, each with its rows first,
 - ``label.<name>`` (n,) for each label of the signals.
 
 The manifest holds the SHA-256 of each shard; one that does not match is refused when it is read.
+Weights that another program wrote in another dtype are converted to float32 when they are read.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     mean, std = layer_moments(piece.weights() for piece in train.pieces())
     layers = range(train.zoo.spec.num_layers)
     names = [f"{kind}.{i}" for i in layers for kind in ("weight", "bias")]
-    mse = train.column("mse")
+    mse = train.column("mse").float()
     is_known = not bool(mse.isnan().any())  # it is not for imported networks
     quality = psnr(mse)
     quantiles = quality.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
@@ -229,10 +230,10 @@ class ZooSplit:
         return {name: self.column(LABEL_PREFIX + name) for name in self.zoo.manifest["labels"]}
 
     def weights(self) -> WeightBatch:
-        """All networks of the split, (len, ..., C=1), in memory."""
+        """All networks of the split, (len, ..., C=1) float32, in memory."""
         layers = range(self.zoo.spec.num_layers)
         names = [f"weight.{i}" for i in layers] + [f"bias.{i}" for i in layers]
-        tensors = [t.unsqueeze(-1) for t in self._read(names)]
+        tensors = [t.unsqueeze(-1).float() for t in self._read(names)]
         batch = WeightBatch(tuple(tensors[: len(layers)]), tuple(tensors[len(layers) :]))
         if batch.spec != self.zoo.spec:
             raise ValueError(

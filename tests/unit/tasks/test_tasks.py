@@ -4,9 +4,21 @@ import pytest
 import torch
 from tests.conftest import random_batch, randomise
 
-from dws.metanets import MLP, DWSNet, SignDWSNet
+from dws.metanets import MLP, DWSNet, ProbeNet, SignDWSNet
 from dws.tasks import Classification, Reader, Regression
 from dws.weightspace import PhaseShift, SignFlip, WeightSpaceSpec, assert_invariant
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("net", [MLP, SignDWSNet, ProbeNet])
+def test_networks_of_another_dtype_are_read(dtype: torch.dtype, net: type) -> None:
+    spec = WeightSpaceSpec((2, 5, 5, 1))
+    reader = Reader(spec, net(spec, out_features=3), torch.nn.Identity()).eval()
+    reader.fit(random_batch(spec, 20, dtype=torch.float32))
+    batch = random_batch(spec, 4).to(dtype)
+    assert torch.equal(reader(batch), reader(batch.to(torch.float32)))
+    assert torch.equal(reader.embed(batch), reader.embed(batch.to(torch.float32)))
+    assert reader(batch[:0]).shape == (0, 3)
 
 
 def test_accuracy_counts_the_largest_logit() -> None:

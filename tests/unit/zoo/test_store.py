@@ -35,6 +35,32 @@ def test_splits_are_the_rows_of_the_shards(sine_zoo: Zoo) -> None:
             assert torch.equal(read.column(name), rows[name][part]), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int32])
+def test_weights_of_another_dtype_are_read_as_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    spec = WeightSpaceSpec((2, 3, 1))
+    networks = random_batch(spec, 6).map(lambda t: (4 * t).to(dtype))
+    rows = torch.arange(6)
+    columns = {"signal_id": rows, "view": 0 * rows, "num_steps": rows, "mse": rows.double()}
+    write_shard(tmp_path / shard_name(0), networks, columns, {"label": rows})
+    plan = {
+        "format_version": FORMAT_VERSION,
+        "signals": {"name": "numbers"},
+        "zoo": {"seed": 0, "num_views": 1, "shard_size": 6},
+        "inr": {"omega_0": 30.0, "output_offset": 0.5},
+        "fit": None,
+        "dims": spec.dims,
+        "num_rows": 6,
+        "splits": split_rows({"train": 4, "val": 1, "test": 1}),
+        "labels": ["label"],
+        "domain": {"low": [0.0, 0.0], "high": [1.0, 1.0], "grid": [2, 2]},
+    }
+    write_manifest(tmp_path, plan)
+    read = Zoo.open(tmp_path).split("train").weights()
+    for got, expected in zip(read.tensors(), networks[:4].tensors(), strict=True):
+        assert got.dtype == torch.float32
+        assert torch.equal(got, expected.float())
+
+
 def test_what_was_written_is_read_whatever_the_split(tmp_path: Path) -> None:
     spec, num_rows = WeightSpaceSpec((2, 3, 4, 1)), 10
     rows = torch.arange(num_rows)
