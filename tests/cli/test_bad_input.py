@@ -21,6 +21,8 @@ from dws.zoo import Zoo
 
 MANIFEST, SHARD = Path("zoo/manifest.json"), Path("zoo/shard-00001.safetensors")
 BEST, LAST = Path("run/checkpoint-best.pt"), Path("run/checkpoint-last.pt")
+METRICS = Path("run/metrics.jsonl")
+METRICS_LINE = '{"epoch": 1, "step": 5, "train_loss": 1, "seconds": 1, "networks_per_second": 1}\n'
 CONFIG, RESULT = Path("run/config.yaml"), Path("run/result.json")
 TRAIN = (
     "dws-train", "task=sine", "model=mlp", "model.hidden_features=[8]", "trainer.num_epochs=2",
@@ -90,6 +92,17 @@ def replace(file: Path, old: str, new: str) -> Damage:
 
 def checkpoint(file: Path, content: object) -> Damage:
     return lambda: torch.save(content, file)
+
+
+def rename(file: Path, key: str) -> Damage:
+    """Give a tensor of a checkpoint another name."""
+
+    def damage() -> None:
+        content = torch.load(file, weights_only=True)
+        content["reader"][f"x.{key}"] = content["reader"].pop(key)
+        torch.save(content, file)
+
+    return damage
 
 
 def numbers(name: str, value: float) -> Damage:
@@ -165,7 +178,12 @@ DAMAGED = [
         "training split holds weights that are NaN or infinite",
     ),
     # a checkpoint
-    (remove(BEST), EVALUATE, "expected a checkpoint at run/checkpoint-best.pt, got none"),
+    *(
+        (remove(file), call, f"in run has done 2 epochs, but {what} are missing, which training")
+        for file, what in ((BEST, BEST.name), (METRICS, "epochs of metrics.jsonl"))
+        for call in (EVALUATE, AGAIN)
+    ),
+    (put(METRICS, METRICS_LINE), AGAIN, "but epochs of metrics.jsonl are missing"),
     *(
         (damage(file), command, f"expected a checkpoint in {file}, got a damaged one")
         for damage in (cut, flip, lambda file: put(file, ""), lambda file: put(file, "hello"))
@@ -179,8 +197,10 @@ DAMAGED = [
     (
         checkpoint(BEST, {"reader": {"a": torch.zeros(2)}, "metrics": {}}),
         EVALUATE,
-        "expected a checkpoint of this model in run/checkpoint-best.pt, got another",
+        "Missing key(s) in state_dict",
     ),
+    (rename(BEST, "net.head.bias"), EVALUATE, '"net.head.bias". Unexpected key(s)'),
+    (rename(BEST, "net.head.bias"), EVALUATE, '"x.net.head.bias"'),
     # a run's settings
     (remove(CONFIG), EVALUATE, "expected a run folder with config.yaml at run, got none"),
     (put(CONFIG, ""), EVALUATE, "expected the settings of a run that dws-train made in"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 from tests.cli.conftest import Command
-from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, readme_code
+from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, random_batch, readme_code
 
 from dws.cli.command import OneLineParser
 from dws.cli.errors import as_argument
@@ -23,6 +24,7 @@ from dws.cli.runs import load_trained
 from dws.config import config_dir, register_schemas
 from dws.files import hold_folder
 from dws.signals import SineSignals
+from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig, build_zoo
 
 SMALL = [
@@ -226,6 +228,36 @@ def test_a_trained_reader_is_used_as_the_readme_says(command: Command) -> None:
     torch.testing.assert_close(again, load_file(f"{run}/predictions.safetensors")["outputs"])
     with pytest.raises(FileNotFoundError, match="expected a run folder with"):
         load_trained("there", names["spec"])
+
+
+def test_a_trained_model_knows_the_widths_of_its_networks(command: Command, sine_zoo: Zoo) -> None:
+    command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
+    weights = sine_zoo.split("test").weights()
+    expected = load_trained("run")(weights)
+    for same in (sine_zoo.spec, sine_zoo.spec.dims, [1, 8, 8, 1]):
+        assert torch.equal(load_trained("run", same)(weights), expected)
+    for dims in ((1, 16, 16, 1), (1, 200, 3, 1), (1, 8, 1), (2, 8, 8, 1)):
+        with pytest.raises(ValueError, match=re.escape(f"(1, 8, 8, 1), not {dims}")):
+            load_trained("run", WeightSpaceSpec(dims))
+    other = WeightSpaceSpec((1, 16, 16, 1))
+    with pytest.raises(ValueError, match=r"expected networks of widths \(1, 8, 8, 1\)"):
+        load_trained("run")(random_batch(other, dtype=torch.float32))
+
+
+def test_a_run_of_an_earlier_version_is_told_the_widths(command: Command, sine_zoo: Zoo) -> None:
+    command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
+    expected = load_trained("run")(sine_zoo.split("test").weights())
+    config = yaml.safe_load(Path("run/config.yaml").read_text())
+    del config["dims"]
+    Path("run/config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match=r"run does not record the widths .* spec"):
+        load_trained("run")
+    reader = load_trained("run", sine_zoo.spec)
+    assert torch.equal(reader(sine_zoo.split("test").weights()), expected)
+    assert "is done already" in command(
+        "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL
+    )
+    assert "test split" in command("dws-evaluate", "run=run")
 
 
 def test_looking_at_a_zoo(

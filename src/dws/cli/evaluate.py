@@ -20,7 +20,7 @@ from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.tasks import Task
 from dws.training import LabelledNetworks, RunDir
-from dws.training.checkpoint import is_finished
+from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.loggers import (
     WandbConfig,
     note_result_is_logged,
@@ -67,6 +67,7 @@ def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str
             "got one that was interrupted or still runs; finish it with the dws-train command that "
             "began it"
         )
+    run.check_whole(num_epochs_done(run.last_checkpoint))
     path = config.zoo_path or settings["zoo_path"]
     fit = "dws-fit-inrs, or give the folder that it is in now as zoo_path"
     zoo = open_zoo(path, command=fit, aligned=settings["aligned"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from dws.config import build, to_plain
 from dws.files import settings_hash
 from dws.tasks import DrawingConfig, Reader, Task
 from dws.training import LabelledNetworks, RunDir, TrainerConfig
-from dws.training.checkpoint import load_checkpoint, load_reader
+from dws.training.checkpoint import load_checkpoint, load_reader, num_epochs_done
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -137,23 +137,41 @@ def build_reader(
     return Reader(spec, net, output_layer, embeds_output=task.num_views > 1, num_drawn=num_drawn)
 
 
-def load_trained(run: str | Path, spec: WeightSpaceSpec) -> Reader:
-    """What a run has trained, with the weights that validation selected, for use in own code.
+def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None) -> Reader:
+    """The trained model of a run, with the weights that validation selected.
 
     Args:
-        run: Its folder.
-        spec: The architecture of the networks of its zoo.
+        run: The run's folder.
+        spec: The architecture of the networks that the model is for, or its widths. Needed for
+            runs of earlier versions only, which do not record it; otherwise it is checked.
 
     Returns:
-        The reader, on the CPU and in evaluation mode. It reads networks as they lie in a zoo; if
+        The model, on the CPU and in evaluation mode. It takes networks as they are in a zoo; if
         the run is one of ``model=mlp_alignment``, in an aligned one (``align_zoo``).
 
     Raises:
         FileNotFoundError: If there is no run, or it has no checkpoint yet.
-        ValueError: If the run is damaged or its networks are of another architecture.
+        ValueError: If the run is damaged, it was trained on networks of other widths, or an
+            earlier version made it and ``spec`` is not given.
     """
     folder = RunDir.open(run)
     settings = folder.config()
+    given = (
+        None if spec is None else tuple(spec.dims if isinstance(spec, WeightSpaceSpec) else spec)
+    )
+    dims = tuple(settings.get("dims", given or ()))
+    if not dims:
+        raise ValueError(
+            f"The run in {run} does not record the widths of its networks, since an earlier "
+            "version made it. Give them as spec, such as (2, 32, 32, 1)."
+        )
+    if given not in (None, dims):
+        raise ValueError(
+            f"The run in {run} was trained on networks of widths {dims}, not {given}. Leave spec "
+            "out, or train a model on networks of these widths."
+        )
+    spec = WeightSpaceSpec(dims)
+    folder.check_whole(num_epochs_done(folder.last_checkpoint))
     reader = build_reader(settings, spec, build_task(settings), None)
     state = load_checkpoint(folder.best_checkpoint, "reader")
     load_reader(reader, state, folder.best_checkpoint)

@@ -26,7 +26,7 @@ from dws.memory import keep_freed_memory
 from dws.schemas import TrainSchema
 from dws.tasks import Drawing
 from dws.training import LabelledNetworks, RunDir, train
-from dws.training.checkpoint import is_finished
+from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.loggers import open_wandb
 from dws.training.processes import Processes, join_processes
 
@@ -76,12 +76,17 @@ def _train(
 
     run = RunDir(run_folder(config, settings))
     origin = describe_origin("dws-train", device)
-    claimed = run.claim(settings, zoo_path=path, zoo_digest=zoo.digest, origin=origin)
+    claimed = run.claim(
+        settings, zoo_path=path, zoo_digest=zoo.digest, dims=zoo.spec.dims, origin=origin
+    )
     with claimed if processes.is_first else nullcontext():
         processes.wait()
         after = f"next: dws-evaluate {as_argument('run', run.path)}"
         picture = run.path / "learning_curve.png"
-        finished = is_finished(run.last_checkpoint) and picture.is_file()
+        finished = is_finished(run.last_checkpoint)
+        if finished:
+            run.check_whole(num_epochs_done(run.last_checkpoint))
+            finished = picture.is_file()
         processes.wait()
         if finished:
             if processes.is_first:

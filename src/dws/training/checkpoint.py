@@ -6,12 +6,16 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
+from torch import nn
 
 from dws.files import write_atomically
 from dws.tasks import Reader
+
+MANY = 400  # characters of PyTorch's reasons
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -66,17 +70,37 @@ def load_reader(reader: Reader, state: Mapping[str, Any], path: Path) -> None:
         path: Where from, for the message.
 
     Raises:
-        ValueError: If the reader is another.
+        ValueError: If the checkpoint is of another model; the message names what differs.
+    """
+    load_weights(reader, state["reader"], path)
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Any], path: Path) -> None:
+    """Put tensors of a checkpoint into a module.
+
+    Args:
+        module: Built as the one that was saved.
+        state: Its ``state_dict``, as the checkpoint has it.
+        path: Where from, for the message.
+
+    Raises:
+        ValueError: If names or shapes are not those of the module; the message names them.
     """
     try:
-        reader.load_state_dict(state["reader"])
+        module.load_state_dict(state)
     except (RuntimeError, KeyError, TypeError) as error:
+        reason = shorten(str(error), MANY, placeholder=" ...")  # one line, of many names the first
         raise ValueError(
-            f"expected a checkpoint of this model in {path}, got another "
-            f"({str(error).splitlines()[0]}); choose another run_dir and train again"
+            f"The checkpoint {path} is not of this model ({reason}). Bring back the file that "
+            f"training wrote, or remove {path.parent} and train again."
         ) from error
 
 
 def is_finished(path: Path) -> bool:
     """Whether a run's last checkpoint is that of its end."""
     return path.is_file() and bool(load_checkpoint(path, "finished")["finished"])
+
+
+def num_epochs_done(path: Path) -> int:
+    """Whole epochs of a run's last checkpoint; 0 if there is none."""
+    return int(load_checkpoint(path, "epoch")["epoch"]) if path.is_file() else 0

@@ -72,6 +72,7 @@ def train(
     if run.last_checkpoint.is_file():
         content = load_checkpoint(run.last_checkpoint, *state.content())
         state.load(content, run.last_checkpoint)
+        run.check_whole(state.epoch)
         if processes.is_first:
             print(f"dws: going on in {run.path} after epoch {state.epoch}, step {state.step}")
     processes.wait()  # all have read what the first is about to write

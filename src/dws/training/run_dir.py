@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from dws.files import (
 )
 
 # keys of a run's config that say where it comes from, not what it is
-NOTES = ("zoo_path", "zoo_digest", "origin")
+NOTES = ("zoo_path", "zoo_digest", "dims", "origin")
 
 
 class TaskSettings(TypedDict):
@@ -67,6 +67,7 @@ class RunSettings(TypedDict):
     zoo: str
     zoo_path: str
     zoo_digest: NotRequired[str]  # not in older ones
+    dims: NotRequired[list[int]]  # nor is this
     origin: dict[str, str]
 
 
@@ -97,6 +98,7 @@ class RunDir:
         *,
         zoo_path: str,
         zoo_digest: str,
+        dims: Sequence[int],
         origin: Mapping[str, str],
     ) -> Iterator[None]:
         """Hold the folder for a run with these settings, new or begun.
@@ -105,13 +107,14 @@ class RunDir:
             settings: All that the run's outcome depends on.
             zoo_path: Where its zoo is now: noted, not compared.
             zoo_digest: See ``check_zoo``.
+            dims: Widths of its networks: noted, not compared.
             origin: Command, code and machine that began the run: noted, not compared.
 
         Raises:
             ValueError: If it belongs to a run with other settings (the message names them), another
                 process is writing there, or on the complaint of ``check_zoo``.
         """
-        notes = dict(zip(NOTES, (zoo_path, zoo_digest, dict(origin)), strict=True))
+        notes = dict(zip(NOTES, (zoo_path, zoo_digest, list(dims), dict(origin)), strict=True))
         with claim_folder(self.config_file, settings, option="run_dir", notes=notes):
             self.check_zoo(zoo_path, zoo_digest)
             yield
@@ -191,6 +194,26 @@ class RunDir:
         epochs = read_json_lines(self.metrics_file)
         check_content(epochs, list[Epoch], what=f"the epochs of a run in {self.metrics_file}")
         return epochs
+
+    def check_whole(self, num_epochs: int) -> None:
+        """Make sure that what the first epochs have left is there.
+
+        Args:
+            num_epochs: Epochs that the last checkpoint counts as done.
+
+        Raises:
+            ValueError: If the best checkpoint or lines of the metrics are missing.
+        """
+        epochs = [row["epoch"] for row in self.metrics()][:num_epochs]
+        missing = [] if self.best_checkpoint.is_file() else [self.best_checkpoint.name]
+        if epochs != list(range(1, num_epochs + 1)):
+            missing.append(f"epochs of {self.metrics_file.name}")
+        if num_epochs and missing:
+            raise ValueError(
+                f"The run in {self.path} has done {num_epochs} epochs, but {' and '.join(missing)} "
+                "are missing, which training writes and cannot restore. Bring them back, or remove "
+                f"{self.path} and train again."
+            )
 
     def keep_metrics(self, num_epochs: int) -> None:
         """Drop epochs after the last checkpoint: they are about to be run again."""

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dws.sampling import derive_seed
 from dws.tasks import Reader
-from dws.training.checkpoint import load_reader
+from dws.training.checkpoint import load_reader, load_weights
 from dws.training.settings import OptimConfig, TrainerConfig, linear_weights
 
 LOSSES = ("train_loss", "train_drawing_loss")
@@ -178,7 +178,7 @@ class TrainingState:
             )
         load_reader(self.reader, content, path)
         if self.average:
-            self.average.load_state_dict(content["average"])
+            load_weights(self.average, content["average"], path)
         for name in ("optimizers", "schedulers"):
             for part, state in zip(getattr(self, name), content[name], strict=True):
                 part.load_state_dict(state)

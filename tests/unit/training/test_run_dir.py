@@ -9,7 +9,7 @@ from dws.training import RunDir
 
 def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
     here, there = (
-        {"zoo_path": where, "zoo_digest": "a", "origin": {"code": where}}
+        {"zoo_path": where, "zoo_digest": "a", "dims": (1, 8, 1), "origin": {"code": where}}
         for where in ("here", "there")
     )
     run = RunDir(tmp_path / "run")
