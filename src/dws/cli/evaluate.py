@@ -122,11 +122,14 @@ def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:
     """Send the result to the W&B run of the training, once."""
     if wandb.mode == "disabled" or result_is_logged(run.path):
         return
+    epochs = run.metrics()
     with open_wandb(wandb, run.path, run.config()) as logger:
-        logger.result(result["test"], step=int(run.metrics()[-1]["step"]) + 1)
+        logger.catch_up(epochs)
+        logger.result(result["test"], step=int(epochs[-1]["step"]) + 1)
         for name in result["pictures"]:
             logger.picture(Path(name).stem, run.path / name)
-    note_result_is_logged(run.path)
+    if logger.is_on:
+        note_result_is_logged(run.path)
 
 
 def _permuted(split: LabelledNetworks, zoo: Zoo, *, aligned: bool) -> LabelledNetworks:

@@ -27,7 +27,7 @@ from dws.schemas import TrainSchema
 from dws.tasks import Drawing
 from dws.training import LabelledNetworks, RunDir, train
 from dws.training.checkpoint import is_finished, num_epochs_done
-from dws.training.loggers import open_wandb
+from dws.training.loggers import history_is_logged, open_wandb
 from dws.training.processes import Processes, join_processes
 
 
@@ -86,7 +86,7 @@ def _train(
         finished = is_finished(run.last_checkpoint)
         if finished:
             run.check_whole(num_epochs_done(run.last_checkpoint))
-            finished = picture.is_file()
+            finished = picture.is_file() and history_is_logged(run.path)
         processes.wait()
         if finished:
             if processes.is_first:

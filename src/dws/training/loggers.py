@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from dws.files import check_content, read_json, write_json
 from dws.zoo.manifest import MANIFEST
 
 WANDB = "wandb.json"  # file in a run's folder: the id of its W&B run, and how it is logged
+WANDB_CACHE = "wandb/cache"  # folder in it for what W&B keeps beside its runs
 
 
 class Logged(TypedDict):
@@ -25,6 +27,7 @@ class Logged(TypedDict):
     mode: str
     project: str
     group: str | None
+    history_is_logged: NotRequired[bool]  # not in older ones
     result_is_logged: NotRequired[bool]
 
 
@@ -59,6 +62,12 @@ def recorded_wandb(folder: Path) -> WandbConfig:
     return WandbConfig(**{key: content[key] for key in asdict(WandbConfig())})
 
 
+def history_is_logged(folder: Path) -> bool:
+    """Whether W&B has all epochs of the run in ``folder``, or was not asked to log it."""
+    file = folder / WANDB
+    return not file.is_file() or _read(file).get("history_is_logged", True)
+
+
 def result_is_logged(folder: Path) -> bool:
     """Whether the figures of the test split were sent to W&B."""
     file = folder / WANDB
@@ -77,19 +86,45 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 class WandbLogger:
-    """Forwards metrics and pictures to a W&B run, or nowhere if there is none."""
+    """Forwards metrics and pictures to a W&B run, or nowhere if there is none.
+
+    Nothing that W&B raises stops a training: the first error is printed, and nothing more is sent.
+
+    Args:
+        run: What ``wandb.init`` gave, or None.
+    """
 
     def __init__(self, run: Any | None) -> None:
         self._run = run
 
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a W&B run, to which everything so far was sent."""
+        return self._run is not None
+
+    def catch_up(self, epochs: Iterable[Mapping[str, float]]) -> None:
+        """Log those of the epochs so far that W&B does not have.
+
+        A process that is killed takes with it what W&B has not written or sent yet, and every
+        offline process has a file of its own, which gets the whole history.
+        """
+
+        def send(run: Any) -> None:
+            first = run.step
+            for row in epochs:
+                if row["step"] >= first:
+                    run.log(dict(row), step=int(row["step"]))
+
+        self._send(send)
+
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Log numbers at an optimiser step."""
-        if self._run is not None:
-            self._run.log(dict(metrics), step=step)
+        self._send(lambda run: run.log(dict(metrics), step=step))
 
     def zoo(self, path: Path, manifest: Mapping[str, Any]) -> None:
         """Note which zoo the run reads: a reference to its manifest; nothing of it is copied."""
-        if self._run is not None:
+
+        def send(run: Any) -> None:
             import wandb
 
             keys = ("signals", "zoo", "inr", "fit", "fit_preset", "dims", "num_rows")
@@ -100,62 +135,99 @@ class WandbLogger:
                 metadata={key: manifest.get(key) for key in keys},
             )
             artifact.add_reference((path / MANIFEST).resolve().as_uri())
-            self._run.log_artifact(artifact)  # W&B refuses to "use" one when offline
+            run.log_artifact(artifact)  # W&B refuses to "use" one when offline
+
+        self._send(send)
 
     def result(self, figures: Mapping[str, float], *, step: int) -> None:
         """Log the figures of the test split: as the run's summary, and as a table."""
-        if self._run is not None:
+
+        def send(run: Any) -> None:
             import wandb
 
-            self._run.summary.update({f"test_{name}": value for name, value in figures.items()})
+            run.summary.update({f"test_{name}": value for name, value in figures.items()})
             table = wandb.Table(columns=["metric", "test"], data=[list(i) for i in figures.items()])
-            self._run.log({"result": table}, step=step)
+            run.log({"result": table}, step=step)
+
+        self._send(send)
 
     def picture(self, name: str, path: Path) -> None:
         """Log a PNG."""
-        if self._run is not None:
+
+        def send(run: Any) -> None:
             import wandb
 
-            self._run.log({name: wandb.Image(str(path))})
+            run.log({name: wandb.Image(str(path))})
+
+        self._send(send)
+
+    def finish(self, *, exit_code: int) -> None:
+        """Close the W&B run."""
+        self._send(lambda run: run.finish(exit_code=exit_code))
+
+    def _send(self, call: Callable[[Any], object]) -> None:
+        if self._run is None:
+            return
+        try:
+            call(self._run)
+        except Exception as error:  # whatever breaks: the run folder has it all
+            self._run = None
+            _say_it_is_off(error)
 
 
 @contextmanager
 def open_wandb(
     config: WandbConfig, folder: Path, settings: Mapping[str, Any]
 ) -> Iterator[WandbLogger]:
-    """A logger for the run in ``folder``, which keeps its W&B id when it goes on.
+    """A logger for the run in ``folder``, which keeps its W&B id in every process.
 
-    Raises:
-        ValueError: If W&B cannot start, for want of a key or a connection.
+    If W&B cannot start, this is printed, and the logger does nothing.
     """
     if config.mode == "disabled":
         yield WandbLogger(None)
         return
-    import wandb  # a second at import, and not needed when disabled
-
     file = folder / WANDB
     known = _read(file) if file.is_file() else {"id": uuid.uuid4().hex[:12]}
+    known |= {**asdict(config), "history_is_logged": False}
+    write_json(file, known)
     try:
-        run = wandb.init(
-            mode=config.mode,  # type: ignore[arg-type]
-            project=config.project,
-            group=config.group,
-            id=known["id"],
-            resume="allow" if config.mode == "online" else None,
-            name="/".join(folder.parts[-3:]),
-            dir=str(folder),
-            config=dict(settings),
-            settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
-        )
-    except wandb.Error as error:
-        raise ValueError(
-            f"W&B did not start ({' '.join(str(error).split())}); "
-            "wandb.mode=offline needs no account"
-        ) from error
-    write_json(file, {**known, **asdict(config)})
+        run = _start(config, folder, known["id"], settings)
+    except Exception as error:  # no key, no connection, nowhere to write, another version, ...
+        _say_it_is_off(error)
+        run = None
+    logger = WandbLogger(run)
     try:
-        yield WandbLogger(run)
+        yield logger
     except BaseException:
-        run.finish(exit_code=1)
+        logger.finish(exit_code=1)
         raise
-    run.finish()
+    logger.finish(exit_code=0)
+    if logger.is_on:
+        write_json(file, {**known, "history_is_logged": True})
+
+
+def _start(config: WandbConfig, folder: Path, run_id: str, settings: Mapping[str, Any]) -> Any:
+    for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):  # else in a home that may be read-only
+        os.environ.setdefault(variable, str(folder.absolute() / WANDB_CACHE))
+    import wandb  # a second at import, and not needed when disabled
+
+    return wandb.init(
+        mode=config.mode,  # type: ignore[arg-type]
+        project=config.project,
+        group=config.group,
+        id=run_id,
+        resume="allow" if config.mode == "online" else None,
+        name="/".join(folder.parts[-3:]),
+        dir=str(folder.absolute()),
+        config=dict(settings),
+        settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
+    )
+
+
+def _say_it_is_off(error: Exception) -> None:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    print(
+        f"dws: W&B does not work here ({reason}); this run is not logged to it from now on. The "
+        "run folder has all metrics, and dws-evaluate logs them once W&B works "
+        "(wandb.mode=offline needs no account)."
+    )

@@ -78,6 +78,7 @@ def train(
     processes.wait()  # all have read what the first is about to write
     if processes.is_first:
         run.keep_metrics(state.epoch)
+        logger.catch_up(run.metrics())
 
     compiled = trainer.compile == "always"
     forward = torch.compile(reader, dynamic=False) if compiled else processes.wrap(reader)

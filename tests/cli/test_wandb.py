@@ -1,0 +1,154 @@
+"""W&B has what the run folder has, whatever happened on the way, and never stops a training."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from tests.cli.conftest import Command
+
+from dws.training import RunDir
+from dws.training.loggers import WandbLogger
+from dws.zoo import Zoo
+
+SMALL = (
+    "task=sine", "model=mlp", "model.hidden_features=[8]", "trainer.batch_size=8",
+    "trainer.compile=never", "wandb=offline", "run_dir=run",
+)  # fmt: skip
+
+
+def histories(run: Path) -> list[list[dict[str, Any]]]:
+    """The rows that each offline file of W&B holds, from the first file to the last."""
+    inspect = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json"]
+    files = sorted((run / "wandb").glob("offline-run-*/*.wandb"))
+    read = []
+    for file in files:
+        done = subprocess.run([*inspect, file], capture_output=True, text=True, timeout=60)
+        records = map(json.loads, done.stdout.splitlines())
+        read.append([r["history"]["item"] for r in records if r["type"] == "history"])
+    return read
+
+
+def epochs_of(history: list[dict[str, Any]], run: Path) -> list[float]:
+    """The epochs in a history, whose metrics are those of the run folder."""
+    rows = [row for row in history if "epoch" in row]
+    known = {row["epoch"]: row["val_mse"] for row in RunDir(run).metrics()}
+    assert [row["val_mse"] for row in rows] == [known[row["epoch"]] for row in rows]
+    assert [row["_step"] for row in history] == sorted(row["_step"] for row in history)
+    return [row["epoch"] for row in rows]
+
+
+def test_the_history_is_whole_after_a_training_was_killed(sine_zoo: Zoo, tmp_path: Path) -> None:
+    train = [
+        Path(sys.executable).with_name("dws-train"), *SMALL, f"zoo.path={sine_zoo.path}",
+        "trainer.num_epochs=120",
+    ]  # fmt: skip
+    metrics = tmp_path / "run/metrics.jsonl"
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for num_epochs in (20, 50):
+        process = subprocess.Popen(
+            train, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        while not metrics.is_file() or metrics.read_text().count("\n") < num_epochs:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.kill()
+        process.communicate(timeout=60)
+    subprocess.run(train, cwd=tmp_path, env=env, check=True, capture_output=True, timeout=240)
+    *_, last = histories(tmp_path / "run")
+    assert epochs_of(last, tmp_path / "run") == list(range(1, 121))
+
+
+class Broken:
+    """A W&B run that fails in one of its calls."""
+
+    step = 0
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: object, **__: object) -> None:
+            if name == self.call:
+                raise BrokenPipeError("the service is gone")
+
+        return call
+
+
+FAILURES = {
+    "read-only": OSError(30, "Read-only file system", "/home/me/wandb"),
+    "no connection": wandb.errors.CommError("Run initialization has timed out"),
+    "no key": wandb.errors.UsageError("No API key configured"),
+    "log": Broken("log"),
+    "artifact": Broken("log_artifact"),
+    "finish": Broken("finish"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_what_wandb_raises_stops_nothing_and_is_made_up_for(
+    failure: str, command: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: object) -> Broken:
+        if isinstance(FAILURES[failure], Exception):
+            raise FAILURES[failure]
+        return FAILURES[failure]
+
+    train = ("dws-train", *SMALL, f"zoo.path={sine_zoo.path}", "trainer.num_epochs=3")
+    with monkeypatch.context() as patch:
+        patch.setattr(wandb, "init", init)
+        printed = command(*train)
+        assert printed.count("W&B") == printed.count("dws: W&B does not work here (") + 1 == 2
+        assert "best validation mse" in printed
+        printed = command("dws-evaluate", "run=run")
+        assert "W&B does not work here" in printed
+        assert "test split, 8 networks" in printed
+    assert "is done already" not in command(*train)  # but logged now
+    assert "is done already" in command(*train)
+    command("dws-evaluate", "run=run")
+    trained, evaluated = histories(Path("run"))
+    assert epochs_of(trained, Path("run")) == epochs_of(evaluated, Path("run")) == [1, 2, 3]
+    assert any("learning_curve.path" in row for row in trained)
+    assert any("outcome.path" in row for row in evaluated)
+    command("dws-evaluate", "run=run")
+    assert len(histories(Path("run"))) == 2  # once
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts as root")
+def test_a_home_that_cannot_be_written_is_not_needed(sine_zoo: Zoo, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("dws-train")
+    (tmp_path / "home").mkdir()
+    script = (
+        "mount -t tmpfs -o ro none home && HOME=$PWD/home XDG_CACHE_HOME=$PWD/home "
+        f"TMPDIR=$PWD/home exec {program} {' '.join(SMALL)} zoo.path={sine_zoo.path} "
+        "trainer.num_epochs=1"
+    )
+    unshared = ["unshare", "-m", "sh", "-c", script]
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    done = subprocess.run(unshared, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "W&B" not in done.stdout
+    (history,) = histories(tmp_path / "run")
+    assert epochs_of(history, tmp_path / "run") == [1]
+
+
+def test_epochs_that_wandb_has_already_are_not_sent_again() -> None:
+    sent = []
+
+    class Resumed:
+        step = 21  # the next one
+
+        def log(self, row: dict[str, float], *, step: int) -> None:
+            sent.append((row["epoch"], step))
+
+    epochs = [{"epoch": float(i), "step": 10.0 * i} for i in range(1, 5)]
+    WandbLogger(Resumed()).catch_up(epochs)
+    assert sent == [(3.0, 30), (4.0, 40)]
