@@ -65,7 +65,7 @@ def distinct_file_name(*parts: str, suffix: str = "") -> str:
     joined = "-".join(parts)
     if len(joined) > 100 or not all(re.fullmatch(r"[a-z0-9_][a-z0-9_.]*", part) for part in parts):
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
-        joined = re.sub(r"[^A-Za-z0-9_.-]", "_", joined)[:80].lstrip(".-") + f"-{digest}"
+        joined = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', joined)[:80]}-{digest}".lstrip(".-")
     return joined + suffix
 
 

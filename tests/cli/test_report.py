@@ -370,6 +370,7 @@ NAMES = [
     "..",
     "with space",
     "Ünïcode",
+    "日本語",
     "$x$ \\frac",
     "_hidden",
     "y" * 300,

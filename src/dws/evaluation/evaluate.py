@@ -149,8 +149,9 @@ def _draw(task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> dict[
         if not targets.is_floating_point():
             if is_map(map_2d):
                 figures.embedding(folder / "tsne.png", map_2d, targets, task.labels[0])
-            counts = confusion(outputs.argmax(1), targets, task.out_features)
-            figures.confusion_matrix(folder / "outcome.png", counts)
+            if outputs.isfinite().any():
+                counts = confusion(outputs.argmax(1), targets, task.out_features)
+                figures.confusion_matrix(folder / "outcome.png", counts)
         else:
             suffixes = _suffixes(task.labels)
             for label, predicted, true in _columns(task, outputs, targets):
@@ -159,8 +160,6 @@ def _draw(task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> dict[
                 if predicted.isfinite().any():
                     outcome = folder / f"outcome{suffixes[label]}.png"
                     figures.predicted_against_true(outcome, predicted, true, label)
-                else:
-                    print(f"dws: no outcome of {label} to draw: no prediction is finite")
         return {picture.name: picture.read_bytes() for picture in sorted(folder.iterdir())}
 
 

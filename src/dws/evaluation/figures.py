@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,11 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 150) -> None:
     """Write a figure."""
     buffer = io.BytesIO()
     # no date and fixed ids: the same picture is the same bytes
-    with matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}):
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a user's name
         metadata = {"Date": None} if path.suffix == ".svg" else {}
         figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, metadata=metadata)
     write_atomically(path, buffer.getvalue())
@@ -186,6 +191,6 @@ def learning_curve(path: Path, epochs: Sequence[dict[str, float]], metric: str) 
 
 def _text(name: str) -> str:
     """A name as it is, shortened: no formula, nor a line that the legend leaves out."""
-    name = name if len(name) <= 60 else f"{name[:40]}…{name[-15:]}"
+    name = name if len(name) <= 40 else f"{name[:24]}…{name[-15:]}"
     hidden = "\u200b" if name.startswith("_") else ""  # matplotlib leaves out what begins with _
     return hidden + name.replace("$", r"\$").replace("\n", " ")
