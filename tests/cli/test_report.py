@@ -77,14 +77,20 @@ def test_a_report_leaves_files_alone_that_no_report_wrote(copy: Path, command: C
     assert Path("page/tables/runs.csv").is_file()
 
 
+NEEDED = (
+    *("index.html", "results.json", "tables/runs.csv", "tables/sine.md", ".dws-report.json"),
+    "pictures/tsne-sine-frequency.png",
+)
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("name", "kind"),
     [
-        *("index.html", "results.json", "tables/runs.csv", "tables/sine.md", ".dws-report.json"),
-        "pictures/tsne-sine-frequency.png",
+        *((name, "file") for name in NEEDED),
+        *(("tables/runs.csv", kind) for kind in ("link", "folder")),
+        *(("tables", kind) for kind in ("file", "link")),
     ],
 )
-@pytest.mark.parametrize("kind", ["file", "link", "folder"])
 def test_what_is_in_the_way_is_refused_by_name_before_anything_is_written(
     name: str, kind: str, copy: Path, complaint: Command
 ) -> None:

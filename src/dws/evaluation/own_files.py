@@ -57,8 +57,8 @@ class OwnFiles:
             named = ", ".join(places[:5])
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             raise ValueError(
-                f"{named}{more}: not written by this command, or changed since, and in its way. "
-                f"Nothing was written. Move or rename what is there{self.remedy}"
+                "Files that this command did not write, or that were changed since, are in the "
+                f"way: {named}{more}. Nothing was written. Move or rename them{self.remedy}"
             )
 
     def in_the_way(self, files: Mapping[str, bytes]) -> dict[str, Path]:
