@@ -56,6 +56,19 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.-]", "_", text)
 
 
+def distinct_file_name(*parts: str, suffix: str = "") -> str:
+    """Any texts, joined by dashes, as the name of a file that other texts do not give.
+
+    Plain texts stay as they are: lower-case letters, digits, ``_`` and ``.`` inside. Of others, and
+    of long ones, what cannot be in a name is replaced, and a hash tells them apart.
+    """
+    joined = "-".join(parts)
+    if len(joined) > 100 or not all(re.fullmatch(r"[a-z0-9_][a-z0-9_.]*", part) for part in parts):
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+        joined = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', joined)[:80]}-{digest}".lstrip(".-")
+    return joined + suffix
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:

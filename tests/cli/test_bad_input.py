@@ -234,7 +234,7 @@ DAMAGED = [
     # a result
     (put(RESULT, ""), REPORT, "expected JSON in run/result.json, got something else"),
     (cut(RESULT), REPORT, "expected JSON in run/result.json, got something else"),
-    (put(RESULT, "[]"), REPORT, "expected a result in run/result.json, or no file so that"),
+    (put(RESULT, "[]"), REPORT, "expected a result in run/result.json, got one that does"),
     (put(RESULT, "{}"), REPORT, "task: Field required"),
     (edit(RESULT, test={}), REPORT, "expected mse of all splits in run/result.json"),
     (edit(RESULT, seed="x"), REPORT, "seed: Input should be a valid integer"),
@@ -266,13 +266,12 @@ def test_damaged_files_are_named(
         (Path("run/outcome.png"), "expected run/outcome.png, got none; it is left out"),
     ],
 )
-@pytest.mark.parametrize("damage", [remove, cut])
 def test_a_report_goes_on_without_a_picture(
-    file: Path, note: str, damage: Callable[[Path], Damage], copy: Path, command: Command
+    file: Path, note: str, copy: Path, command: Command
 ) -> None:
-    damage(file)()
+    remove(file)()
     printed = command(*REPORT)
-    assert (note in printed) == (damage is remove or file.suffix != ".png")
+    assert note in printed
     assert "every table and picture" in printed
 
 

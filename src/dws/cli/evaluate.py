@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def evaluate_run(config: DictConfig) -> None:
         raise ValueError(f"expected batch_size >= 1, got {config.batch_size}")
     device = find_device(config.device, option="device")
     run = RunDir.open(config.run)
-    if run.result_file.is_file():
+    if os.path.lexists(run.result_file):
         result = read_result(run.result_file)
         print(f"dws: {run.path} was evaluated already")
     else:
@@ -56,7 +57,8 @@ def evaluate_run(config: DictConfig) -> None:
     _log(run, replace(recorded_wandb(run.path), **given), result)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
     pictures = " ".join(str(run.path / name) for name in result["pictures"])
-    print(f"test split, {result['num_test']} networks: {figures}; see {pictures}")
+    see = f"; see {pictures}" if pictures else ""
+    print(f"test split, {result['num_test']} networks: {figures}{see}")
 
 
 def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from dws.cli.command import run_hydra
-from dws.cli.errors import as_argument
+from dws.cli.errors import as_argument, one_line
 from dws.cli.runs import build_task, zoo_hash
 from dws.evaluation.cells import first_runs
 from dws.evaluation.evidence import Evidence
@@ -23,7 +23,7 @@ from dws.evaluation.tables import (
     overview,
     read_kept,
 )
-from dws.files import settings_hash
+from dws.files import distinct_file_name, settings_hash
 from dws.training import RunDir
 from dws.zoo import Zoo
 
@@ -34,32 +34,57 @@ def main() -> None:
 
 
 def report(config: DictConfig) -> None:
-    """Write the page, print a table of all runs."""
+    """Write the page, print a table of all runs.
+
+    Raises:
+        ValueError: If a part had to be left out because a file is damaged; the page is written.
+    """
     kept = read_kept(Path(config.kept) if config.kept else None)
-    groups = group_by_seed(load_results(Path(config.runs), kept=kept["results"]))
+    damaged: list[str] = []
+    results = load_results(Path(config.runs), kept=kept["results"], damaged=damaged)
+    groups = group_by_seed(results)
     folder = Path(config.report)
     outputs, usual = config.paths.outputs, config.scale.outputs
     make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
-    evidence = Evidence(groups, {}, {}, config.scale.name, make)
     zoos = dict(kept["zoos"])
     raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}
+    evidence = Evidence(groups, zoos, raw, config.scale.name, make)
+    for reason in damaged:
+        evidence.leave_out(reason)
     for task in evidence.tasks:
         runs = first_runs([evidence.cell(task, method) for method in evidence.methods])
-        zoo = _zoo(runs)
-        if zoo is not None:
-            zoos[task] = _facts(zoo)
-            built = build_task(RunDir.open(runs[0]["folder"]).config())
+        found = _zoo(runs, evidence)
+        if found is None:
+            continue
+        zoo, settings = found
+        zoos[task] = _facts(zoo)
+        try:
+            built = build_task(settings)
             content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
-            name = f"{task}-{settings_hash(content)}"
+            name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
             raw[task] = RawWeights.measure(zoo, built, folder / "raw-weights", name)
-    page = write_report(replace(evidence, zoos=zoos, raw=raw), folder)
+        except (ValueError, OSError) as error:
+            evidence.leave_out(f"weights of {zoo.path} as they are: {one_line(error)}")
+    page = write_report(evidence, folder)
     print(overview(groups).markdown())
     unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
-    unread = [run for run in unread if not (run / "result.json").is_file()]
+    unread = [run for run in unread if not os.path.lexists(run / "result.json")]
     if unread:
         print(f"\nwithout {len(unread)} runs that were not evaluated:")
         print("\n".join(f"dws-evaluate {as_argument('run', run)}" for run in unread))
     print(f"\nevery table and picture: {page}")
+    if evidence.left_out:
+        raise ValueError(_summary(len(damaged), len(results), evidence.left_out, page))
+
+
+def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Path) -> str:
+    """How much is not in the report, and why."""
+    runs = f"{num_damaged} of {num_damaged + num_read} runs"
+    parts = len(left_out) - num_damaged
+    other = f"{parts} {'other ' * (num_damaged > 0)}part{'s' * (parts > 1)}"
+    what = " and ".join([runs] * (num_damaged > 0) + [other] * (parts > 0))
+    reasons = "; ".join(left_out[:3]) + (f"; and {len(left_out) - 3} more" * (len(left_out) > 3))
+    return f"{page} was written without {what}: {reasons}"
 
 
 def _facts(zoo: Zoo) -> ZooFacts:
@@ -74,16 +99,33 @@ def _facts(zoo: Zoo) -> ZooFacts:
     }
 
 
-def _zoo(runs: Sequence[Mapping[str, Any]]) -> Zoo | None:
-    """The first zoo of a task's runs that is still there, as it was fitted; names the others."""
-    read = (run for run in runs if not RunDir.open(run["folder"]).config()["aligned"])
-    for (path, expected), run in {(run["zoo_path"], run["zoo"]): run for run in read}.items():
+def _zoo(
+    runs: Sequence[Mapping[str, Any]], evidence: Evidence
+) -> tuple[Zoo, dict[str, Any]] | None:
+    """The first zoo of a task's runs that is still there, as it was fitted, and a run's settings.
+
+    The others are named.
+    """
+    read: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for run in runs:
+        try:
+            settings = RunDir.open(run["folder"]).config()
+        except (ValueError, OSError) as error:
+            file = RunDir(Path(run["folder"])).config_file
+            evidence.leave_out(f"no zoo is known from {file}: {one_line(error)}")
+            continue
+        if not settings["aligned"]:
+            read[run["zoo_path"], run["zoo"]] = (run["folder"], settings)
+    for (path, expected), (folder, settings) in read.items():
         try:
             zoo = Zoo.open(path)
-        except (FileNotFoundError, ValueError) as error:
+        except FileNotFoundError as error:
             print(f"dws: {error}; it is left out of the report")
             continue
+        except (ValueError, OSError) as error:
+            evidence.leave_out(one_line(error))
+            continue
         if zoo_hash(zoo) == expected:
-            return zoo
-        print(f"dws: expected the zoo of {run['folder']} in {path}, got another; it is left out")
+            return zoo, settings
+        print(f"dws: expected the zoo of {folder} in {path}, got another; it is left out")
     return None

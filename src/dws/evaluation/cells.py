@@ -65,7 +65,7 @@ def beside_published(
 
 def with_seeds(group: Group, split: str = "test") -> str:
     """The figure, and from how many seeds."""
-    return f"{group.measured(split)} (n = {len(group.results)})"
+    return group.measured(split, with_seeds=True)
 
 
 def parameters(groups: Sequence[Group | None]) -> list[str]:
@@ -96,7 +96,7 @@ def open_in(described: Sequence[Mapping[str, float | None]]) -> list[str]:
     """What ``describe_embedding`` gave, over seeds."""
     cells = []
     for key in ("neighbours", "linear_probe"):
-        values = [value for each in described if (value := each[key]) is not None]
+        values = [each[key] for each in described]
         cells.append(spread(values, is_share=False, digits=3) if values else "not known")
     return cells
 
@@ -110,7 +110,7 @@ def differences(
         if key not in settings:
             yield f"without {name}"
         elif isinstance(here, Mapping):
-            yield from differences(here, there or {}, f"{name}.")
+            yield from differences(here, there if isinstance(there, Mapping) else {}, f"{name}.")
         elif key not in usual or here != there:
             yield f"{name}={'null' if here is None else here}"
 

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from dws.evaluation import figures
 from dws.evaluation.measures import (
+    accuracy_by_class,
     confidence_interval,
     confusion,
     describe_embedding,
     error_by_target,
 )
-from dws.evaluation.tsne import tsne
-from dws.files import file_name, write_atomically, write_json
+from dws.evaluation.own_files import OwnFiles
+from dws.evaluation.tsne import is_map, tsne
+from dws.files import distinct_file_name, file_name
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import load_checkpoint, load_reader
 from dws.training.loop import embed, predict
+
+PREDICTIONS = "predictions.safetensors"
+RECORD = ".dws-evaluate.json"
 
 
 def evaluate(
@@ -54,7 +62,8 @@ def evaluate(
         The content of ``result.json``.
 
     Raises:
-        ValueError: If the checkpoint does not fit the reader, or there is no note of the epochs.
+        ValueError: If the checkpoint does not fit the reader, there is no note of the epochs, or
+            files that no evaluation wrote are in the way.
     """
     began = time.perf_counter()
     epochs = run.metrics()
@@ -73,6 +82,8 @@ def evaluate(
         for split in (test_set, permuted_set)
     )
     outputs, targets = outputs.cpu(), targets.cpu()
+    if num_bad := int((~outputs.isfinite()).flatten(1).any(dim=1).sum()):
+        print(f"dws: predictions for {num_bad} of {len(outputs)} test networks are not finite")
     map_2d = tsne(embeddings)
     best = checkpoint["metrics"]
     result = {
@@ -95,23 +106,32 @@ def evaluate(
             torch.tensor([row["networks_per_second"] for row in epochs]).median()
         ),
     }
-    pictures = _draw(run.path, task, outputs, targets, map_2d)
-    result["pictures"] = [path.name for path in pictures]
-    write_atomically(
-        run.path / "predictions.safetensors",
-        save({"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}),
-    )
+    files = _draw(task, outputs, targets, map_2d)
+    result["pictures"] = list(files)
+    predictions = {"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}
+    files[PREDICTIONS] = save(predictions)
     result["evaluate_seconds"] = time.perf_counter() - began
-    write_json(run.result_file, result)  # last: it says that all is there
+    # last: it says that all is there
+    files[run.result_file.name] = (json.dumps(result, indent=1) + "\n").encode()
+    _own_files(run.path, list(files), list(predictions)).write(files)
     return result
+
+
+def _own_files(folder: Path, names: list[str], tensors: list[str]) -> OwnFiles:
+    """Those of an evaluation; older ones kept no record, but are known by their predictions."""
+    try:
+        with safe_open(folder / PREDICTIONS, framework="pt") as file:
+            earlier = names if set(file.keys()) == set(tensors) else []
+    except (OSError, SafetensorError):
+        earlier = []
+    return OwnFiles(folder, RECORD, remedy="", earlier=earlier)
 
 
 def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     """Where the errors are: by class, or by the size of each label."""
     if not targets.is_floating_point():
         counts = confusion(outputs.argmax(1), targets, task.out_features)
-        recall = counts.diag() / counts.sum(dim=1).clamp(min=1)
-        return {"confusion": counts.tolist(), "accuracy_by_class": recall.tolist()}
+        return {"confusion": counts.tolist(), "accuracy_by_class": accuracy_by_class(counts)}
     columns = _columns(task, outputs, targets)
     return {"mse_by_target": {label: error_by_target(*pair) for label, *pair in columns}}
 
@@ -122,17 +142,36 @@ def _columns(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str
     return zip(task.labels, *pair, strict=True)
 
 
-def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
-    if not targets.is_floating_point():
-        embedding_picture, outcome_picture = folder / "tsne.png", folder / "outcome.png"
-        figures.embedding(embedding_picture, map_2d, targets, task.labels[0])
-        counts = confusion(outputs.argmax(1), targets, task.out_features)
-        figures.confusion_matrix(outcome_picture, counts)
-        return [embedding_picture, outcome_picture]
-    pictures = []
-    for label, predicted, true in _columns(task, outputs, targets):
-        suffix = f"-{file_name(label)}" if len(task.labels) > 1 else ""
-        pictures += [folder / f"tsne{suffix}.png", folder / f"outcome{suffix}.png"]
-        figures.embedding(pictures[-2], map_2d, true, label)
-        figures.predicted_against_true(pictures[-1], predicted, true, label)
-    return pictures
+def _draw(task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> dict[str, bytes]:
+    """Pictures by name; none of nothing, such as predictions that are not finite."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if not targets.is_floating_point():
+            if is_map(map_2d):
+                figures.embedding(folder / "tsne.png", map_2d, targets, task.labels[0])
+            if outputs.isfinite().any():
+                counts = confusion(outputs.argmax(1), targets, task.out_features)
+                figures.confusion_matrix(folder / "outcome.png", counts)
+        else:
+            suffixes = _suffixes(task.labels)
+            for label, predicted, true in _columns(task, outputs, targets):
+                if is_map(map_2d):
+                    figures.embedding(folder / f"tsne{suffixes[label]}.png", map_2d, true, label)
+                if predicted.isfinite().any():
+                    outcome = folder / f"outcome{suffixes[label]}.png"
+                    figures.predicted_against_true(outcome, predicted, true, label)
+        return {picture.name: picture.read_bytes() for picture in sorted(folder.iterdir())}
+
+
+def _suffixes(labels: Sequence[str]) -> dict[str, str]:
+    """What tells the pictures of labels from each other; nothing if there is one label."""
+    if len(labels) == 1:
+        return {labels[0]: ""}
+    names = [file_name(label) for label in labels]
+    folded = [name.casefold() for name in names]
+    return {
+        label: f"-{name}"
+        if folded.count(name.casefold()) == 1 and len(name.encode()) <= 100
+        else f"-{distinct_file_name(label)}"
+        for label, name in zip(labels, names, strict=True)
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dws.evaluation.published import METHODS
 from dws.evaluation.raw_weights import RawWeights
@@ -29,6 +29,8 @@ class Evidence:
         raw: Their weights as they are, by task.
         scale: Of the experiments.
         make: The settings of make that fill missing cells, such as ``SCALE=small``.
+        left_out: What is not in the report because a file of it is damaged, and why; grows while
+            the report is made.
     """
 
     groups: Sequence[Group]
@@ -36,6 +38,13 @@ class Evidence:
     raw: Mapping[str, RawWeights]
     scale: str
     make: str
+    left_out: list[str] = field(default_factory=list)
+
+    def leave_out(self, reason: str) -> None:
+        """Say what is left out and why, once."""
+        if reason not in self.left_out:
+            self.left_out.append(reason)
+            print(f"dws: {reason}; it is left out of the report")
 
     @property
     def tasks(self) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +38,11 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 150) -> None:
     """Write a figure."""
     buffer = io.BytesIO()
     # no date and fixed ids: the same picture is the same bytes
-    with matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}):
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a user's name
         metadata = {"Date": None} if path.suffix == ".svg" else {}
         figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, metadata=metadata)
     write_atomically(path, buffer.getvalue())
@@ -64,7 +70,7 @@ def embeddings(
         axes.axis("off")
     for axes, (title, points) in zip(grid, panels.items(), strict=False):
         _scatter(axes, points, labels, name if axes is grid[len(panels) - 1] else None)
-        axes.set_title(title, fontsize=9)
+        axes.set_title(_text(title), fontsize=9)
     save_figure(figure, path, dpi=80)
 
 
@@ -76,7 +82,7 @@ def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str
     if labels.is_floating_point():
         scatter = axes.scatter(x, y, c=labels.numpy(), s=size, cmap="viridis")
         if name:
-            axes.figure.colorbar(scatter, ax=axes, label=name)
+            axes.figure.colorbar(scatter, ax=axes, label=_text(name))
         return
     classes = labels.unique().tolist()
     colours = ListedColormap([COLOURS[i % len(COLOURS)] for i in range(max(classes) + 1)])
@@ -89,7 +95,7 @@ def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str
         axes.text(at_x, at_y, str(label), ha="center", va="center", fontsize=8, bbox=box)
     if name:
         handles, texts = scatter.legend_elements(num=classes)
-        axes.legend(handles, texts, title=name, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(handles, texts, title=_text(name), loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def curves(
@@ -102,6 +108,8 @@ def curves(
 ) -> None:
     """Lines with the range over seeds as a band, told apart by colour, dashes and markers.
 
+    Values that are not ``drawable`` are left out; where a seed has none, a line has a gap.
+
     Args:
         path: PNG or SVG to write.
         series: For each name x, and for each x the values of all seeds.
@@ -113,25 +121,39 @@ def curves(
     with _axes(path, width=6.5, height=4) as axes:
         for number, (name, (x, values)) in enumerate(series.items()):
             colour = COLOURS[number % len(COLOURS)]
-            middle = [sum(v) / len(v) for v in values]
+            drawn = [drawable(v, is_log="y" in log_axes) or [math.nan] for v in values]
+            middle = [sum(v) / len(v) for v in drawn]
             axes.plot(x, middle, color=colour, linestyle=dashes[number % 4], linewidth=1.5,
-                      marker=markers[number % 10], markersize=4, label=name,
+                      marker=markers[number % 10], markersize=4, label=_text(name),
                       markevery=max(1, len(middle) // 10))  # fmt: skip
-            low, high = [min(v) for v in values], [max(v) for v in values]
+            low, high = [min(v) for v in drawn], [max(v) for v in drawn]
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
         for axis in log_axes:
             axes.set(**{f"{axis}scale": "log"})
-        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set(xlabel=_text(x_label), ylabel=_text(y_label))
         axes.legend(fontsize=8)
 
 
+def drawable(values: Sequence[float], *, is_log: bool) -> list[float]:
+    """Those that have a place on an axis: finite, and positive on a logarithmic one."""
+    return [v for v in values if math.isfinite(v) and (v > 0 or not is_log)]
+
+
 def confusion_matrix(path: Path, counts: Int[Tensor, "k k"]) -> None:
-    """Share of each true class (row) that was read as each class (column), in percent."""
+    """Share of each true class (row) that was read as each class (column), in percent.
+
+    The row of a class without networks is grey and says so.
+    """
     num_classes = len(counts)
-    shares = 100 * counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    shares = 100 * counts.double() / counts.sum(dim=1, keepdim=True)  # NaN of no networks
     with _axes(path) as axes:
+        axes.set_facecolor("lightgrey")
         image = axes.imshow(shares.numpy(), vmin=0, vmax=100, cmap="Blues")
         for row in range(num_classes):
+            if not counts[row].any():
+                axes.text((num_classes - 1) / 2, row, "no test networks", ha="center", va="center",
+                          fontsize=7)  # fmt: skip
+                continue
             for column in range(num_classes):
                 share = float(shares[row, column])
                 axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7,
@@ -145,12 +167,14 @@ def confusion_matrix(path: Path, counts: Int[Tensor, "k k"]) -> None:
 def predicted_against_true(
     path: Path, predicted: Float[Tensor, " n"], true: Float[Tensor, " n"], name: str
 ) -> None:
-    """Scatter with the diagonal."""
+    """Scatter with the diagonal; predictions that are not finite are counted in the title."""
+    finite = predicted.isfinite()
+    without = len(true) - int(finite.sum())
     with _axes(path) as axes:
-        axes.scatter(true.numpy(), predicted.numpy(), s=9)
+        axes.scatter(true[finite].numpy(), predicted[finite].numpy(), s=9)
         axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
-        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}",
-                 title=f"{len(true)} test networks")  # fmt: skip
+        title = f"{len(true)} test networks" + (f", {without} not finite" if without else "")
+        axes.set(xlabel=_text(f"true {name}"), ylabel=_text(f"predicted {name}"), title=title)
 
 
 def learning_curve(path: Path, epochs: Sequence[dict[str, float]], metric: str) -> None:
@@ -162,4 +186,11 @@ def learning_curve(path: Path, epochs: Sequence[dict[str, float]], metric: str) 
         axes.set_ylabel("training loss", color="C0")
         right = axes.twinx()
         right.plot(number, [row[f"val_{metric}"] for row in epochs], color="C1")
-        right.set_ylabel(f"validation {metric}", color="C1")
+        right.set_ylabel(_text(f"validation {metric}"), color="C1")
+
+
+def _text(name: str) -> str:
+    """A name as it is, shortened: no formula, nor a line that the legend leaves out."""
+    name = name if len(name) <= 40 else f"{name[:24]}…{name[-15:]}"
+    hidden = "\u200b" if name.startswith("_") else ""  # matplotlib leaves out what begins with _
+    return hidden + name.replace("$", r"\$").replace("\n", " ")

@@ -24,9 +24,10 @@ def confidence_interval(
     """Percentile bootstrap over networks (Efron and Tibshirani 1993) of the mean, seeded.
 
     It says how far the figure would move with other test networks, not with another seed of the
-    training.
+    training. Both ends are the mean itself if there is one network only, or a score that is not
+    finite.
     """
-    if len(scores) < 2:
+    if len(scores) < 2 or not bool(scores.isfinite().all()):
         return [float(scores.mean())] * 2
     interval = bootstrap(
         (scores.double().numpy(),),
@@ -46,6 +47,12 @@ def confusion(
     """Networks of each true class (row) that were read as each class (column)."""
     counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
     return counts.view(num_classes, num_classes)
+
+
+def accuracy_by_class(counts: Int[Tensor, "k k"]) -> list[float | None]:
+    """Share of each true class that was read rightly, from ``confusion``; None of no networks."""
+    sizes = counts.sum(dim=1).tolist()
+    return [int(counts[k, k]) / size if size else None for k, size in enumerate(sizes)]
 
 
 def error_by_target(
@@ -83,18 +90,25 @@ def describe_embedding(
         ``neighbours``: of the 10 nearest other networks of the split, the share with the same
         class; for numbers, R² of their mean as a prediction. ``linear_probe``: accuracy of a ridge
         classifier, or R² of a ridge regression, on the standardised embedding, fitted to the
-        training split. None where an embedding is not finite or there are too few networks.
+        training split. None where an embedding is not finite, there are too few networks, or all
+        have the same label; of several labels those that vary in both splits count.
     """
+    unknown: dict[str, float | None] = {"neighbours": None, "linear_probe": None}
     if len(asked) <= NUM_NEIGHBOURS or not bool(known.isfinite().all() and asked.isfinite().all()):
-        return {"neighbours": None, "linear_probe": None}
+        return unknown
+    known_targets, targets = (t.view(len(t), -1) for t in (known_targets, targets))
+    varies = (known_targets != known_targets[:1]).any(dim=0) & (targets != targets[:1]).any(dim=0)
+    if not bool(varies.any()):
+        return unknown
+    known_targets, targets = known_targets[:, varies], targets[:, varies]
     nearest = NearestNeighbors(n_neighbors=NUM_NEIGHBOURS).fit(asked.numpy())
-    around = targets[torch.from_numpy(nearest.kneighbors(return_distance=False))]  # (n, 10, ...)
+    around = targets[torch.from_numpy(nearest.kneighbors(return_distance=False))]  # (n, 10, K)
     is_class = not targets.is_floating_point()
     probe: Any = make_pipeline(StandardScaler(), RidgeClassifier() if is_class else Ridge())
-    probe.fit(known.double().numpy(), known_targets.numpy())
+    probe.fit(known.double().numpy(), known_targets.squeeze(1).numpy())
     return {
         "neighbours": float((around == targets[:, None]).float().mean())
         if is_class
         else float(r2_score(targets, around.mean(dim=1))),
-        "linear_probe": float(probe.score(asked.double().numpy(), targets.numpy())),
+        "linear_probe": float(probe.score(asked.double().numpy(), targets.squeeze(1).numpy())),
     }

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from dws.evaluation import figures
 from dws.evaluation.cells import first_runs, rows_of
 from dws.evaluation.evidence import TITLES, Evidence
-from dws.files import file_name
+from dws.evaluation.tsne import is_map
+from dws.files import distinct_file_name
+
+PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # how a file begins, and how it ends
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,20 @@ class Picture:
 
     @classmethod
     def read(cls, file: Path, text: str, caption: str = "") -> Picture:
-        """Embed a PNG or SVG file."""
-        kind = {".png": "image/png", ".svg": "image/svg+xml"}[file.suffix]
-        content = base64.b64encode(file.read_bytes()).decode()
-        return cls(f"data:{kind};base64,{content}", text, caption or text)
+        """Embed a PNG or SVG file.
+
+        Raises:
+            ValueError: If it is none, or not whole.
+        """
+        content = file.read_bytes()
+        if file.suffix == ".png" and content.startswith(PNG[0]) and content.endswith(PNG[1]):
+            kind = "image/png"
+        elif file.suffix == ".svg" and content.rstrip().endswith(b"</svg>"):
+            kind = "image/svg+xml"
+        else:
+            raise ValueError(f"expected a picture in {file}, got a damaged file")
+        source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+        return cls(source, text, caption or text)
 
 
 def data_efficiency(
@@ -50,13 +66,57 @@ def data_efficiency(
             values = [group.values("test") for group in cells.values()]
             series[method] = (list(map(float, cells)), values)
     if len({size for sizes, _ in series.values() for size in sizes}) > 1:
-        file = pictures / f"{task}.svg"
-        figures.curves(
-            file, series, x_label="training networks", y_label=y_label,
-            log_axes="xy" if task == "sine" else "x",
-        )  # fmt: skip
         text = f"{TITLES.get(task, task)}: {y_label} against training networks, by method"
-        yield Picture.read(file, text, f"{text}; bands span the seeds.")
+        yield from curve_picture(
+            pictures / distinct_file_name(task, suffix=".svg"),
+            series,
+            f"{text}; bands span the seeds.",
+            x_label="training networks",
+            y_label=y_label,
+            log_axes="xy" if task == "sine" else "x",
+        )
+
+
+def curve_picture(
+    file: Path,
+    series: Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]],
+    caption: str,
+    *,
+    x_label: str,
+    y_label: str,
+    log_axes: Literal["", "x", "xy"] = "",
+) -> Iterator[Picture]:
+    """Curves of methods, see ``figures.curves``, unless there is no number to draw."""
+    has_log_y = "y" in log_axes
+    points = [
+        (name, at, values, figures.drawable(values, is_log=has_log_y))
+        for name, (x, of_seeds) in series.items()
+        for at, values in zip(x, of_seeds, strict=True)
+    ]
+    if not any(drawn for *_, drawn in points):
+        return
+    missing = [
+        f"{name} at {at:,.0f} ({len(values) - len(drawn)} of {len(values)} seeds)"
+        for name, at, values, drawn in points
+        if len(drawn) < len(values)
+    ]
+    text = caption
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        kind = "finite and positive" if has_log_y else "finite"
+        caption += f" Left out, since not {kind}: {', '.join(missing[:5])}{more}."
+    figures.curves(file, series, x_label=x_label, y_label=y_label, log_axes=log_axes)
+    yield Picture.read(file, text, caption)
+
+
+def read_picture(evidence: Evidence, file: Path, text: str) -> Iterator[Picture]:
+    """A picture of a run or zoo, unless it is damaged."""
+    try:
+        picture = Picture.read(file, text)
+    except (ValueError, OSError) as error:
+        evidence.leave_out(str(error))
+    else:
+        yield picture
 
 
 def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
@@ -67,23 +127,32 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
             for run in first_runs(groups):
                 file = Path(run["folder"], "predictions.safetensors")
                 try:
-                    kept = load_file(file)
-                except (FileNotFoundError, SafetensorError) as error:
-                    reason = "none" if isinstance(error, FileNotFoundError) else str(error)
-                    print(f"dws: expected {file}, got {reason}; {method} is not drawn")
+                    tsne, run_targets = _read_tsne(file)
+                    if run_targets.numel() != len(run_targets) * len(run["labels"]):
+                        raise ValueError(f"expected targets of {run['labels']} in {file}")
+                except FileNotFoundError:
+                    print(f"dws: expected {file}, got none; {method} is not drawn")
                     continue
-                if targets is not None and not torch.equal(targets, kept["targets"]):
+                except ValueError as error:
+                    evidence.leave_out(f"{error}; {method} is not drawn")
+                    continue
+                if targets is not None and not torch.equal(targets, run_targets):
                     print(f"dws: {run['folder']} has other test networks; it is not drawn")
                     continue
-                panels[method], targets = kept["tsne"], kept["targets"]
-                labels = list(run["labels"])
+                targets, labels = run_targets, list(run["labels"])
+                if is_map(tsne):
+                    panels[method] = tsne
+                else:
+                    print(f"dws: {run['folder']} has no t-SNE of its embedding; it is not drawn")
         if targets is None:
             continue
         raw = evidence.raw[task].tsne if task in evidence.raw else None
         if raw is not None and len(raw) == len(targets):
             panels["weights as they are"] = raw
+        if not panels:
+            continue
         for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
-            file = pictures / f"tsne-{task}-{file_name(label)}.png"
+            file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
             figures.embeddings(file, panels, column, label)
             text = f"t-SNE of {len(targets):,} test networks of {TITLES.get(task, task)}"
             yield Picture.read(
@@ -93,6 +162,25 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
             )
 
 
+def _read_tsne(file: Path) -> tuple[Tensor, Tensor]:
+    """The planar embedding (n, 2) of a run's test networks, and their targets.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged.
+    """
+    try:
+        kept = load_file(file)
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"expected predictions in {file}, got a damaged file ({error})") from error
+    tsne, targets = kept.get("tsne"), kept.get("targets")
+    if tsne is None or targets is None or tsne.shape != (len(targets), 2):
+        raise ValueError(f"expected the t-SNE and targets of test networks in {file}, got others")
+    return tsne, targets
+
+
 def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
     """Confusion matrices, or predicted against true values, of the first seed of each cell."""
     for task in tasks:
@@ -100,8 +188,8 @@ def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
             for run in first_runs(groups):
                 for name in run["pictures"]:
                     file = Path(run["folder"], name)
-                    if not file.is_file():
+                    if not os.path.lexists(file):
                         print(f"dws: expected {file}, got none; it is left out of the report")
                     elif name.startswith("outcome"):
                         text = f"{TITLES.get(task, task)}, {method}, seed {run['seed']}: outcome"
-                        yield Picture.read(file, text)
+                        yield from read_picture(evidence, file, text)

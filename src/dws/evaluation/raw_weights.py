@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from dws.evaluation.measures import describe_embedding
-from dws.evaluation.tsne import tsne
-from dws.files import read_json, write_atomically, write_json
+from dws.evaluation.tables import Opened
+from dws.evaluation.tsne import is_map, tsne
+from dws.files import check_content
 from dws.tasks import Task
 from dws.weightspace import Standardize
 from dws.zoo import Zoo
-from dws.zoo.store import ZooSplit, is_whole
+from dws.zoo.store import ZooSplit
 
 MANY = 10_000  # training networks to which the linear probe is fitted
 
@@ -26,12 +29,14 @@ class RawWeights:
     """Standardised weights of a test split, seen as an embedding.
 
     Attributes:
-        tsne: Their map to the plane, (n, 2); None if only the figures were kept.
+        tsne: Their map to the plane, (n, 2); None if there is none, or only the figures were kept.
         embedding: What ``describe_embedding`` says of them.
+        files: What a folder keeps of them, by name.
     """
 
     tsne: Tensor | None
     embedding: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def measure(cls, zoo: Zoo, task: Task, folder: Path, name: str) -> RawWeights:
@@ -40,20 +45,37 @@ class RawWeights:
         Args:
             zoo: Whose test split.
             task: Whose targets.
-            folder: Keeps the results.
+            folder: Where ``files`` may be; nothing is written there.
             name: Of the files in it.
+
+        Raises:
+            ValueError: If the weights cannot be read or standardised.
         """
         points_file, figures_file = folder / f"{name}.safetensors", folder / f"{name}.json"
-        if not (figures_file.is_file() and is_whole(points_file)):
-            train, test = zoo.split("train"), zoo.split("test")
-            train = ZooSplit(zoo, train.start, min(train.stop, train.start + MANY))
-            standardize = Standardize(zoo.spec)
-            standardize.fit(train.weights())
-            known, asked = (
-                standardize(split.weights()).flatten().squeeze(-1) for split in (train, test)
-            )
-            targets = [task.targets(split.labels) for split in (train, test)]
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(points_file, save({"tsne": tsne(asked)}))
-            write_json(figures_file, describe_embedding(known, targets[0], asked, targets[1]))
-        return cls(load_file(points_file)["tsne"], read_json(figures_file))
+        try:
+            kept = points_file.read_bytes(), figures_file.read_bytes()
+            return cls._read(name, *kept)
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, OSError, SafetensorError) as error:
+            print(f"dws: {folder / name}.* cannot be used ({error}) and is computed again")
+        train, test = zoo.split("train"), zoo.split("test")
+        train = ZooSplit(zoo, train.start, min(train.stop, train.start + MANY))
+        standardize = Standardize(zoo.spec)
+        standardize.fit(train.weights())
+        known, asked = (
+            standardize(split.weights()).flatten().squeeze(-1) for split in (train, test)
+        )
+        targets = [task.targets(split.labels) for split in (train, test)]
+        figures = describe_embedding(known, targets[0], asked, targets[1])
+        points = save({"tsne": tsne(asked)})
+        return cls._read(name, points, (json.dumps(figures, indent=1) + "\n").encode())
+
+    @classmethod
+    def _read(cls, name: str, points: bytes, figures: bytes) -> RawWeights:
+        """From the content of the files."""
+        content = json.loads(figures)
+        check_content(content, Opened, what="figures of an embedding")
+        mapped = load(points)["tsne"]
+        files = {f"{name}.safetensors": points, f"{name}.json": figures}
+        return cls(mapped if is_map(mapped) else None, content, files)

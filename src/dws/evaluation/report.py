@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+import tempfile
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
 from dws.evaluation import sections
 from dws.evaluation.evidence import Evidence
-from dws.files import write_atomically, write_json
+from dws.evaluation.own_files import OwnFiles
+from dws.files import hold_folder
 
-SUFFIXES = (".csv", ".md", ".png", ".svg", ".tex")  # of tables and pictures
+RECORD = ".dws-report.json"
+TITLE = "<title>dws: learning in deep weight spaces"  # of every version's page
 
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
@@ -18,45 +24,98 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
 
     Args:
         evidence: What to report.
-        folder: Where to. Tables and pictures of an earlier report there are removed.
+        folder: Where to. Files of an earlier report there are replaced or removed, and no others.
 
     Returns:
         The page.
+
+    Raises:
+        ValueError: If files that no report wrote are in the way; nothing is written then.
     """
-    pictures, tables = folder / "pictures", folder / "tables"
-    for made in (pictures, tables):
-        made.mkdir(parents=True, exist_ok=True)
-        for earlier in (file for file in made.iterdir() if file.suffix in SUFFIXES):
-            earlier.unlink()
-    parts = [
-        sections.classification(evidence),
-        sections.contrastive(evidence),
-        sections.regression(evidence, pictures),
-        sections.learning_from_more(evidence, pictures),
-        sections.other_settings(evidence),
-        sections.symmetry(evidence),
-        sections.embeddings(evidence, pictures),
-        sections.learning(evidence, pictures),
-        sections.zoos(evidence),
-        sections.runs(evidence),
-    ]
+    files = _render(evidence)
+    cache = {
+        f"raw-weights/{name}": content
+        for raw in evidence.raw.values()
+        for name, content in raw.files.items()
+    }
+    own = OwnFiles(
+        folder,
+        RECORD,
+        remedy=", or choose another folder with report=DIR",
+        earlier=_without_record(folder),
+    )
+    for name, place in own.in_the_way(cache).items():  # damaged: what was read from it is not
+        print(f"dws: {place} is damaged, so its content was computed again; remove that file")
+        del cache[name]
+    own.check(files)
+    with hold_folder(folder):
+        own.write(cache | files)
+    return folder / "index.html"
+
+
+def _render(evidence: Evidence) -> dict[str, bytes]:
+    """The content of every file of the report, the page last."""
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures = Path(temporary)
+        parts = [
+            sections.classification(evidence),
+            sections.contrastive(evidence),
+            sections.regression(evidence, pictures),
+            sections.learning_from_more(evidence, pictures),
+            sections.other_settings(evidence),
+            sections.symmetry(evidence),
+            sections.embeddings(evidence, pictures),
+            sections.learning(evidence, pictures),
+            sections.zoos(evidence),
+            sections.runs(evidence),
+        ]
+        files = {f"pictures/{f.name}": f.read_bytes() for f in sorted(pictures.iterdir())}
     for table in (table for part in parts for table in part.tables):
         for suffix, text in {
             "md": table.document(),
             "tex": table.latex(),
             "csv": table.csv(),
         }.items():
-            write_atomically(tables / f"{table.name}.{suffix}", text.encode())
+            files[f"tables/{table.name}.{suffix}"] = text.encode()
     results = {
         "scale": evidence.scale,
         "results": [result for group in evidence.groups for result in group.results],
         "zoos": evidence.zoos,
         "raw_weights": {task: raw.embedding for task, raw in evidence.raw.items()},
     }
-    write_json(folder / "results.json", results)
+    files["results.json"] = (json.dumps(results, indent=1) + "\n").encode()
     environment = Environment(loader=PackageLoader("dws.evaluation", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
-        sections=[part for part in parts if part.tables or part.pictures], scale=evidence.scale
+        sections=[part for part in parts if part.tables or part.pictures],
+        scale=evidence.scale,
+        left_out=evidence.left_out,
     )
-    write_atomically(folder / "index.html", page.encode())
-    return folder / "index.html"
+    files["index.html"] = page.encode()
+    return files
+
+
+def _without_record(folder: Path) -> list[str]:
+    """Names of what a version that kept no record wrote, the page last: it names the others.
+
+    Tables are named by the page; pictures are embedded in it, and are the report's if they still
+    are as they were then.
+    """
+    try:
+        page = (folder / "index.html").read_text()
+        pictures = {f.name: f.read_bytes() for f in folder.glob("pictures/*") if f.is_file()}
+    except (OSError, UnicodeDecodeError):
+        return []
+    if TITLE not in page:
+        return []
+    tables = re.findall(r'<table id="table-([\w.-]+)">', page)
+    shown = [
+        f"pictures/{name}"
+        for name, content in pictures.items()
+        if f';base64,{base64.b64encode(content).decode()}"' in page
+    ]
+    return [
+        *(f"tables/{table}.{suffix}" for table in tables for suffix in ("md", "tex", "csv")),
+        *shown,
+        "results.json",
+        "index.html",
+    ]

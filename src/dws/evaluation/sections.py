@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dws.evaluation import figures
 from dws.evaluation.cells import (
     MINUTES,
     NOT_RUN,
@@ -27,9 +26,17 @@ from dws.evaluation.cells import (
     with_seeds,
 )
 from dws.evaluation.evidence import TITLES, Evidence
-from dws.evaluation.pictures import Picture, data_efficiency, embedding_pictures, outcomes
+from dws.evaluation.pictures import (
+    Picture,
+    curve_picture,
+    data_efficiency,
+    embedding_pictures,
+    outcomes,
+    read_picture,
+)
 from dws.evaluation.published import METHODS, ZOO_STD
 from dws.evaluation.tables import Group, Table, overview, spread
+from dws.files import distinct_file_name
 from dws.training import RunDir
 
 
@@ -145,7 +152,7 @@ def learning_from_more(evidence: Evidence, pictures: Path) -> Section:
             for size in sizes
         )
         note = f"{SPREAD.capitalize()}. Of each column: {'; '.join(columns)}."
-        tables.append(Table(f"sizes-{task}", title, header, rows, note))
+        tables.append(Table(distinct_file_name("sizes", task), title, header, rows, note))
         drawn += data_efficiency(evidence, task, pictures, f"test {metric}")
     return Section("What more training networks give", tables=tables, pictures=drawn)
 
@@ -183,7 +190,8 @@ def other_settings(evidence: Evidence) -> Section:
             f"{TITLES.get(task, task)}, {method}, {size:,} training networks, trained in other ways"
         )
         header = ["differs in", f"validation {usual['metric']}", "networks/s"]
-        tables.append(Table(f"settings-{task}-{method}-{size}", title, header, rows))
+        name = distinct_file_name("settings", task, method, str(size))
+        tables.append(Table(name, title, header, rows))
     text = (
         "Rows say in what the training differs from the first. The tables above have the runs with "
         "most seeds, and of equals those best on validation."
@@ -254,8 +262,8 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
         "neighbours: for classes the share of the 10 nearest networks with the same one, for "
         "numbers R² of their mean; probe: accuracy or R² of a ridge classifier or regression, "
         "fitted to the training split (for the weights to its first 10,000 networks). Not known "
-        "where there are 10 test networks or less, or an embedding is not finite. "
-        + training_sizes(evidence, tasks),
+        "where there are 10 test networks or less, all labels are the same, or an "
+        "embedding is not finite. " + training_sizes(evidence, tasks),
     )
     return Section(
         "Embeddings", tables=[table], pictures=list(embedding_pictures(evidence, pictures))
@@ -264,25 +272,40 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
 
 def learning(evidence: Evidence, pictures: Path) -> Section:
     """The validation metric by epoch."""
-    drawn = []
+    drawn: list[Picture] = []
     for task in evidence.tasks:
         series = {}
         metric = ""
         for method, groups in rows_of(evidence, (task,), published=False):
             if groups[0] and groups[0].here:
                 metric = f"validation {groups[0]['metric']}"
-                runs = [RunDir(Path(r["folder"])).metrics() for r in groups[0].here]
+                runs = list(_epochs(evidence, groups[0]))
                 epochs = list(zip(*runs, strict=False))  # those that all seeds have
-                key = f"val_{groups[0]['metric']}"
-                values = [[row[key] for row in rows] for rows in epochs]
-                series[method] = (list(range(1, len(epochs) + 1)), values)
-        if not series:
-            continue
-        file = pictures / f"learning-{task}.svg"
-        figures.curves(file, series, x_label="epoch", y_label=metric)
+                if epochs:
+                    series[method] = (list(range(1, len(epochs) + 1)), epochs)
         text = f"{TITLES.get(task, task)}: {metric} by epoch, by method"
-        drawn.append(Picture.read(file, text, f"{text}; bands span the seeds"))
+        file = pictures / distinct_file_name("learning", task, suffix=".svg")
+        drawn += curve_picture(
+            file, series, f"{text}; bands span the seeds", x_label="epoch", y_label=metric
+        )
     return Section("Learning curves", pictures=drawn)
+
+
+def _epochs(evidence: Evidence, group: Group) -> Iterator[list[float]]:
+    """The validation metric of each epoch, of each run of a group whose folder is here."""
+    key = f"val_{group['metric']}"
+    for run in group.here:
+        folder = RunDir(Path(run["folder"]))
+        try:
+            rows = folder.metrics()
+            if not rows:
+                raise ValueError(f"expected the epochs of a run in {folder.metrics_file}, got none")
+            if not all(isinstance(row.get(key), (int, float)) for row in rows):
+                raise ValueError(f"expected {key} in every line of {folder.metrics_file}")
+        except (ValueError, OSError) as error:
+            evidence.leave_out(f"learning curve of {folder.path}: {error}")
+        else:
+            yield [row[key] for row in rows]
 
 
 def zoos(evidence: Evidence) -> Section:
@@ -290,7 +313,8 @@ def zoos(evidence: Evidence) -> Section:
     zoos = {zoo["path"]: zoo for zoo in evidence.zoos.values()}
     layers = max((len(zoo["std"]) // 2 for zoo in zoos.values()), default=3)
     names = [f"{kind} {i + 1}" for kind in ("weight", "bias") for i in range(layers)]
-    rows, drawn = [], []
+    rows: list[list[str]] = []
+    drawn: list[Picture] = []
     for path, zoo in zoos.items():
         kind, std, quality = zoo["signals"], zoo["std"], zoo["psnr"]
         rows.append(
@@ -313,7 +337,7 @@ def zoos(evidence: Evidence) -> Section:
         picture = Path(path, "reconstructions.png")
         if picture.is_file():
             text = f"Signals of {path} and what their INRs say, with PSNR"
-            drawn.append(Picture.read(picture, text))
+            drawn += read_picture(evidence, picture, text)
     table = Table(
         "zoos",
         "Zoos, with the standard deviations of their training networks, layer by layer",
@@ -337,12 +361,13 @@ def runs(evidence: Evidence) -> Section:
                 spread([run[s][run["metric"]]], is_share=is_share) for s in ("validation", "test")
             ]
             low, high = (spread([end], is_share=is_share) for end in run["test_interval"])
+            origin = run.get("origin", {})
             rows.append(
                 [
                     *(run["task"], run["model"], f"{run['num_train']:,}", str(run["seed"]), *value),
                     *(f"{low} to {high}", f"{run['best_epoch']:.0f} of {run['num_epochs']}"),
                     *(f"{run['train_seconds'] / 60:.1f}", run["settings_hash"]),
-                    *(run["origin"][key] for key in ("code", "machine", "command")),
+                    *(origin.get(key, "not known") for key in ("code", "machine", "command")),
                 ]
             )
     note = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,13 +39,19 @@ class Opened(TypedDict):
     linear_probe: float | None
 
 
+class Settings(TypedDict, total=False):
+    """Settings of a run; of each group only the kind matters here."""
+
+    task: dict[str, Any]
+
+
 class Result(TypedDict):
     """What tables are made of in a ``result.json``, see ``dws.evaluation.evaluate``."""
 
     task: str
     model: str
     seed: int
-    settings: NotRequired[dict[str, Any]]  # not in older ones
+    settings: NotRequired[Settings]  # not in older ones
     settings_hash: str
     num_train: int
     zoo: str
@@ -64,7 +72,7 @@ class Result(TypedDict):
     networks_per_second: float
     train_seconds: float
     pictures: list[FileName]
-    origin: Origin
+    origin: NotRequired[Origin]
 
 
 class ZooFacts(TypedDict):
@@ -111,7 +119,10 @@ class Table:
 
     def document(self) -> str:
         """For a README: title, Markdown table with names as they are, note."""
-        rows = [[escape(cell, quote=False).replace("|", "\\|") for cell in r] for r in self.rows]
+        rows = [
+            [" ".join(escape(cell, quote=False).replace("|", "\\|").splitlines()) for cell in row]
+            for row in self.rows
+        ]
         table = replace(self, rows=rows).markdown()
         return "\n\n".join(filter(None, [f"**{self.title}**", table, self.note])) + "\n"
 
@@ -145,9 +156,10 @@ class Group:
         """The monitored metric of each run on ``validation``, ``test`` or ``test_permuted``."""
         return [result[split][self["metric"]] for result in self.results]
 
-    def measured(self, split: str) -> str:
-        """Mean ± standard deviation over seeds; accuracies in percent."""
-        return spread(self.values(split), is_share=self["metric"] == "accuracy")
+    def measured(self, split: str, *, with_seeds: bool = False) -> str:
+        """Mean ± standard deviation over seeds, see ``spread``; accuracies in percent."""
+        is_share = self["metric"] == "accuracy"
+        return spread(self.values(split), is_share=is_share, with_seeds=with_seeds)
 
     def mean(self, read: Callable[[dict[str, Any]], float]) -> float:
         """Mean over seeds of something else."""
@@ -160,8 +172,10 @@ class Group:
 
     @property
     def merit(self) -> float:
-        """How well it does on validation: more is better."""
+        """How well it does on validation: more is better, a seed that is not finite worst."""
         value = mean(self.values("validation"))
+        if not math.isfinite(value):
+            return -math.inf
         return value if self["higher_is_better"] else -value
 
 
@@ -176,42 +190,92 @@ def read_kept(file: Path | None) -> dict[str, Any]:
         return empty
     content = read_json(file)
     check_content(content, Kept, what=f"the results.json of a report in {file}")
+    for result in content["results"]:
+        _check_metric(result, file)
     return {**empty, **content}
 
 
-def load_results(folder: Path, *, kept: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+def load_results(
+    folder: Path,
+    *,
+    kept: Sequence[Mapping[str, Any]] = (),
+    damaged: list[str] | None = None,
+) -> list[dict[str, Any]]:
     """Every ``result.json`` below a folder, each with its own ``folder``; kept ones with None.
 
     Args:
         folder: Where to look.
         kept: Results of an earlier report, which come after those of the folder.
+        damaged: Gets what is wrong with each result that cannot be read, so that the others can.
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If one is damaged.
+        ValueError: If none can be read, or one cannot and ``damaged`` is not given.
     """
-    files = sorted(folder.rglob("result.json"))
-    results = [{**read_result(file), "folder": str(file.parent)} for file in files]
+    results = []
+    wrong: list[str] = []
+    for file in _find_results(folder, wrong):
+        try:
+            results.append({**read_result(file), "folder": str(file.parent)})
+        except ValueError as error:
+            wrong.append(str(error))
     results += [{**result, "folder": None} for result in kept]
+    if wrong and (damaged is None or not results):
+        more = f" Of {len(wrong)} results none can be read." if len(wrong) > 1 else ""
+        raise ValueError(wrong[0] + more * (not results))
     if not results:
         raise FileNotFoundError(
             f"expected result.json files below {folder}, got none; run dws-train and dws-evaluate"
         )
+    if damaged is not None:
+        damaged += wrong
     return results
+
+
+def _find_results(folder: Path, wrong: list[str]) -> list[Path]:
+    """Whatever is called ``result.json``; folders that cannot be looked into are named."""
+
+    def refused(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            wrong.append(f"{error.filename} cannot be searched for results ({error.strerror})")
+
+    return sorted(
+        Path(place, "result.json")
+        for place, folders, files in os.walk(folder, onerror=refused)
+        if "result.json" in (*folders, *files)
+    )
 
 
 def read_result(file: Path) -> dict[str, Any]:
     """Read a ``result.json``.
 
     Raises:
-        ValueError: If it holds something else.
+        ValueError: If it is no file, or holds something else.
     """
-    result = read_json(file)
-    check_content(result, Result, what=f"a result in {file}, or no file so that it is made again")
+    try:
+        result = read_json(file)
+        check_content(result, Result, what=f"a result in {file}")
+        _check_metric(result, file)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete that file and run dws-evaluate again") from error
+    except RecursionError as error:
+        raise ValueError(
+            f"expected a result in {file}, got JSON that is nested too deeply; "
+            "delete that file and run dws-evaluate again"
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            f"expected a result in {file}, got something that cannot be read ({error.strerror}); "
+            "make it readable, or remove it and run dws-evaluate again"
+        ) from error
+    return dict(result)
+
+
+def _check_metric(result: Mapping[str, Any], file: Path) -> None:
+    """Make sure that a result has its metric on every split."""
     known = (*result["validation"], *result["test"], *result["test_permuted"])
     if known.count(result["metric"]) != 3:
         raise ValueError(f"expected {result['metric']} of all splits in {file}, got {known}")
-    return dict(result)
 
 
 def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:
@@ -259,11 +323,37 @@ def overview(groups: Sequence[Group]) -> Table:
     return Table("overview", "All runs, mean ± standard deviation over seeds", header, rows)
 
 
-def spread(values: Sequence[float], *, is_share: bool, digits: int | None = None) -> str:
-    """Mean, and ± only where there is more than one value; shares in percent."""
+def spread(
+    values: Sequence[float | None],
+    *,
+    is_share: bool,
+    digits: int | None = None,
+    with_seeds: bool = False,
+) -> str:
+    """Mean, and ± only where there is more than one value; shares in percent.
+
+    Values that are not finite, or None, are counted beside the mean of the others.
+
+    Args:
+        values: One a seed.
+        is_share: Whether they are shares of 1.
+        digits: After the point; by default 1 for a share and else 4.
+        with_seeds: Say how many seeds there are, as ``(n = 3)``.
+    """
     scale, unit, usual = (100, " %", 1) if is_share else (1, "", 4)
     digits = usual if digits is None else digits
-    text = f"{scale * mean(values):.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {scale * stdev(values):.{digits}f}"
-    return text + unit
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    without = len(values) - len(finite)
+    kind = "not known" if None in values else "not finite"
+    if finite:
+        text = f"{scale * mean(finite):.{digits}f}"
+        if len(finite) > 1:
+            text += f" ± {scale * stdev(finite):.{digits}f}"
+        text += unit
+    else:
+        kinds = {str(value) for value in values}
+        text = kind if len(kinds) > 1 or None in values else kinds.pop()
+        without = 0
+    if with_seeds:
+        return f"{text} (n = {len(values)}{f', {without} {kind}' if without else ''})"
+    return text + (f" ({without} of {len(values)} {kind})" if without else "")

@@ -5,6 +5,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from dws.evaluation.measures import (
+    accuracy_by_class,
     confidence_interval,
     confusion,
     describe_embedding,
@@ -71,3 +72,26 @@ def test_an_embedding_that_shows_nothing_is_not_described() -> None:
     assert describe_embedding(bad, classes, bad, classes) == nothing
     few = torch.randn(5, 3)
     assert describe_embedding(few, classes[:5], few, classes[:5]) == nothing
+
+
+def test_a_class_without_networks_has_no_accuracy() -> None:
+    counts = confusion(torch.tensor([1, 1, 2]), torch.tensor([1, 2, 2]), 4)
+    assert accuracy_by_class(counts) == [None, 1.0, 0.5, None]
+
+
+def test_labels_that_are_all_the_same_say_nothing_of_an_embedding() -> None:
+    nothing = {"neighbours": None, "linear_probe": None}
+    points = torch.randn(40, 3, generator=generator())
+    one_class, one_number = torch.ones(40, dtype=torch.long), torch.ones(40)
+    assert describe_embedding(points, one_class, points, one_class) == nothing
+    assert describe_embedding(points, one_number, points, one_number) == nothing
+    both = torch.stack([one_number, points[:, 0]], dim=1)
+    alone = describe_embedding(points, both[:, 1:], points, both[:, 1:])
+    assert describe_embedding(points, both, points, both) == alone
+    assert alone["linear_probe"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_scores_that_are_not_finite_have_no_interval(value: float) -> None:
+    low, high = confidence_interval(torch.tensor([1.0, value, 2.0]))
+    assert str(low) == str(high) == str(value)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 from tests.conftest import write_result
 
-from dws.evaluation.tables import Table, group_by_seed, load_results, overview, read_kept
+from dws.evaluation import sections
+from dws.evaluation.evidence import Evidence
+from dws.evaluation.tables import Table, group_by_seed, load_results, overview, read_kept, spread
 
 
 def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
@@ -77,3 +81,74 @@ def test_a_table_in_three_formats() -> None:
     assert "\\toprule" in latex
     assert r"x\_y \& " in latex
     assert r"50 \%" in latex
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.5, 0.7, math.nan], "0.6000 ± 0.1414 (1 of 3 not finite)"),
+        ([0.5, math.inf, -math.inf], "0.5000 (2 of 3 not finite)"),
+        ([math.nan], "nan"),
+        ([math.inf, math.inf], "inf"),
+        ([math.inf, math.nan], "not finite"),
+        ([None, 0.5], "0.5000 (1 of 2 not known)"),
+        ([None, None], "not known"),
+    ],
+)
+def test_a_value_that_is_not_finite_is_not_dropped_silently(
+    values: list[float | None], expected: str
+) -> None:
+    assert spread(values, is_share=False) == expected
+
+
+def test_shares_and_seeds_are_told_beside_what_is_not_finite() -> None:
+    values = [0.5, 0.7, math.nan]
+    assert spread(values, is_share=True, with_seeds=True) == "60.0 ± 14.1 % (n = 3, 1 not finite)"
+    assert spread([math.nan] * 2, is_share=True, with_seeds=True) == "nan (n = 2)"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("metric", ["accuracy", "mse"])
+def test_a_cell_is_not_chosen_for_a_metric_that_is_not_finite(
+    metric: str, bad: float, tmp_path: Path
+) -> None:
+    for number, value in enumerate((bad, 0.5, bad)):
+        splits = {split: {metric: value} for split in ("validation", "test", "test_permuted")}
+        write_result(
+            tmp_path / str(number), settings_hash=str(number), metric=metric,
+            higher_is_better=metric == "accuracy", **splits,
+        )  # fmt: skip
+    groups = group_by_seed(load_results(tmp_path))
+    for order in (groups, groups[::-1]):
+        evidence = Evidence(order, zoos={}, raw={}, scale="small", make="")
+        chosen = evidence.cell("mnist", "mlp")
+        assert chosen is not None
+        assert chosen["settings_hash"] == "1"
+        (table,) = sections.other_settings(evidence).tables
+        assert len(table.rows) == 3
+
+
+def test_damaged_results_are_collected_where_they_are_asked_for(tmp_path: Path) -> None:
+    write_result(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/result.json").write_text("{")
+    damaged: list[str] = []
+    (result,) = load_results(tmp_path, damaged=damaged)
+    assert result["folder"] == str(tmp_path / "a")
+    assert len(damaged) == 1
+    assert str(tmp_path / "b/result.json") in damaged[0]
+    with pytest.raises(ValueError, match=r"b/result\.json"):
+        load_results(tmp_path)
+
+
+def test_a_kept_result_without_its_metric_is_refused(tmp_path: Path) -> None:
+    write_result(tmp_path / "a", test={"loss": 1.0})
+    content = {"scale": "small", "results": [json.loads((tmp_path / "a/result.json").read_text())]}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"expected accuracy of all splits in .*results\.json"):
+        read_kept(tmp_path / "results.json")
+
+
+def test_a_cell_of_several_lines_stays_one_row_in_markdown() -> None:
+    table = Table("t", "title", ["model"], [["a\nb"]])
+    assert "| a b" in table.document()

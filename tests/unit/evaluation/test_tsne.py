@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dws.evaluation import tsne as tsne_module
-from dws.evaluation.tsne import tsne
+from dws.evaluation.tsne import is_map, tsne
 
 
 @pytest.mark.parametrize("many", [50, 5000])
@@ -32,14 +32,38 @@ def test_many_points_without_the_extra_are_mapped_with_a_note(
     monkeypatch.setattr(tsne_module, "MANY", 10)
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     assert tsne(torch.randn(20, 3)).any()
-    assert "pip install 'dwsnets[tsne]' is faster" in capsys.readouterr().out
+    assert "pip install -e '.[tsne]' is faster" in capsys.readouterr().out
+
+
+def with_one(value: float) -> torch.Tensor:
+    points = torch.randn(40, 8)
+    points[7, 2] = value
+    return points
 
 
 @pytest.mark.parametrize(
-    "points", [torch.zeros(40, 8), torch.full((40, 8), torch.nan), torch.randn(3, 8)]
+    ("points", "reason"),
+    [
+        (torch.zeros(40, 8), "embeddings of all 40 networks are equal"),
+        (torch.full((40, 8), torch.nan), "40 of 40 embeddings are not finite"),
+        (with_one(torch.nan), "1 of 40 embeddings are not finite"),
+        (with_one(torch.inf), "1 of 40 embeddings are not finite"),
+        *((torch.randn(n, 8), f"needs at least 4 networks, got {n}") for n in (0, 1, 2, 3)),
+    ],
 )
-def test_where_there_is_nothing_to_map_it_says_so(
-    points: torch.Tensor, capsys: pytest.CaptureFixture[str]
+def test_where_there_is_nothing_to_map_the_reason_is_named(
+    points: torch.Tensor, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not tsne(points).any()
-    assert "no t-SNE to draw" in capsys.readouterr().out
+    mapped = tsne(points)
+    assert not mapped.any()
+    assert not is_map(mapped)
+    printed = capsys.readouterr().out
+    assert "no t-SNE to draw" in printed
+    assert reason in printed
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1, 1e30])
+def test_the_scale_of_features_does_not_matter(scale: float) -> None:
+    points = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double()
+    assert torch.equal(tsne(points * 2.0**100), tsne(points))
+    assert is_map(tsne((points * scale).float()))
