@@ -102,6 +102,7 @@ $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(eval $(call run_rule,$e,seed$s
 $(foreach s,$(seeds),$(foreach e,$(CURVE),$(foreach n,$(SIZES),\
 	$(eval $(call run_rule,$e,n$n-seed$s,$s,task.num_train=$n task.repeat_train=true)))))
 
+.PRECIOUS: $(OUT)/report/index.html # written even if a damaged run has to be left out
 $(OUT)/report/index.html: $(RESULTS)
 	@$(BIN)/dws-report $(COMMON)
 

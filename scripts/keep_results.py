@@ -5,7 +5,6 @@ The README says which tables of which report it has where: they stand between
 ``<!-- results of small: sine sine-others -->`` and ``<!-- end of results -->``.
 These tables, what they are made of, and pictures go to ``outputs/results``.
 Pictures that are there and that the report does not have stay, for a report with ``kept=`` results.
-A record there says which files are from this script: others are neither replaced nor removed.
 """
 
 from __future__ import annotations
@@ -14,11 +13,7 @@ import argparse
 import re
 from pathlib import Path
 
-from dws.evaluation.own_files import OwnFiles
-from dws.files import write_atomically
-
 KEPT = Path("outputs/results")
-RECORD = ".keep_results.json"
 README = Path("README.md")
 END = "<!-- end of results -->"
 
@@ -31,8 +26,7 @@ def main() -> None:
     tables = arguments.report / "tables"
     text = README.read_text()
     places = re.compile(
-        rf"(?P<begin><!-- results of {re.escape(arguments.name)}:(?P<names>[^>]*)-->\n).*?{END}",
-        re.DOTALL,
+        rf"(?P<begin><!-- results of {arguments.name}:(?P<names>[^>]*)-->\n).*?{END}", re.DOTALL
     )
     wanted = {name for place in places.finditer(text) for name in place["names"].split()}
     if not wanted:
@@ -46,21 +40,18 @@ def main() -> None:
         return "\n".join([place["begin"], *(f.read_text() for f in files), END])
 
     kept = KEPT / arguments.name
+    kept.mkdir(parents=True, exist_ok=True)
+    for table in kept.glob("*.csv"):
+        table.unlink()
     patterns = [f"tables/{name}.csv" for name in sorted(wanted | {"overview", "runs", "zoos"})]
-    files = {}
     for pattern in (*patterns, "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             content = file.read_bytes()
             if file.suffix in (".csv", ".json"):  # where the repository lies is of no use elsewhere
                 content = content.replace(f"{Path.cwd()}/".encode(), b"")
-            files[file.name] = content
-    with_results = places.sub(with_tables, text)
-    try:
-        OwnFiles(kept, RECORD, remedy="", earlier=list(files), stale="*.csv").write(files)
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
-    write_atomically(README, with_results.encode())
-    print(f"{len(files)} files are in {kept}")
+            (kept / file.name).write_bytes(content)
+    README.write_text(places.sub(with_tables, text))
+    print(f"{kept} holds {len(list(kept.iterdir()))} files")
 
 
 if __name__ == "__main__":

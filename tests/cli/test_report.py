@@ -55,11 +55,6 @@ def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def without_record() -> None:
-    """As reports of earlier versions are."""
-    Path("page/.dws-report.json").unlink()
-
-
 # --- the user's files ----------------------------------------------------------------------------
 
 
@@ -146,33 +141,17 @@ def test_a_damaged_record_is_refused(copy: Path, command: Command, complaint: Co
         assert contents() == before
 
 
-def test_a_report_of_a_version_without_a_record_is_replaced_and_kept_aside(
+def test_a_report_of_a_version_without_a_record_is_left_alone(
     copy: Path, command: Command, complaint: Command
 ) -> None:
-    more = Path(shutil.copytree("runs/a", "runs/more"))
-    for file in more.rglob("result.json"):
-        edit(file, num_train=20)
     command(*REPORT)
-    without_record()
-    Path("page/tables/mine.csv").write_text("mine")
-    Path("page/pictures/mine.png").write_text("mine")
-    annotated = Path("page/tables/sine.csv")
-    annotated.write_text("annotated")
-    earlier = contents(Path("page"))
-    shutil.rmtree(more)
-    assert "page/earlier" in command(*REPORT)
-    now = contents(Path("page"))
-    for name in ("tables/mine.csv", "pictures/mine.png"):
-        assert now[Path("page", name)] == b"mine"
-    assert now[Path("page/earlier/tables/sine.csv")] == b"annotated"
-    assert b"annotated" not in now[annotated]
-    assert Path("page/pictures/sine.svg") not in now  # stale
-    assert set(earlier.values()) <= set(now.values())  # nothing is lost
-    assert "earlier" not in command(*REPORT)  # it has a record now
-    without_record()
-    changed = Path("page/pictures/learning-sine.svg")
-    changed.write_text("mine")
-    assert str(changed) in complaint(*REPORT)
+    Path("page/.dws-report.json").unlink()
+    command(*REPORT)  # of the same content
+    Path("page/.dws-report.json").unlink()
+    shutil.rmtree("runs/b")
+    before = contents()
+    assert "an earlier version" in complaint(*REPORT)
+    assert contents() == before
 
 
 @pytest.mark.parametrize("num_written", [0, 1, 5, 30])
@@ -202,34 +181,6 @@ def test_files_of_a_report_that_was_killed_are_known(
     assert {Path("page", name) for name in record} == {
         file for file in contents(Path("page")) if not file.name.startswith(".")
     }
-
-
-@pytest.mark.parametrize("name", ["outcome.png", "tsne.png", "predictions.safetensors"])
-def test_an_evaluation_leaves_files_alone_that_it_did_not_write(
-    name: str, copy: Path, command: Command, complaint: Command
-) -> None:
-    run = Path("runs/a/seed0")
-    written = {
-        run / n: (run / n).read_bytes()
-        for n in ("outcome.png", "tsne.png", "predictions.safetensors")
-    }
-    for file in (*written, run / "result.json", run / ".dws-evaluate.json"):
-        file.unlink()
-    Path(run, name).write_text("mine")
-    before = contents()
-    assert f"{run}/{name}" in complaint("dws-evaluate", f"run={run}")
-    assert {f: c for f, c in contents().items() if f.name != ".lock"} == {
-        f: c for f, c in before.items() if f.name != ".lock"
-    }
-    Path(run, name).rename(run / "mine")
-    command("dws-evaluate", f"run={run}")
-    assert {file: file.read_bytes() for file in written} == written
-    # as a run of an earlier version whose result is made again
-    for file in (run / "result.json", run / ".dws-evaluate.json"):
-        file.unlink()
-    Path(run, "outcome.png").write_text("mine")
-    assert f"{run}/earlier" in command("dws-evaluate", f"run={run}")
-    assert Path(run, "earlier/outcome.png").read_text() == "mine"
 
 
 # --- damage --------------------------------------------------------------------------------------

@@ -53,20 +53,3 @@ def test_nothing_is_lost_to_a_report_that_is_not_whole(
         keep(report, monkeypatch)
     assert Path("README.md").read_text() == before
     assert Path("outputs/results/small/sine.csv").read_text() == "old"
-
-
-def test_files_that_it_did_not_write_stay(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Path("outputs/results/small")
-    (kept / "mine.csv").write_text("mine")
-    keep(report, monkeypatch)
-    assert (kept / "earlier/sine.csv").read_text() == "old"  # has no record of that
-    (report / "tables/zoos.csv").write_text("zoos")
-    keep(report, monkeypatch)
-    (report / "tables/zoos.csv").unlink()
-    keep(report, monkeypatch)
-    assert not (kept / "zoos.csv").exists()
-    assert (kept / "mine.csv").read_text() == "mine"
-    (kept / "sine.csv").write_text("changed")
-    with pytest.raises(SystemExit, match=r"outputs/results/small/sine\.csv"):
-        keep(report, monkeypatch)
-    assert (kept / "sine.csv").read_text() == "changed"

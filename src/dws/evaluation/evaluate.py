@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,16 +19,12 @@ from dws.evaluation.measures import (
     describe_embedding,
     error_by_target,
 )
-from dws.evaluation.own_files import OwnFiles
 from dws.evaluation.tsne import is_map, tsne
-from dws.files import distinct_file_name, file_name
+from dws.files import distinct_file_name, file_name, write_atomically, write_json
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import load_checkpoint, load_reader
 from dws.training.loop import embed, predict
-
-PREDICTIONS = "predictions.safetensors"
-RECORD = ".dws-evaluate.json"
 
 
 def evaluate(
@@ -62,8 +55,7 @@ def evaluate(
         The content of ``result.json``.
 
     Raises:
-        ValueError: If the checkpoint does not fit the reader, there is no note of the epochs, or
-            files that no evaluation wrote are in the way.
+        ValueError: If the checkpoint does not fit the reader, or there is no note of the epochs.
     """
     began = time.perf_counter()
     epochs = run.metrics()
@@ -106,25 +98,15 @@ def evaluate(
             torch.tensor([row["networks_per_second"] for row in epochs]).median()
         ),
     }
-    files = _draw(task, outputs, targets, map_2d)
-    result["pictures"] = list(files)
-    predictions = {"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}
-    files[PREDICTIONS] = save(predictions)
+    pictures = _draw(run.path, task, outputs, targets, map_2d)
+    result["pictures"] = [path.name for path in pictures]
+    write_atomically(
+        run.path / "predictions.safetensors",
+        save({"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}),
+    )
     result["evaluate_seconds"] = time.perf_counter() - began
-    # last: it says that all is there
-    files[run.result_file.name] = (json.dumps(result, indent=1) + "\n").encode()
-    _own_files(run.path, list(files), list(predictions)).write(files)
+    write_json(run.result_file, result)  # last: it says that all is there
     return result
-
-
-def _own_files(folder: Path, names: list[str], tensors: list[str]) -> OwnFiles:
-    """Those of an evaluation; older ones kept no record, but are known by their predictions."""
-    try:
-        with safe_open(folder / PREDICTIONS, framework="pt") as file:
-            earlier = names if set(file.keys()) == set(tensors) else []
-    except (OSError, SafetensorError):
-        earlier = []
-    return OwnFiles(folder, RECORD, remedy="", earlier=earlier)
 
 
 def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
@@ -142,25 +124,27 @@ def _columns(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str
     return zip(task.labels, *pair, strict=True)
 
 
-def _draw(task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> dict[str, bytes]:
-    """Pictures by name; none of nothing, such as predictions that are not finite."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        if not targets.is_floating_point():
-            if is_map(map_2d):
-                figures.embedding(folder / "tsne.png", map_2d, targets, task.labels[0])
-            if outputs.isfinite().any():
-                counts = confusion(outputs.argmax(1), targets, task.out_features)
-                figures.confusion_matrix(folder / "outcome.png", counts)
-        else:
-            suffixes = _suffixes(task.labels)
-            for label, predicted, true in _columns(task, outputs, targets):
-                if is_map(map_2d):
-                    figures.embedding(folder / f"tsne{suffixes[label]}.png", map_2d, true, label)
-                if predicted.isfinite().any():
-                    outcome = folder / f"outcome{suffixes[label]}.png"
-                    figures.predicted_against_true(outcome, predicted, true, label)
-        return {picture.name: picture.read_bytes() for picture in sorted(folder.iterdir())}
+def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
+    """Write pictures; none of nothing, such as predictions that are not finite."""
+    pictures = []
+    if not targets.is_floating_point():
+        if is_map(map_2d):
+            pictures.append(folder / "tsne.png")
+            figures.embedding(pictures[-1], map_2d, targets, task.labels[0])
+        if outputs.isfinite().any():
+            pictures.append(folder / "outcome.png")
+            counts = confusion(outputs.argmax(1), targets, task.out_features)
+            figures.confusion_matrix(pictures[-1], counts)
+        return pictures
+    suffixes = _suffixes(task.labels)
+    for label, predicted, true in _columns(task, outputs, targets):
+        if is_map(map_2d):
+            pictures.append(folder / f"tsne{suffixes[label]}.png")
+            figures.embedding(pictures[-1], map_2d, true, label)
+        if predicted.isfinite().any():
+            pictures.append(folder / f"outcome{suffixes[label]}.png")
+            figures.predicted_against_true(pictures[-1], predicted, true, label)
+    return pictures
 
 
 def _suffixes(labels: Sequence[str]) -> dict[str, str]:

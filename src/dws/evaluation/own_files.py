@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from typing_extensions import TypedDict
@@ -31,16 +30,11 @@ class OwnFiles:
         folder: Where the files are.
         record: Name of the record in it.
         remedy: What the user can do besides moving a file that is in the way.
-        earlier: Names of files that a version without a record wrote. If there is no record they
-            are moved into a folder ``earlier``, since they may have been changed.
-        stale: Pattern of names that are removed when they are not written again.
     """
 
     folder: Path
     record: str
     remedy: str
-    earlier: Collection[str] = ()
-    stale: str = "*"
 
     def check(self, files: Mapping[str, bytes]) -> None:
         """Make sure that nothing is in the way of files; nothing is written.
@@ -68,8 +62,7 @@ class OwnFiles:
             name: place
             for name, content in files.items()
             if (place := self._obstacle(name)) is not None
-            and (known is not None or name not in self.earlier)
-            and not self._is_one_of(place, [*(known or {}).get(name, []), _digest(content)])
+            and not self._is_one_of(place, [*known.get(name, []), _digest(content)])
         }
 
     def write(self, files: Mapping[str, bytes]) -> None:
@@ -79,9 +72,7 @@ class OwnFiles:
             ValueError: On the complaints of ``check``; nothing is written then.
         """
         self.check(files)
-        if (known := self._known()) is None:
-            self._move_earlier()
-            known = {}
+        known = self._known()
         new = {name: [_digest(content)] for name, content in files.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         self._note({name: known.get(name, []) + new.get(name, []) for name in {**known, **new}})
@@ -92,19 +83,19 @@ class OwnFiles:
                 part.unlink(missing_ok=True)  # of a process that was killed
             write_atomically(path, content)
         others = {name: digests for name, digests in known.items() if name not in files}
-        for name in [name for name in others if fnmatch(name, self.stale)]:
+        for name, digests in others.items():
             path = self.folder / name
-            if self._is_one_of(path, others.pop(name)):
+            if self._is_one_of(path, digests):
                 path.unlink()
             elif os.path.lexists(path):
                 print(f"dws: {path} was changed since it was written; it stays, but is out of date")
-        self._note(others | new)
+        self._note(new)
 
-    def _known(self) -> dict[str, list[str]] | None:
-        """SHA-256 of what was written, by name; None if there is no record."""
+    def _known(self) -> dict[str, list[str]]:
+        """SHA-256 of what was written, by name."""
         file = self.folder / self.record
         if not os.path.lexists(file):
-            return None
+            return {}
         try:
             content = read_json(file)
             check_content(content, Record, what=f"a record of files in {file}")
@@ -135,23 +126,6 @@ class OwnFiles:
 
     def _is_one_of(self, path: Path, digests: Collection[str]) -> bool:
         return path.is_file() and not path.is_symlink() and sha256(path) in digests
-
-    def _move_earlier(self) -> None:
-        """Move what a version without a record wrote out of the way."""
-        names = [name for name in self.earlier if os.path.lexists(self.folder / name)]
-        if not names:
-            return
-        number = 1
-        while os.path.lexists(place := self.folder / f"earlier{f'-{number}' * (number > 1)}"):
-            number += 1
-        for name in names:
-            target = place / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).rename(target)
-        print(
-            f"dws: {self.folder} has no record of what an earlier version wrote there; "
-            f"its {len(names)} files are now in {place}; remove that folder if you do not need it"
-        )
 
 
 def _digest(content: bytes) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import tempfile
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from dws.evaluation.own_files import OwnFiles
 from dws.files import hold_folder
 
 RECORD = ".dws-report.json"
-TITLE = "<title>dws: learning in deep weight spaces"  # of every version's page
 
 
 def write_report(evidence: Evidence, folder: Path) -> Path:
@@ -41,8 +38,10 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
     own = OwnFiles(
         folder,
         RECORD,
-        remedy=", or choose another folder with report=DIR",
-        earlier=_without_record(folder),
+        remedy=(
+            " (a report of an earlier version: the whole folder), or choose another folder with "
+            "report=DIR"
+        ),
     )
     for name, place in own.in_the_way(cache).items():  # damaged: what was read from it is not
         print(f"dws: {place} is damaged, so its content was computed again; remove that file")
@@ -92,30 +91,3 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
     )
     files["index.html"] = page.encode()
     return files
-
-
-def _without_record(folder: Path) -> list[str]:
-    """Names of what a version that kept no record wrote, the page last: it names the others.
-
-    Tables are named by the page; pictures are embedded in it, and are the report's if they still
-    are as they were then.
-    """
-    try:
-        page = (folder / "index.html").read_text()
-        pictures = {f.name: f.read_bytes() for f in folder.glob("pictures/*") if f.is_file()}
-    except (OSError, UnicodeDecodeError):
-        return []
-    if TITLE not in page:
-        return []
-    tables = re.findall(r'<table id="table-([\w.-]+)">', page)
-    shown = [
-        f"pictures/{name}"
-        for name, content in pictures.items()
-        if f';base64,{base64.b64encode(content).decode()}"' in page
-    ]
-    return [
-        *(f"tables/{table}.{suffix}" for table in tables for suffix in ("md", "tex", "csv")),
-        *shown,
-        "results.json",
-        "index.html",
-    ]

@@ -32,22 +32,24 @@ def test_a_curve_of_nothing_is_not_drawn(values: list[float], tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def drawn_by_evaluation(outputs: torch.Tensor, *, has_map: bool) -> set[str]:
+def drawn_by_evaluation(folder: Path, outputs: torch.Tensor, *, has_map: bool) -> set[str]:
     task = Classification(num_classes=2) if outputs.shape[1] == 2 else Regression()
     targets = torch.arange(4) % 2 if outputs.shape[1] == 2 else torch.arange(4.0)
     map_2d = torch.randn(4, 2) if has_map else torch.zeros(4, 2)
-    return set(_draw(task, outputs, targets, map_2d))
+    pictures = _draw(folder, task, outputs, targets, map_2d)
+    assert all(picture.is_file() for picture in pictures)
+    return {picture.name for picture in pictures}
 
 
 @pytest.mark.parametrize("width", [1, 2])
-def test_an_evaluation_draws_no_picture_of_nothing(width: int) -> None:
+def test_an_evaluation_draws_no_picture_of_nothing(width: int, tmp_path: Path) -> None:
     outputs = torch.randn(4, width)
-    assert drawn_by_evaluation(outputs, has_map=True) == {"tsne.png", "outcome.png"}
-    assert drawn_by_evaluation(outputs, has_map=False) == {"outcome.png"}
+    assert drawn_by_evaluation(tmp_path, outputs, has_map=True) == {"tsne.png", "outcome.png"}
+    assert drawn_by_evaluation(tmp_path, outputs, has_map=False) == {"outcome.png"}
     outputs[0] = math.nan
-    assert drawn_by_evaluation(outputs, has_map=False) == {"outcome.png"}
+    assert drawn_by_evaluation(tmp_path, outputs, has_map=False) == {"outcome.png"}
     outputs[:] = math.nan
-    assert drawn_by_evaluation(outputs, has_map=False) == set()
+    assert drawn_by_evaluation(tmp_path, outputs, has_map=False) == set()
 
 
 def test_the_matrix_has_no_share_of_a_class_without_networks(
