@@ -31,7 +31,8 @@ from dws.zoo.store import Zoo
 
 SPLITS_FILE = "splits.json"
 FOLDER_NAME = re.compile(
-    r"(?P<name>.*)_(?P<phase>train|test)ing_(?P<label>[0-9]{1,18})_(?P<number>[0-9]+)", re.IGNORECASE
+    r"(?P<name>.*)_(?P<phase>train|test)ing_(?P<label>[0-9]{1,18})_(?P<number>[0-9]+)",
+    re.IGNORECASE,
 )
 Signal = tuple[str, str, int, int]  # name, phase, label and number in the name of a folder
 DEFAULT_NUM_VAL = 5000
@@ -162,6 +163,7 @@ def import_dwsnets(
             file_name,
             skip_bad=skip_bad,
         )
+        check_files_differ(entries)
     return import_networks(entries, new, skip_bad=skip_bad)
 
 

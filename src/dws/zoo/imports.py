@@ -261,8 +261,8 @@ def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> 
     if pairs:
         places = " and ".join(f"{network.file} ({network.split})" for network in pairs[0])
         raise ValueError(
-            f"expected different networks in each split, got {len(pairs)} in two: the weights of "
-            f"{places} are the same; take one of them out"
+            f"expected each network in one split, got {len(pairs)} in two: the weights of {places} "
+            "are the same; take one of them out"
         )
 
 
@@ -399,9 +399,12 @@ def _stems(keys: Sequence[str]) -> list[str]:
         stem, _, kind = key.rpartition(".")
         number = re.search("[0-9]+", stem.removeprefix(head))
         if number and layers.setdefault(int(number[0]), stem) != stem:
-            raise ValueError(f"a second {kind} of layer {int(number[0])}: {key!r}")
+            raise ValueError(
+                f"a second {kind} of layer {int(number[0])}: {key!r}; layers are called {head!r} "
+                "and a number"
+            )
         if number is None or not stem.startswith(head + number[0]):
-            raise ValueError(f"{_unexpected(key)}; the other layers begin with {head!r}")
+            raise ValueError(f"{_unexpected(key)}; layers are called {head!r} and a number")
     missing = [
         f"{stem}.{kind}"
         for stem in stems
