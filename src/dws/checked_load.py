@@ -52,9 +52,10 @@ def load_tensors(file: Path) -> tuple[Any, bool]:
                 f"not a file of tensors only but of {found[1] or found[2]}; nothing in it was "
                 "executed; save the state dict alone"
             ) from error
-        reason = f": {error}" if isinstance(error, zipfile.BadZipFile) else ""
+        if isinstance(error, zipfile.BadZipFile):
+            raise ValueError(f"damaged: {error}") from error
         raise ValueError(
-            f"damaged, or not written by torch.save{reason}; nothing in it was executed"
+            "damaged, or not written by torch.save; nothing in it was executed"
         ) from error
     return content, has_checksums
 

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
@@ -247,7 +248,8 @@ BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (put({**STATE, "seq.2.weight": torch.ones(1, 3)}), ("seq.2.weight", "(1, 4)", "(1, 3)")),
     (put({**STATE, "seq.0.weight": torch.ones(4, 2, 3, 3)}), ("no matrices", "(4, 2, 3, 3)")),
     (put(network(3, (2, 4, 1))), ("widths (2, 4, 1)", "(2, 4, 4, 1)")),
-    (path("n003.pth.", "train"), ("n003.pth.", "no such file")),
+    (lambda: Path("nets/n003.pth").unlink(), ("no such file",)),
+    (lambda: Path("nets/n003.pth").unlink() or Path("nets/n003.pth").mkdir(), ("Is a directory",)),
     (lambda: shutil.copy("nets/n001.pth", "nets/n003.pth"), ("the same weights as nets/n001.pth",)),
 ]
 
@@ -259,16 +261,12 @@ def test_a_bad_file_is_named(
 ) -> None:  # fmt: skip
     damage()
     line = complaint(*IMPORT, str(SPLITS_FILE), "zoo")
-    number = "n000.pth" if "n003.pth." in expected else "n003.pth"
-    facts = [*ONE_BAD, *expected]
-    if "n003.pth." in expected:
-        facts.remove("n003.pth")
-    assert [fact for fact in facts if fact not in line] == []
+    assert [fact for fact in (*ONE_BAD, *expected) if fact not in line] == []
     assert "weights_only" not in line
     assert not Path("zoo").exists()
     assert not Path("exploded").exists()
     printed = command(*IMPORT, str(SPLITS_FILE), "zoo", "--skip-bad")
-    assert any("nets/n00" in row and "left out" in row for row in printed.splitlines()), number
+    assert any("nets/n003.pth: " in row and "left out" in row for row in printed.splitlines())
     assert len(Zoo.open("zoo")) == len(NAMES) - 1
 
 
@@ -392,6 +390,27 @@ def test_moved_files_are_found_below_the_root_that_is_given(
     assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
 
 
+def test_a_folder_above_all_may_have_the_name_of_a_signal(nets: Path, command: Command) -> None:
+    shutil.move(nets, "zoos_training_3_17")
+    command(*IMPORT, "zoos_training_3_17/splits.json", "zoo")
+    content = json.loads(Path("zoos_training_3_17/splits.json").read_text())
+    for columns in content.values():
+        columns["path"] = [f"{Path('zoos_training_3_17').absolute()}/{n}" for n in columns["path"]]
+    write_json(Path("zoos_training_3_17/splits.json"), content)
+    command(*IMPORT, "zoos_training_3_17/splits.json", "zoo")
+    assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
+
+
+def test_folders_may_be_links(folder: Path, command: Command) -> None:
+    command(*IMPORT, "released", "plain", "--num-val", "2")
+    Path("links").mkdir()
+    for home in folder.iterdir():
+        Path("links", home.name).symlink_to(home.absolute())
+    Path("links/up").symlink_to(Path("links").absolute())
+    command(*IMPORT, "links", "zoo", "--num-val", "2")
+    assert torch.equal(weights("zoo"), weights("plain"))
+
+
 def test_backslashes_separate_folders(nets: Path, command: Command) -> None:
     shutil.move(nets, "sub")
     Path("nets").mkdir()
@@ -405,10 +424,6 @@ def test_backslashes_separate_folders(nets: Path, command: Command) -> None:
 def occupied() -> None:
     Path("zoo").mkdir()
     Path("zoo/something").touch()
-
-
-def other_zoo(command: Command) -> None:
-    command(*IMPORT, str(SPLITS_FILE), "zoo", "--grid", "14", "14")
 
 
 EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
@@ -438,6 +453,15 @@ def test_what_can_be_refused_is_refused_before_anything_is_read(
     line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", *options)
     assert [fact for fact in expected if fact not in line] == []
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody can make files below /proc")
+@pytest.mark.parametrize("path", ["/proc/x", "/proc/x/y"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
+    path: str, nets: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "load_tensors", lambda file: pytest.fail(f"reads {file}"))
+    assert "got /proc/x: " in complaint(*IMPORT, str(SPLITS_FILE), path)
 
 
 def test_the_folder_of_another_zoo_is_refused_before_anything_is_read(

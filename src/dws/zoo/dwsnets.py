@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -186,7 +186,8 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
         for column in ("path", "label"):
             if not isinstance(columns[column], list) or not columns[column]:
                 raise ValueError(
-                    f"{what} no list of one at least for {column} of {split}: {columns[column]!r}"
+                    f"{what} no list of one at least for {column} of {split}: "
+                    f"{columns[column]!r:.60}"
                 )
             sizes.append(len(columns[column]))
         if sizes[0] != sizes[1]:
@@ -195,21 +196,23 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
             if not isinstance(name, str) or not name.strip() or "\0" in name:
                 raise ValueError(f"{what} the path {name!r} in {split} at position {position}")
         labels[split] = [
-            _class(label, f"{what} the label {label!r} of {name} in {split} at position {position}")
+            _class(
+                label, f"{what} the label {label!r:.60} of {name} in {split} at position {position}"
+            )
             for position, (name, label) in enumerate(
                 zip(columns["path"], columns["label"], strict=True)
             )
         ]
-    paths, begin = _resolved(
-        [name for split in SPLITS for name in content[split]["path"]], file, root
-    )
-    entries: dict[str, list[Entry]] = {}
-    for split in SPLITS:
-        entries[split] = [(next(paths), label) for label in labels[split]]
+    names = [name for split in SPLITS for name in content[split]["path"]]
+    inside, begin, paths = _resolved(names, file, root)
+    rows = zip(paths, inside, strict=True)
+    entries: dict[str, list[Entry]] = {split: [] for split in SPLITS}
     places: dict[Signal, tuple[str, Path]] = {}
     for split in SPLITS:
-        for path, _ in entries[split]:
-            signal = next(filter(None, map(_signal, path.parents)), None)
+        # labels first: at their end no row is taken
+        for label, (path, name) in zip(labels[split], rows, strict=False):
+            entries[split].append((path, label))
+            signal = next(filter(None, map(_signal, name.parents)), None)
             first = places.setdefault(signal, (split, path)) if signal else (split, path)
             if first[1] is not path:
                 raise ValueError(
@@ -265,10 +268,15 @@ def _class(label: object, complaint: str) -> int:
     return number
 
 
-def _resolved(names: Sequence[str], file: Path, root: Path | None) -> tuple[Iterator[Path], str]:
-    """Where the files are that a JSON file lists, and the folder that their paths have in common.
+def _resolved(
+    names: Sequence[str], file: Path, root: Path | None
+) -> tuple[list[PurePosixPath], str, list[Path]]:
+    """Where the files are that a JSON file lists.
 
     Backslashes separate folders, unless they are in the name of a file that is there.
+
+    Returns:
+        The paths in the folder that all have in common, that folder, and the files.
     """
     paths = [file.parent / name for name in names]
     names = [
@@ -284,11 +292,10 @@ def _resolved(names: Sequence[str], file: Path, root: Path | None) -> tuple[Iter
                 "relative ones"
             ) from error
         begin = ""
+    inside = [PurePosixPath(os.path.relpath(name, begin or ".")) for name in names]
     if root is None:
-        paths = [file.parent / name for name in names]
-    else:
-        paths = [root / os.path.relpath(name, begin or ".") for name in names]
-    return iter(paths), begin
+        return inside, begin, [file.parent / name for name in names]
+    return inside, begin, [root / name for name in inside]
 
 
 def _signal(folder: Path | PurePosixPath) -> Signal | None:
@@ -307,7 +314,7 @@ def _network_folders(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
     files = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         here = Path(parent)
-        folders[:] = [f for f in folders if not here.resolve().is_relative_to((here / f).resolve())]
+        folders[:] = [name for name in folders if not _leads_up(here / name)]
         files += [here / name for name in names if name.lower().endswith(".pth")]
     for file in sorted(files):
         parents = file.relative_to(folder).parents
@@ -317,6 +324,11 @@ def _network_folders(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
         else:
             homes[home].append(file)
     return homes, others
+
+
+def _leads_up(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, so that a walk would not end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _choose(
@@ -329,8 +341,6 @@ def _choose(
     """
     names = Counter(str(file.relative_to(home)) for home, files in homes.items() for file in files)
     found = some(f"{name} ({count} of {len(homes)} folders)" for name, count in names.most_common())
-    if pattern is None and len(names) > 1:
-        print(f"dws: the files of INRs have {len(names)} names: {found}")
     places: dict[Signal, Path] = {}
     files_of: dict[Signal, Path] = {}
     for home, files in homes.items():
@@ -352,6 +362,8 @@ def _choose(
                 f"expected one folder of each signal, got {first} and {home}; remove one of them"
             )
         files_of[signal] = fitting[0]
+    if pattern is None and len(names) > 1:
+        print(f"dws: the files of INRs have {len(names)} names: {found}")
     _check_numbers(places)
     return files_of
 

@@ -73,10 +73,12 @@ def doubt(zoo: Zoo) -> str | None:
     if reason is None:
         return None
     inr = zoo.manifest["inr"]
+    low, high = domain["low"][0], domain["high"][0]
     return (
         f"warning: these INRs {reason} with --omega-0 {inr['omega_0']:g}, --output-offset "
-        f"{inr['output_offset']:g} and --domain {domain['low'][0]:g} {domain['high'][0]:g}; import "
-        f"them with those of the fits; dws-zoo render {shlex.quote(str(zoo.path))} draws them"
+        f"{inr['output_offset']:g} and --domain {low:g} {high:g}; if they were fitted with others, "
+        f"import them with those into a new folder; dws-zoo render {shlex.quote(str(zoo.path))} "
+        "draws them"
     )
 
 
