@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import yaml
@@ -284,3 +285,21 @@ def settings_hash(settings: Mapping[str, Any], *, num_digits: int = 8) -> str:
     """Hexadecimal digits that tell settings apart, for folder names and manifests."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return digest[:num_digits]
+
+
+def check_can_make(path: Path) -> None:
+    """Make sure, before long work, that a new file or folder can be made; leaves nothing there.
+
+    Raises:
+        OSError: If it cannot, with the first part of the path that is missing.
+    """
+    path = path.absolute()
+    folder = next(parent for parent in path.parents if parent.exists())
+    try:
+        with TemporaryDirectory(prefix=".", dir=folder):
+            pass
+    except NotADirectoryError:
+        raise
+    except OSError as error:
+        missing = folder / path.relative_to(folder).parts[0]
+        raise OSError(error.errno, error.strerror, str(missing)) from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from dws.cli.command import OneLineParser, user_errors
 from dws.evaluation import zoo_figures
+from dws.files import check_can_make, check_claim
 from dws.inr import SirenConfig
 from dws.zoo import (
     Zoo,
@@ -19,6 +20,7 @@ from dws.zoo import (
     import_nfn,
     merge_parts,
 )
+from dws.zoo.build import CONFIG
 
 EXAMPLES = """examples:
   dws-zoo info outputs/zoos/mnist
@@ -48,14 +50,20 @@ def main() -> None:
     verify.set_defaults(function=verify_zoo)
     render = commands.add_parser("render", help="draw INRs from their weights")
     render.set_defaults(function=render_rows)
-    render.add_argument("--rows", type=int, nargs="+", default=list(range(8)), metavar="ROW")
+    render.add_argument("--rows", type=int, nargs="+", metavar="ROW", help="(the first 8)")
     render.add_argument("--magnify", type=int, default=1, help="points per fitted point and axis")
     render.add_argument("--output", type=Path, default=Path("render.png"), help="%(default)s")
     aligning = commands.add_parser(
         "align", help="copy the zoo beside it with all neurons in the order of the first INR's"
     )
     aligning.set_defaults(function=make_aligned)
-    reading = commands.add_parser("import", help="make a zoo of the files of another project")
+    reading = commands.add_parser(
+        "import",
+        help="make a zoo of the files of another project",
+        description="Make a zoo of the files of another project. Nothing in them is executed. "
+        "Weights of any floating dtype become float32. Checksums are compared; PyTorch's format "
+        "from before 1.6 has none.",
+    )
     reading.set_defaults(function=import_zoo)
     reading.add_argument("--format", choices=["dwsnets", "nfn"], required=True)
     reading.add_argument(
@@ -64,6 +72,19 @@ def main() -> None:
     reading.add_argument("--skip-bad", action="store_true", help="leave out unreadable files")
     reading.add_argument(
         "--num-val", type=int, help="dwsnets: set aside, if source is a folder (5000)"
+    )
+    reading.add_argument(
+        "--file-name",
+        metavar="NAME",
+        help="dwsnets: which file of each INR's folder counts, if there are several; a name or "
+        "pattern like checkpoints/model_final.pth",
+    )
+    reading.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="dwsnets: where the files of a JSON file are now; DIR takes the place of the folder "
+        "that all its paths have in common",
     )
     reading.add_argument("--prefix", help="nfn: of the folders to read (randinit_smaller)")
     reading.add_argument(
@@ -74,7 +95,15 @@ def main() -> None:
         help="nfn: number of the first INR for validation and for testing (45000 50000)",
     )
     reading.add_argument("--grid", type=int, nargs="+", default=[28, 28], help="points of a signal")
-    reading.add_argument("--omega-0", type=float, default=30.0)
+    reading.add_argument(
+        "--domain",
+        type=float,
+        nargs="+",
+        default=[-1.0, 1.0],
+        metavar="END",
+        help="lowest and highest coordinate of all inputs, or such a pair for each (-1 1)",
+    )
+    reading.add_argument("--omega-0", type=float, default=30.0, help="of their sines (%(default)s)")
     reading.add_argument(
         "--output-offset", type=float, help="added to the output (dwsnets 0.5, nfn 0)"
     )
@@ -101,8 +130,10 @@ def import_zoo(arguments: argparse.Namespace) -> None:
     if offset is None:
         offset = {"dwsnets": 0.5, "nfn": 0.0}[arguments.format]
     inr = SirenConfig(omega_0=arguments.omega_0, output_offset=offset)
-    common = {"inr": inr, "grid": arguments.grid, "skip_bad": arguments.skip_bad}
-    special = _given(arguments, {"num_val": "dwsnets", "prefix": "nfn", "split_points": "nfn"})
+    names = ("grid", "domain", "skip_bad")
+    common = {"inr": inr, **{name: getattr(arguments, name) for name in names}}
+    formats = dict.fromkeys(("num_val", "file_name", "root"), "dwsnets")
+    special = _given(arguments, {**formats, "prefix": "nfn", "split_points": "nfn"})
     readers: dict[str, Callable[..., Zoo]] = {"dwsnets": import_dwsnets, "nfn": import_nfn}
     zoo = readers[arguments.format](arguments.source, arguments.path, **common, **special)
     print(f"zoo {zoo.path}: {len(zoo):,} INRs of widths {zoo.spec.dims}")
@@ -139,6 +170,10 @@ def export_zoo(arguments: argparse.Namespace) -> None:
 
 def merge_zoo(arguments: argparse.Namespace) -> None:
     """Put parts together."""
+    if not arguments.path.exists():
+        check_can_make(arguments.path)
+    elif not (arguments.path / CONFIG).is_file():  # otherwise compared with the parts
+        check_claim(arguments.path / CONFIG, {}, option="path")
     zoo = merge_parts(arguments.parts, arguments.path)
     print(f"zoo {zoo.path}: {len(zoo):,} INRs of {len(arguments.parts)} parts")
 
@@ -198,5 +233,6 @@ def verify_zoo(arguments: argparse.Namespace) -> None:
 def render_rows(arguments: argparse.Namespace) -> None:
     """Draw the rows that were asked for."""
     zoo = Zoo.open(arguments.path)
-    zoo_figures.rendered(arguments.output, zoo, arguments.rows, magnify=arguments.magnify)
-    print(f"{len(arguments.rows)} INRs of {zoo.path} are drawn in {arguments.output}")
+    rows = arguments.rows or range(min(8, len(zoo)))
+    zoo_figures.rendered(arguments.output, zoo, rows, magnify=arguments.magnify)
+    print(f"{len(rows)} INRs of {zoo.path} are drawn in {arguments.output}")

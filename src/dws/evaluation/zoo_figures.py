@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dws.evaluation.figures import save_figure
+from dws.files import check_can_make
 from dws.inr import siren_apply
 from dws.inr.fit import psnr
 from dws.signals import SignalSource
-from dws.weightspace import WeightBatch
 from dws.zoo import Zoo
+from dws.zoo.rendering import grid_points, render
 from dws.zoo.store import ZooSplit
 
 
@@ -56,35 +56,32 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
     """What some INRs of a zoo say, drawn from their weights alone.
 
     Args:
-        path: PNG to write.
+        path: File to write, PNG or another format of Matplotlib by its name.
         zoo: The zoo.
         rows: Rows of the zoo to draw, from 0.
         magnify: Points along each axis, relative to those that were fitted.
 
     Raises:
-        ValueError: If a row is not there, ``magnify`` is below 1, or INRs have more than two
-            inputs.
+        ValueError: If a row is not there, ``magnify`` is below 1, INRs have more than two inputs,
+            or the file's name is of no format or a folder's.
     """
     if magnify < 1:
         raise ValueError(f"expected magnify >= 1, got {magnify}")
     if not rows or not all(0 <= row < len(zoo) for row in rows):
         raise ValueError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
-    domain, inr = zoo.manifest["domain"], zoo.manifest["inr"]
+    domain = zoo.manifest["domain"]
     if len(domain["low"]) > 2:
         raise ValueError(f"expected INRs with one or two inputs, got {len(domain['low'])}")
+    formats = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ValueError(f"expected a picture of {'|'.join(formats)} to write, got {path}")
+    if path.is_dir():
+        raise ValueError(f"expected a file to write, got {path}, which is a folder")
+    check_can_make(path)
     grid = [magnify * n for n in domain["grid"]]
-    # x is the first input but the second axis of an image
-    ends = zip(domain["low"][::-1], domain["high"][::-1], grid, strict=True)
-    axes_points = [torch.linspace(low, high, n) for low, high, n in ends]
-    coordinates = torch.cartesian_prod(*axes_points).view(-1, len(grid)).flip(1)
+    coordinates = grid_points(domain, grid)
+    values = render(zoo, rows, coordinates)
     singles = [ZooSplit(zoo, row, row + 1) for row in rows]
-    flat = torch.cat([single.weights().flatten() for single in singles])
-    values = siren_apply(
-        WeightBatch.from_flat(zoo.spec, flat),
-        coordinates,
-        omega_0=inr["omega_0"],
-        output_offset=inr["output_offset"],
-    )
     columns = min(len(rows), 8)
     lines = -(-len(rows) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.8 * lines), layout="constrained")
@@ -99,12 +96,17 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
         else:
             # fitted to who knows what range
             _show(axes, signal.view(*grid, -1), float(signal.min()), float(signal.max()))
-        labels = ", ".join(f"{k} {float(v):.3g}" for k, v in single.labels.items())
+        labels = ", ".join(f"{name} {_number(label)}" for name, label in single.labels.items())
         quality = float(psnr(single.column("mse")))
         known = "" if math.isnan(quality) else f"\n{quality:.1f} dB"  # not known of imported INRs
         axes.set_title(f"{row}: {labels}{known}", fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, path)
+
+
+def _number(label: Tensor) -> str:
+    """A label as text, classes in full."""
+    return f"{label.item():.3g}" if label.is_floating_point() else str(int(label))
 
 
 def _show(axes: Axes, image: Tensor, low: float, high: float) -> None:

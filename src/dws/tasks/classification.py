@@ -52,7 +52,13 @@ class Classification:
             )
         classes = label.long()
         low, high = int(classes.min()), int(classes.max())
-        if low < 0 or high >= self.num_classes:
+        if low < 0:
+            raise ValueError(
+                f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}; "
+                "classes count from 0: shift the labels when the zoo is made, and set "
+                "task.num_classes to how many there are"
+            )
+        if high >= self.num_classes:
             raise ValueError(
                 f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}; "
                 "set task.num_classes"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dws.checked_load import load_tensors
 from dws.files import write_atomically
 from dws.tasks import Reader
 
@@ -39,17 +39,10 @@ def load_checkpoint(path: Path, *keys: str) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint at {path}, got none; run dws-train first")
     try:
-        with zipfile.ZipFile(path) as archive:  # checks every byte, which torch.load does not
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} was altered")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise whatever they break
-        if isinstance(error, OSError):
-            raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        content, _ = load_tensors(path)
+    except ValueError as error:
         raise ValueError(
-            f"expected a checkpoint in {path}, got a damaged one ({reason}); "
+            f"expected a checkpoint in {path}, got a damaged one ({error}); "
             "remove the run folder and train again"
         ) from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]

@@ -2,33 +2,40 @@
 
 An INR is a state dict with ``seq.<layer>.weight`` and ``seq.<layer>.bias``. A JSON file has for
 each split the lists ``path`` and ``label``. Without it the split and the label are in the name of
-the INR's folder, as in ``mnist_png_training_7_123/checkpoints/model_final.pth``.
+the INR's folder, as in ``mnist_png_training_7_123/checkpoints/model_final.pth``; the last number is
+that of the signal, among those of training or of testing.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import beside, file_name, read_json, write_json
+from dws.files import beside, check_can_make, file_name, write_json
 from dws.inr import SirenConfig
 from dws.sampling import balanced_subset, derive_seed
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch
-from dws.zoo.imports import Entry, import_networks
-from dws.zoo.store import (
-    Zoo,
-)
+from dws.zoo.imports import Entry, NewZoo, check_files_differ, import_networks, some
+from dws.zoo.store import Zoo
 
 SPLITS_FILE = "splits.json"
-FOLDER_NAME = re.compile(r"_(train|test)ing_(?P<label>\d+)_\d+$")
+FOLDER_NAME = re.compile(
+    r"(?P<name>.*)_(?P<phase>train|test)ing_(?P<label>[0-9]{1,18})_(?P<number>[0-9]+)",
+    re.IGNORECASE,
+)
+Signal = tuple[str, str, int, int]  # name, phase, label and number in the name of a folder
+DEFAULT_NUM_VAL = 5000
 
 
 def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
@@ -37,7 +44,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
     Args:
         zoo: What to write.
         folder: Where to; it must not be there.
-        label: The label to write, of whole numbers.
+        label: The label to write, of whole numbers or bool.
 
     Returns:
         The JSON file with the splits, whose paths are absolute.
@@ -46,7 +53,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
         ValueError: If the folder is there, or the label is none of whole numbers.
     """
     labels = zoo.split("train").labels
-    whole = [name for name, values in labels.items() if values.dtype == torch.int64]
+    whole = [name for name, values in labels.items() if not values.is_floating_point()]
     if label not in whole:
         raise ValueError(
             f"expected a label of whole numbers ({', '.join(whole) or 'this zoo has none'}), "
@@ -54,6 +61,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
         )
     if folder.exists():
         raise ValueError(f"expected a new folder, got {folder}, which is there")
+    check_can_make(folder)
     part = beside(folder, "dws-export")  # renamed when all is there
     shutil.rmtree(part, ignore_errors=True)
     signals = file_name(zoo.manifest["signals"]["name"])
@@ -64,7 +72,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
             phase = "testing" if split == "test" else "training"
             for piece in zoo.split(split).pieces():
                 weights = piece.weights()
-                for offset, value in enumerate(piece.labels[label].tolist()):
+                for offset, value in enumerate(map(int, piece.labels[label].tolist())):
                     row = piece.start + offset
                     name = f"{signals}_png_{phase}_{value}_{row}"
                     file = Path(name, "checkpoints", "model_final.pth")
@@ -93,7 +101,10 @@ def import_dwsnets(
     *,
     inr: SirenConfig,
     grid: Sequence[int] = (28, 28),
-    num_val: int = 5000,
+    domain: Sequence[float] = (-1.0, 1.0),
+    num_val: int | None = None,
+    file_name: str | None = None,
+    root: Path | None = None,
     seed: int = 0,
     shard_size: int = 512,
     skip_bad: bool = False,
@@ -104,9 +115,15 @@ def import_dwsnets(
         source: The JSON file with the splits, or a folder that is searched for ``.pth`` files.
         path: Folder of the new zoo.
         inr: What the files do not say of the networks; ``hidden`` is read off them.
-        grid: Points along each axis at which the signals were known, over [-1, 1].
-        num_val: INRs set aside for validation if ``source`` is a folder, balanced over the labels.
-        seed: Of that draw.
+        grid: Points along each axis at which the signals were known.
+        domain: Lowest and highest coordinate of all inputs, or such a pair for each input.
+        num_val: INRs set aside for validation if ``source`` is a folder, balanced over the labels;
+            5000 if None.
+        file_name: Which file of each INR's folder counts, if ``source`` is a folder and there are
+            several: a name or pattern such as ``checkpoints/model_final.pth``.
+        root: Folder in which to look for the files of a JSON file that were moved: it takes the
+            place of the folder that all their paths have in common.
+        seed: Of the draw of validation INRs.
         shard_size: INRs in one file of the zoo.
         skip_bad: Leave out unreadable files, naming each, instead of stopping.
 
@@ -115,62 +132,291 @@ def import_dwsnets(
 
     Raises:
         FileNotFoundError: If there is nothing to read.
-        ValueError: If files cannot be read or do not fit the first, unless ``skip_bad``.
+        ValueError: If the settings cannot be, the folder of the zoo is taken, it is not plain which
+            file or label an INR has, or one INR stands in two places; unless ``skip_bad``, if files
+            cannot be read or have another architecture than most.
     """
-    entries = _listed(source) if source.is_file() else _found(source, num_val, seed)
-    return import_networks(
-        entries, path, inr=inr, grid=grid, seed=seed, shard_size=shard_size, skip_bad=skip_bad
-    )
+    new = NewZoo(path, inr, grid, domain, seed, shard_size)
+    new.check()
+    if not source.exists():
+        raise FileNotFoundError(
+            f"expected a folder or JSON file with splits, got {source}, which does not exist"
+        )
+    if source.is_file():
+        for option, value in {"--num-val": num_val, "--file-name": file_name}.items():
+            if value is not None:
+                raise ValueError(
+                    f"expected {option} with a folder only, got it with the splits of {source}; "
+                    "leave it out"
+                )
+        entries = _listed(source, root)
+    else:
+        if root is not None:
+            raise ValueError(
+                f"expected --root with a JSON file only, got it with the folder {source}; "
+                "leave it out"
+            )
+        entries = _found(
+            source,
+            DEFAULT_NUM_VAL if num_val is None else num_val,
+            seed,
+            file_name,
+            skip_bad=skip_bad,
+        )
+        check_files_differ(entries)
+    return import_networks(entries, new, skip_bad=skip_bad)
 
 
-def _listed(file: Path) -> dict[str, list[Entry]]:
+def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
     """What a JSON file with splits lists; relative paths start at its folder."""
-    content = read_json(file)
-    entries: dict[str, list[Entry]] = {}
-    try:
-        for split in SPLITS:
-            paths, labels = content[split]["path"], content[split]["label"]
-            if not isinstance(paths, list) or not isinstance(labels, list):
-                raise TypeError(f"no lists for {split}")
-            pairs = zip(paths, labels, strict=True)
-            entries[split] = [(file.parent / path, _whole(label)) for path, label in pairs]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"expected lists of path and label for {', '.join(SPLITS)} in {file}, got something "
-            f"else ({type(error).__name__} {error})"
-        ) from error
-    files = [path for split in SPLITS for path, _ in entries[split]]
-    if len(set(files)) < len(files):
-        raise ValueError(f"expected each path once in {file}, got some in two places")
+    what = f"expected lists of path and label for {', '.join(SPLITS)} in {file}, got"
+    content = _read_splits(file)
+    missing = [split for split in SPLITS if split not in content]
+    if missing:
+        raise ValueError(f"{what} {some(content)} without {', '.join(missing)}")
+    others = [split for split in content if split not in SPLITS]
+    if others:
+        print(f"dws: {some(others)} in {file} is left out: no split of {', '.join(SPLITS)}")
+    labels: dict[str, list[int]] = {}
+    for split in SPLITS:
+        columns = content[split]
+        if not isinstance(columns, dict) or not {"path", "label"} <= set(columns):
+            raise ValueError(f"{what} something else for {split}")
+        sizes = []
+        for column in ("path", "label"):
+            if not isinstance(columns[column], list) or not columns[column]:
+                raise ValueError(
+                    f"{what} no list of one at least for {column} of {split}: "
+                    f"{columns[column]!r:.60}"
+                )
+            sizes.append(len(columns[column]))
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"{what} {sizes[0]} paths and {sizes[1]} labels for {split}")
+        for position, name in enumerate(columns["path"]):
+            if not isinstance(name, str) or not name.strip() or "\0" in name:
+                raise ValueError(f"{what} the path {name!r} in {split} at position {position}")
+        labels[split] = [
+            _class(
+                label, f"{what} the label {label!r:.60} of {name} in {split} at position {position}"
+            )
+            for position, (name, label) in enumerate(
+                zip(columns["path"], columns["label"], strict=True)
+            )
+        ]
+    names = [name for split in SPLITS for name in content[split]["path"]]
+    inside, begin, paths = _resolved(names, file, root)
+    rows = zip(paths, inside, strict=True)
+    entries: dict[str, list[Entry]] = {split: [] for split in SPLITS}
+    places: dict[Signal, tuple[str, Path]] = {}
+    for split in SPLITS:
+        # labels first: at their end no row is taken
+        for label, (path, name) in zip(labels[split], rows, strict=False):
+            entries[split].append((path, label))
+            signal = next(filter(None, map(_signal, name.parents)), None)
+            first = places.setdefault(signal, (split, path)) if signal else (split, path)
+            if first[1] is not path:
+                raise ValueError(
+                    f"expected each signal once in {file}, got {first[1]} ({first[0]}) and {path} "
+                    f"({split}), whose folders have one name; take one of them out"
+                )
+    check_files_differ(entries)
+    files = [path for listed in entries.values() for path, _ in listed]
+    if not any(path.exists() for path in files):
+        raise FileNotFoundError(
+            f"expected the {len(files)} files that {file} lists, got none of them, {files[0]} "
+            f"first; relative paths start at the folder of the JSON file; --root DIR looks in DIR "
+            f"for what was in {begin or 'the folder of the JSON file'}"
+        )
     return entries
 
 
-def _whole(label: object) -> int:
-    """A label as the released files write it: a whole number, often as text."""
-    if isinstance(label, bool) or not isinstance(label, int | str) or abs(int(label)) >= 2**63:
-        raise ValueError(f"label {label!r} is no whole number")
-    return int(label)
+def _read_splits(file: Path) -> dict[str, Any]:
+    """An object of JSON in which no key stands twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = Counter(key for key, _ in pairs)
+        twice = [key for key, count in keys.items() if count > 1]
+        if twice:
+            raise KeyError(twice[0])
+        return dict(pairs)
+
+    try:
+        content = json.loads(file.read_text(), object_pairs_hook=once)
+    except KeyError as error:
+        raise ValueError(
+            f"expected each key once in {file}, got {error} twice; put what belongs there together"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"expected JSON in {file}, got something else ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"expected lists of path and label for {', '.join(SPLITS)} in {file}, got "
+            f"{type(content).__name__}"
+        )
+    return content
 
 
-def _found(folder: Path, num_val: int, seed: int) -> dict[str, list[Entry]]:
-    """What lies below a folder, by the names of the INRs' folders."""
-    entries: dict[str, list[Entry]] = {name: [] for name in ("train", "test")}
-    for file in sorted(folder.glob("**/*.pth")):
-        names = (FOLDER_NAME.search(parent.name) for parent in file.relative_to(folder).parents)
-        match = next((m for m in names if m), None)
-        if match is None:
-            print(f"dws: {file} is left out: no folder of its tells its split and label")
+def _class(label: object, complaint: str) -> int:
+    """A label as the released files write it: a whole number from 0, often as text."""
+    is_number = isinstance(label, int | float) and not isinstance(label, bool) and label % 1 == 0
+    is_text = isinstance(label, str) and re.fullmatch("[+-]?[0-9]{1,20}", label)
+    number = int(label) if is_number or is_text else -1  # type: ignore[call-overload]
+    if not 0 <= number < 2**63:
+        raise ValueError(
+            f"{complaint}; classes are whole numbers from 0: shift them, or number them"
+        )
+    return number
+
+
+def _resolved(
+    names: Sequence[str], file: Path, root: Path | None
+) -> tuple[list[PurePosixPath], str, list[Path]]:
+    """Where the files are that a JSON file lists.
+
+    Backslashes separate folders, unless they are in the name of a file that is there.
+
+    Returns:
+        The paths in the folder that all have in common, that folder, and the files.
+    """
+    paths = [file.parent / name for name in names]
+    names = [
+        name.replace("\\", "/") if "\\" in name and not path.exists() else name
+        for name, path in zip(names, paths, strict=True)
+    ]
+    try:
+        begin = os.path.commonpath([PurePosixPath(name).parent for name in names])
+    except ValueError as error:
+        if root is not None:
+            raise ValueError(
+                f"expected paths with a folder in common in {file} for --root, got absolute and "
+                "relative ones"
+            ) from error
+        begin = ""
+    inside = [PurePosixPath(os.path.relpath(name, begin or ".")) for name in names]
+    if root is None:
+        return inside, begin, [file.parent / name for name in names]
+    return inside, begin, [root / name for name in inside]
+
+
+def _signal(folder: Path | PurePosixPath) -> Signal | None:
+    """What the name of an INR's folder says, or None if it says nothing."""
+    match = FOLDER_NAME.fullmatch(folder.name)
+    if match is None:
+        return None
+    name, phase = match["name"].casefold(), match["phase"].lower()
+    return name, phase, int(match["label"]), int(match["number"])
+
+
+def _network_folders(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
+    """The ``.pth`` files of each folder of an INR, and those in no such folder."""
+    homes: dict[Path, list[Path]] = defaultdict(list)
+    others = []
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = Path(parent)
+        folders[:] = [name for name in folders if not _leads_up(here / name)]
+        files += [here / name for name in names if name.lower().endswith(".pth")]
+    for file in sorted(files):
+        parents = file.relative_to(folder).parents
+        home = next((folder / parent for parent in parents if _signal(parent)), None)
+        if home is None:
+            others.append(file)
         else:
-            entries[match[1]].append((file, int(match["label"])))
+            homes[home].append(file)
+    return homes, others
+
+
+def _leads_up(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, so that a walk would not end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _choose(
+    homes: dict[Path, list[Path]], pattern: str | None, *, skip_bad: bool
+) -> dict[Signal, Path]:
+    """The one file of each signal.
+
+    Raises:
+        ValueError: If a folder has another number of them, or a signal another number of folders.
+    """
+    names = Counter(str(file.relative_to(home)) for home, files in homes.items() for file in files)
+    found = some(f"{name} ({count} of {len(homes)} folders)" for name, count in names.most_common())
+    places: dict[Signal, Path] = {}
+    files_of: dict[Signal, Path] = {}
+    for home, files in homes.items():
+        fitting = [f for f in files if not pattern or f.relative_to(home).match(pattern)]
+        if skip_bad and not fitting:
+            print(f"dws: {home}: no {pattern}, left out")
+            continue
+        if len(fitting) != 1:
+            raise ValueError(
+                f"expected one file of each INR, got {len(fitting)} in {home}"
+                f"{f' that are like {pattern}' if pattern else ''}; choose by --file-name among "
+                f"{found}"
+            )
+        signal = _signal(home)
+        assert signal is not None
+        first = places.setdefault(signal, home)
+        if first is not home:
+            raise ValueError(
+                f"expected one folder of each signal, got {first} and {home}; remove one of them"
+            )
+        files_of[signal] = fitting[0]
+    if pattern is None and len(names) > 1:
+        print(f"dws: the files of INRs have {len(names)} names: {found}")
+    _check_numbers(places)
+    return files_of
+
+
+def _check_numbers(places: dict[Signal, Path]) -> None:
+    """Raise a ``ValueError`` if one signal has two labels.
+
+    Unless that is the rule: some number the signals of each class from 0.
+    """
+    numbered: dict[tuple[str, str, int], list[Path]] = defaultdict(list)
+    for (name, phase, _, number), home in places.items():
+        numbered[name, phase, number].append(home)
+    several = [homes for homes in numbered.values() if len(homes) > 1]
+    if several and 2 * len(several) < len(numbered):
+        raise ValueError(
+            f"expected one folder of each signal, got {several[0][0]} and {several[0][1]}, of one "
+            "number but two labels; remove one of them"
+        )
+    both = sum((name, "test", number) in numbered for name, p, number in numbered if p == "train")
+    if both:
+        print(
+            f"dws: {both} numbers stand in folders of training and of testing, and are taken for "
+            "different signals, as in the released data"
+        )
+
+
+def _found(
+    folder: Path, num_val: int, seed: int, file_name: str | None, *, skip_bad: bool
+) -> dict[str, list[Entry]]:
+    """What lies below a folder, by the names of the INRs' folders."""
+    if (folder / SPLITS_FILE).is_file():
+        print(f"dws: {folder / SPLITS_FILE} is not used; give it as the source to have its splits")
+    homes, others = _network_folders(folder)
+    if others:
+        print(
+            f"dws: {len(others)} files are left out, {others[0]} first: no folder of theirs tells "
+            "split and label"
+        )
+    files = _choose(homes, file_name, skip_bad=skip_bad)
+    entries: dict[str, list[Entry]] = {name: [] for name in ("train", "test")}
+    for signal, file in files.items():
+        entries[signal[1]].append((file, signal[2]))
     if not entries["train"] or not entries["test"]:
+        found = f", such as {others[0]}" if others else ""
         raise FileNotFoundError(
             f"expected .pth files below folders like mnist_png_training_7_123 and "
-            f"mnist_png_testing_7_123 in {folder}, got {len(entries['train'])} and "
-            f"{len(entries['test'])} of them"
+            f"mnist_png_testing_7_123 in {folder}, got {len(entries['train'])} of training, "
+            f"{len(entries['test'])} of testing and {len(others)} others{found}"
         )
     if not 0 < num_val < len(entries["train"]):
         raise ValueError(
-            f"expected num_val between 1 and {len(entries['train']) - 1}, got {num_val}"
+            f"expected num_val between 1 and {len(entries['train']) - 1}, got {num_val}; --num-val "
+            "sets it"
         )
     classes = torch.tensor([label for _, label in entries["train"]])
     generator = torch.Generator().manual_seed(derive_seed(seed))

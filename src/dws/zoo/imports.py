@@ -1,108 +1,294 @@
 """Zoos from networks that others fitted: a PyTorch state dict in a file for each INR.
 
 Weights are (d_out, d_in) and biases (d_out,), from the first layer to the last. Nothing in a file
-is executed.
+is executed. Numbers of every floating dtype become float32 here; those that are too large for it
+are refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import claim_folder
+from dws.checked_load import load_tensors
+from dws.files import check_can_make, check_claim, claim_folder, hold_folder, read_yaml
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.build import CONFIG
 from dws.zoo.manifest import FORMAT_VERSION, split_rows
+from dws.zoo.rendering import doubt
 from dws.zoo.store import Zoo, shard_name, write_manifest, write_shard
 
-LAYER_KEY = re.compile(r"(?:seq|net)\.(\d+)\.(?:linear\.)?(weight|bias)")
+LAYER_KEY = re.compile(r"(?P<stem>.*[0-9].*)\.(?P<kind>weight|bias)", re.DOTALL)
+EXPECTED_KEYS = "; expected keys like seq.0.weight and seq.0.bias"
+NUM_LISTED = 10  # files that cannot be read
+NUM_FOR_GRID = 10  # networks after which a grid for another number of inputs is refused
 Entry = tuple[Path, int]  # file and label
 
 
-def import_networks(
-    entries: Mapping[str, Sequence[Entry]],
-    path: Path,
-    *,
-    inr: SirenConfig,
-    grid: Sequence[int],
-    seed: int,
-    shard_size: int,
-    skip_bad: bool,
-) -> Zoo:
-    """Read the files of each split into a zoo."""
-    if shard_size < 1 or min(grid, default=1) < 1:
+@dataclass(frozen=True)
+class NewZoo:
+    """What an importer is told of the zoo to make.
+
+    Attributes:
+        path: The zoo's folder.
+        inr: What the files do not say of the networks.
+        grid: Points along each axis at which the signals were known.
+        domain: Lowest and highest coordinate of all inputs, or such a pair for each.
+        seed: Of draws.
+        shard_size: INRs in one file.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    path: Path
+    inr: SirenConfig
+    grid: Sequence[int]
+    domain: Sequence[float]
+    seed: int
+    shard_size: int
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 1 or min(self.grid, default=0) < 1:
+            raise ValueError(
+                f"expected at least one INR a shard and one point along each axis, got shards of "
+                f"{self.shard_size} and a grid of {tuple(self.grid)}"
+            )
+        ends = list(zip(self.domain[::2], self.domain[1::2], strict=False))
+        is_range = all(-math.inf < low < high < math.inf for low, high in ends)
+        if len(self.domain) not in (2, 2 * len(self.grid)) or not is_range:
+            raise ValueError(
+                f"expected a domain of LOW < HIGH, for all inputs or for each of {len(self.grid)} "
+                f"(as many as numbers in the grid), got {tuple(self.domain)}"
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that is known of the zoo before a file is read."""
+        domain = list(map(float, self.domain)) * (1 if len(self.domain) > 2 else len(self.grid))
+        return {
+            "format_version": FORMAT_VERSION,
+            "zoo": {
+                "seed": self.seed,
+                "limit": None,
+                "num_views": 1,
+                "shard_size": self.shard_size,
+            },
+            "inr": {**asdict(self.inr), "init": None, "shared_init": None},
+            "fit": None,
+            "labels": ["label"],
+            "domain": {"low": domain[::2], "high": domain[1::2], "grid": list(self.grid)},
+        }
+
+    def check(self) -> None:
+        """Refuse, before anything is read, a folder that is for something else or not writable."""
+        file = self.path / CONFIG
+        there = read_yaml(file) if file.is_file() else {}
+        if isinstance(there, Mapping) and there:
+            settings = self.settings
+            if isinstance(there.get("inr"), Mapping):
+                settings["inr"]["hidden"] = there["inr"].get("hidden")  # not known yet
+            check_claim(file, {**there, **settings}, option="path")
+        else:
+            check_claim(file, {}, option="path")
+        if self.path.is_dir():
+            with hold_folder(self.path):
+                pass
+        else:
+            check_can_make(self.path)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What was read from one file."""
+
+    split: str
+    file: Path
+    label: int
+    flat: Tensor
+    spec: WeightSpaceSpec
+
+
+def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip_bad: bool) -> Zoo:
+    """Read the files of each split into a zoo.
+
+    The architecture is that of most files. No network may stand in two splits, whatever its files
+    are called. Within a split a second file of the same weights is as bad as one that cannot be
+    read: it would count one signal twice.
+
+    Raises:
+        FileNotFoundError: If there is nothing to read.
+        ValueError: If a file or network stands in two places, no architecture is the most frequent,
+            or, unless ``skip_bad``, if files are bad.
+    """
+    networks, problems = _read_all(entries, new)
+    spec = _most_frequent([network.spec for network in networks])
+    fitting = []
+    for network in networks:
+        if network.spec == spec:
+            fitting.append(network)
+        else:
+            problems[network.file] = (
+                f"widths {network.spec.dims}, while those of most networks are {spec.dims}"
+            )
+    networks = list(_without_copies(fitting, problems))
+    total = sum(map(len, entries.values()))
+    bad = [f"{file}: {problems[file]}" for files in entries.values() for file, _ in files
+           if file in problems]  # fmt: skip
+    for line in bad if skip_bad else bad[:NUM_LISTED]:
+        print(f"dws: {line}{', left out' if skip_bad else ''}")
+    if bad and not skip_bad:
+        listed = f"the first {NUM_LISTED} are listed above; " if len(bad) > NUM_LISTED else ""
         raise ValueError(
-            f"expected at least one INR a shard and one point along each axis, got shards of "
-            f"{shard_size} and a grid of {tuple(grid)}"
+            f"expected readable INRs of one architecture, got {len(bad)} of {total} that are not: "
+            f"{bad[0]} ({listed}--skip-bad leaves them out)"
         )
-    networks: list[Tensor] = []
-    labels: list[int] = []
-    sizes: dict[str, int] = {}
-    problems: list[str] = []
-    spec: WeightSpaceSpec | None = None
-    with tqdm(total=sum(map(len, entries.values())), unit="INR", desc="importing") as bar:
+    counts = Counter(network.split for network in networks)
+    sizes: dict[str, int] = {split: counts[split] for split in SPLITS}
+    if not all(sizes.values()):
+        raise ValueError(f"expected INRs in each of {', '.join(SPLITS)}, got {sizes}")
+    zoo = _write(networks, spec, sizes, new)
+    question = doubt(zoo)
+    if question:
+        print(f"dws: {question}")
+    return zoo
+
+
+def check_files_differ(entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Raise a ``ValueError`` if two paths lead to one file."""
+    places: dict[str, tuple[str, Path]] = {}
+    for split, files in entries.items():
+        for file, _ in files:
+            first = places.setdefault(os.path.realpath(file), (split, file))
+            if first[1] is not file:
+                raise ValueError(
+                    f"expected each path once, got {first[1]} ({first[0]}) and {file} ({split}), "
+                    "which are one file; take one of them out"
+                )
+
+
+def _read_all(
+    entries: Mapping[str, Sequence[Entry]], new: NewZoo
+) -> tuple[list[_Network], dict[Path, str]]:
+    """The networks of all files that can be read, and what is wrong with the others."""
+    networks: list[_Network] = []
+    problems: dict[Path, str] = {}
+    num_unchecked = 0
+    total = sum(map(len, entries.values()))
+    with tqdm(total=total, unit="INR", desc="importing", disable=None) as bar:
         for split in SPLITS:
-            sizes[split] = 0
             for file, label in entries[split]:
                 bar.update()
                 try:
-                    network = read_state_dict(file)
-                    found = network.spec  # refuses a width of 0
-                    if spec is not None and found != spec:
-                        raise ValueError(f"widths {found.dims} instead of {spec.dims}")
+                    network, is_checked = _read(file)
                 except (OSError, ValueError) as error:
-                    problems.append(f"{file}: {error}")
+                    problems[file] = _reason(error)
                     continue
-                spec = found
-                if len(grid) != spec.dims[0]:
-                    raise ValueError(
-                        f"expected a grid of {spec.dims[0]} numbers of points, one for each "
-                        f"input, got {tuple(grid)}"
-                    )
-                networks.append(network.flatten())
-                labels.append(label)
-                sizes[split] += 1
-    for problem in problems if skip_bad else problems[:10]:
-        print(f"dws: {problem}")
-    if problems and not skip_bad:
+                num_unchecked += not is_checked
+                networks.append(_Network(split, file, label, network.flatten(), network.spec))
+                if len(networks) == NUM_FOR_GRID:
+                    _check_grid(networks, new)
+    if not networks:
+        file, reason = next(iter(problems.items()))
         raise ValueError(
-            f"expected readable INRs of one architecture, got {len(problems)} of {bar.total} that "
-            "are not (the first are listed above); --skip-bad leaves them out"
+            f"expected readable INRs, got {len(problems)} of {total} that are not: {file}: {reason}"
         )
-    if spec is None or not all(sizes.values()):
-        raise ValueError(f"expected INRs in each of {', '.join(SPLITS)}, got {sizes}")
-    flat, row_labels = torch.cat(networks), torch.tensor(labels)
-    content = hashlib.sha256(flat.numpy().tobytes() + row_labels.numpy().tobytes()).hexdigest()
-    d_0 = spec.dims[0]
+    _check_grid(networks, new)
+    if num_unchecked:
+        print(
+            f"dws: {num_unchecked} of {total} files have no checksums (PyTorch's format before "
+            "1.6, or written without): a damaged number in them cannot be noticed"
+        )
+    return networks, problems
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """What is wrong with a file, whose path is said beside it."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _check_grid(networks: Sequence[_Network], new: NewZoo) -> None:
+    """Raise a ``ValueError`` if most networks have another number of inputs than the grid."""
+    (num_inputs, _), *_ = Counter(network.spec.dims[0] for network in networks).most_common(1)
+    if num_inputs != len(new.grid):
+        raise ValueError(
+            f"expected a grid of {num_inputs} numbers of points, one for each input of the "
+            f"networks, got {tuple(new.grid)}; --grid sets it"
+        )
+
+
+def _most_frequent(specs: Sequence[WeightSpaceSpec]) -> WeightSpaceSpec:
+    (spec, count), *others = Counter(specs).most_common(2)
+    if others and others[0][1] == count:
+        raise ValueError(
+            f"expected networks of one architecture, got {count} of widths {spec.dims} and as many "
+            f"of widths {others[0][0].dims}; list those of one architecture"
+        )
+    return spec
+
+
+def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> Iterator[_Network]:
+    """The networks; copies within a split become problems.
+
+    Raises:
+        ValueError: If the same weights stand in two splits.
+    """
+    known: dict[bytes, _Network] = {}
+    pairs: list[tuple[_Network, _Network]] = []
+    for network in networks:
+        first = known.setdefault(hashlib.sha256(network.flat.numpy().tobytes()).digest(), network)
+        if first is network:
+            yield network
+        elif first.split == network.split:
+            problems[network.file] = f"the same weights as {first.file}"
+        else:
+            pairs.append((first, network))
+    if pairs:
+        places = " and ".join(f"{network.file} ({network.split})" for network in pairs[0])
+        raise ValueError(
+            f"expected each network in one split, got {len(pairs)} in two: the weights of {places} "
+            "are the same; take one of them out"
+        )
+
+
+def _write(
+    networks: Sequence[_Network], spec: WeightSpaceSpec, sizes: Mapping[str, int], new: NewZoo
+) -> Zoo:
+    """Write the zoo."""
+    flat = torch.cat([network.flat for network in networks])
+    labels = torch.tensor([network.label for network in networks])
+    settings = new.settings
+    settings["inr"]["hidden"] = spec.dims[1:-1]
     plan = {
-        "format_version": FORMAT_VERSION,
+        **settings,
         "signals": {
-            "name": path.resolve().name,
+            "name": new.path.resolve().name,
             "sizes": sizes,
-            "grid": list(grid),
-            "sha256": content,
+            "grid": list(new.grid),
+            "sha256": hashlib.sha256(flat.numpy().tobytes() + labels.numpy().tobytes()).hexdigest(),
         },
-        "zoo": {"seed": seed, "limit": None, "num_views": 1, "shard_size": shard_size},
-        "inr": {**asdict(inr), "hidden": spec.dims[1:-1], "init": None, "shared_init": None},
-        "fit": None,
         "dims": spec.dims,
         "num_rows": len(networks),
         "splits": split_rows(sizes),
-        "labels": ["label"],
-        "domain": {"low": [-1.0] * d_0, "high": [1.0] * d_0, "grid": list(grid)},
     }
-    with claim_folder(path / CONFIG, plan, option="path"):
-        for index, start in enumerate(range(0, len(flat), shard_size)):
-            rows = torch.arange(start, min(start + shard_size, len(flat)))
+    with claim_folder(new.path / CONFIG, plan, option="path"):
+        for index, start in enumerate(range(0, len(flat), new.shard_size)):
+            rows = torch.arange(start, min(start + new.shard_size, len(flat)))
             columns = {
                 "signal_id": rows,
                 "view": torch.zeros_like(rows),
@@ -110,55 +296,170 @@ def import_networks(
                 "mse": torch.full(rows.shape, torch.nan),
             }
             weights = WeightBatch.from_flat(spec, flat[rows])
-            write_shard(path / shard_name(index), weights, columns, {"label": row_labels[rows]})
-        write_manifest(path, plan)
-    return Zoo.open(path)
+            write_shard(new.path / shard_name(index), weights, columns, {"label": labels[rows]})
+        write_manifest(new.path, plan)
+    return Zoo.open(new.path)
 
 
 def read_state_dict(file: Path) -> WeightBatch:
-    """One network from a state dict of DWSNets or NFN.
+    """One network from a state dict of an MLP, alone in its file or in a dictionary.
+
+    Layers are ordered by the number in their keys, such as ``seq.0.weight``,
+    ``net.0.linear.weight``, ``module.seq.0.weight`` or ``0.weight``; what stands before the number
+    is the same for all. Plain values beside them do not count, nor does the state of an optimizer.
+    Floating dtypes become float32. Files without checksums are read as they are, see
+    ``dws.checked_load``.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds anything but the finite weights of an MLP.
+        ValueError: If it is damaged or holds anything but the finite weights of one MLP.
     """
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # damaged files raise whatever they break
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"not a state dict ({reason[0]})") from error
-    if not isinstance(state, dict):
-        raise ValueError(f"not a state dict but {type(state).__name__}")
-    layers: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.items():
-        match = LAYER_KEY.fullmatch(str(key))
-        if match is None or not _is_plain(value):
-            raise ValueError(f"unexpected entry {key!r}")
-        layer = layers.setdefault(int(match[1]), {})
-        if match[2] in layer:  # one as seq., one as net.
-            raise ValueError(f"a second {match[2]} of layer {match[1]}: {key!r}")
-        layer[match[2]] = value.float()
-    numbers = sorted(layers)
-    if len(numbers) < 2 or any(len(layers[i]) != 2 for i in numbers):
-        raise ValueError(f"no MLP of at least two layers with weight and bias: {list(state)}")
-    weights = [layers[i]["weight"] for i in numbers]
-    biases = [layers[i]["bias"] for i in numbers]
-    if any(w.ndim != 2 or b.ndim != 1 for w, b in zip(weights, biases, strict=True)):
-        raise ValueError("weights that are no matrices, or biases that are no vectors")
-    network = WeightBatch.from_linear(weights, biases)
-    if not bool(network.flatten().isfinite().all()):
-        raise ValueError("weights that are NaN or infinite")
-    return network
+    return _read(file)[0]
 
 
-def _is_plain(value: object) -> bool:
-    """Whether this is a tensor of numbers that the file really holds."""
-    return (
-        isinstance(value, Tensor)
-        and value.is_floating_point()
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and value.is_contiguous()
+def _read(file: Path) -> tuple[WeightBatch, bool]:
+    """The network, and whether the checksums of its file were there and right."""
+    content, is_checked = load_tensors(file)
+    if not isinstance(content, Mapping):
+        raise ValueError(f"not a state dict but {type(content).__name__}")
+    candidates, others = _search(content)
+    if len(candidates) > 1:
+        names = " and ".join(repr(name) if name else "the file itself" for name in candidates)
+        raise ValueError(f"{len(candidates)} state dicts, {names}; save one of them alone")
+    if others:
+        raise ValueError(_unexpected(others[0]))
+    if not candidates:
+        raise ValueError(f"not a state dict of an MLP{EXPECTED_KEYS}, got {some(content)}")
+    (state,) = candidates.values()
+    stems = _stems([str(key) for key, value in state.items() if isinstance(value, Tensor)])
+    return _mlp(stems, state), is_checked
+
+
+def _search(content: object) -> tuple[dict[str, Mapping[Any, Any]], list[str]]:
+    """The state dicts of MLPs in a file, by their place, and the places of tensors outside."""
+    states: dict[str, Mapping[Any, Any]] = {}
+    others: list[str] = []
+    seen: set[int] = set()  # a file may hold one dictionary in two places, or in itself
+    waiting: deque[tuple[str, object]] = deque([("", content)])
+    while waiting:
+        place, here = waiting.popleft()
+        if isinstance(here, Tensor):
+            others.append(place)
+        if not isinstance(here, Mapping | list | tuple) or id(here) in seen:
+            continue
+        seen.add(id(here))
+        if not isinstance(here, Mapping):
+            waiting += ((f"{place}.{index}", value) for index, value in enumerate(here))
+            continue
+        is_state = any(_is_of_layer(key, value) for key, value in here.items())
+        if is_state:
+            states[place] = here
+        if set(here) != {"state", "param_groups"}:  # those of an optimizer
+            waiting += (
+                (f"{place}.{key}".lstrip("."), value)
+                for key, value in here.items()
+                if not (is_state and isinstance(value, Tensor))
+            )
+    return states, others
+
+
+def _is_of_layer(key: object, value: object) -> bool:
+    return isinstance(value, Tensor) and isinstance(key, str) and bool(LAYER_KEY.fullmatch(key))
+
+
+def _unexpected(key: str) -> str:
+    return f"unexpected entry {key!r}, a tensor of no layer{EXPECTED_KEYS}"
+
+
+def some(names: Iterable[object], *, count: int = 6) -> str:
+    """The first names of a list."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - count} more" if len(listed) > count else ""
+    return (", ".join(listed[:count]) or "nothing") + more
+
+
+def _stems(keys: Sequence[str]) -> list[str]:
+    """What stands before ``.weight`` and ``.bias`` of each layer, from the first to the last.
+
+    Raises:
+        ValueError: If a key is of no layer, two layers have one number, or there are less than two.
+    """
+    for key in keys:
+        if LAYER_KEY.fullmatch(key) is None:
+            raise ValueError(_unexpected(key))
+    stems = list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
+    names = [re.split("[0-9]", stem, maxsplit=1)[0] for stem in stems]
+    ((name, _),) = Counter(names).most_common(1)
+    shared = os.path.commonprefix(  # noqa: RUF071 - of letters
+        [s for s in stems if re.fullmatch(f"{re.escape(name)}[0-9].*", s)]
     )
+    head = re.sub("[0-9]+$", "", shared)  # of net.10 and net.11, net.
+    layers: dict[int, str] = {}
+    for key in keys if len(stems) > 1 else []:
+        stem, _, kind = key.rpartition(".")
+        number = re.search("[0-9]+", stem.removeprefix(head))
+        if number and layers.setdefault(int(number[0]), stem) != stem:
+            raise ValueError(
+                f"a second {kind} of layer {int(number[0])}: {key!r}; layers are called {head!r} "
+                "and a number"
+            )
+        if number is None or not stem.startswith(head + number[0]):
+            raise ValueError(f"{_unexpected(key)}; layers are called {head!r} and a number")
+    missing = [
+        f"{stem}.{kind}"
+        for stem in stems
+        for kind in ("weight", "bias")
+        if f"{stem}.{kind}" not in keys
+    ]
+    if missing or len(layers) < 2:
+        what = f"without {some(missing)}" if missing else f"but {some(keys)}"
+        remedy = "; save zeros for biases that a network has not" if missing else ""
+        raise ValueError(f"no MLP of at least two layers with weight and bias, {what}{remedy}")
+    return [layers[number] for number in sorted(layers)]
+
+
+def _mlp(stems: Sequence[str], state: Mapping[Any, Any]) -> WeightBatch:
+    """One network from the layers that are called so.
+
+    Raises:
+        ValueError: If numbers are of no floating dtype, not finite or not all in the file, or
+            shapes do not fit each other.
+    """
+    state = {str(key): value for key, value in state.items()}
+    weights = [_as_float32(f"{stem}.weight", state[f"{stem}.weight"]) for stem in stems]
+    biases = [_as_float32(f"{stem}.bias", state[f"{stem}.bias"]) for stem in stems]
+    num_inputs = None
+    for stem, weight, bias in zip(stems, weights, biases, strict=True):
+        shapes = f"{stem}.weight {tuple(weight.shape)} and {stem}.bias {tuple(bias.shape)}"
+        if weight.ndim != 2 or bias.ndim != 1:
+            raise ValueError(
+                f"weights that are no matrices, or biases that are no vectors: {shapes}"
+            )
+        num_outputs = len(bias)
+        if weight.shape != (num_outputs, num_inputs or weight.shape[1]) or 0 in weight.shape:
+            raise ValueError(
+                f"layers that do not fit each other: expected {stem}.weight of shape (outputs, "
+                f"inputs) = ({num_outputs}, {num_inputs or 'any'}), got {shapes}"
+            )
+        num_inputs = num_outputs
+    return WeightBatch.from_linear(weights, biases)
+
+
+def _as_float32(key: str, value: Tensor) -> Tensor:
+    """The numbers of a tensor that the file really holds, with memory of their own."""
+    if value.layout != torch.strided or value.device.type != "cpu":
+        kind = str(value.layout).removeprefix("torch.") if value.device.type == "cpu" else "meta"
+        raise ValueError(f"unexpected entry {key!r}, a {kind} tensor; save a dense one")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ValueError(f"unexpected entry {key!r}, an expanded tensor; save a copy of it")
+    if not value.is_floating_point():
+        raise ValueError(
+            f"unexpected entry {key!r}, a tensor of {value.dtype}; convert it to torch.float32"
+        )
+    numbers = value.detach().to(torch.float32, copy=True)
+    if not bool(numbers.isfinite().all()):
+        largest = value.detach().double().abs().max().item()
+        if math.isfinite(largest):
+            raise ValueError(f"{largest:.3g} in {key}, which is too large for float32")
+        raise ValueError(f"NaN or infinite numbers in {key}")
+    return numbers

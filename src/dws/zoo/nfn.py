@@ -12,12 +12,10 @@ from pathlib import Path
 
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
-from dws.zoo.imports import Entry, import_networks
-from dws.zoo.store import (
-    Zoo,
-)
+from dws.zoo.imports import Entry, NewZoo, check_files_differ, import_networks
+from dws.zoo.store import Zoo
 
-NFN_NAME = re.compile(r"_(?P<label>\d+)s/net(?P<number>\d+)\.pth$")
+NFN_NAME = re.compile(r"_(?P<label>[0-9]{1,18})s/net(?P<number>[0-9]+)\.pth$")
 
 
 def import_nfn(
@@ -26,6 +24,7 @@ def import_nfn(
     *,
     inr: SirenConfig,
     grid: Sequence[int] = (28, 28),
+    domain: Sequence[float] = (-1.0, 1.0),
     prefix: str = "randinit_smaller",
     split_points: tuple[int, int] = (45000, 50000),
     shard_size: int = 512,
@@ -40,7 +39,8 @@ def import_nfn(
         source: The folder with the folders ``<prefix>_<label>s``.
         path: Folder of the new zoo.
         inr: What the files do not say of the networks; ``hidden`` is read off them.
-        grid: Points along each axis at which the signals were known, over [-1, 1].
+        grid: Points along each axis at which the signals were known.
+        domain: Lowest and highest coordinate of all inputs, or such a pair for each input.
         prefix: Of the folders to read; others are augmentations.
         split_points: Number of the first validation INR, and of the first test INR.
         shard_size: INRs in one file of the zoo.
@@ -51,9 +51,22 @@ def import_nfn(
 
     Raises:
         FileNotFoundError: If there is nothing to read.
-        ValueError: If two files have one number; unless ``skip_bad``, if files cannot be read or
-            do not fit the first.
+        ValueError: If the settings cannot be, the folder of the zoo is taken, or two files have one
+            number or the same weights; unless ``skip_bad``, if files cannot be read or have another
+            architecture than most.
     """
+    new = NewZoo(path, inr, grid, domain, 0, shard_size)
+    first_val, first_test = split_points
+    if not 0 < first_val < first_test:
+        raise ValueError(
+            f"expected split points with 0 < VAL < TEST, got {first_val} and {first_test}"
+        )
+    new.check()
+    if not source.is_dir():
+        state = "is no folder" if source.exists() else "does not exist"
+        raise FileNotFoundError(
+            f"expected a folder with files like {prefix}_7s/net123.pth, got {source}, which {state}"
+        )
     numbered: dict[int, Entry] = {}
     num_others = 0  # such as augmentations
     for file in sorted(source.glob("*/net*.pth")):
@@ -68,17 +81,24 @@ def import_nfn(
             )
         numbered[number] = (file, int(match["label"]))
     if not numbered:
+        others = sorted(source.glob("**/*.pth"))
+        found = f"{len(others)} others such as {others[0]}" if others else "no .pth file"
         raise FileNotFoundError(
-            f"expected files like {prefix}_7s/net123.pth in {source}, got none; --prefix names "
+            f"expected files like {prefix}_7s/net123.pth in {source}, got {found}; --prefix names "
             "other folders"
         )
     if num_others:
-        print(f"dws: {num_others} files in other folders {prefix}_* are left out")
-    first_val, first_test = split_points
+        print(f"dws: {num_others} files in {prefix}_* with other names are left out")
     entries: dict[str, list[Entry]] = {name: [] for name in SPLITS}
     for number, entry in sorted(numbered.items()):
         split = "train" if number < first_val else "val" if number < first_test else "test"
         entries[split].append(entry)
-    return import_networks(
-        entries, path, inr=inr, grid=grid, seed=0, shard_size=shard_size, skip_bad=skip_bad
-    )
+    missing = [split for split in SPLITS if not entries[split]]
+    if missing:
+        raise ValueError(
+            f"expected INRs in each of {', '.join(SPLITS)}, got numbers {min(numbered)} to "
+            f"{max(numbered)} and none for {', '.join(missing)}; --split-points says where val "
+            f"({first_val}) and test ({first_test}) begin"
+        )
+    check_files_differ(entries)
+    return import_networks(entries, new, skip_bad=skip_bad)

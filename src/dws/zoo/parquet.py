@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
-from dws.files import open_atomically
+from dws.files import check_can_make, open_atomically
 from dws.signals import SPLITS
 from dws.zoo.store import COLUMNS, Zoo, ZooSplit
 
@@ -32,10 +33,11 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
     except ImportError as error:
         raise ValueError(
             "expected pyarrow for --format parquet, got none; install it: "
-            "pip install 'dwsnets[parquet]'"
+            "pip install -e '.[parquet]'"
         ) from error
     if file.exists():
         raise ValueError(f"expected a new file, got {file}, which is there")
+    check_can_make(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"dws": json.dumps(dict(zoo.manifest))}
     schema = _table(ZooSplit(zoo, 0, 1), "train").schema.with_metadata(metadata)
@@ -54,9 +56,11 @@ def _table(rows: ZooSplit, split: str) -> Any:
     weights = rows.weights()
     columns = {"split": pa.array([split] * len(rows))}
     columns |= {name: pa.array(rows.column(name).numpy()) for name in COLUMNS}
-    columns |= {f"label.{name}": pa.array(label.numpy()) for name, label in rows.labels.items()}
+    for name, label in rows.labels.items():
+        is_half = label.dtype == torch.bfloat16  # which NumPy does not know
+        columns[f"label.{name}"] = pa.array((label.float() if is_half else label).numpy())
     for kind, tensors in (("weight", weights.weights), ("bias", weights.biases)):
         for i, tensor in enumerate(tensors):
-            values = pa.array(tensor.flatten().numpy())
+            values = pa.array(tensor.flatten().float().numpy())
             columns[f"{kind}.{i}"] = pa.FixedSizeListArray.from_arrays(values, tensor[0].numel())
     return pa.table(columns)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dws.evaluation import zoo_figures
 from dws.inr import FitConfig, SirenConfig
-from dws.zoo import Zoo, ZooConfig, build_zoo
+from dws.zoo import Zoo, ZooConfig, ZooSplit, build_zoo
 
 
 class Ramps:
@@ -69,3 +69,22 @@ def test_every_kind_of_signal_is_drawn(
     original = figures[0].axes[0].images[0].get_array()
     if len(grid) == 2:
         assert (original.min(), original.max()) == pytest.approx((0, 1))  # dark half and all
+
+
+@pytest.mark.parametrize(
+    ("label", "title"),
+    [
+        (torch.tensor([1000]), "label 1000"),
+        (torch.tensor([7], dtype=torch.uint8), "label 7"),
+        (torch.tensor([True]), "label 1"),
+        (torch.tensor([0.12345]), "label 0.123"),
+    ],
+)
+def test_titles_have_classes_in_full(
+    label: Tensor, title: str, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(zoo_figures, "save_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(ZooSplit, "labels", {"label": label})
+    zoo_figures.rendered(tmp_path / "x.png", sine_zoo, [0])
+    assert figures[0].axes[0].get_title().splitlines()[0] == f"0: {title}"

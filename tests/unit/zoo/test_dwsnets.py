@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from tests.conftest import random_batch
@@ -12,7 +13,9 @@ from dws.files import write_json
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
-from dws.zoo import Zoo, export_dwsnets, import_dwsnets
+from dws.zoo import Zoo, export_dwsnets, export_parquet, import_dwsnets
+from dws.zoo.manifest import FORMAT_VERSION, split_rows
+from dws.zoo.store import shard_name, write_manifest, write_shard
 
 SPEC = WeightSpaceSpec((2, 4, 3, 1))
 
@@ -158,3 +161,40 @@ def test_sizes_of_zero_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="expected at least one INR a shard and one point along"):
         import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, **change)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool, torch.uint16],
+)
+def test_labels_of_every_whole_dtype_are_exported(dtype: torch.dtype, tmp_path: Path) -> None:
+    zoo = labelled_zoo(tmp_path / "zoo", dtype)
+    splits = json.loads(export_dwsnets(zoo, tmp_path / "out").read_text())
+    assert [splits[s]["label"] for s in SPLITS] == [["0", "1"], ["1"], ["0"]]
+    again = import_dwsnets(tmp_path / "out/splits.json", tmp_path / "back", inr=SirenConfig())
+    assert again.labels["label"].tolist() == [0, 1, 1, 0]
+
+
+def labelled_zoo(path: Path, dtype: torch.dtype) -> Zoo:
+    """Four networks with a label of that dtype."""
+    path.mkdir()
+    sizes, rows = {"train": 2, "val": 1, "test": 1}, torch.arange(4)
+    columns = {"signal_id": rows, "view": rows * 0, "num_steps": rows, "mse": torch.ones(4)}
+    labels = {"label": torch.tensor([0, 1, 1, 0]).to(dtype)}
+    write_shard(path / shard_name(0), random_batch(SPEC, 4, dtype=torch.float32), columns, labels)
+    plan = {
+        "format_version": FORMAT_VERSION, "signals": {"name": "x"}, "fit": None,
+        "zoo": {"seed": 0, "num_views": 1, "shard_size": 4}, "dims": SPEC.dims, "num_rows": 4,
+        "inr": {"omega_0": 30.0, "output_offset": 0.5}, "splits": split_rows(sizes),
+        "labels": ["label"], "domain": {"low": [-1] * 2, "high": [1] * 2, "grid": [4, 4]},
+    }  # fmt: skip
+    write_manifest(path, plan)
+    return Zoo.open(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float16, torch.bfloat16])
+def test_labels_of_every_dtype_become_parquet(dtype: torch.dtype, tmp_path: Path) -> None:
+    zoo = labelled_zoo(tmp_path / "zoo", dtype)
+    export_parquet(zoo, tmp_path / "zoo.parquet")
+    column = pq.read_table(tmp_path / "zoo.parquet")["label.label"].to_pylist()
+    assert list(map(int, column)) == [0, 1, 1, 0]

@@ -52,3 +52,42 @@ def test_one_number_twice_is_refused(nfn: Path, tmp_path: Path) -> None:
 def test_another_prefix_is_named(nfn: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"files like other_7s/net123.pth .* --prefix"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), prefix="other")
+
+
+def test_the_same_weights_in_two_splits_are_refused(nfn: Path, tmp_path: Path) -> None:
+    shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_1s/net7.pth")
+    with pytest.raises(ValueError, match=r"net0.pth \(train\) and .*net7.pth \(val\) are the same"):
+        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8))
+
+
+def test_one_file_under_two_names_is_refused(nfn: Path, tmp_path: Path) -> None:
+    (nfn / "randinit_smaller_1s/net50.pth").symlink_to(nfn / "randinit_smaller_0s/net0.pth")
+    with pytest.raises(ValueError, match=r"net0.pth \(train\) and .*net50.pth \(test\), which are"):
+        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8))
+
+
+def test_one_number_with_zeros_before_it_is_refused(nfn: Path, tmp_path: Path) -> None:
+    shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_0s/net000.pth")
+    with pytest.raises(ValueError, match="one INR of each number"):
+        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
+
+
+@pytest.mark.parametrize("points", [(0, 8), (8, 8), (9, 6), (-1, 3)])
+def test_split_points_out_of_order_are_refused(
+    points: tuple[int, int], nfn: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"0 < VAL < TEST, got {points[0]} and {points[1]}"):
+        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=points)
+
+
+def test_split_points_beyond_the_last_number_are_named(nfn: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"numbers 0 to 11 and none for val, test; --split-points"):
+        import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
+
+
+def test_the_domain_is_stored(nfn: Path, tmp_path: Path) -> None:
+    zoo = import_nfn(
+        nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8), domain=(0, 1, -2, 2)
+    )
+    assert zoo.manifest["domain"]["low"] == [0, -2]
+    assert zoo.manifest["domain"]["high"] == [1, 2]

@@ -37,5 +37,5 @@ def test_a_missing_pyarrow_says_how_to_get_it(
     sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ValueError, match=r"pip install 'dwsnets\[parquet\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[parquet\]'"):
         export_parquet(sine_zoo, tmp_path / "zoo.parquet")

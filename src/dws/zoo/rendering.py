@@ -1,0 +1,111 @@
+"""What the INRs of a zoo compute on a grid, and whether that looks like signals."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dws.inr import siren_apply
+from dws.weightspace import WeightBatch
+from dws.zoo.store import Zoo, ZooSplit
+
+NUM_JUDGED = 8  # INRs
+# points along an axis on which they are judged, at least and at most, by the number of inputs
+NUM_POINTS = {1: (128, 4096), 2: (28, 128)}
+# Medians over INRs of digits, textures and sines, fitted to 12 to 40 dB: neighbours correlate by
+# 0.5 to 1 and by less than 0.1 if ω0 is 30 times too large; 90 % of the variance and more is not
+# linear, and less than 1.5 % if ω0 is 30 times too small.
+NOISE, LINEAR = 0.25, 0.03
+
+
+def grid_points(domain: Mapping[str, Any], sizes: Sequence[int]) -> Float[Tensor, "p d_0"]:
+    """Points over a manifest's ``domain``; x is the first input but the last axis of an image.
+
+    Args:
+        domain: Its ``low`` and ``high``, for each input.
+        sizes: Points along each axis.
+    """
+    ends = zip(domain["low"][::-1], domain["high"][::-1], sizes, strict=True)
+    axes = [torch.linspace(low, high, size) for low, high, size in ends]
+    return torch.cartesian_prod(*axes).view(-1, len(sizes)).flip(1)
+
+
+def render(
+    zoo: Zoo, rows: Sequence[int], points: Float[Tensor, "p d_0"]
+) -> Float[Tensor, "n p d_m"]:
+    """What some INRs of a zoo compute, from their weights alone."""
+    inr = zoo.manifest["inr"]
+    flat = torch.cat([ZooSplit(zoo, row, row + 1).weights().flatten() for row in rows])
+    weights = WeightBatch.from_flat(zoo.spec, flat)
+    return siren_apply(weights, points, omega_0=inr["omega_0"], output_offset=inr["output_offset"])
+
+
+def doubt(zoo: Zoo) -> str | None:
+    """A line on a zoo whose INRs, as its manifest describes them, compute no likely signals.
+
+    Those of one or two inputs should not be noise at neighbouring points, nor linear; those that
+    are images (two inputs, one or three outputs) should have values in [0, 1] or [-1, 1].
+    """
+    domain = zoo.manifest["domain"]
+    if len(domain["grid"]) not in NUM_POINTS:
+        return None
+    least, most = NUM_POINTS[len(domain["grid"])]
+    sizes = [min(max(size, least), most) for size in domain["grid"]]
+    train = zoo.split("train")
+    rows = range(train.start, train.stop, -(-len(train) // NUM_JUDGED))
+    points = grid_points(domain, sizes)
+    values = render(zoo, rows, points).double()
+    reason = None
+    if not (correlation := _neighbours(values, sizes)) > NOISE:
+        reason = f"look like noise (neighbouring points correlate by {correlation:.2f})"
+    elif (curvature := _not_linear(values, points)) < LINEAR:
+        reason = f"are constant or linear (but for {curvature:.1%} of the variance)"
+    elif len(sizes) == 2 and values.shape[-1] in (1, 3):
+        ends = torch.tensor([0.02, 0.98], dtype=values.dtype)
+        low, high = values.flatten()[: 2**24].quantile(ends).tolist()
+        if not _is_range_of_images(low, high):
+            reason = f"have values from {low:.2g} to {high:.2g}, not in [0, 1] or [-1, 1]"
+    if reason is None:
+        return None
+    inr = zoo.manifest["inr"]
+    low, high = domain["low"][0], domain["high"][0]
+    return (
+        f"warning: these INRs {reason} with --omega-0 {inr['omega_0']:g}, --output-offset "
+        f"{inr['output_offset']:g} and --domain {low:g} {high:g}; if they were fitted with others, "
+        f"import them with those into a new folder; dws-zoo render {shlex.quote(str(zoo.path))} "
+        "draws them"
+    )
+
+
+def _neighbours(values: Float[Tensor, "n p d_m"], sizes: Sequence[int]) -> float:
+    """Correlation of neighbouring points, the median over INRs."""
+    images = values.view(len(values), *sizes, -1)
+    variance = images.var(dim=tuple(range(1, len(sizes) + 1)))  # (n, d_m)
+    steps = [
+        images.diff(dim=axis).square().mean(dim=tuple(range(1, len(sizes) + 1)))
+        for axis in range(1, len(sizes) + 1)
+    ]
+    step = torch.stack(steps).mean(0).mean(1)
+    return 1 - float((step / (2 * variance.mean(1)).clamp_min(1e-30)).median())
+
+
+def _not_linear(values: Float[Tensor, "n p d_m"], points: Float[Tensor, "p d_0"]) -> float:
+    """Part of the variance that no linear function of the inputs explains, the median over INRs."""
+    inputs = torch.cat([points, torch.ones(len(points), 1)], dim=1).to(values)
+    outputs = values.transpose(0, 1).flatten(1)  # (p, n * d_m)
+    rest = outputs - inputs @ torch.linalg.lstsq(inputs, outputs).solution
+    parts = [t.var(dim=0).view(len(values), -1).sum(1) for t in (rest, outputs)]
+    return float((parts[0] / parts[1].clamp_min(1e-30)).median())
+
+
+def _is_range_of_images(low: float, high: float) -> bool:
+    """Whether nearly all values of images may lie there; fits overshoot by a quarter or so."""
+    middle, width = (low + high) / 2, high - low
+    is_positive = low > -0.3 and high < 1.3 and (abs(middle - 0.5) < 0.3 or width < 0.7)
+    is_symmetric = low > -1.3 and high < 1.3 and abs(middle) < 0.35 and width > 1.3
+    return is_positive or is_symmetric or width > 2.6  # in units of their own

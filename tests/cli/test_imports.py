@@ -1,0 +1,652 @@
+"""Networks of others at the door of ``dws-zoo import``: taken as they are, or refused in a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.cli.conftest import Command
+
+from dws.files import write_json
+from dws.signals import SPLITS
+from dws.zoo import Zoo, imports
+
+State = dict[str, Any]
+IMPORT = ("dws-zoo", "import", "--format", "dwsnets")
+SIZES = {"train": 8, "val": 2, "test": 2}
+NAMES = [f"n{i:03d}.pth" for i in range(sum(SIZES.values()))]
+SPLITS_FILE = Path("nets/splits.json")
+
+
+def network(seed: int, dims: tuple[int, ...] = (2, 4, 4, 1)) -> State:
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for i, (inputs, outputs) in enumerate(pairwise(dims)):
+        state[f"seq.{i}.weight"] = torch.randn(outputs, inputs, generator=generator)
+        state[f"seq.{i}.bias"] = torch.randn(outputs, generator=generator)
+    return state
+
+
+@pytest.fixture
+def nets(command: Command) -> Path:
+    """Twelve networks, listed with their splits; the current folder is the one above."""
+    SPLITS_FILE.parent.mkdir()
+    for seed, name in enumerate(NAMES):
+        torch.save(network(seed), SPLITS_FILE.parent / name)
+    names, content = iter(NAMES), {}
+    for split, size in SIZES.items():
+        content[split] = {"path": [next(names) for _ in range(size)], "label": list(range(size))}
+    write_json(SPLITS_FILE, content)
+    return SPLITS_FILE.parent
+
+
+def weights(path: str) -> torch.Tensor:
+    zoo = Zoo.open(path)
+    return torch.cat([zoo.split(split).weights().flatten() for split in SPLITS])
+
+
+def transposed(value: torch.Tensor) -> torch.Tensor:
+    """Of another memory layout if it is a matrix."""
+    return value.T if value.ndim == 2 else value
+
+
+def flat(state: State) -> torch.Tensor:
+    """In the order of zoos, inputs before outputs."""
+    return torch.cat([transposed(value).flatten() for value in state.values()])
+
+
+EXPECTED = [flat(network(seed)) for seed in range(len(NAMES))]
+
+
+def rekeyed(change: Callable[[str], str]) -> Callable[[State], State]:
+    return lambda state: {change(key): value for key, value in state.items()}
+
+
+def converted(dtype: torch.dtype) -> Callable[[State], State]:
+    return lambda state: {key: value.to(dtype) for key, value in state.items()}
+
+
+def sequential(key: str) -> str:
+    _, number, kind = key.split(".")
+    return f"{2 * int(number)}.{kind}"
+
+
+def of_nfn(key: str) -> str:
+    _, number, kind = key.split(".")
+    return f"net.{number}.{kind}" if number == "2" else f"net.{number}.linear.{kind}"
+
+
+OPTIMIZER = {
+    "state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(4)}},
+    "param_groups": [],
+}
+ACCEPTED: list[Callable[[State], object]] = [
+    rekeyed(lambda key: key.replace("seq.", "net.")),
+    rekeyed(of_nfn),
+    rekeyed(sequential),
+    *(
+        rekeyed(lambda key, prefix=prefix: prefix + key)  # type: ignore[misc]
+        for prefix in ("module.", "_orig_mod.", "model.", "model.net.", "inr2.")
+    ),
+    rekeyed(lambda key: key.replace("seq.", "fc")),
+    rekeyed(lambda key: key.replace(".weight", ".0.weight").replace(".bias", ".0.bias")),
+    lambda state: dict(reversed(state.items())),
+    lambda state: {**state, "epoch": 3, "label": 1, "name": "a", "sizes": [1, 2], "none": None},
+    lambda state: {"epoch": 3, "params": state},
+    lambda state: {"model_state_dict": state, "optimizer_state_dict": OPTIMIZER, "loss": 0.1},
+    lambda state: {"checkpoint": {"state_dict": OrderedDict(state)}},
+    lambda state: {"model": state, "again": state},  # one dictionary
+    lambda state: {key: torch.nn.Parameter(value) for key, value in state.items()},
+    lambda state: {key: transposed(transposed(value).contiguous()) for key, value in state.items()},
+    lambda state: {key: torch.stack([value, value], -1)[..., 0] for key, value in state.items()},
+    converted(torch.float64),
+]
+
+
+@pytest.mark.parametrize("change", ACCEPTED)
+def test_what_can_be_read_one_way_only_is_read(
+    change: Callable[[State], object], nets: Path, command: Command
+) -> None:
+    for seed, name in enumerate(NAMES):
+        torch.save(change(network(seed)), nets / name)
+    assert "zoo zoo: 12 INRs of widths (2, 4, 4, 1)" in command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_becomes_float32(dtype: torch.dtype, nets: Path, command: Command) -> None:
+    for seed, name in enumerate(NAMES):
+        torch.save(converted(dtype)(network(seed)), nets / name)
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED).to(dtype).float())
+
+
+def test_layers_are_in_the_order_of_their_numbers(nets: Path, command: Command) -> None:
+    deep = (2, *[3] * 11, 1)
+    for seed, name in enumerate(NAMES):
+        torch.save(dict(sorted(network(seed, deep).items())), nets / name)  # seq.10 after seq.1
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert torch.equal(weights("zoo")[3].squeeze(-1), flat(network(3, deep)))
+
+
+class Bomb:
+    """Pickles to a call of ``os.mkdir``."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def put(content: object, name: str = NAMES[3]) -> Callable[[], object]:
+    return lambda: torch.save(content, SPLITS_FILE.parent / name)
+
+
+def put_bytes(change: Callable[[bytes], bytes]) -> Callable[[], object]:
+    file = SPLITS_FILE.parent / NAMES[3]
+    return lambda: file.write_bytes(change(file.read_bytes()))
+
+
+def flip(content: bytes) -> bytes:
+    start = content.index(network(3)["seq.1.weight"].numpy().tobytes())
+    return content[: start + 6] + bytes([content[start + 6] ^ 0x20]) + content[start + 7 :]
+
+
+def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[], object]:
+    def damage() -> None:
+        content = json.loads(SPLITS_FILE.read_text())
+        change(content)
+        SPLITS_FILE.write_text(json.dumps(content))
+
+    return damage
+
+
+def label(value: object) -> Callable[[], object]:
+    return edit(lambda content: content["train"]["label"].__setitem__(3, value))
+
+
+def path(value: object, split: str = "test") -> Callable[[], object]:
+    return edit(lambda content: content[split]["path"].__setitem__(0, value))
+
+
+def paths(change: Callable[[str], str]) -> Callable[[], object]:
+    def all_of(content: dict[str, Any]) -> None:
+        for columns in content.values():
+            columns["path"] = [change(name) for name in columns["path"]]
+
+    return edit(all_of)
+
+
+def link() -> None:
+    file = SPLITS_FILE.parent / NAMES[10]
+    file.unlink()
+    file.symlink_to(NAMES[0])
+
+
+def all_of(*damages: Callable[[], object]) -> Callable[[], object]:
+    return lambda: [damage() for damage in damages]
+
+
+ONE_BAD = ("got 1 of 12 that are not", "n003.pth", "--skip-bad")
+STATE = network(3)
+BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
+    (put_bytes(flip), ("damaged", "checksum")),
+    (put_bytes(lambda content: content[:-100]), ("damaged", "end is missing")),
+    (put_bytes(lambda content: b""), ("damaged, or not written by torch.save",)),
+    (put_bytes(lambda content: b"hello"), ("damaged, or not written by torch.save",)),
+    (
+        put_bytes(lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n"),
+        ("Git LFS pointer", "git lfs pull"),
+    ),
+    (put_bytes(lambda content: pickle.dumps(Bomb(), 2)), ("mkdir", "nothing in it was executed")),
+    (put_bytes(lambda content: pickle.dumps(Bomb())), ("nothing in it was executed",)),
+    (put({**STATE, "model": Bomb()}), ("mkdir", "nothing in it was executed")),
+    (put(torch.nn.Linear(1, 1)), ("torch.nn.modules.linear.Linear", "state dict alone")),
+    (put([torch.ones(1)]), ("not a state dict but list",)),
+    (put({}), ("expected keys like seq.0.weight", "got nothing")),
+    (put({"epoch": 3}), ("expected keys like seq.0.weight", "got epoch")),
+    (put({**STATE, "mean": torch.ones(1)}), ("unexpected entry 'mean'",)),
+    (put({**STATE, "more": {"mean": torch.ones(1)}}), ("unexpected entry 'more.mean'",)),
+    (put({**STATE, "more": [torch.ones(1)]}), ("unexpected entry 'more.0'",)),
+    (put({**STATE, "out.weight": torch.ones(1)}), ("unexpected entry 'out.weight'",)),
+    (put({**STATE, "bn.1.weight": torch.ones(1)}), ("layer 1: 'bn.1.weight'", "'seq.'")),
+    (
+        put({**STATE, "net.1.weight": torch.ones(1)}),
+        ("a second weight of layer 1: 'net.1.weight'",),
+    ),
+    (put({"model": STATE, "ema": network(4)}), ("2 state dicts", "'model'", "'ema'")),
+    (put({**STATE, "ema": network(4)}), ("2 state dicts", "the file itself", "'ema'")),
+    (
+        put({key: value for key, value in STATE.items() if "weight" in key}),
+        ("without seq.0.bias, seq.1.bias, seq.2.bias", "save zeros"),
+    ),
+    (
+        put({key: value for key, value in STATE.items() if key != "seq.1.weight"}),
+        ("without seq.1.weight",),
+    ),
+    (put({"seq.0.weight": torch.ones(1, 2), "seq.0.bias": torch.ones(1)}), ("two layers",)),
+    (put({**STATE, "seq.0.weight": torch.ones(4, 2).long()}), ("seq.0.weight", "int64", "float32")),
+    (put({**STATE, "seq.1.bias": torch.ones(4).bool()}), ("seq.1.bias", "bool", "float32")),
+    (put({**STATE, "seq.1.bias": torch.ones(4) * 1j}), ("seq.1.bias", "complex64")),
+    (put({**STATE, "seq.1.bias": torch.ones(1).expand(4)}), ("seq.1.bias", "expanded")),
+    (put({**STATE, "seq.1.weight": torch.eye(4).to_sparse()}), ("seq.1.weight", "sparse_coo")),
+    (put({**STATE, "seq.1.bias": torch.ones(4, device="meta")}), ("seq.1.bias", "meta")),
+    (put({**STATE, "seq.1.bias": torch.full((4,), torch.nan)}), ("NaN", "seq.1.bias")),
+    (
+        put({**STATE, "seq.1.bias": torch.full((4,), -1e300, dtype=torch.float64)}),
+        ("1e+300 in seq.1.bias", "too large for float32"),
+    ),
+    (put({**STATE, "seq.0.weight": torch.ones(2, 4)}), ("seq.0.weight", "(2, 4)")),
+    (put({**STATE, "seq.2.weight": torch.ones(1, 3)}), ("seq.2.weight", "(1, 4)", "(1, 3)")),
+    (put({**STATE, "seq.0.weight": torch.ones(4, 2, 3, 3)}), ("no matrices", "(4, 2, 3, 3)")),
+    (put(network(3, (2, 4, 1))), ("widths (2, 4, 1)", "(2, 4, 4, 1)")),
+    (lambda: Path("nets/n003.pth").unlink(), ("no such file",)),
+    (lambda: Path("nets/n003.pth").unlink() or Path("nets/n003.pth").mkdir(), ("Is a directory",)),
+    (lambda: shutil.copy("nets/n001.pth", "nets/n003.pth"), ("the same weights as nets/n001.pth",)),
+]
+
+
+@pytest.mark.parametrize(("damage", "expected"), BAD_FILES)
+def test_a_bad_file_is_named(
+    damage: Callable[[], object], expected: tuple[str, ...], nets: Path,
+    command: Command, complaint: Command,
+) -> None:  # fmt: skip
+    damage()
+    line = complaint(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert [fact for fact in (*ONE_BAD, *expected) if fact not in line] == []
+    assert "weights_only" not in line
+    assert not Path("zoo").exists()
+    assert not Path("exploded").exists()
+    printed = command(*IMPORT, str(SPLITS_FILE), "zoo", "--skip-bad")
+    assert any("nets/n003.pth: " in row and "left out" in row for row in printed.splitlines())
+    assert len(Zoo.open("zoo")) == len(NAMES) - 1
+
+
+def test_the_first_file_may_be_the_odd_one(nets: Path, complaint: Command) -> None:
+    torch.save(network(0, (2, 3, 1)), nets / NAMES[0])
+    line = complaint(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert "got 1 of 12" in line
+    assert f"{nets / NAMES[0]}: widths (2, 3, 1)" in line
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-bad",)])
+def test_as_many_networks_of_two_architectures_are_refused(
+    options: tuple[str, ...], nets: Path, complaint: Command
+) -> None:
+    for seed in range(0, 12, 2):
+        torch.save(network(seed, (2, 3, 1)), nets / NAMES[seed])
+    line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", *options)
+    assert "6 of widths (2, 3, 1) and as many of widths (2, 4, 4, 1)" in line
+
+
+WHERE = "in train at position 3"
+SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
+    *(
+        (label(value), (f"the label {value!r} of n003.pth", WHERE, "whole numbers from 0"))
+        for value in (-1, None, 0.5, True, "cat", "", "-3", float("nan"), float("inf"), [1], 2**63)
+    ),
+    (edit(lambda c: c["val"]["label"].pop()), ("2 paths and 1 labels for val",)),
+    (edit(lambda c: c["val"]["path"].pop()), ("1 paths and 2 labels for val",)),
+    (edit(lambda c: c.pop("val")), ("train, test without val",)),
+    (edit(lambda c: c["test"].pop("label")), ("test",)),
+    (edit(lambda c: c.update(test={"path": [], "label": []})), ("path of test: []",)),
+    (edit(lambda c: c.update(test={"path": "abc", "label": "123"})), ("path of test: 'abc'",)),
+    (edit(lambda c: c.update(test=["n000.pth"])), ("test",)),
+    (path(None), ("the path None in test at position 0",)),
+    (path(""), ("the path '' in test at position 0",)),
+    (path("a\0b"), (r"the path 'a\x00b' in test at position 0",)),
+    (lambda: SPLITS_FILE.write_text("[1]"), ("train, val, test", "list")),
+    (lambda: SPLITS_FILE.write_text("{"), ("JSON",)),
+    (
+        lambda: SPLITS_FILE.write_text(
+            SPLITS_FILE.read_text().rstrip()[:-1] + ', "train": {"path": [], "label": []}}'
+        ),
+        ("'train' twice",),
+    ),
+    (
+        lambda: SPLITS_FILE.write_text(SPLITS_FILE.read_text().replace('"label"', '"path"', 1)),
+        ("'path' twice",),
+    ),
+    (path("n000.pth"), ("n000.pth (train)", "n000.pth (test)", "one file")),
+    (path("n001.pth", "train"), ("n001.pth (train)", "one file")),
+    (path("../nets/n000.pth"), ("nets/n000.pth (train)", "nets/../nets/n000.pth (test)")),
+    (path("./n000.pth", "val"), ("n000.pth (val)", "one file")),
+    (link, ("n000.pth (train)", "n010.pth (test)", "one file")),
+    (
+        lambda: shutil.copy("nets/n000.pth", "nets/n010.pth"),
+        ("n000.pth (train)", "n010.pth (test)", "are the same", "take one of them out"),
+    ),
+    (
+        lambda: os.link(shutil.move("nets/n010.pth", "nets/x.pth") and "nets/n000.pth",
+                        "nets/n010.pth"),
+        ("n000.pth (train)", "n010.pth (test)", "are the same"),
+    ),
+    (
+        put({"epoch": 1, "net": rekeyed(of_nfn)(converted(torch.float64)(network(0)))}, "n008.pth"),
+        ("n000.pth (train)", "n008.pth (val)", "are the same"),
+    ),
+    (
+        all_of(
+            path("a/mnist_png_training_3_17/final.pth", "val"),
+            path("b/MNIST_png_training_3_017/model_0.pth", "train"),
+        ),
+        ("a/mnist_png_training_3_17", "b/MNIST_png_training_3_017", "(train)", "(val)"),
+    ),
+    (
+        paths(lambda name: f"/home/other/data/zoo/{name}"),
+        ("got none", "in /home/other/data/zoo", "folder of the JSON file", "--root DIR"),
+    ),
+    (paths(lambda name: f"x\\{name}"), ("got none", "nets/x/n000.pth", "--root DIR")),
+    (paths(lambda name: f"C:\\data\\{name}"), ("got none", "in C:/data", "--root DIR")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-bad",)])
+@pytest.mark.parametrize(("damage", "expected"), SPLITS_REFUSED)
+def test_ambiguous_or_missing_splits_are_refused(
+    damage: Callable[[], object], expected: tuple[str, ...], options: tuple[str, ...],
+    nets: Path, complaint: Command,
+) -> None:  # fmt: skip
+    damage()
+    line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", *options)
+    assert [fact for fact in ("nets/", *expected) if fact not in line] == []
+    assert not Path("zoo").exists()
+
+
+@pytest.mark.parametrize("value", [3, "3", "03", 3.0])
+def test_whole_numbers_are_labels_however_they_are_written(
+    value: object, nets: Path, command: Command
+) -> None:
+    label(value)()
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert Zoo.open("zoo").labels["label"].tolist() == [*range(8), 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/home/other/zoo/", "C:\\zoo\\", "elsewhere/", "../../zoo/sub/", "/"]
+)
+def test_moved_files_are_found_below_the_root_that_is_given(
+    prefix: str, nets: Path, command: Command
+) -> None:
+    for split in SPLITS:
+        (nets / split).mkdir()
+    content = json.loads(SPLITS_FILE.read_text())
+    for split, columns in content.items():
+        for name in columns["path"]:
+            shutil.move(nets / name, nets / split / name)
+        separator = "\\" if "\\" in prefix else "/"
+        columns["path"] = [f"{prefix}{split}{separator}{name}" for name in columns["path"]]
+    write_json(SPLITS_FILE, content)
+    shutil.move(nets, "moved")
+    command(*IMPORT, "moved/splits.json", "zoo", "--root", "moved")
+    assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
+
+
+def test_a_folder_above_all_may_have_the_name_of_a_signal(nets: Path, command: Command) -> None:
+    shutil.move(nets, "zoos_training_3_17")
+    command(*IMPORT, "zoos_training_3_17/splits.json", "zoo")
+    content = json.loads(Path("zoos_training_3_17/splits.json").read_text())
+    for columns in content.values():
+        columns["path"] = [f"{Path('zoos_training_3_17').absolute()}/{n}" for n in columns["path"]]
+    write_json(Path("zoos_training_3_17/splits.json"), content)
+    command(*IMPORT, "zoos_training_3_17/splits.json", "zoo")
+    assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
+
+
+def test_folders_may_be_links(folder: Path, command: Command) -> None:
+    command(*IMPORT, "released", "plain", "--num-val", "2")
+    Path("links").mkdir()
+    for home in folder.iterdir():
+        Path("links", home.name).symlink_to(home.absolute())
+    Path("links/up").symlink_to(Path("links").absolute())
+    command(*IMPORT, "links", "zoo", "--num-val", "2")
+    assert torch.equal(weights("zoo"), weights("plain"))
+
+
+def test_backslashes_separate_folders(nets: Path, command: Command) -> None:
+    shutil.move(nets, "sub")
+    Path("nets").mkdir()
+    shutil.move("sub", "nets/sub")
+    shutil.move("nets/sub/splits.json", SPLITS_FILE)
+    paths(lambda name: f"sub\\{name}")()
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
+
+
+def occupied() -> None:
+    Path("zoo").mkdir()
+    Path("zoo/something").touch()
+
+
+EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
+    (occupied, (), ("got other files in zoo", "another path")),
+    (lambda: Path("zoo").touch(), (), ("zoo: a file is in the way",)),
+    (lambda: None, ("--grid", "0", "28"), ("a grid of (0, 28)",)),
+    (lambda: None, ("--domain", "1", "-1"), ("LOW < HIGH", "(1.0, -1.0)")),
+    (lambda: None, ("--domain", "0", "1", "0"), ("LOW < HIGH", "(0.0, 1.0, 0.0)")),
+    (lambda: None, ("--domain", "0", "nan"), ("LOW < HIGH", "nan")),
+    (lambda: None, ("--omega-0", "0"), ("omega_0=0.0",)),
+    (lambda: None, ("--output-offset", "nan"), ("output_offset=nan",)),
+    (lambda: None, ("--num-val", "3"), ("--num-val", "leave it out")),
+    (lambda: None, ("--file-name", "x"), ("--file-name", "leave it out")),
+    (lambda: None, ("--prefix", "x"), ("--prefix", "leave it out")),
+    (SPLITS_FILE.unlink, (), ("nets/splits.json", "does not exist")),
+]
+
+
+@pytest.mark.parametrize(("damage", "options", "expected"), EARLY)
+def test_what_can_be_refused_is_refused_before_anything_is_read(
+    damage: Callable[[], object], options: tuple[str, ...], expected: tuple[str, ...],
+    nets: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    damage()
+    monkeypatch.setattr(imports, "load_tensors", lambda file: pytest.fail(f"reads {file}"))
+    before = sorted(Path().rglob("*"))
+    line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", *options)
+    assert [fact for fact in expected if fact not in line] == []
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody can make files below /proc")
+@pytest.mark.parametrize("path", ["/proc/x", "/proc/x/y"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
+    path: str, nets: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "load_tensors", lambda file: pytest.fail(f"reads {file}"))
+    assert "got /proc/x: " in complaint(*IMPORT, str(SPLITS_FILE), path)
+
+
+def test_the_folder_of_another_zoo_is_refused_before_anything_is_read(
+    nets: Path, command: Command, complaint: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(*IMPORT, str(SPLITS_FILE), "zoo", "--grid", "14", "14")
+    command(*IMPORT, str(SPLITS_FILE), "zoo", "--grid", "14", "14")  # the same once more
+    monkeypatch.setattr(imports, "load_tensors", lambda file: pytest.fail(f"reads {file}"))
+    assert "zoo was made with other settings" in complaint(*IMPORT, str(SPLITS_FILE), "zoo")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("import", "--format", "nfn", "nowhere", "zoo"),
+        ("import", "--format", "dwsnets", "nowhere", "zoo"),
+    ],
+)
+def test_a_source_that_is_not_there_is_said(arguments: tuple[str, ...], complaint: Command) -> None:
+    line = complaint("dws-zoo", *arguments)
+    assert "nowhere" in line
+    assert "does not exist" in line
+    assert not Path("zoo").exists()
+
+
+@pytest.fixture
+def folder(command: Command) -> Path:
+    """Networks in the layout of the released data, eight for training and four for testing."""
+    for i in range(12):
+        phase = "training" if i < 8 else "testing"
+        file = Path(f"released/mnist_png_{phase}_{i % 2}_{i}/checkpoints/model_final.pth")
+        file.parent.mkdir(parents=True)
+        torch.save(network(i), file)
+    return Path("released")
+
+
+FIRST = Path("released/mnist_png_training_0_0")
+
+
+def earlier(*homes: int) -> Callable[[], object]:
+    """Put another checkpoint beside some of them."""
+
+    def damage() -> None:
+        for i, home in enumerate(sorted(Path("released").iterdir())):
+            if i in homes:
+                torch.save(network(100 + i), home / "checkpoints/model_10.pth")
+
+    return damage
+
+
+def copy(to: str) -> Callable[[], object]:
+    return lambda: shutil.copytree(FIRST, to)
+
+
+def other(to: str) -> Callable[[], object]:
+    def damage() -> None:
+        (Path(to) / "checkpoints").mkdir(parents=True)
+        torch.save(network(99), Path(to) / "checkpoints/model_final.pth")
+
+    return damage
+
+
+FOLDERS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
+    (earlier(*range(12)), (), ("got 2 in released/", "checkpoints/model_final.pth (12 of 12 f",
+                               "checkpoints/model_10.pth (12 of 12", "--file-name")),
+    (earlier(11), (), ("got 2 in", "checkpoints/model_10.pth (1 of 12", "--file-name")),
+    (earlier(11), ("--file-name", "model_10.pth"), ("got 0 in", "model_10.pth", "--file-name")),
+    (earlier(11), ("--file-name", "*.pth"), ("got 2 in", "*.pth")),
+    (other("released/old/mnist_png_training_0_0"), (), ("released/old/mnist_png_training_0_0",
+                                                        str(FIRST))),
+    (other("released/old/MNIST_png_training_0_00"), (), ("released/old/MNIST_png_training_0_00",)),
+    (other("released/mnist_png_training_5_0"), (), (str(FIRST), "training_5_0", "two labels")),
+    (copy("released/mnist_png_testing_0_40"), (), ("(test)", "are the same", str(FIRST))),
+    (
+        lambda: Path("released/mnist_png_testing_0_40").symlink_to(FIRST.absolute()),
+        (),
+        ("(test)", "one file", str(FIRST)),
+    ),
+    (
+        lambda: [shutil.rmtree(home) for home in Path("released").glob("*training*")],
+        (),
+        ("got 0 of training, 4 of testing",),
+    ),
+    (
+        lambda: [home.rename(f"released/{home.name[-4:]}") for home in Path("released").iterdir()],
+        (),
+        ("got 0 of training, 0 of testing", "such as released/", "mnist_png_training_7_123"),
+    ),
+    (lambda: shutil.rmtree("released") or Path("released").mkdir(), (), ("and 0 others",)),
+    (lambda: None, ("--num-val", "8"), ("between 1 and 7, got 8", "--num-val")),
+    (lambda: None, ("--num-val", "0"), ("between 1 and 7, got 0", "--num-val")),
+    (lambda: None, ("--root", "x"), ("--root", "leave it out")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "options", "expected"), FOLDERS_REFUSED)
+def test_ambiguous_folders_are_refused(
+    damage: Callable[[], object], options: tuple[str, ...], expected: tuple[str, ...],
+    folder: Path, complaint: Command,
+) -> None:  # fmt: skip
+    damage()
+    line = complaint(*IMPORT, "released", "zoo", *(options if "--num-val" in options else
+                                                   ("--num-val", "2", *options)))  # fmt: skip
+    assert [fact for fact in expected if fact not in line] == []
+    assert not Path("zoo").exists()
+
+
+@pytest.mark.parametrize("name", ["model_final.pth", "checkpoints/model_final.pth", "*_final.pth"])
+def test_one_file_of_each_folder_is_chosen_by_name(
+    name: str, folder: Path, command: Command
+) -> None:
+    command(*IMPORT, "released", "plain", "--num-val", "2")
+    earlier(*range(12))()
+    command(*IMPORT, "released", "zoo", "--num-val", "2", "--file-name", name)
+    assert torch.equal(weights("zoo"), weights("plain"))
+
+
+def test_a_number_may_stand_in_training_and_in_testing(folder: Path, command: Command) -> None:
+    other("released/mnist_png_testing_0_0")()
+    printed = command(*IMPORT, "released", "zoo", "--num-val", "2")
+    assert "1 numbers stand in folders of training and of testing" in printed
+    assert len(Zoo.open("zoo")) == 13
+
+
+def test_signals_may_be_numbered_class_by_class(command: Command) -> None:
+    for i in range(12):
+        other(f"released/x_{'training' if i < 8 else 'testing'}_{i % 2}_{i // 2}")()
+        file = next(Path("released").glob(f"*_{i % 2}_{i // 2}/checkpoints/*"))
+        torch.save(network(i), file)
+    command(*IMPORT, "released", "zoo", "--num-val", "2")
+    assert len(Zoo.open("zoo")) == 12
+
+
+def test_a_file_without_checksums_is_read_and_counted(nets: Path, command: Command) -> None:
+    torch.save(network(0), nets / NAMES[0], _use_new_zipfile_serialization=False)
+    printed = command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert "1 of 12 files have no checksums" in printed
+    assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
+
+
+@pytest.mark.parametrize(
+    ("options", "low", "high"),
+    [
+        ((), [-1, -1], [1, 1]),
+        (("--domain", "0", "27"), [0, 0], [27, 27]),
+        (("--domain", "0", "1", "-2", "2.5"), [0, -2], [1, 2.5]),
+    ],
+)
+def test_the_domain_is_that_of_the_option(
+    options: tuple[str, ...], low: list[float], high: list[float], nets: Path, command: Command
+) -> None:
+    command(*IMPORT, str(SPLITS_FILE), "zoo", *options)
+    domain = Zoo.open("zoo").manifest["domain"]
+    assert (domain["low"], domain["high"], domain["grid"]) == (low, high, [28, 28])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("export", "--format", "dwsnets", "zoo", "file/out"), "file: a file is in the way"),
+        (("export", "--format", "parquet", "zoo", "file/out"), "file: a file is in the way"),
+        (("render", "zoo", "--output", "file/out.png"), "file: a file is in the way"),
+        (("render", "zoo", "--output", "out.xyz"), "out.xyz"),
+        (("render", "zoo", "--output", "out"), "expected a picture of"),
+        (("render", "zoo", "--output", "zoo"), "expected a picture of"),
+        (("merge", "zoo", "nets"), "got other files in nets"),
+        (("merge", "zoo", "file/out"), "file: a file is in the way"),
+    ],
+)
+def test_targets_are_refused_before_shards_are_read(
+    arguments: tuple[str, ...], expected: str, nets: Path, command: Command, complaint: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    Path("file").touch()
+    monkeypatch.setattr("dws.zoo.store.ZooSplit.weights", lambda self: pytest.fail("reads"))
+    monkeypatch.setattr("dws.zoo.parts.sha256", lambda self: pytest.fail("reads"))
+    assert expected in complaint("dws-zoo", *arguments)
+
+
+def test_a_zoo_of_few_is_rendered_whole(nets: Path, command: Command) -> None:
+    content = json.loads(SPLITS_FILE.read_text())
+    write_json(
+        SPLITS_FILE,
+        {s: {name: values[:1] for name, values in part.items()} for s, part in content.items()},
+    )
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert "3 INRs of zoo are drawn in" in command("dws-zoo", "render", "zoo")
