@@ -15,7 +15,7 @@ from dws.config import build, to_plain
 from dws.files import settings_hash
 from dws.tasks import DrawingConfig, Reader, Task
 from dws.training import LabelledNetworks, RunDir, TrainerConfig
-from dws.training.checkpoint import load_checkpoint, load_reader, num_epochs_done
+from dws.training.checkpoint import load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -103,11 +103,21 @@ def run_settings(config: DictConfig, zoo: Zoo, trainer: TrainerConfig) -> dict[s
 
 
 def run_folder(config: DictConfig, settings: Mapping[str, Any]) -> Path:
-    """The folder that was asked for, or one that the same settings always give."""
+    """The folder that was asked for, or one that the same settings always give.
+
+    Raises:
+        ValueError: If it would not be below ``paths.runs``.
+    """
     if config.run_dir is not None:
         return Path(config.run_dir)
+    names = Path(config.task.name, config.model.name)
+    if names.is_absolute() or ".." in names.parts:
+        raise ValueError(
+            f"A run is kept in {config.paths.runs}/<task.name>/<model.name>, and {names} leads "
+            "out of it. Choose other names, or give run_dir."
+        )
     name = f"seed{config.seed}-{settings_hash(settings)}"
-    return Path(config.paths.runs, config.task.name, config.model.name, name)
+    return Path(config.paths.runs, names, name)
 
 
 def build_task(settings: Mapping[str, Any]) -> Task:
@@ -174,7 +184,7 @@ def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None =
     folder.check_whole(num_epochs_done(folder.last_checkpoint))
     reader = build_reader(settings, spec, build_task(settings), None)
     state = load_checkpoint(folder.best_checkpoint, "reader")
-    load_reader(reader, state, folder.best_checkpoint)
+    load_weights(reader, state["reader"], folder.best_checkpoint)
     return reader.eval()
 
 

@@ -23,7 +23,7 @@ from dws.evaluation.tsne import is_map, tsne
 from dws.files import distinct_file_name, file_name, write_atomically, write_json
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
-from dws.training.checkpoint import load_checkpoint, load_reader
+from dws.training.checkpoint import load_checkpoint, load_weights
 from dws.training.loop import embed, predict
 
 
@@ -65,7 +65,7 @@ def evaluate(
             "and train again"
         )
     checkpoint = load_checkpoint(run.best_checkpoint, "reader", "metrics")
-    load_reader(reader, checkpoint, run.best_checkpoint)
+    load_weights(reader, checkpoint["reader"], run.best_checkpoint)
     known, embeddings = (
         embed(reader, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
     )

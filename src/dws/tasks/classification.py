@@ -76,8 +76,9 @@ class Classification:
     def scores(
         self, outputs: Float[Tensor, "n f"], targets: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """1 for each network that is read rightly, 0 for the others."""
-        return (outputs.argmax(dim=1) == targets).float()
+        """1 for each network that is read rightly, 0 for the others and where an output is NaN."""
+        is_right = (outputs.argmax(dim=1) == targets) & ~outputs.isnan().any(dim=1)
+        return is_right.float()
 
     def metrics(
         self, outputs: Float[Tensor, "n f"], targets: Int[Tensor, " n"]

@@ -13,7 +13,6 @@ from torch import nn
 
 from dws.checked_load import load_tensors
 from dws.files import write_atomically
-from dws.tasks import Reader
 
 MANY = 400  # characters of PyTorch's reasons
 
@@ -52,20 +51,6 @@ def load_checkpoint(path: Path, *keys: str) -> dict[str, Any]:
             "remove the run folder and train again"
         )
     return dict(content)
-
-
-def load_reader(reader: Reader, state: Mapping[str, Any], path: Path) -> None:
-    """Put a checkpoint's weights into a reader.
-
-    Args:
-        reader: Built as the one that was saved.
-        state: What ``load_checkpoint`` gave.
-        path: Where from, for the message.
-
-    Raises:
-        ValueError: If the checkpoint is of another model; the message names what differs.
-    """
-    load_weights(reader, state["reader"], path)
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Any], path: Path) -> None:

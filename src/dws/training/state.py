@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dws.sampling import derive_seed
 from dws.tasks import Reader
-from dws.training.checkpoint import load_reader, load_weights
+from dws.training.checkpoint import load_weights
 from dws.training.settings import OptimConfig, TrainerConfig, linear_weights
 
 LOSSES = ("train_loss", "train_drawing_loss")
@@ -176,7 +176,7 @@ class TrainingState:
                 f"{self.device.type}; set trainer.device={content['device']} or choose another "
                 "run_dir"
             )
-        load_reader(self.reader, content, path)
+        load_weights(self.reader, content["reader"], path)
         if self.average:
             load_weights(self.average, content["average"], path)
         for name in ("optimizers", "schedulers"):

@@ -25,6 +25,8 @@ def test_accuracy_counts_the_largest_logit() -> None:
     outputs = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 9.0]])
     metrics = Classification(num_classes=2).metrics(outputs, torch.tensor([0, 1, 1, 1]))
     assert metrics["accuracy"] == 0.75
+    outputs[0] = torch.nan  # which argmax takes for the largest
+    assert Classification(num_classes=2).scores(outputs, torch.tensor([0, 1, 1, 1])).sum() == 2
 
 
 @pytest.mark.parametrize("classes", [[0, 10], [-1, 3]])
