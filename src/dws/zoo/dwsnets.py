@@ -184,10 +184,12 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
             raise ValueError(f"{what} something else for {split}")
         sizes = []
         for column in ("path", "label"):
-            if not isinstance(columns[column], list) or not columns[column]:
+            if not isinstance(columns[column], list):
+                raise ValueError(f"{what} {columns[column]!r:.60} for {column} of {split}")
+            if not columns[column]:
                 raise ValueError(
-                    f"{what} no list of one at least for {column} of {split}: "
-                    f"{columns[column]!r:.60}"
+                    f"{file} lists no {column} for {split}; each of {', '.join(SPLITS)} needs at "
+                    "least one network"
                 )
             sizes.append(len(columns[column]))
         if sizes[0] != sizes[1]:

@@ -449,12 +449,12 @@ def _as_float32(key: str, value: Tensor) -> Tensor:
     """The numbers of a tensor that the file really holds, with memory of their own."""
     if value.layout != torch.strided or value.device.type != "cpu":
         kind = str(value.layout).removeprefix("torch.") if value.device.type == "cpu" else "meta"
-        raise ValueError(f"unexpected entry {key!r}, a {kind} tensor; save a dense one")
+        raise ValueError(f"{key} is a {kind} tensor; save a dense one")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise ValueError(f"unexpected entry {key!r}, an expanded tensor; save a copy of it")
+        raise ValueError(f"{key} is larger than what the file holds of it; save a copy of it")
     if not value.is_floating_point():
         raise ValueError(
-            f"unexpected entry {key!r}, a tensor of {value.dtype}; convert it to torch.float32"
+            f"{key} holds {value.dtype} instead of a floating dtype; convert it to torch.float32"
         )
     numbers = value.detach().to(torch.float32, copy=True)
     if not bool(numbers.isfinite().all()):
