@@ -35,6 +35,22 @@ def test_splits_are_the_rows_of_the_shards(sine_zoo: Zoo) -> None:
             assert torch.equal(read.column(name), rows[name][part]), name
 
 
+def plan(spec: WeightSpaceSpec, sizes: dict[str, int], *, shard_size: int) -> dict[str, object]:
+    """What the manifest of a zoo of such networks says before its shards are there."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "signals": {"name": "numbers"},
+        "zoo": {"seed": 0, "num_views": 1, "shard_size": shard_size},
+        "inr": {"omega_0": 30.0, "output_offset": 0.5},
+        "fit": None,
+        "dims": spec.dims,
+        "num_rows": sum(sizes.values()),
+        "splits": split_rows(sizes),
+        "labels": ["label"],
+        "domain": {"low": [0.0, 0.0], "high": [1.0, 1.0], "grid": [2, 2]},
+    }
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int32])
 def test_weights_of_another_dtype_are_read_as_float32(dtype: torch.dtype, tmp_path: Path) -> None:
     spec = WeightSpaceSpec((2, 3, 1))
@@ -42,19 +58,7 @@ def test_weights_of_another_dtype_are_read_as_float32(dtype: torch.dtype, tmp_pa
     rows = torch.arange(6)
     columns = {"signal_id": rows, "view": 0 * rows, "num_steps": rows, "mse": rows.double()}
     write_shard(tmp_path / shard_name(0), networks, columns, {"label": rows})
-    plan = {
-        "format_version": FORMAT_VERSION,
-        "signals": {"name": "numbers"},
-        "zoo": {"seed": 0, "num_views": 1, "shard_size": 6},
-        "inr": {"omega_0": 30.0, "output_offset": 0.5},
-        "fit": None,
-        "dims": spec.dims,
-        "num_rows": 6,
-        "splits": split_rows({"train": 4, "val": 1, "test": 1}),
-        "labels": ["label"],
-        "domain": {"low": [0.0, 0.0], "high": [1.0, 1.0], "grid": [2, 2]},
-    }
-    write_manifest(tmp_path, plan)
+    write_manifest(tmp_path, plan(spec, {"train": 4, "val": 1, "test": 1}, shard_size=6))
     read = Zoo.open(tmp_path).split("train").weights()
     for got, expected in zip(read.tensors(), networks[:4].tensors(), strict=True):
         assert got.dtype == torch.float32
@@ -71,19 +75,7 @@ def test_what_was_written_is_read_whatever_the_split(tmp_path: Path) -> None:
         shard = {name: column[part].clone() for name, column in columns.items()}
         path = tmp_path / shard_name(index)
         write_shard(path, weights[part], shard, {"label": 3 * rows[part]})
-    plan = {
-        "format_version": FORMAT_VERSION,
-        "signals": {"name": "numbers"},
-        "zoo": {"seed": 0, "num_views": 1, "shard_size": 4},
-        "inr": {"omega_0": 30.0, "output_offset": 0.5},
-        "fit": None,
-        "dims": spec.dims,
-        "num_rows": num_rows,
-        "splits": split_rows({"train": 5, "val": 3, "test": 2}),
-        "labels": ["label"],
-        "domain": {"low": [0.0, 0.0], "high": [1.0, 1.0], "grid": [2, 2]},
-    }
-    write_manifest(tmp_path, plan)
+    write_manifest(tmp_path, plan(spec, {"train": 5, "val": 3, "test": 2}, shard_size=4))
     zoo = Zoo.open(tmp_path)
     for name, part in {"train": slice(0, 5), "val": slice(5, 8), "test": slice(8, 10)}.items():
         split = zoo.split(name)
