@@ -176,7 +176,9 @@ def test_a_whole_zoo_has_no_problems(sine_zoo: Zoo) -> None:
     assert sine_zoo.find_problems() == []
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(99, "update dws"), (1, "remove it and fit it")])
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(99, "update dws"), (1, "remove .* and fit it again")]
+)
 def test_another_format_says_so(version: int, remedy: str, copy: Path) -> None:
     file = copy / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": version}))
