@@ -230,7 +230,8 @@ def _connect(address: str | None) -> Any:
         import ray
     except ImportError as error:
         raise ValueError(
-            "expected Ray for engine=ray, got none; install it: pip install 'dwsnets[cluster]'"
+            "expected Ray for engine=ray, got none; install it in the project's folder: "
+            "pip install -e '.[cluster]'"
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
