@@ -261,6 +261,7 @@ def test_what_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_the_real_data_can_be_fetched(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
