@@ -179,3 +179,28 @@ def test_the_version_is_ours(
 
 def test_a_setting_named_like_a_flag_of_hydra_is_meant(complaint: Command) -> None:
     assert "did you mean run=outputs/x?" in complaint("dws-evaluate", "--run", "outputs/x")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("experiment/x.yaml", "# @package _global_\nrun_dir: 2026_11_26", "run_dir in"),
+        ("experiment/x.yaml", "# @package _global_\nzoo: {path: 1e3}", "zoo.path in"),
+        ("experiment/x.yaml", "# @package _global_\nwandb: {project: true}", "wandb.project in"),
+        ("paths/x.yaml", "outputs: 1_0\ndata: a\nzoos: b\nruns: c", "paths.outputs in"),
+    ],
+)
+def test_numbers_in_files_for_text_are_to_be_quoted(
+    file: str, content: str, expected: str, complaint: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "my" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    line = complaint("dws-train", "--config-dir", "my", f"{path.parent.name}=x", "task=sine")
+    assert expected in line
+    assert "in quotes" in line
+    value = line.rpartition(": ")[2]
+    path.write_text(content.replace(value.strip('"'), value))
+    assert "in quotes" not in complaint(
+        "dws-train", "--config-dir", "my", f"{path.parent.name}=x", "task=sine"
+    )

@@ -11,14 +11,18 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from dws import schemas
 from dws.cli.errors import as_argument, did_you_mean
+from dws.config import config_dir
 from dws.signals import ImageSignals, SineSignals
 
 FLAGS = (  # of Hydra; everything else is written key=value
@@ -131,6 +135,45 @@ def _keep_text(argument: str, schema: type, *, sweeps: bool) -> str:
             f"{as_argument(key, value)}"
         )
     return argument
+
+
+def check_files(schema: type) -> None:
+    """Refuse numbers that the user's YAML files give settings that are text: Hydra changes them.
+
+    Raises:
+        ValueError: If ``2026_11_26`` stands there without quotes, which YAML reads as 20261126.
+    """
+    runtime = HydraConfig.get().runtime
+    folders = [Path(s.path) for s in runtime.config_sources if s.schema == "file"]
+    for folder in (folder for folder in folders if folder != Path(config_dir())):
+        for group, choice in runtime.choices.items():
+            file = folder / group / f"{choice}.yaml"
+            if file.is_file():
+                prefix = "" if "@package _global_" in file.read_text() else f"{group}."
+                for key, text, value in _scalars(file):
+                    if text != str(value) and is_text(schema, prefix + key):
+                        raise ValueError(
+                            f"expected text for {prefix}{key} in {file}, got {text}, which YAML "
+                            f'reads as {value}; write it in quotes: "{text}"'
+                        )
+
+
+def _scalars(file: Path) -> Iterator[tuple[str, str, object]]:
+    """Dotted keys of the numbers in a YAML file, as they are written and as they are read."""
+
+    def walk(written: Any, read: Any, prefix: str) -> Iterator[tuple[str, str, object]]:
+        for key, value in read.items():
+            if str(key) not in written:
+                continue
+            if isinstance(value, dict):
+                yield from walk(written[str(key)], value, f"{prefix}{key}.")
+            elif isinstance(value, NUMBERS):
+                yield f"{prefix}{key}", written[str(key)], value
+
+    read = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    written = yaml.load(file.read_text(), Loader=yaml.BaseLoader)  # all of it is text
+    if isinstance(read, dict) and isinstance(written, dict):
+        yield from walk(written, read, "")
 
 
 def is_text(schema: type, key: str) -> bool:

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dws.cli.arguments import prepare_arguments
+from dws.cli.arguments import check_files, prepare_arguments
 from dws.cli.errors import (
     command_name,
     did_you_mean,
@@ -38,6 +38,7 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
     register_resolvers()
 
     def checked(config: DictConfig) -> None:
+        check_files(COMMANDS[config_name])
         for setting in settings_added(config):
             raise ValueError(unknown_setting(setting, config))
         function(config)
