@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from dws.schemas import (
     AttentionDWSNetSchema,
@@ -30,6 +33,12 @@ from dws.schemas import (
 )
 
 TARGETS = "dws."
+COMMANDS: Mapping[str, type] = {
+    "fit_inrs": FitInrsSchema,
+    "train": TrainSchema,
+    "evaluate": EvaluateSchema,
+    "report": ReportSchema,
+}
 
 
 def config_dir() -> str:
@@ -43,10 +52,7 @@ def register_schemas() -> None:
     """Make the schemas known to Hydra, under the names that ``configs/`` uses."""
     store = ConfigStore.instance()
     for name, schema in {
-        "fit_inrs": FitInrsSchema,
-        "train": TrainSchema,
-        "evaluate": EvaluateSchema,
-        "report": ReportSchema,
+        **COMMANDS,
         "in_process": InProcessSchema,
         "ray": RaySchema,
         "dwsnet": DWSNetSchema,
@@ -81,16 +87,49 @@ def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
         **arguments: What the configuration does not know, such as the weight space.
 
     Raises:
-        ValueError: On the complaints of ``class_of``, or of the class.
+        ValueError: On the complaints of ``class_of``, if the arguments do not fit the signature of
+            the class, or on the complaints of the class.
     """
     target = str(settings.get("_target_"))
     constructor = class_of(target)
+    given = {
+        key: to_plain(value) if OmegaConf.is_config(value) else value
+        for key, value in settings.items()
+        if key != "_target_"
+    }
+    _check_arguments(constructor, given, arguments, target)
+    return constructor(**given, **arguments)
+
+
+def _check_arguments(
+    constructor: type, given: Mapping[str, Any], others: Mapping[str, Any], target: str
+) -> None:
+    """Compare arguments with the names and types of a signature. A TypeError after it is a bug.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    signature = inspect.signature(constructor)
+    what = f"expected arguments of {target}, got some that do not fit"
     try:
-        return constructor(**{k: v for k, v in settings.items() if k != "_target_"}, **arguments)
+        signature.bind(**given, **others)
     except TypeError as error:
+        names = [name for name in {**given, **others} if name not in signature.parameters]
+        unknown = f"; unknown: {', '.join(names)}" if names else ""
         raise ValueError(
-            f"expected arguments of {target}, got some that do not fit: {error}"
+            f"{what}: {error}{unknown}; it takes {', '.join(signature.parameters)}"
         ) from error
+    for name, value in given.items():
+        try:
+            hints = get_type_hints(constructor.__init__)  # type: ignore[misc]
+            kind = TypeAdapter(hints.get(name, Any))
+        except (NameError, PydanticUserError):  # a type that only its author knows
+            continue
+        try:
+            kind.validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ValueError(f"{what}: {name}={value!r}: {reason}") from error
 
 
 def class_of(target: str) -> type:

@@ -76,6 +76,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def as_written(folder: Path, checksums: Mapping[str, str]) -> bool:
+    """Whether files in a folder are there with the given SHA-256, by file name. Only reads."""
+    files = {folder / name: digest for name, digest in checksums.items()}
+    return all(file.is_file() and sha256(file) == digest for file, digest in files.items())
+
+
 def beside(folder: Path, suffix: str) -> Path:
     """``<folder>.<suffix>``, also for a folder that is given as ``.`` or ``..``."""
     if folder.name in ("", ".."):
@@ -84,13 +90,19 @@ def beside(folder: Path, suffix: str) -> Path:
 
 
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep a folder to this process while it writes there; made if need be.
 
     Ends with the process at the latest.
 
+    Args:
+        folder: The folder.
+        wait: If another process holds it, say so and wait until that process releases it or ends.
+            What was to be made may be there by then: look again.
+
     Raises:
-        ValueError: If another process holds it; the message says which.
+        ValueError: If another process holds it and ``wait`` is false; the message says which.
+        OSError: If the folder cannot be written to; the message names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -102,10 +114,15 @@ def hold_folder(folder: Path) -> Iterator[None]:
             who = holder.read_text()
         except OSError:
             who = "another process"
-        raise ValueError(
-            f"expected {folder} for this process alone, but {who} is writing there; "
-            "wait for its end or stop it"
-        ) from None
+        if not wait:
+            raise ValueError(
+                f"expected {folder} for this process alone, but {who} is writing there; "
+                "wait for its end or stop it"
+            ) from None
+        print(f"dws: {who} is writing {folder}; waiting until it ends", flush=True)
+        lock.acquire()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     try:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         who = f"process {os.getpid()} on {socket.gethostname()}, started {now},"
@@ -189,7 +206,12 @@ def check_content(content: object, kind: Any, *, what: str) -> None:
 
 @contextmanager
 def claim_folder(
-    file: Path, settings: Mapping[str, Any], *, option: str, notes: Mapping[str, Any] | None = None
+    file: Path,
+    settings: Mapping[str, Any],
+    *,
+    option: str,
+    notes: Mapping[str, Any] | None = None,
+    wait: bool = False,
 ) -> Iterator[None]:
     """Hold a folder that belongs to certain settings, new or as an earlier process left it.
 
@@ -201,6 +223,7 @@ def claim_folder(
         settings: Plain values that the folder's content depends on.
         option: The command-line option that chooses the folder, for the message.
         notes: What is written beside the settings but not compared.
+        wait: Wait for another process that holds the folder, see ``hold_folder``.
 
     Raises:
         ValueError: If another process holds the folder, it belongs to other settings (the message
@@ -208,7 +231,7 @@ def claim_folder(
     """
     notes = notes or {}
     check_claim(file, settings, option=option, notes=notes)
-    with hold_folder(file.parent):
+    with hold_folder(file.parent, wait=wait):
         check_claim(file, settings, option=option, notes=notes)  # which may have waited for this
         is_new = not file.is_file()
         if is_new:
@@ -231,8 +254,11 @@ def check_claim(
         ValueError: If it does not.
     """
     folder = file.parent
+    remedy = f"restore it from a copy, choose another {option} or remove {folder}"
     try:
         there = read_yaml(file)
+    except ValueError as error:
+        raise ValueError(f"{error}; {remedy}") from error
     except FileNotFoundError:
         # looked at again: another process may have written it since
         if folder.exists() and _visible(folder) and not file.is_file():
@@ -242,7 +268,7 @@ def check_claim(
             ) from None
         return
     if not isinstance(there, Mapping):
-        raise ValueError(f"expected settings in {file}, got {there!r}; remove {folder}")
+        raise ValueError(f"expected settings in {file}, got {there!r}; {remedy}")
     old = {key: value for key, value in there.items() if key not in (notes or {})}
     different = _differences(old, _as_in_a_file(settings))
     if different:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sysconfig
 from functools import cache
@@ -65,26 +66,48 @@ def should_compile(mode: str, *, pays: bool, option: str) -> bool:
     works = compiler_works()
     if mode == "always" and not works:
         raise ValueError(
-            f"expected g++ and Python's headers for {option}=always, found none that work; "
-            f"install them (Debian: g++ python3-dev) or use {option}=auto"
+            f"expected a C++ compiler that works for {option}=always, but {compiler_problem()}, "
+            f"or use {option}=auto"
         )
     return works
 
 
 def compiler_works() -> bool:
     """Whether ``torch.compile`` works on the CPU. If a compiler is there that does not, says so."""
-    return compiler_found() and _compiles()
+    return compiler_found() and _compile_error() is None
+
+
+def compiler_problem() -> str | None:
+    """Why ``torch.compile`` does not work on the CPU and what to do, or None if it does."""
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None:
+        chosen = "set CXX to a compiler, unset it" if "CXX" in os.environ else "set CXX to another"
+        return f"there is no {name} in PATH; install it (Debian: g++), {chosen}"
+    if not _python_header().is_file():
+        return f"there is no {_python_header()}; install Python's headers (Debian: python3-dev)"
+    if (reason := _compile_error()) is not None:
+        return f"{name} failed: {reason}; repair it, set CXX to another"
+    return None
 
 
 @cache
-def _compiles() -> bool:
+def _compile_error() -> str | None:
+    """What a compiler that is there dies of, said once."""
     try:
         torch.compile(torch.sin)(torch.zeros(8))
     except Exception as error:  # whatever a compiler dies of, most work goes on without it
-        reason = " ".join(str(error).split())[:200]
+        reason = _informative_line(str(error))
         print(f"dws: torch.compile does not work here ({reason}); going on without it")
-        return False
-    return True
+        return reason
+    return None
+
+
+def _informative_line(message: str) -> str:
+    """The line that says why, of what PyTorch repeats of a compiler, or else its own last one."""
+    lines = [line.strip() for line in message.partition("Set TORCHDYNAMO_VERBOSE")[0].splitlines()]
+    reasons = r"error:|cannot find|undefined reference|No such file"
+    first = next((line for line in lines if re.search(reasons, line)), None)
+    return first or next((line for line in reversed(lines) if line), "no reason given")
 
 
 def compiler_found() -> bool:
@@ -92,8 +115,11 @@ def compiler_found() -> bool:
 
     Whether it works takes seconds to find out, see ``compiler_works``.
     """
-    headers = Path(sysconfig.get_path("include"), "Python.h")
-    return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.is_file()
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and _python_header().is_file()
+
+
+def _python_header() -> Path:
+    return Path(sysconfig.get_path("include"), "Python.h")
 
 
 def computes_bfloat16(device: torch.device) -> bool:

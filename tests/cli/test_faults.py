@@ -225,7 +225,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, obj
 
 @pytest.mark.parametrize(
     "rounds_each",
-    [pytest.param(1, id="5-rounds"), pytest.param(10, id="50-rounds", marks=pytest.mark.slow)],
+    [
+        pytest.param(1, id="5-rounds"),
+        pytest.param(10, id="50-rounds", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
+    ],
 )
 def test_stages_killed_at_random_moments_end_as_if_nothing_had_been(
     rounds_each: int, undisturbed: tuple[dict[str, object], list[float]], tmp_path: Path
@@ -258,6 +261,7 @@ COMPILED = {  # each with a file that tells that it has got somewhere
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @needs_compiler
 def test_what_is_compiled_goes_on_exactly_in_another_process(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"

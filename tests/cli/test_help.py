@@ -9,7 +9,7 @@ import pytest
 from hydra._internal.utils import get_args_parser
 from tests.cli.conftest import Command
 
-from dws.cli.command import FLAGS
+from dws.cli.arguments import FLAGS
 from dws.config import config_dir
 
 COMMANDS = {

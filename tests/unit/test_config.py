@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
@@ -155,6 +156,48 @@ def test_every_group_is_tested() -> None:
 def test_an_unknown_target_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected _target_ to name a class, got dws.nothing"):
         build({"_target_": "dws.nothing.Here"})
+
+
+class Fussy:
+    """A class of ours, as the configuration knows it."""
+
+    def __init__(self, width: int, *, names: Sequence[str] = (), other: Nothing = None) -> None:
+        width + other
+
+
+class Typed(Fussy):
+    """Arguments of known types."""
+
+    def __init__(self, width: int, *, shape: tuple[int, ...] = (), path: str | Path = "") -> None:
+        super().__init__(width, other="a bug")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "expected"),
+    [
+        (Typed, {"width": 1, "colour": 2, "size": 3}, "unknown: colour, size; it takes width, sh"),
+        (Typed, {}, "missing a required argument: 'width'"),
+        (Typed, {"width": "x"}, "width='x': Input should be a valid integer"),
+        (Typed, {"width": 1.5}, "width=1.5: Input should be a valid integer"),
+        (Typed, {"width": 1, "shape": 3}, "shape=3: Input should be a valid"),
+        (Typed, {"width": 1, "path": 3}, "path=3: Input should be a valid"),
+        (Fussy, {"colour": 1}, "unknown: colour"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(
+    kind: type, arguments: dict[str, object], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_module, "class_of", lambda target: kind)
+    with pytest.raises(ValueError, match=r"expected arguments of dws.x, got") as error:
+        build({"_target_": "dws.x", **arguments})
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [Typed, Fussy])
+def test_a_bug_in_a_class_keeps_its_traceback(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_module, "class_of", lambda target: kind)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        build({"_target_": "dws.x", "width": 1})
 
 
 SCHEMAS = [

@@ -32,8 +32,50 @@ def test_the_rule(
 
 def test_always_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match=r"expected g\+\+ .* or use fit.compile=auto"):
+    missing = r"no no-such-compiler in PATH; install it .* unset it, or use fit.compile=auto"
+    with pytest.raises(ValueError, match=missing):
         should_compile("always", pays=True, option="fit.compile")
+
+
+def test_a_compiler_without_headers_is_refused_for_the_headers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CXX", sys.executable)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(ValueError, match=rf"there is no {tmp_path}/Python.h; .*python3-dev"):
+        should_compile("always", pays=True, option="fit.compile")
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("a.cpp:3:10: fatal error: omp.h: No such file\ncompilation terminated.", "omp.h: No such"),
+        ("ld: cannot find -lgomp\ncollect2: error: ld returned 1 exit status", "-lgomp"),
+        ("g++: internal compiler error: Killed (program cc1plus)", "Killed"),
+        ("Segmentation fault", "Segmentation fault"),
+    ],
+)
+@needs_compiler
+def test_a_compiler_that_fails_is_quoted_by_the_line_that_says_why(
+    output: str, expected: str, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "cxx"
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *--version*) exec g++ --version;; esac\n'
+        f"cat >&2 <<END\n{output}\nEND\nexit 1\n"
+    )
+    compiler.chmod(0o755)
+    script = "from dws.hardware import should_compile as s; s('always', pays=True, option='x')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    complaint = done.stderr.splitlines()[-1]
+    assert f"{compiler} failed: " in complaint
+    assert expected in complaint
+    assert "Debian" not in complaint
+    assert "or use x=auto" in complaint
 
 
 @needs_compiler

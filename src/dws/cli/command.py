@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
 import hydra
@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from dws.cli.arguments import check_files, prepare_arguments
 from dws.cli.errors import (
     command_name,
     did_you_mean,
@@ -24,13 +25,7 @@ from dws.cli.errors import (
     unknown_setting,
 )
 from dws.cli.help import register_resolvers
-from dws.config import config_dir, register_schemas
-
-FLAGS = (  # of Hydra; everything else is written key=value
-    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run",
-    "--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir",
-    "--experimental-rerun", "--info",
-)  # fmt: skip
+from dws.config import COMMANDS, config_dir, register_schemas
 
 
 def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
@@ -43,14 +38,13 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
     register_resolvers()
 
     def checked(config: DictConfig) -> None:
+        check_files(COMMANDS[config_name])
         for setting in settings_added(config):
             raise ValueError(unknown_setting(setting, config))
         function(config)
 
     with user_errors():
-        _check_flags(sys.argv[1:])
-    # argparse takes it before or after the settings only
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+        sys.argv[1:] = prepare_arguments(sys.argv[1:], COMMANDS[config_name])
     start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=config_name)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         start(checked)()
@@ -105,16 +99,6 @@ class OneLineParser(argparse.ArgumentParser):
                 f"expected {what} in {'|'.join(choices)}, got {got}{did_you_mean(got, choices)}"
             )
         _exit(f"{message}; {self.prog} --help says more", status=2)
-
-
-def _check_flags(arguments: Sequence[str]) -> None:
-    """Say how settings are written where they are written like flags."""
-    for argument in arguments:
-        flag = argument.partition("=")[0]
-        if flag.startswith("--") and not any(known.startswith(flag) for known in FLAGS):
-            setting = f"; did you mean {flag.strip('-').replace('-', '_')}=...?"
-            hint = setting if "=" in argument else did_you_mean(flag, FLAGS) or setting
-            raise ValueError(f"expected settings as key=value, got {argument}{hint}")
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -1,9 +1,16 @@
-"""Where the commands begin: loading their libraries takes seconds, and Ctrl-C ends that quietly."""
+"""Where the commands begin: loading their libraries takes seconds, and Ctrl-C ends that quietly.
+
+``--version`` is answered before.
+"""
 
 from __future__ import annotations
 
 import importlib
 import signal
+import sys
+from pathlib import Path
+
+import dws
 
 
 def fit_inrs() -> None:
@@ -37,6 +44,9 @@ def data() -> None:
 
 
 def _run(name: str) -> None:
+    if any(len(word) > 4 and "--version".startswith(word) for word in sys.argv[1:]):
+        print(f"{Path(sys.argv[0]).name} {dws.__version__}")
+        return
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -23,12 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
 
 from dws.cli.help import choices_of
 
+GROUPS = ("experiment", "model", "task", "zoo", "fit", "augment", "engine", "scale", "wandb")
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
@@ -50,10 +52,13 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         key, equals, value = error.override.partition("=")
         if not equals:
-            return f"expected settings as key=value, got {key}; {_where_listed()}"
+            group = next((g for g in GROUPS if key in choices_of(g)), None)
+            hint = f"; did you mean {group}={key}?" if group else ""
+            return f"expected settings as key=value, got {key}{hint}; {_where_listed()}"
+        home = Path(value).expanduser() if value.startswith("~/") else value  # no shell does it
         return (
             f"expected a value that Hydra can read, got {error.override}; put it into quotes "
-            f"that your shell leaves: {as_argument(key, value)}"
+            f"that your shell leaves: {as_argument(key, home)}"
         )
     if _is_out_of_memory(error):
         reason = " ".join(str(error).split())
@@ -76,6 +81,8 @@ def one_line(error: BaseException) -> str:
         )
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
+    if isinstance(error, InterpolationResolutionError):
+        return _interpolation(error)
     if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename is not None:
         place = Path(error.filename)
         file = next((p for p in (place, *place.parents) if p.is_file()), place)
@@ -95,6 +102,33 @@ def one_line(error: BaseException) -> str:
         setting = getattr(error, "full_key", None)
         return f"{setting}: {message}" if setting and setting not in message else message
     return message
+
+
+def _interpolation(error: InterpolationResolutionError) -> str:
+    """What to say of ``${...}`` that has no value."""
+    key = str(error.full_key)
+    given = next((word for word in sys.argv if word.startswith(f"{key}=")), f"{key}=...")
+    value = given.partition("=")[2].strip("'")
+    variable = re.search(r"Environment variable '(.+?)' not found", str(error))
+    if variable:
+        name = variable[1]
+        default = re.sub(
+            rf"\$\{{oc\.env:\s*{re.escape(name)}\s*\}}", f"${{oc.env:{name},other}}", value
+        )
+        return (
+            f"expected the environment variable {name} in {given}, got none; export it, or name "
+            f"what to take without it: {shlex.quote(f'{key}={default}')}"
+        )
+    missing = re.search(r"Interpolation key '(.+?)' not found", str(error))
+    reason = (
+        f"no setting {missing[1]}"
+        if missing
+        else " ".join(str(error).split(" full_key:")[0].split())
+    )
+    return (
+        f"expected an interpolation that has a value in {given}, got {reason}; {_where_listed()}, "
+        f"or for the text as it is: {as_argument(key, value)}"
+    )
 
 
 def _missing_choice(name: str, options_of_hydra: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,8 @@ from dws.files import hold_folder
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
 from dws.schemas import FitInrsSchema
-from dws.zoo import InProcess, ZooConfig, build_part, build_zoo
+from dws.signals import SignalSource
+from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo
 
 POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
 
@@ -67,21 +69,33 @@ def fit(config: DictConfig) -> None:
         )
         return
     zoo = build_zoo(path, signals, **common)
-    picture = zoo.path / "reconstructions.png"
-    if not picture.is_file():
-        with hold_folder(zoo.path):
-            zoo_figures.reconstructions(picture, zoo, signals)
+    seen = _draw(zoo, signals)
     psnr = zoo.manifest["train_psnr"]
     print(
         f"zoo {zoo.path}: {len(zoo)} INRs of widths {zoo.spec.dims}, training PSNR "
         f"{psnr['median']:.1f} dB ({psnr['q05']:.1f} to {psnr['q95']:.1f}), "
-        f"{zoo.manifest['train_num_steps_median']} steps (medians); see {picture}"
+        f"{zoo.manifest['train_num_steps_median']} steps (medians){seen}"
     )
     if psnr["median"] < POOR_PSNR:
         print(
             f"dws: below {POOR_PSNR} dB these INRs show little of their signals, whose values "
             "should lie in about [-1, 1]; try other inr.omega_0, fit.num_steps or fit.learning_rate"
         )
+
+
+def _draw(zoo: Zoo, signals: SignalSource) -> str:
+    """Draw reconstructions, once; returns where to see them, or why not."""
+    picture = zoo.path / "reconstructions.png"
+    if not picture.is_file():
+        try:
+            with hold_folder(zoo.path, wait=True):
+                if not picture.is_file():
+                    zoo_figures.reconstructions(picture, zoo, signals)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            return f"; no {picture.name}, since {zoo.path} cannot be written to ({error.strerror})"
+    return f"; see {picture}"
 
 
 def preset_name(settings: FitInrsSchema) -> str:

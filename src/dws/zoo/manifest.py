@@ -9,12 +9,13 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from dws.files import check_content
+from dws.files import check_content, read_json, read_yaml
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+CONFIG = "config.yaml"  # beside it: the settings that the folder belongs to
 ALIGNED_TO = "aligned_to"  # key of the manifest of a zoo that ``align_zoo`` made
 Size = Annotated[int, Field(ge=1)]
 
@@ -103,23 +104,58 @@ def num_shards(plan: Mapping[str, Any]) -> int:
     return int(-(-plan["num_rows"] // plan["zoo"]["shard_size"]))
 
 
-def check_manifest(manifest: Any, file: Path) -> None:
-    """Raise a ``ValueError`` unless everything that reading relies on is there."""
+class OtherFormatError(ValueError):
+    """A zoo of an older or newer format: not damaged, and not to be written over."""
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a zoo, with everything that reading the zoo relies on.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        OtherFormatError: If it is of another format.
+        ValueError: If it is damaged; the message says what to do.
+    """
+    file = folder / MANIFEST
     what = f"the manifest of a zoo in {file}"
-    check_content(manifest, Versioned, what=what)
-    version = manifest["format_version"]
-    if version != FORMAT_VERSION:
-        remedy = "update dws" if version > FORMAT_VERSION else "remove it and fit it again"
-        raise ValueError(
-            f"expected format version {FORMAT_VERSION} in {file}, got {version}; {remedy}"
-        )
-    check_content(manifest, Manifest, what=what)
-    check_layout(manifest, what=what)
-    if len(manifest["shards"]) != (expected := num_shards(manifest)):
-        raise ValueError(
-            f"expected {what}, got one that does not fit: {len(manifest['shards'])} shards instead "
-            f"of {expected}"
-        )
+    try:
+        manifest = read_json(file)
+        check_content(manifest, Versioned, what=what)
+        version = manifest["format_version"]
+        if version != FORMAT_VERSION:
+            remedy = (
+                "update dws" if version > FORMAT_VERSION else f"remove {folder} and fit it again"
+            )
+            raise OtherFormatError(
+                f"expected format version {FORMAT_VERSION} in {file}, got {version}; {remedy}"
+            )
+        check_content(manifest, Manifest, what=what)
+        check_layout(manifest, what=what)
+        if len(manifest["shards"]) != (expected := num_shards(manifest)):
+            raise ValueError(
+                f"expected {what}, got one that does not fit: {len(manifest['shards'])} shards "
+                f"instead of {expected}"
+            )
+    except OtherFormatError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{error}; {how_to_make_again(folder)}") from error
+    return dict(manifest)
+
+
+def how_to_make_again(folder: Path) -> str:
+    """Which command repairs a zoo with a damaged file, as the settings in its folder tell."""
+    try:
+        settings = read_yaml(folder / CONFIG)
+    except (OSError, ValueError):
+        settings = None
+    if not isinstance(settings, Mapping):
+        return f"remove {folder} and fit or import the zoo again"
+    if ALIGNED_TO in settings:
+        return f"remove {folder}, and the command that needs it makes it again"
+    if settings.get("fit") is None:
+        return "the dws-zoo import command that made the zoo makes it again"
+    return "dws-fit-inrs with the zoo's settings makes it again"
 
 
 def check_layout(plan: Mapping[str, Any], *, what: str) -> None:

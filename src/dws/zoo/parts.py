@@ -9,7 +9,9 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from dws.files import (
+    as_written,
     beside,
+    check_claim,
     check_content,
     claim_folder,
     read_json,
@@ -22,7 +24,15 @@ from dws.inr import FitConfig, SirenConfig
 from dws.signals import CheckedSignals, SignalSource
 from dws.zoo.build import CONFIG, NOTES, Builder, ZooConfig
 from dws.zoo.engine import Engine, InProcess
-from dws.zoo.manifest import MANIFEST, Preset, Sharding, Size, check_layout, num_shards
+from dws.zoo.manifest import (
+    MANIFEST,
+    OtherFormatError,
+    Preset,
+    Sharding,
+    Size,
+    check_layout,
+    num_shards,
+)
 from dws.zoo.store import Zoo, shard_name, write_manifest
 
 PART = "part"  # key of a part's settings: which, and of how many
@@ -41,7 +51,9 @@ def build_part(
     preset: str = "custom",
     engine: Engine | None = None,
 ) -> Path:
-    """Fit one of several disjoint ranges of a zoo's shards, for ``merge_parts``; go on if begun.
+    """Fit one of several disjoint ranges of a zoo's shards, for ``merge_parts``; resume if begun.
+
+    A complete part is returned as it is and nothing is written.
 
     Args:
         path: The folder that the whole zoo will have.
@@ -72,13 +84,22 @@ def build_part(
         )
     starts = starts[part * len(starts) // num_parts : (part + 1) * len(starts) // num_parts]
     identity = {**builder.identity, PART: [part, num_parts]}
+    names = [builder.shard(start).name for start in starts]
+    check_claim(folder / CONFIG, identity, option="zoo.path", notes=builder.notes)
+    try:
+        checksums = read_checksums(folder)
+    except FileNotFoundError:
+        checksums = {}
+    except ValueError as error:
+        print(f"dws: {error}")
+        checksums = {}
+    if sorted(checksums) == names and as_written(folder, checksums):  # needs no lock
+        return folder
     with claim_folder(folder / CONFIG, identity, option="zoo.path", notes=builder.notes):
-        checksums = read_checksums(folder) if (folder / CHECKSUMS).is_file() else {}
         missing = builder.missing_shards(starts, checksums)
         if missing:
             builder.fit_shards(starts, missing)
-        files = [builder.shard(start) for start in starts]
-        write_json(folder / CHECKSUMS, {file.name: sha256(file) for file in files})
+        write_json(folder / CHECKSUMS, {name: sha256(folder / name) for name in names})
     return folder
 
 
@@ -86,10 +107,15 @@ def read_checksums(part: Path) -> dict[str, str]:
     """SHA-256 of each shard of a finished part, by file name.
 
     Raises:
+        FileNotFoundError: If the part is not finished.
         ValueError: If the file holds something else.
     """
-    checksums = read_json(part / CHECKSUMS)
-    check_content(checksums, dict[str, str], what=f"checksums of shards in {part / CHECKSUMS}")
+    file = part / CHECKSUMS
+    try:
+        checksums = read_json(file)
+        check_content(checksums, dict[str, str], what=f"checksums of shards in {file}")
+    except ValueError as error:
+        raise ValueError(f"{error}; the dws-fit-inrs command of the part makes it again") from error
     return dict(checksums)
 
 
@@ -151,16 +177,20 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
                 "the part again, or fit it again with the command that made it"
             )
     notes = {key: plans[0].pop(key) for key in NOTES}
+    digests = {name: checksums[files[name]] for name in names}
+    check_claim(path / CONFIG, plans[0], option="path", notes=notes)
+    if (path / MANIFEST).is_file() and as_written(path, digests):
+        try:
+            return Zoo.open(path)  # needs no lock
+        except OtherFormatError:
+            raise
+        except ValueError as error:
+            print(f"dws: {error}; merging does it now")
     with claim_folder(path / CONFIG, plans[0], option="path", notes=notes):
-        copied = [
-            name
-            for name in names
-            if not (path / name).is_file() or sha256(path / name) != checksums[files[name]]
-        ]
-        for name in copied:
-            write_atomically(path / name, files[name].read_bytes())
-        if copied or not (path / MANIFEST).is_file():
-            write_manifest(path, {**plans[0], **notes})
+        for name, digest in digests.items():
+            if not as_written(path, {name: digest}):
+                write_atomically(path / name, files[name].read_bytes())
+        write_manifest(path, {**plans[0], **notes})
     return Zoo.open(path)
 
 

@@ -26,11 +26,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 import dws
-from dws.files import read_json, sha256, write_atomically, write_json
+from dws.files import sha256, write_atomically, write_json
 from dws.inr.fit import psnr
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
-from dws.zoo.manifest import ALIGNED_TO, MANIFEST, check_manifest, num_shards
+from dws.zoo.manifest import MANIFEST, how_to_make_again, num_shards, read_manifest
 
 COLUMNS = ("signal_id", "view", "num_steps", "mse")  # of a shard, beside networks and labels
 LABEL_PREFIX = "label."
@@ -139,9 +139,7 @@ class Zoo:
             found = len(list(path.glob("*.safetensors")))
             state = f"unfinished, {found} shards so far" if found else "no manifest.json there"
             raise FileNotFoundError(f"expected a zoo in {path}, got none ({state})")
-        manifest = read_json(file)
-        check_manifest(manifest, file)
-        return cls(path, manifest)
+        return cls(path, read_manifest(path))
 
     def __len__(self) -> int:
         return int(self.manifest["num_rows"])
@@ -181,11 +179,7 @@ class Zoo:
         """
         file = self.path / shard_name(index)
         if index not in self._verified:
-            is_fitted = self.manifest.get("fit") is not None
-            maker = "dws-fit-inrs with the zoo's settings" if is_fitted else "the import"
-            remedy = f"{maker} makes it again"
-            if ALIGNED_TO in self.manifest:
-                remedy = f"remove {self.path}, and the same command makes it again"
+            remedy = how_to_make_again(self.path)
             expected = self.manifest["shards"][index]
             try:
                 got = sha256(file)
@@ -238,7 +232,7 @@ class ZooSplit:
         if batch.spec != self.zoo.spec:
             raise ValueError(
                 f"expected networks of widths {self.zoo.spec.dims} in {self.zoo.path}, "
-                f"got {batch.spec.dims}"
+                f"got {batch.spec.dims}; {how_to_make_again(self.zoo.path)}"
             )
         return batch
 
@@ -278,10 +272,14 @@ class ZooSplit:
                         if part.shape != expected or part.dtype != columns[name].dtype:
                             raise ValueError(
                                 f"expected {name} of shape {expected} and {columns[name].dtype} in "
-                                f"{file}, got {tuple(part.shape)} and {part.dtype}"
+                                f"{file}, got {tuple(part.shape)} and {part.dtype}; "
+                                f"{how_to_make_again(self.zoo.path)}"
                             )
                         # copied at once: a slice keeps its whole file in memory
                         columns[name][piece.start - self.start : piece.stop - self.start] = part
             except SafetensorError as error:
-                raise ValueError(f"expected a shard of a zoo in {file}, got: {error}") from error
+                raise ValueError(
+                    f"expected a shard of a zoo in {file}, got: {error}; "
+                    f"{how_to_make_again(self.zoo.path)}"
+                ) from error
         return [columns[name] for name in names]

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
+import socket
 import subprocess
+import sys
 import tarfile
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import torch
 
+from dws.signals import download
 from dws.signals.download import DATASETS, Dataset, ensure_dataset, read_idx
 
 Offer = Callable[..., dict[str, Dataset]]
@@ -82,6 +89,109 @@ def test_gzipped_files_put_there_by_hand_are_taken(
     assert ensure_dataset("mnist", tmp_path) == folder
 
 
+@pytest.mark.parametrize("folder", ["MNIST", "MNIST/raw", "MNIST/raw/archive"])
+@pytest.mark.parametrize("name", ["{}.idx{}-ubyte", "{0}.idx{1}-ubyte.gz", "{0}-idx{1}-ubyte.gz"])
+def test_files_put_there_by_hand_are_taken_as_mirrors_name_them(
+    name: str, folder: str, tmp_path: Path, offer: Offer, files: dict[str, bytes]
+) -> None:
+    offer()
+    (tmp_path / folder).mkdir(parents=True)
+    for file, raw in files.items():
+        own = name.format(file[: file.index("-idx")], file[file.index("-idx") + 4])
+        (tmp_path / folder / own).write_bytes(gzip.compress(raw) if own.endswith("gz") else raw)
+    raw_folder = ensure_dataset("mnist", tmp_path)
+    assert {file: (raw_folder / file).read_bytes() for file in files} == files
+
+
+def test_a_folder_named_like_the_file_in_it_is_no_hindrance(
+    tmp_path: Path, offer: Offer, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer()
+    for file, raw in files.items():
+        folder = tmp_path / "MNIST/raw" / file
+        folder.mkdir(parents=True)
+        (folder / file).write_bytes(raw)
+    raw_folder = ensure_dataset("mnist", tmp_path)
+    assert {file: (raw_folder / file).read_bytes() for file in files} == files
+    assert "is a folder; moved to train-images-idx3-ubyte.folder" in capsys.readouterr().err
+
+
+FETCH = """
+import pathlib, sys, time
+from dws.signals import download
+root, go, files = (pathlib.Path(word) for word in sys.argv[1:])
+def fetch(dataset, folder):
+    print("fetching", flush=True)
+    while not go.exists():
+        time.sleep(0.01)
+    for file in files.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+checksums = {file.name: download.sha256(file) for file in files.iterdir()}
+download.DATASETS = {"mnist": download.Dataset("MNIST", checksums, {"only": fetch})}
+download.ensure_dataset("mnist", root)
+"""
+
+
+def test_the_second_of_two_waits_for_what_the_first_fetches(
+    tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, raw in files.items():
+        (source / name).write_bytes(raw)
+    words = [sys.executable, "-c", FETCH, tmp_path / "data", tmp_path / "go", source]
+    with contextlib.ExitStack() as processes:
+        started = []
+        for expected in ("fetching", "waiting until it ends"):
+            process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+            started.append(processes.enter_context(process))
+            processes.callback(process.kill)
+            assert process.stdout is not None
+            assert expected in process.stdout.readline()
+        (tmp_path / "go").touch()
+        assert [process.communicate(timeout=60)[0] for process in started] == ["", ""]
+    assert {path.name for path in (tmp_path / "data/MNIST/raw").iterdir()} == set(files)
+
+
+def test_what_is_complete_is_not_written_to(
+    tmp_path: Path, offer: Offer, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(first=giving(files))
+    folder = ensure_dataset("mnist", tmp_path)
+    monkeypatch.setattr(download, "hold_folder", None)
+    assert ensure_dataset("mnist", tmp_path) == folder
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Address of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+def test_mirrors_that_do_not_answer_are_not_waited_for(
+    silent_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.3)
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match=rf"{silent_server}: .*; http://nowhere.invalid/: "):
+        download._answering([silent_server, "http://nowhere.invalid/"], "file")
+    assert time.monotonic() - began < 10
+
+
+def test_a_mirror_that_answers_is_left() -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirror = f"http://127.0.0.1:{server.server_port}/"
+        mirrors = download._answering(["http://nowhere.invalid/", mirror], "nothing")
+        server.shutdown()
+    assert mirrors == [mirror]
+
+
 def test_a_damaged_gzip_put_there_by_hand_is_named_and_fetched_again(
     tmp_path: Path, offer: Offer, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +261,7 @@ def test_what_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_the_real_data_can_be_fetched(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +70,86 @@ def test_a_truncated_shard_of_an_unfinished_copy_is_made_again(zoo: Zoo) -> None
     shard.write_bytes(whole[:-10])
     align_zoo(zoo)
     assert shard.read_bytes() == whole
+
+
+def test_a_damaged_manifest_is_written_again(zoo: Zoo) -> None:
+    file = align_zoo(zoo).path / "manifest.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    align_zoo(zoo)
+    assert file.read_bytes() == whole
+
+
+# dws-zoo align, which stops before the second shard until there is a file
+HELD = """
+import pathlib, sys, time
+from dws.cli import zoo
+from dws.zoo import align as module
+align, go, calls = module.align, pathlib.Path(sys.argv.pop()), []
+def held(*arguments):
+    calls.append(1)
+    while len(calls) == 2 and not go.exists():
+        time.sleep(0.01)
+    return align(*arguments)
+module.align = held
+zoo.main()
+print(f"aligned {len(calls)} shards")
+"""
+
+
+def start(zoo: Zoo, go: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HELD, "align", str(zoo.path), str(go)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def waiting(zoo: Zoo, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], ...]]:
+    """Two processes: one that has made the first shard, and one that waits for it."""
+    with contextlib.ExitStack() as processes:
+        first = processes.enter_context(start(zoo, tmp_path / "go"))
+        processes.callback(first.kill)
+        while not (zoo.path.with_name("zoo.aligned") / "shard-00000.safetensors").exists():
+            assert first.poll() is None, first.communicate()
+            time.sleep(0.01)
+        second = processes.enter_context(start(zoo, zoo.path))
+        processes.callback(second.kill)
+        assert second.stdout is not None
+        said = second.stdout.readline()
+        assert f"process {first.pid} on " in said, second.communicate()
+        assert "waiting until it ends" in said
+        yield first, second
+
+
+def test_the_second_of_two_waits_and_takes_what_the_first_made(
+    waiting: tuple[subprocess.Popen[str], ...], tmp_path: Path
+) -> None:
+    (tmp_path / "go").touch()
+    outputs = [process.communicate(timeout=60) for process in waiting]
+    assert [process.returncode for process in waiting] == [0, 0], outputs
+    assert [output.splitlines()[-1] for output, _ in outputs] == [
+        "aligned 3 shards",
+        "aligned 0 shards",
+    ]
+    assert Zoo.open(tmp_path / "zoo.aligned").find_problems() == []
+
+
+def test_the_second_takes_over_from_one_that_was_killed(
+    waiting: tuple[subprocess.Popen[str], ...], tmp_path: Path
+) -> None:
+    first, second = waiting
+    first.kill()
+    output, errors = second.communicate(timeout=60)
+    assert second.returncode == 0, errors
+    assert output.endswith("aligned 2 shards\n")
+    assert Zoo.open(tmp_path / "zoo.aligned").find_problems() == []
+
+
+def test_one_that_waits_can_be_interrupted(waiting: tuple[subprocess.Popen[str], ...]) -> None:
+    first, second = waiting
+    second.send_signal(signal.SIGINT)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 130
+    assert len(errors.splitlines()) == 1
+    assert first.poll() is None

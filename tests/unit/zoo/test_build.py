@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -140,6 +141,7 @@ def test_a_folder_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     )
     path = tmp_path / "zoo"
     rebuild(path, limit=12)
+    (path / "manifest.json").unlink()
     with subprocess.Popen(
         [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
     ) as other:
@@ -164,3 +166,39 @@ def test_signals_that_cannot_become_a_zoo_are_refused_before_the_fit(tmp_path: P
     ):
         build_zoo(tmp_path / "zoo", NoGrid(), zoo=ZooConfig(), inr=SMALL_INR, fit=SMALL_FIT)
     assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-20],
+        lambda text: "[1]",
+        lambda text: text.replace('"dims"', '"widths"'),
+        lambda text: text.replace('"num_rows": 56', '"num_rows": 57'),
+        lambda text: text.replace('"seed": 0', '"seed": 1'),
+        lambda text: text.replace('"frequency"', '"frequencies"'),
+        lambda text: re.sub(r'"shards": \[\s*"\w+",', '"shards": [', text),
+        lambda text: re.sub(r'"shards": \[\s*"\w+"', f'"shards": ["{"0" * 64}"', text),
+    ],
+)
+def test_a_damaged_manifest_is_written_again_from_the_shards(
+    damage: Callable[[str], str], sine_zoo: Zoo, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
+    file = path / "manifest.json"
+    whole = file.read_text()
+    file.write_text(damage(whole))
+    assert file.read_text() != whole
+    rebuild(path)
+    assert file.read_text() == whole
+    assert Zoo.open(path).find_problems() == []
+
+
+def test_a_manifest_of_a_newer_version_is_not_written_over(sine_zoo: Zoo, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
+    file = path / "manifest.json"
+    file.write_text(newer := file.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(ValueError, match="got 3; update dws"):
+        rebuild(path)
+    assert file.read_text() == newer

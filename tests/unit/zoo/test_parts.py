@@ -133,3 +133,21 @@ def test_files_of_a_part_that_hold_something_else_are_named(
     (parts[0] / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         merge_parts(parts, tmp_path / "sine")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"shard-00000.safetensors": "0"}'])
+def test_damaged_checksums_of_a_part_are_written_again(content: str, tmp_path: Path) -> None:
+    folder = part(tmp_path / "sine", 0)
+    file = folder / "checksums.json"
+    whole = file.read_text()
+    file.write_text(content)
+    part(tmp_path / "sine", 0)
+    assert file.read_text() == whole
+
+
+def test_a_damaged_manifest_of_a_merged_zoo_is_written_again(sine_zoo: Zoo, tmp_path: Path) -> None:
+    path = tmp_path / "sine"
+    parts = [part(path, index) for index in (0, 1)]
+    merge_parts(parts, path)
+    (path / "manifest.json").write_text("{}")
+    assert merge_parts(parts, path).manifest == sine_zoo.manifest

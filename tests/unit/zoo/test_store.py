@@ -194,7 +194,9 @@ def test_a_whole_zoo_has_no_problems(sine_zoo: Zoo) -> None:
     assert sine_zoo.find_problems() == []
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(99, "update dws"), (1, "remove it and fit it")])
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(99, "update dws"), (1, "remove .* and fit it again")]
+)
 def test_another_format_says_so(version: int, remedy: str, copy: Path) -> None:
     file = copy / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": version}))
@@ -202,6 +204,28 @@ def test_another_format_says_so(version: int, remedy: str, copy: Path) -> None:
         ValueError, match=rf"expected format version 2 in .*got {version}; {remedy}"
     ):
         Zoo.open(copy)
+
+
+@pytest.mark.parametrize(
+    ("config", "remedy"),
+    [
+        (None, "remove .* and fit or import the zoo again"),
+        ("fit: null", "the dws-zoo import command that made the zoo makes it again"),
+        ("fit: {num_steps: 3}", "dws-fit-inrs with the zoo's settings makes it again"),
+        ("aligned_to: {row: 0}", "remove .*, and the command that needs it makes it again"),
+        ("[", "remove .* and fit or import the zoo again"),
+    ],
+)
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"format_version": 2}'])
+def test_a_damaged_manifest_says_what_makes_it_again(
+    content: str, config: str | None, remedy: str, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    if config is not None:
+        (tmp_path / "config.yaml").write_text(config)
+    with pytest.raises(ValueError, match=f"; {remedy}$") as error:
+        Zoo.open(tmp_path)
+    assert str(tmp_path / "manifest.json") in str(error.value)
 
 
 GOLDEN_FREQUENCIES = [6.2883, 7.8259]
