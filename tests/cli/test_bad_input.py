@@ -376,7 +376,7 @@ def test_a_fit_that_cannot_be_is_refused(
         (("dws-evaluate", "outputs/run"), "expected settings as key=value, got outputs/run; dws-e"),
         (("dws-report", "report=ü x"), "that your shell leaves: 'report=\"ü x\"'"),
         (("dws-report", "runs=it's"), "leaves: 'runs=\"it'\"'\"'s\"'"),
-        (("dws-report", "--runs=x"), "got --runs=x; did you mean runs=...?"),
+        (("dws-report", "--runs=x"), "got --runs=x; did you mean runs=x?"),
         (("dws-report", "--hlep"), "got --hlep; did you mean --help?"),
         (("dws-train", "epochs=3"), "unknown setting epochs; dws-train --help lists them"),
         (("dws-train", "num_epochs=3"), "did you mean scale.num_epochs or trainer.num_epochs?"),

@@ -132,3 +132,15 @@ def test_no_lock_is_taken_of_what_is_complete(
     align_zoo(Zoo.open(path))
     monkeypatch.setattr("dws.files.hold_folder", None)
     again(path)
+
+
+def test_two_commands_that_find_a_zoo_without_its_picture_draw_it(disk: Path) -> None:
+    (disk / "disk/fitted/reconstructions.png").unlink()
+    command = [str(Path(sys.executable).with_name(FIT[0])), *FIT[1:]]
+    both = [
+        subprocess.Popen(command, cwd=disk, text=True, stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    for process in both:
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0
+        assert "see disk/fitted/reconstructions.png" in output

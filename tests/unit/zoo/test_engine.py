@@ -75,7 +75,7 @@ def test_a_job_is_placed_where_its_device_is() -> None:
 
 def test_a_missing_ray_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install 'dwsnets\[cluster\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[cluster\]'"):
         list(Ray().run([job()], lambda mse: None))
 
 
