@@ -76,22 +76,20 @@ def _train(
 
     run = RunDir(run_folder(config, settings))
     origin = describe_origin("dws-train", device)
+    after = f"next: dws-evaluate {as_argument('run', run.path)}"
+    picture = run.path / "learning_curve.png"
+    if is_finished(run.last_checkpoint):
+        run.check_claim(settings, zoo_path=path, zoo_digest=zoo.digest)
+        run.check_whole(num_epochs_done(run.last_checkpoint))
+        if picture.is_file() and history_is_logged(run.path):  # needs no lock, nor a disk to write
+            if processes.is_first:
+                print(f"run {run.path} is done already; {after}")
+            return
     claimed = run.claim(
         settings, zoo_path=path, zoo_digest=zoo.digest, dims=zoo.spec.dims, origin=origin
     )
     with claimed if processes.is_first else nullcontext():
         processes.wait()
-        after = f"next: dws-evaluate {as_argument('run', run.path)}"
-        picture = run.path / "learning_curve.png"
-        finished = is_finished(run.last_checkpoint)
-        if finished:
-            run.check_whole(num_epochs_done(run.last_checkpoint))
-            finished = picture.is_file() and history_is_logged(run.path)
-        processes.wait()
-        if finished:
-            if processes.is_first:
-                print(f"run {run.path} is done already; {after}")
-            return
         drawing = None
         if typed.drawing.weight:
             low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))

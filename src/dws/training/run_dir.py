@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from dws.files import (
     append_json_line,
+    check_claim,
     check_content,
     claim_folder,
     read_json_lines,
@@ -118,6 +119,16 @@ class RunDir:
         with claim_folder(self.config_file, settings, option="run_dir", notes=notes):
             self.check_zoo(zoo_path, zoo_digest)
             yield
+
+    def check_claim(self, settings: Mapping[str, Any], *, zoo_path: str, zoo_digest: str) -> None:
+        """Make sure that a run with these settings may use the folder; arguments as ``claim``.
+
+        Raises:
+            ValueError: If it belongs to a run with other settings, or on the complaint of
+                ``check_zoo``.
+        """
+        check_claim(self.config_file, settings, option="run_dir", notes=dict.fromkeys(NOTES))
+        self.check_zoo(zoo_path, zoo_digest)
 
     def check_zoo(self, zoo_path: str, zoo_digest: str) -> None:
         """Make sure that the run began on these very networks, and not on others fitted alike.
