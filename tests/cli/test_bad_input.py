@@ -94,6 +94,16 @@ def checkpoint(file: Path, content: object) -> Damage:
     return lambda: torch.save(content, file)
 
 
+def change(file: Path, key: str, value: object) -> Damage:
+    """Give an entry of a checkpoint another value; the last is then of a run that is not done."""
+
+    def damage() -> None:
+        content = torch.load(file, weights_only=True)
+        torch.save({**content, key: value, "finished": False}, file)
+
+    return damage
+
+
 def rename(file: Path, key: str) -> Damage:
     """Give a tensor of a checkpoint another name."""
 
@@ -184,6 +194,12 @@ DAMAGED = [
         for call in (EVALUATE, AGAIN)
     ),
     (put(METRICS, METRICS_LINE), AGAIN, "but epochs of metrics.jsonl are missing"),
+    *((remove(LAST), call, "checkpoint-last.pt is missing") for call in (EVALUATE, AGAIN)),
+    (change(BEST, "metrics", {"epoch": 1.0}), EVALUATE, "val_mse: Field required"),
+    (change(BEST, "metrics", None), EVALUATE, "the metrics of the best epoch in run/checkpoint-be"),
+    (change(LAST, "optimizers", []), AGAIN, "run/checkpoint-last.pt is not of this training"),
+    (change(LAST, "order", torch.zeros(3)), AGAIN, "is not of this training (TypeError"),
+    (change(LAST, "epoch", None), AGAIN, "is not of this training (TypeError"),
     *(
         (damage(file), command, f"expected a checkpoint in {file}, got a damaged one")
         for damage in (cut, flip, lambda file: put(file, ""), lambda file: put(file, "hello"))
@@ -195,7 +211,9 @@ DAMAGED = [
     (checkpoint(BEST, [1]), EVALUATE, "expected a checkpoint with reader, metrics in"),
     (checkpoint(LAST, {"x": 1}), AGAIN, "expected a checkpoint with finished in"),
     (
-        checkpoint(BEST, {"reader": {"a": torch.zeros(2)}, "metrics": {}}),
+        checkpoint(
+            BEST, {"reader": {"a": torch.zeros(2)}, "metrics": {"epoch": 1.0, "val_mse": 1.0}}
+        ),
         EVALUATE,
         "Missing key(s) in state_dict",
     ),

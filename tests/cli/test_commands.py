@@ -24,6 +24,7 @@ from dws.cli.runs import load_trained
 from dws.config import config_dir, register_schemas
 from dws.files import hold_folder
 from dws.signals import SineSignals
+from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig, build_zoo
 
@@ -284,7 +285,8 @@ def test_an_unfinished_run_is_not_evaluated(
     command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
-    (tmp_path / "run/checkpoint-last.pt").unlink()
+    last = load_checkpoint(tmp_path / "run/checkpoint-last.pt")
+    save_checkpoint(tmp_path / "run/checkpoint-last.pt", {**last, "finished": False})
     assert "expected a finished run of 3 epochs in run, got one that was" in complaint(
         "dws-evaluate", "run=run"
     )

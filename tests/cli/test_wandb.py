@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,7 +49,7 @@ def epochs_of(history: list[dict[str, Any]], run: Path) -> list[float]:
 def test_the_history_is_whole_after_a_training_was_killed(sine_zoo: Zoo, tmp_path: Path) -> None:
     train = [
         Path(sys.executable).with_name("dws-train"), *SMALL, f"zoo.path={sine_zoo.path}",
-        "trainer.num_epochs=120",
+        "trainer.num_epochs=600",
     ]  # fmt: skip
     metrics = tmp_path / "run/metrics.jsonl"
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -61,9 +62,10 @@ def test_the_history_is_whole_after_a_training_was_killed(sine_zoo: Zoo, tmp_pat
             time.sleep(0.01)
         process.kill()
         process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL  # before its end
     subprocess.run(train, cwd=tmp_path, env=env, check=True, capture_output=True, timeout=240)
     *_, last = histories(tmp_path / "run")
-    assert epochs_of(last, tmp_path / "run") == list(range(1, 121))
+    assert epochs_of(last, tmp_path / "run") == list(range(1, 601))
 
 
 class Broken:
@@ -119,6 +121,47 @@ def test_what_wandb_raises_stops_nothing_and_is_made_up_for(
     assert any("outcome.path" in row for row in evaluated)
     command("dws-evaluate", "run=run")
     assert len(histories(Path("run"))) == 2  # once
+
+
+def test_the_next_run_of_a_sweep_has_a_wandb_run_of_its_own(
+    command: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, failed = wandb.Run.log, []
+
+    def fail_once(run: Any, *arguments: Any, **options: Any) -> None:
+        if not failed:
+            failed.append(run)
+            raise OSError(28, "No space left on device")
+        log(run, *arguments, **options)
+
+    monkeypatch.setattr(wandb.Run, "log", fail_once)
+    small = [word for word in SMALL if not word.startswith("run_dir=")]
+    sweep = ("dws-train", "-m", "seed=0,1", *small, f"zoo.path={sine_zoo.path}")
+    assert command(*sweep, "trainer.num_epochs=3").count("W&B does not work here") == 1
+    first, second = sorted(Path("outputs/runs/sine/mlp").iterdir())
+    assert not json.loads((first / "wandb.json").read_text())["history_is_logged"]
+    assert json.loads((second / "wandb.json").read_text())["history_is_logged"]
+    (history,) = histories(second)
+    assert epochs_of(history, second) == [1, 2, 3]
+    assert not any(histories(first))
+    assert not {"WANDB_CACHE_DIR", "WANDB_DATA_DIR"} & set(os.environ)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"id": "a", "mode": "x"}', "[" * 99])
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_a_damaged_note_on_wandb_stops_nothing(
+    content: str, mode: str, command: Command, sine_zoo: Zoo
+) -> None:
+    small = [word for word in SMALL if not word.startswith("wandb=")]
+    Path("run").mkdir()
+    train = ("dws-train", *small, f"zoo.path={sine_zoo.path}", "trainer.num_epochs=1")
+    command(*train, "wandb=disabled")
+    Path("run/wandb.json").write_text(content)
+    assert "is done already" in command(*train, f"wandb={mode}")
+    printed = command("dws-evaluate", "run=run", *(["wandb.mode=offline"] * (mode == "offline")))
+    assert "run/wandb.json" in printed
+    assert "test split, 8 networks" in printed
+    assert len(histories(Path("run"))) == (mode == "offline")
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts as root")

@@ -63,6 +63,8 @@ def evaluate_run(config: DictConfig) -> None:
 
 def _evaluate(run: RunDir, config: DictConfig, device: torch.device) -> dict[str, Any]:
     settings = run.config()
+    if not run.last_checkpoint.is_file():
+        run.check_new()
     if not is_finished(run.last_checkpoint):
         raise ValueError(
             f"expected a finished run of {settings['trainer']['num_epochs']} epochs in {run.path}, "
@@ -125,6 +127,9 @@ def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:
     if wandb.mode == "disabled" or result_is_logged(run.path):
         return
     epochs = run.metrics()
+    if not epochs:
+        print(f"dws: {run.metrics_file} is missing, so that the run is not logged to W&B")
+        return
     with open_wandb(wandb, run.path, run.config()) as logger:
         logger.catch_up(epochs)
         logger.result(result["test"], step=int(epochs[-1]["step"]) + 1)

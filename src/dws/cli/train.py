@@ -81,7 +81,8 @@ def _train(
     if is_finished(run.last_checkpoint):
         run.check_claim(settings, zoo_path=path, zoo_digest=zoo.digest)
         run.check_whole(num_epochs_done(run.last_checkpoint))
-        if picture.is_file() and history_is_logged(run.path):  # needs no lock, nor a disk to write
+        is_logged = typed.wandb.mode == "disabled" or history_is_logged(run.path)
+        if picture.is_file() and is_logged:  # needs no lock, nor a disk to write to
             if processes.is_first:
                 print(f"run {run.path} is done already; {after}")
             return

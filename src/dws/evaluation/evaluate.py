@@ -23,7 +23,7 @@ from dws.evaluation.tsne import is_map, tsne
 from dws.files import distinct_file_name, file_name, write_atomically, write_json
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
-from dws.training.checkpoint import load_checkpoint, load_weights
+from dws.training.checkpoint import load_best, load_weights
 from dws.training.loop import embed, predict
 
 
@@ -64,7 +64,7 @@ def evaluate(
             f"expected the epochs of the run in {run.metrics_file}, got none; remove {run.path} "
             "and train again"
         )
-    checkpoint = load_checkpoint(run.best_checkpoint, "reader", "metrics")
+    checkpoint = load_best(run.best_checkpoint, task.monitor)
     load_weights(reader, checkpoint["reader"], run.best_checkpoint)
     known, embeddings = (
         embed(reader, split, batch_size=batch_size).cpu() for split in (train_set, test_set)

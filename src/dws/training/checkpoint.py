@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import TypedDict
 
 from dws.checked_load import load_tensors
-from dws.files import write_atomically
+from dws.files import check_content, write_atomically
 
 MANY = 400  # characters of PyTorch's reasons
 
@@ -53,6 +54,26 @@ def load_checkpoint(path: Path, *keys: str) -> dict[str, Any]:
     return dict(content)
 
 
+def load_best(path: Path, monitor: str) -> dict[str, Any]:
+    """Read a checkpoint of the weights that validation selected.
+
+    Args:
+        path: The file.
+        monitor: The metric that selected them.
+
+    Returns:
+        ``reader``, the weights, and ``metrics``, those of their epoch.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged or lacks a metric.
+    """
+    content = load_checkpoint(path, "reader", "metrics")
+    needed = TypedDict("needed", {"epoch": float, f"val_{monitor}": float})  # type: ignore[misc]
+    check_content(content["metrics"], needed, what=f"the metrics of the best epoch in {path}")
+    return content
+
+
 def load_weights(module: nn.Module, state: Mapping[str, Any], path: Path) -> None:
     """Put tensors of a checkpoint into a module.
 
@@ -66,7 +87,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], path: Path) -> Non
     """
     try:
         module.load_state_dict(state)
-    except (RuntimeError, KeyError, TypeError) as error:
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = shorten(str(error), MANY, placeholder=" ...")  # one line, of many names the first
         raise ValueError(
             f"The checkpoint {path} is not of this model ({reason}). Bring back the file that "

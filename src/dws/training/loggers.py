@@ -6,10 +6,10 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -24,7 +24,7 @@ class Logged(TypedDict):
     """The content of ``wandb.json``."""
 
     id: str
-    mode: str
+    mode: Literal["offline", "online", "disabled"]
     project: str
     group: str | None
     history_is_logged: NotRequired[bool]  # not in older ones
@@ -55,33 +55,38 @@ class WandbConfig:
 
 def recorded_wandb(folder: Path) -> WandbConfig:
     """How the run in ``folder`` was logged when it was trained; ``disabled`` if it was not."""
-    file = folder / WANDB
-    if not file.is_file():
+    content = _read(folder)
+    if content is None:
         return WandbConfig(mode="disabled")
-    content = _read(file)
     return WandbConfig(**{key: content[key] for key in asdict(WandbConfig())})
 
 
 def history_is_logged(folder: Path) -> bool:
     """Whether W&B has all epochs of the run in ``folder``, or was not asked to log it."""
-    file = folder / WANDB
-    return not file.is_file() or _read(file).get("history_is_logged", True)
+    return bool((_read(folder) or {}).get("history_is_logged", True))
 
 
 def result_is_logged(folder: Path) -> bool:
     """Whether the figures of the test split were sent to W&B."""
-    file = folder / WANDB
-    return file.is_file() and _read(file).get("result_is_logged", False)
+    return bool((_read(folder) or {}).get("result_is_logged", False))
 
 
 def note_result_is_logged(folder: Path) -> None:
     """Have ``result_is_logged`` say so from now on."""
-    write_json(folder / WANDB, {**_read(folder / WANDB), "result_is_logged": True})
+    write_json(folder / WANDB, {**(_read(folder) or {}), "result_is_logged": True})
 
 
-def _read(file: Path) -> dict[str, Any]:
-    content = read_json(file)
-    check_content(content, Logged, what=f"how a run is logged to W&B in {file}")
+def _read(folder: Path) -> dict[str, Any] | None:
+    """The content of ``wandb.json``; None if there is none, or a damaged one, which is said."""
+    file = folder / WANDB
+    if not file.is_file():
+        return None
+    try:
+        content = read_json(file)
+        check_content(content, Logged, what=f"the W&B id of a run in {file}")
+    except (OSError, ValueError) as error:  # logging stops nothing
+        print(f"dws: {error}; this run counts as not logged to W&B")
+        return None
     return dict(content)
 
 
@@ -171,8 +176,10 @@ class WandbLogger:
         try:
             call(self._run)
         except Exception as error:  # whatever breaks: the run folder has it all
-            self._run = None
+            run, self._run = self._run, None
             _say_it_is_off(error)
+            with suppress(Exception):  # else it would be the next one's in a sweep
+                run.finish(exit_code=1)
 
 
 @contextmanager
@@ -186,29 +193,39 @@ def open_wandb(
     if config.mode == "disabled":
         yield WandbLogger(None)
         return
-    file = folder / WANDB
-    known = _read(file) if file.is_file() else {"id": uuid.uuid4().hex[:12]}
+    known = _read(folder) or {"id": uuid.uuid4().hex[:12]}
     known |= {**asdict(config), "history_is_logged": False}
-    write_json(file, known)
-    try:
-        run = _start(config, folder, known["id"], settings)
-    except Exception as error:  # no key, no connection, nowhere to write, another version, ...
-        _say_it_is_off(error)
-        run = None
-    logger = WandbLogger(run)
-    try:
-        yield logger
-    except BaseException:
-        logger.finish(exit_code=1)
-        raise
-    logger.finish(exit_code=0)
+    write_json(folder / WANDB, known)
+    with _caches_in(folder.absolute() / WANDB_CACHE):
+        try:
+            run = _start(config, folder, known["id"], settings)
+        except Exception as error:  # no key, no connection, nowhere to write, another version, ...
+            _say_it_is_off(error)
+            run = None
+        logger = WandbLogger(run)
+        try:
+            yield logger
+        except BaseException:
+            logger.finish(exit_code=1)
+            raise
+        logger.finish(exit_code=0)
     if logger.is_on:
-        write_json(file, {**known, "history_is_logged": True})
+        write_json(folder / WANDB, {**known, "history_is_logged": True})
+
+
+@contextmanager
+def _caches_in(folder: Path) -> Iterator[None]:
+    """Let W&B keep its caches there, and not in a home that may be read-only."""
+    added = {"WANDB_CACHE_DIR", "WANDB_DATA_DIR"} - set(os.environ)
+    os.environ.update(dict.fromkeys(added, str(folder)))
+    try:
+        yield
+    finally:
+        for variable in added:
+            os.environ.pop(variable, None)
 
 
 def _start(config: WandbConfig, folder: Path, run_id: str, settings: Mapping[str, Any]) -> Any:
-    for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):  # else in a home that may be read-only
-        os.environ.setdefault(variable, str(folder.absolute() / WANDB_CACHE))
     import wandb  # a second at import, and not needed when disabled
 
     return wandb.init(
@@ -220,6 +237,7 @@ def _start(config: WandbConfig, folder: Path, run_id: str, settings: Mapping[str
         name="/".join(folder.parts[-3:]),
         dir=str(folder.absolute()),
         config=dict(settings),
+        reinit="finish_previous",
         settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
     )
 

@@ -75,6 +75,8 @@ def train(
         run.check_whole(state.epoch)
         if processes.is_first:
             print(f"dws: going on in {run.path} after epoch {state.epoch}, step {state.step}")
+    else:
+        run.check_new()
     processes.wait()  # all have read what the first is about to write
     if processes.is_first:
         run.keep_metrics(state.epoch)

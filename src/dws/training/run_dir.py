@@ -226,6 +226,20 @@ class RunDir:
                 f"{self.path} and train again."
             )
 
+    def check_new(self) -> None:
+        """Make sure that training may begin, since there is no last checkpoint.
+
+        Raises:
+            ValueError: If there are results of a training whose last checkpoint was removed.
+        """
+        # one epoch is noted before the first checkpoint is written
+        if self.result_file.is_file() or len(self.metrics()) > 1:
+            raise ValueError(
+                f"{self.last_checkpoint} is missing, though {self.path} holds the results of a "
+                "training, which would be overwritten. Bring it back, choose another run_dir, or "
+                f"remove {self.path} and train again."
+            )
+
     def keep_metrics(self, num_epochs: int) -> None:
         """Drop epochs after the last checkpoint: they are about to be run again."""
         if not self.metrics_file.is_file():

@@ -179,15 +179,24 @@ class TrainingState:
         load_weights(self.reader, content["reader"], path)
         if self.average:
             load_weights(self.average, content["average"], path)
-        for name in ("optimizers", "schedulers"):
-            for part, state in zip(getattr(self, name), content[name], strict=True):
-                part.load_state_dict(state)
-        self._order_at_start = content["order"]
-        self.draws.set_state(content["draws"])
-        self._dropout_generator().set_state(content["dropout"])
-        self.epoch, self.best = content["epoch"], content["best"]
-        self.losses = [loss.to(self.device) for loss in content["losses"]]
-        self.seconds = content["seconds"]
+        try:
+            for name in ("optimizers", "schedulers"):
+                for part, state in zip(getattr(self, name), content[name], strict=True):
+                    part.load_state_dict(state)
+            self.order.set_state(content["order"])
+            self._order_at_start = content["order"]
+            self.draws.set_state(content["draws"])
+            self._dropout_generator().set_state(content["dropout"])
+            self.epoch, self.best = int(content["epoch"]), content["best"]
+            self.losses = [loss.to(self.device) for loss in content["losses"]]
+            self.seconds = float(content["seconds"])
+            if self.best is not None:
+                float(self.best["epoch"])
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"The checkpoint {path} is not of this training ({type(error).__name__}: {error}). "
+                f"Bring back the file that training wrote, or remove {path.parent} and train again."
+            ) from error
 
 
 def build_optimizers(reader: Reader, optim: OptimConfig) -> list[Optimizer]:

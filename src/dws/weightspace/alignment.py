@@ -46,6 +46,7 @@ def align(batch: WeightBatch, reference: WeightBatch) -> WeightBatch:
     if reference.batch_size != 1:
         raise ValueError(f"expected one reference, got {reference.batch_size}")
     reference.check_fits(batch.spec, batch.num_channels)
+    reference = reference.to(batch.weights[0].dtype)
     weights, biases = list(batch.weights), list(batch.biases)
     moving = torch.arange(batch.batch_size)  # networks that gained in the last round
     while len(moving):

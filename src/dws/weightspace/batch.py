@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -105,12 +106,18 @@ class WeightBatch:
         Raises:
             ValueError: If the shapes do not fit each other.
         """
-        shapes = [tuple(w.shape) for w in weights]
-        if any(len(shape) != 2 for shape in shapes):
-            raise ValueError(f"Weights are matrices (out, in), but these have shapes {shapes}.")
-        filled = [
-            w.new_zeros(len(w)) if b is None else b for w, b in zip(weights, biases, strict=True)
-        ]
+        if any(w.ndim != 2 for w in weights) or len(weights) != len(biases):
+            raise ValueError(
+                f"Weights are matrices (out, in), each with a bias or None, but these are "
+                f"{len(biases)} biases and weights of shapes {[tuple(w.shape) for w in weights]}."
+            )
+        pairs = zip(weights, biases, strict=True)
+        filled = [w.new_zeros(len(w)) if b is None else b for w, b in pairs]
+        if any(b.shape != w.shape[:1] for w, b in zip(weights, filled, strict=True)):
+            shapes = [
+                (tuple(w.shape), tuple(b.shape)) for w, b in zip(weights, filled, strict=True)
+            ]
+            raise ValueError(f"Biases are vectors (out,), but weights and biases are {shapes}.")
         return cls(
             tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in filled)
         )
@@ -194,10 +201,10 @@ class WeightBatch:
         Raises:
             TypeError: On a number, since a batch of one network is ``batch[i : i + 1]``.
         """
-        if isinstance(index, int) or (isinstance(index, Tensor) and index.ndim == 0):
+        if isinstance(index, SupportsIndex) and getattr(index, "ndim", 0) == 0:
             number = int(index)
             raise TypeError(
-                f"batch[{number}] is no batch; take the batch of this one network with "
-                f"batch[{number} : {number + 1}]"
+                f"A batch is indexed by a slice or a tensor of indices, not by {number}; "
+                f"batch[{number} : {number + 1}] is the batch of this one network."
             )
         return self.map(lambda t: t[index])

@@ -27,13 +27,15 @@ def layer_moments(
         The deviation of a single entry is 0.
 
     Raises:
-        ValueError: If there is no batch.
+        ValueError: If there is no network.
     """
     count = 0  # networks so far
     mean = squares = torch.zeros(())
     entries = torch.ones(())
     for batch in batches:
         size = batch.batch_size
+        if size == 0:
+            continue
         entries = torch.tensor([t[0].numel() for t in batch.tensors()]).double()
         moments = [torch.var_mean(t, correction=0) for t in batch.tensors()]
         variance, centre = (torch.stack(m).cpu().double() for m in zip(*moments, strict=True))
@@ -42,7 +44,9 @@ def layer_moments(
         mean = mean + shift * (size / (count + size))
         count += size
     if count == 0:
-        raise ValueError("expected at least one batch of networks, got none")
+        raise ValueError(
+            "There are no networks to take means and deviations of; give at least one."
+        )
     return mean, (squares * entries / (count * entries - 1).clamp(min=1)).sqrt()
 
 
@@ -62,6 +66,7 @@ class Standardize(nn.Module):
 
     def __init__(self, spec: WeightSpaceSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.register_buffer("mean", torch.zeros(2 * spec.num_layers))
         self.register_buffer("std", torch.ones(2 * spec.num_layers))
 
@@ -91,6 +96,7 @@ class Standardize(nn.Module):
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """Standardise a batch of the same architecture."""
+        batch.check_fits(self.spec, batch.num_channels)
         scale = torch.where(self.std > 0, self.std, 1.0)
         return WeightBatch(
             tuple((w - self.mean[2 * i]) / scale[2 * i] for i, w in enumerate(batch.weights)),

@@ -13,6 +13,13 @@ from dws.weightspace.augment import permute_neurons
 SPEC = WeightSpaceSpec((2, 8, 6, 7, 3))
 
 
+def test_a_reference_of_another_dtype_gives_the_same_order() -> None:
+    batch = random_batch(SPEC, 3, 2)
+    expected = align(batch, batch[:1])
+    got = align(batch, batch[:1].to(torch.float32))
+    assert torch.equal(got.flatten(), expected.flatten())
+
+
 def test_networks_stay_permutations_of_themselves() -> None:
     batch = random_batch(SPEC, 5, 2)
     aligned = align(batch, batch[:1])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tests.conftest import random_batch
@@ -42,9 +43,21 @@ def test_layers_without_biases_have_biases_of_zero() -> None:
 
 
 @pytest.mark.untyped
-def test_weights_that_are_no_matrices_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"matrices .* \[\(8, 2, 3, 3\)\]"):
-        WeightBatch.from_linear([torch.zeros(8, 2, 3, 3)], [torch.zeros(8)])
+@pytest.mark.parametrize(
+    ("weights", "biases", "complaint"),
+    [
+        ([(8, 2, 3, 3)], [(8,)], r"matrices .* \[\(8, 2, 3, 3\)\]"),
+        ([(3, 2), (1, 3)], [(3,)], r"1 biases and weights of shapes \[\(3, 2\), \(1, 3\)\]"),
+        ([(3, 2), (1, 3)], [(3,), ()], r"\(\(1, 3\), \(\)\)"),
+        ([(3, 2), (1, 3)], [(3,), (2,)], r"\(\(1, 3\), \(2,\)\)"),
+        ([(3, 2), (1, 3)], [(3, 1), (1,)], r"\(\(3, 2\), \(3, 1\)\)"),
+    ],
+)
+def test_layers_that_are_not_linear_are_refused(
+    weights: list[tuple[int, ...]], biases: list[tuple[int, ...]], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        WeightBatch.from_linear(list(map(torch.zeros, weights)), list(map(torch.zeros, biases)))
 
 
 def test_batches_that_cannot_be_concatenated_are_refused() -> None:
@@ -57,7 +70,7 @@ def test_batches_that_cannot_be_concatenated_are_refused() -> None:
 
 
 @pytest.mark.untyped
-@pytest.mark.parametrize("index", [1, torch.tensor(1)])
+@pytest.mark.parametrize("index", [1, torch.tensor(1), np.int64(1)])
 def test_a_number_is_no_index_of_a_batch(index: object) -> None:
     with pytest.raises(TypeError, match=r"batch\[1 : 2\]"):
         random_batch(SPEC)[index]

@@ -73,9 +73,17 @@ def test_moments_of_batches_are_those_of_the_whole() -> None:
     torch.testing.assert_close(std, torch.stack([t.std() for t in whole.tensors()]))
 
 
-def test_no_batches_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected at least one batch"):
-        layer_moments([])
+@pytest.mark.parametrize("batches", [[], [random_batch(SPEC, 0)]])
+def test_no_networks_are_refused(batches: list[WeightBatch]) -> None:
+    with pytest.raises(ValueError, match="no networks"):
+        layer_moments(batches)
+
+
+@pytest.mark.parametrize("dims", [(2, 5, 1), (2, 5, 4, 3, 1), (2, 6, 5, 1)])
+def test_networks_of_another_architecture_are_refused(dims: tuple[int, ...]) -> None:
+    layer = Standardize(SPEC).double().fit(random_batch(SPEC, 50))
+    with pytest.raises(ValueError, match=r"expected networks of widths \(2, 5, 5, 1\)"):
+        layer(random_batch(WeightSpaceSpec(dims)))
 
 
 def test_moments_are_numbers_on_the_cpu_whatever_the_device_and_size() -> None:
