@@ -178,8 +178,11 @@ class WandbLogger:
         except Exception as error:  # whatever breaks: the run folder has it all
             run, self._run = self._run, None
             _say_it_is_off(error)
-            with suppress(Exception):  # else it would be the next one's in a sweep
-                run.finish(exit_code=1)
+            import wandb
+
+            for give_up in (run.finish, wandb.teardown):  # else the next run of a sweep would use
+                with suppress(Exception):  # what is broken, and W&B complain of it at exit
+                    give_up(exit_code=1)
 
 
 @contextmanager
