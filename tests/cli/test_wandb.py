@@ -86,10 +86,8 @@ class Broken:
 
 FAILURES = {
     "read-only": OSError(30, "Read-only file system", "/home/me/wandb"),
-    "no connection": wandb.errors.CommError("Run initialization has timed out"),
     "no key": wandb.errors.UsageError("No API key configured"),
     "log": Broken("log"),
-    "artifact": Broken("log_artifact"),
     "finish": Broken("finish"),
 }
 
