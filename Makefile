@@ -102,9 +102,11 @@ $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(eval $(call run_rule,$e,seed$s
 $(foreach s,$(seeds),$(foreach e,$(CURVE),$(foreach n,$(SIZES),\
 	$(eval $(call run_rule,$e,n$n-seed$s,$s,task.num_train=$n task.repeat_train=true)))))
 
-.PRECIOUS: $(OUT)/report/index.html # written even if a damaged run has to be left out
+# The page is written even if a damaged run has to be left out. It is then kept, but dated before its
+# prerequisites, so that the next make fails too.
+.PRECIOUS: $(OUT)/report/index.html
 $(OUT)/report/index.html: $(RESULTS)
-	@$(BIN)/dws-report $(COMMON)
+	@$(BIN)/dws-report $(COMMON) || { touch -c -t 197001020000 $@; exit 1; }
 
 demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and two models
 	@$(MAKE) --no-print-directory reproduce-all SCALE=demo SIZES= \

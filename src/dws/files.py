@@ -144,12 +144,15 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        ValueError: If the file holds something else; the message names it.
+        ValueError: If the file holds something else, or text that UTF-8 cannot encode; the message
+            names it.
     """
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        content = json.loads(path.read_text())
+        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is refused
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"expected JSON in {path}, got something else ({error})") from error
+    return content
 
 
 def append_json_line(path: Path, content: Mapping[str, Any]) -> None:
@@ -172,7 +175,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise ValueError(

@@ -42,6 +42,8 @@ path.write_text("done")
 after = here / "fails after"
 if after.is_file() and name == "dws-evaluate" and after.read_text() in " ".join(arguments):
     sys.exit("refused after all")
+if name == "dws-report" and (here / "report fails").exists():
+    sys.exit("written without a part")
 """
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -229,6 +231,16 @@ def test_a_result_stays_if_something_fails_after_it(graph: Graph) -> None:
     assert (graph.folder / "out/runs/sine/mlp/seed0/result.json").is_file()
     (graph.bin / "fails after").unlink()
     assert not any("run=" in call and "sine/mlp/seed0 " in call for call in graph.page())
+
+
+def test_a_report_that_failed_fails_again_and_its_page_stays(graph: Graph) -> None:
+    (graph.bin / "report fails").touch()
+    for _ in range(3):
+        assert graph.page(status=2)[-1].startswith("dws-report ")
+        assert (graph.folder / "out/report/index.html").read_text() == "done"
+    (graph.bin / "report fails").unlink()
+    assert len(graph.page()) == 1
+    assert graph.page() == []
 
 
 def test_each_scale_has_its_folder_seeds_and_sizes(graph: Graph) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tests.cli.conftest import Command
 
 from dws.zoo import Zoo
@@ -146,12 +146,24 @@ def test_a_report_of_a_version_without_a_record_is_left_alone(
 ) -> None:
     command(*REPORT)
     Path("page/.dws-report.json").unlink()
-    command(*REPORT)  # of the same content
-    Path("page/.dws-report.json").unlink()
-    shutil.rmtree("runs/b")
     before = contents()
     assert "an earlier version" in complaint(*REPORT)
     assert contents() == before
+
+
+@pytest.mark.parametrize("name", ["index.html", "results.json", ".dws-report.json", ""])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_computed(
+    name: str, copy: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dws.evaluation import raw_weights, report
+
+    monkeypatch.setattr(raw_weights, "tsne", None)  # raises an error if it is called
+    monkeypatch.setattr(report, "_render", None)
+    place = Path("page", name)
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("mine")
+    assert str(place) in complaint(*REPORT)
+    assert place.read_text() == "mine"
 
 
 @pytest.mark.parametrize("num_written", [0, 1, 5, 30])
@@ -207,6 +219,10 @@ def other_tensors(file: Path) -> None:
     save_file({"targets": torch.zeros(8), "tsne": torch.zeros(3, 2)}, file)
 
 
+def with_tensors(**changes: torch.Tensor) -> Callable[[Path], object]:
+    return lambda file: save_file({**load_file(file), **changes}, file)
+
+
 def with_values(**changes: object) -> Callable[[Path], object]:
     return lambda file: edit(file, **changes)
 
@@ -216,6 +232,7 @@ DAMAGE: dict[str, list[Callable[[Path], object]]] = {
         *(cut, folder_instead, put(""), put("[]"), put("{}"), put(b"\xff\xfe"), put("[" * 100_000)),
         *(with_values(test={}), with_values(validation={"mse": None}), with_values(seed="x")),
         *(with_values(settings={"task": 3}), with_values(test={"mse": "nan"})),
+        *(with_values(task="a\ud800"), with_values(model="\udfff"), with_values(zoo_path="\ud83d")),
     ],
     "config.yaml": [
         *(folder_instead, Path.unlink, put("a: [b"), put(""), put("- a"), put(b"\xff")),
@@ -223,9 +240,16 @@ DAMAGE: dict[str, list[Callable[[Path], object]]] = {
     ],
     "metrics.jsonl": [
         *(folder_instead, Path.unlink, put("[1]\n"), put("x\n"), put(""), put('{"epoch": 1}\n')),
-        *(put(b"\xff\n"), without_validation),
+        *(put(b"\xff\n"), without_validation, put("[" * 100_000 + "\n")),
     ],
-    "predictions.safetensors": [cut, folder_instead, put(""), put("x" * 99), other_tensors],
+    "predictions.safetensors": [
+        *(cut, folder_instead, put(""), put("x" * 99), other_tensors),
+        *(with_tensors(targets=targets) for targets in (torch.tensor(1.0), torch.zeros(8) * 1j)),
+        *(with_tensors(targets=torch.full((8,), value)) for value in (math.nan, math.inf)),
+        with_tensors(targets=torch.zeros(8)),
+        with_tensors(targets=torch.zeros(8, dtype=torch.long)),
+        with_tensors(targets=torch.zeros(0), tsne=torch.zeros(0, 2)),
+    ],
     "outcome.png": [cut, folder_instead, put(""), put("<svg>")],
 }
 
@@ -281,19 +305,64 @@ def test_a_damaged_result_says_how_it_is_made_again(
         assert json.loads(file.read_text())["test"] == whole["test"]
 
 
-@pytest.mark.parametrize("damage", [cut, put("{}")])
+@pytest.mark.parametrize(
+    "damage", [cut, put("{}"), put('{"neighbours": 0.999, "linear_probe": 0.999}'), Path.unlink]
+)
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
-def test_damaged_figures_of_raw_weights_are_computed_again(
+def test_changed_files_of_raw_weights_are_computed_again_once(
     suffix: str, damage: Callable[[Path], object], copy: Path, command: Command
 ) -> None:
     command(*REPORT)
-    table = Path("page/tables/embeddings.csv").read_bytes()
+    before = contents(Path("page"))
     (file,) = Path("page/raw-weights").glob(f"*.{suffix}")
     damage(file)
-    damaged = file.read_bytes()
-    assert str(file) in command(*REPORT)
-    assert file.read_bytes() == damaged
-    assert Path("page/tables/embeddings.csv").read_bytes() == table
+    is_named = file.exists()
+    lines = [line for line in command(*REPORT).splitlines() if str(file) in line]
+    assert len(lines) == is_named
+    assert contents(Path("page")) == before
+    assert str(file) not in command(*REPORT)
+
+
+def test_a_file_of_raw_weights_that_no_report_wrote_is_refused(
+    copy: Path, command: Command, complaint: Command
+) -> None:
+    command(*REPORT)
+    (file,) = Path("page/raw-weights").glob("*.json")
+    shutil.rmtree("page")
+    file.parent.mkdir(parents=True)
+    file.write_text('{"neighbours": 0.999, "linear_probe": 0.999}')
+    before = contents()
+    assert str(file) in complaint(*REPORT)
+    assert contents() == before
+
+
+@pytest.mark.parametrize("targets", [torch.full((8,), math.nan), torch.zeros(8)])
+def test_one_damaged_file_leaves_out_its_own_method_only(
+    targets: torch.Tensor, copy: Path, complaint: Command
+) -> None:
+    shutil.copytree("runs/b", "runs/c")
+    for file in Path("runs/c").rglob("result.json"):
+        edit(file, model="c")
+    with_tensors(targets=targets)(Path("runs/a/seed0/predictions.safetensors"))
+    assert "runs/a/seed0/predictions.safetensors" in complaint(*REPORT)
+    assert "networks of sine regression by b, c, weights as they are" in PAGE.read_text()
+
+
+def test_methods_of_other_zoos_have_other_targets_and_a_note(copy: Path, command: Command) -> None:
+    with_tensors(targets=torch.zeros(8))(Path("runs/b/seed0/predictions.safetensors"))
+    edit(Path("runs/b/seed0/result.json"), zoo="another")
+    assert "b is not drawn" in command(*REPORT)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e5m2])
+def test_predictions_of_reduced_precision_are_drawn(
+    dtype: torch.dtype, copy: Path, command: Command
+) -> None:
+    for file in Path("runs").rglob("predictions.safetensors"):
+        tensors = {name: tensor.to(dtype) for name, tensor in load_file(file).items()}
+        save_file(tensors, file)
+    command(*REPORT)
+    assert "networks of sine regression by a, b" in PAGE.read_text()
 
 
 def test_a_damaged_zoo_is_named(copy: Path, complaint: Command) -> None:

@@ -64,6 +64,21 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert read_json(tmp_path / "x.json") == {"a": [1, 2.5, None], "b": "ω"}
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": "\\ud800"}', '{"\\udfff": [1]}'])
+def test_json_that_cannot_be_used_is_refused_by_name(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text(content + "\n")
+    with pytest.raises(ValueError, match=f"expected JSON in {file}"):
+        read_json(file)
+
+
+def test_a_line_that_is_nested_too_deeply_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_text("{}\n" + "[" * 100_000 + "\n")
+    with pytest.raises(ValueError, match=f"line 2 of {file}"):
+        read_json_lines(file)
+
+
 @pytest.mark.parametrize(("read", "kind"), [(read_json, "JSON"), (read_yaml, "YAML")])
 def test_other_content_is_named(tmp_path: Path, read: object, kind: str) -> None:
     path = tmp_path / "file"

@@ -15,7 +15,7 @@ from dws.cli.runs import build_task, zoo_hash
 from dws.evaluation.cells import first_runs
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
-from dws.evaluation.report import write_report
+from dws.evaluation.report import RAW_WEIGHTS, files_of_reports, write_report
 from dws.evaluation.tables import (
     ZooFacts,
     group_by_seed,
@@ -23,7 +23,7 @@ from dws.evaluation.tables import (
     overview,
     read_kept,
 )
-from dws.files import distinct_file_name, settings_hash
+from dws.files import check_can_make, distinct_file_name, settings_hash
 from dws.training import RunDir
 from dws.zoo import Zoo
 
@@ -39,11 +39,12 @@ def report(config: DictConfig) -> None:
     Raises:
         ValueError: If a part had to be left out because a file is damaged; the page is written.
     """
+    own = files_of_reports(Path(config.report))
+    check_can_make(own.folder / own.record)
     kept = read_kept(Path(config.kept) if config.kept else None)
     damaged: list[str] = []
     results = load_results(Path(config.runs), kept=kept["results"], damaged=damaged)
     groups = group_by_seed(results)
-    folder = Path(config.report)
     outputs, usual = config.paths.outputs, config.scale.outputs
     make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
     zoos = dict(kept["zoos"])
@@ -62,10 +63,10 @@ def report(config: DictConfig) -> None:
             built = build_task(settings)
             content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
-            raw[task] = RawWeights.measure(zoo, built, folder / "raw-weights", name)
+            raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
         except (ValueError, OSError) as error:
             evidence.leave_out(f"weights of {zoo.path} as they are: {one_line(error)}")
-    page = write_report(evidence, folder)
+    page = write_report(evidence, own)
     print(overview(groups).markdown())
     unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
     unread = [run for run in unread if not os.path.lexists(run / "result.json")]

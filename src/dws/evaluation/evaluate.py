@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from dws.evaluation.measures import (
     error_by_target,
 )
 from dws.evaluation.tsne import is_map, tsne
-from dws.files import distinct_file_name, file_name, write_atomically, write_json
+from dws.files import distinct_file_name, write_atomically, write_json
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import load_best, load_weights
@@ -112,7 +112,7 @@ def evaluate(
 def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     """Where the errors are: by class, or by the size of each label."""
     if not targets.is_floating_point():
-        counts = confusion(outputs.argmax(1), targets, task.out_features)
+        counts = confusion(outputs, targets)
         return {"confusion": counts.tolist(), "accuracy_by_class": accuracy_by_class(counts)}
     columns = _columns(task, outputs, targets)
     return {"mse_by_target": {label: error_by_target(*pair) for label, *pair in columns}}
@@ -133,29 +133,14 @@ def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Te
             figures.embedding(pictures[-1], map_2d, targets, task.labels[0])
         if outputs.isfinite().any():
             pictures.append(folder / "outcome.png")
-            counts = confusion(outputs.argmax(1), targets, task.out_features)
-            figures.confusion_matrix(pictures[-1], counts)
+            figures.confusion_matrix(pictures[-1], confusion(outputs, targets))
         return pictures
-    suffixes = _suffixes(task.labels)
     for label, predicted, true in _columns(task, outputs, targets):
+        names = [label] if len(task.labels) > 1 else []
         if is_map(map_2d):
-            pictures.append(folder / f"tsne{suffixes[label]}.png")
+            pictures.append(folder / distinct_file_name("tsne", *names, suffix=".png"))
             figures.embedding(pictures[-1], map_2d, true, label)
         if predicted.isfinite().any():
-            pictures.append(folder / f"outcome{suffixes[label]}.png")
+            pictures.append(folder / distinct_file_name("outcome", *names, suffix=".png"))
             figures.predicted_against_true(pictures[-1], predicted, true, label)
     return pictures
-
-
-def _suffixes(labels: Sequence[str]) -> dict[str, str]:
-    """What tells the pictures of labels from each other; nothing if there is one label."""
-    if len(labels) == 1:
-        return {labels[0]: ""}
-    names = [file_name(label) for label in labels]
-    folded = [name.casefold() for name in names]
-    return {
-        label: f"-{name}"
-        if folded.count(name.casefold()) == 1 and len(name.encode()) <= 100
-        else f"-{distinct_file_name(label)}"
-        for label, name in zip(labels, names, strict=True)
-    }

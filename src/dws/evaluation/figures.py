@@ -139,28 +139,30 @@ def drawable(values: Sequence[float], *, is_log: bool) -> list[float]:
     return [v for v in values if math.isfinite(v) and (v > 0 or not is_log)]
 
 
-def confusion_matrix(path: Path, counts: Int[Tensor, "k k"]) -> None:
-    """Share of each true class (row) that was read as each class (column), in percent.
+def confusion_matrix(path: Path, counts: Int[Tensor, "k c"]) -> None:
+    """Share of each true class (row) by predicted class (column), in percent.
 
-    The row of a class without networks is grey and says so.
+    The row of a class without networks is grey and says so. A column beyond the classes is that of
+    networks whose outputs hold NaN, see ``confusion``.
     """
-    num_classes = len(counts)
+    num_classes, num_columns = counts.shape
     shares = 100 * counts.double() / counts.sum(dim=1, keepdim=True)  # NaN of no networks
     with _axes(path) as axes:
         axes.set_facecolor("lightgrey")
         image = axes.imshow(shares.numpy(), vmin=0, vmax=100, cmap="Blues")
         for row in range(num_classes):
             if not counts[row].any():
-                axes.text((num_classes - 1) / 2, row, "no test networks", ha="center", va="center",
+                axes.text((num_columns - 1) / 2, row, "no test networks", ha="center", va="center",
                           fontsize=7)  # fmt: skip
                 continue
-            for column in range(num_classes):
+            for column in range(num_columns):
                 share = float(shares[row, column])
                 axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7,
                           color="white" if share > 60 else "black")  # fmt: skip
-        ticks = range(num_classes)
         title = "test networks, % of each true class"
-        axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks, title=title)
+        axes.set(xlabel="predicted", ylabel="true", title=title)
+        axes.set_xticks(range(num_columns), [*range(num_classes), "NaN"][:num_columns])
+        axes.set_yticks(range(num_classes))
         axes.figure.colorbar(image, ax=axes)
 
 

@@ -41,16 +41,25 @@ def confidence_interval(
     return [float(interval.low), float(interval.high)]
 
 
-def confusion(
-    predicted: Int[Tensor, " n"], true: Int[Tensor, " n"], num_classes: int
-) -> Int[Tensor, "k k"]:
-    """Networks of each true class (row) that were read as each class (column)."""
-    counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
-    return counts.view(num_classes, num_classes)
+def confusion(outputs: Float[Tensor, "n k"], true: Int[Tensor, " n"]) -> Int[Tensor, "k c"]:
+    """Number of networks of each true class (row) by predicted class (column).
+
+    Networks whose outputs hold NaN have no predicted class. If there are any, one more column
+    counts them.
+    """
+    num_classes = outputs.shape[1]
+    is_nan = outputs.isnan().any(dim=1)
+    columns = num_classes + int(is_nan.any())
+    predicted = outputs.argmax(dim=1).masked_fill(is_nan, num_classes)
+    counts = torch.bincount(true * columns + predicted, minlength=num_classes * columns)
+    return counts.view(num_classes, columns)
 
 
-def accuracy_by_class(counts: Int[Tensor, "k k"]) -> list[float | None]:
-    """Share of each true class that was read rightly, from ``confusion``; None of no networks."""
+def accuracy_by_class(counts: Int[Tensor, "k c"]) -> list[float | None]:
+    """Accuracy on each true class, from ``confusion``; None for a class without networks.
+
+    Networks whose outputs hold NaN count as wrong.
+    """
     sizes = counts.sum(dim=1).tolist()
     return [int(counts[k, k]) / size if size else None for k, size in enumerate(sizes)]
 

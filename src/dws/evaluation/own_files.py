@@ -29,49 +29,64 @@ class OwnFiles:
     Attributes:
         folder: Where the files are.
         record: Name of the record in it.
+        cache: Name of a folder in it. Recorded files there are replaced even if they were changed.
         remedy: What the user can do besides moving a file that is in the way.
     """
 
     folder: Path
     record: str
+    cache: str
     remedy: str
 
-    def check(self, files: Mapping[str, bytes]) -> None:
+    def read(self, names: Collection[str]) -> dict[str, bytes] | None:
+        """Content of files by name, if all of them are as they were written; None otherwise.
+
+        Recorded files that were changed since are named.
+        """
+        known = self._known()
+        paths = {name: self.folder / name for name in names if name in known}
+        whole = [n for n, path in paths.items() if self._is_one_of(path, known[n])]
+        changed = [path for n, path in paths.items() if n not in whole and os.path.lexists(path)]
+        if changed:
+            named = " and ".join(map(str, changed))
+            print(f"dws: {named} changed since the last report. The content is computed again.")
+        return {n: paths[n].read_bytes() for n in names} if len(whole) == len(names) else None
+
+    def check(self, names: Collection[str]) -> None:
         """Make sure that nothing is in the way of files; nothing is written.
 
         Args:
-            files: Content by name, which is a path below the folder.
+            names: Paths of the files below the folder.
 
         Raises:
             ValueError: If somebody else's files are (the message names them), or the record is
                 damaged.
         """
-        places = sorted(set(map(str, self.in_the_way(files).values())))
+        known = self._known()
+        places = sorted(
+            {
+                str(place)
+                for name in names
+                if (place := self._obstacle(name)) is not None
+                and not self._may_replace(name, place, known)
+            }
+        )
         if places:
             named = ", ".join(places[:5])
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             raise ValueError(
                 "Files that this command did not write, or that were changed since, are in the "
-                f"way: {named}{more}. Nothing was written. Move or rename them{self.remedy}"
+                f"way: {named}{more}. Nothing was written. Move or rename them, or {self.remedy}"
             )
-
-    def in_the_way(self, files: Mapping[str, bytes]) -> dict[str, Path]:
-        """Files that cannot be written, by name, and what is in their way; see ``check``."""
-        known = self._known()
-        return {
-            name: place
-            for name, content in files.items()
-            if (place := self._obstacle(name)) is not None
-            and not self._is_one_of(place, [*known.get(name, []), _digest(content)])
-        }
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files in their order, each whole or not at all; remove earlier ones.
 
-        Raises:
-            ValueError: On the complaints of ``check``; nothing is written then.
+        ``check`` comes before it.
+
+        Args:
+            files: Content by name, which is a path below the folder.
         """
-        self.check(files)
         known = self._known()
         new = {name: [_digest(content)] for name, content in files.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +117,7 @@ class OwnFiles:
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"{file}, the record of the files that were written there, cannot be used "
-                f"({error}). Nothing was written. Move {file} away{self.remedy}"
+                f"({error}). Nothing was written. Restore {file} from a copy, or {self.remedy}"
             ) from error
         files: dict[str, list[str]] = content["files"]
         for path in map(PurePosixPath, files):
@@ -123,6 +138,14 @@ class OwnFiles:
             if os.path.lexists(place) and not place.is_dir():
                 return place
         return path if os.path.lexists(path) else None
+
+    def _may_replace(self, name: str, place: Path, known: Mapping[str, list[str]]) -> bool:
+        """Whether what is where a file is to be is one that the command wrote."""
+        if place.is_symlink() or place != self.folder / name or name not in known:
+            return False
+        if PurePosixPath(name).is_relative_to(self.cache):
+            return place.is_file()
+        return self._is_one_of(place, known[name])
 
     def _is_one_of(self, path: Path, digests: Collection[str]) -> bool:
         return path.is_file() and not path.is_symlink() and sha256(path) in digests

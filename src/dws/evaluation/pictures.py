@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -122,7 +122,7 @@ def read_picture(evidence: Evidence, file: Path, text: str) -> Iterator[Picture]
 def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
     """t-SNE of all methods side by side, for each task and label."""
     for task in evidence.tasks:
-        panels, targets, labels = {}, None, []
+        found: list[tuple[str, dict[str, Any], Path, Tensor, Tensor]] = []
         for method, groups in rows_of(evidence, (task,), published=False):
             for run in first_runs(groups):
                 file = Path(run["folder"], "predictions.safetensors")
@@ -136,22 +136,32 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
                 except ValueError as error:
                     evidence.leave_out(f"{error}; {method} is not drawn")
                     continue
-                if targets is not None and not torch.equal(targets, run_targets):
-                    print(f"dws: {run['folder']} has other test networks; it is not drawn")
-                    continue
-                targets, labels = run_targets, list(run["labels"])
-                if is_map(tsne):
-                    panels[method] = tsne
-                else:
-                    print(f"dws: {run['folder']} has no t-SNE of its embedding; it is not drawn")
-        if targets is None:
+                found.append((method, run, file, tsne, run_targets))
+        if not found:
             continue
+        # the targets of most methods, so that one damaged file leaves out its own method only
+        _, usual, usual_file, _, targets = max(
+            found, key=lambda one: sum(torch.equal(one[-1], other[-1]) for other in found)
+        )
+        panels = {}
+        for method, run, file, tsne, run_targets in found:
+            if not torch.equal(run_targets, targets):
+                differ = f"the test targets in {file} and {usual_file} differ"
+                if (run["zoo"], run["labels"]) == (usual["zoo"], usual["labels"]):
+                    again = "delete result.json of the damaged run and run dws-evaluate again"
+                    evidence.leave_out(f"{differ}, but the zoo is the same; {again}")
+                else:
+                    print(f"dws: {differ}; {method} is not drawn")
+            elif is_map(tsne):
+                panels[method] = tsne
+            else:
+                print(f"dws: {run['folder']} has no t-SNE of its embedding; it is not drawn")
         raw = evidence.raw[task].tsne if task in evidence.raw else None
         if raw is not None and len(raw) == len(targets):
             panels["weights as they are"] = raw
         if not panels:
             continue
-        for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
+        for label, column in zip(usual["labels"], targets.view(len(targets), -1).T, strict=True):
             file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
             figures.embeddings(file, panels, column, label)
             text = f"t-SNE of {len(targets):,} test networks of {TITLES.get(task, task)}"
@@ -176,9 +186,20 @@ def _read_tsne(file: Path) -> tuple[Tensor, Tensor]:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"expected predictions in {file}, got a damaged file ({error})") from error
     tsne, targets = kept.get("tsne"), kept.get("targets")
-    if tsne is None or targets is None or tsne.shape != (len(targets), 2):
+    if (
+        tsne is None
+        or targets is None
+        or targets.ndim == 0
+        or tsne.shape != (len(targets), 2)
+        or tsne.is_complex()
+        or targets.is_complex()
+    ):
         raise ValueError(f"expected the t-SNE and targets of test networks in {file}, got others")
-    return tsne, targets
+    if targets.is_floating_point():
+        targets = targets.float()  # NumPy has no bfloat16
+    if not targets.isfinite().all():
+        raise ValueError(f"expected finite targets in {file}, got some that are not")
+    return tsne.float(), targets
 
 
 def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:

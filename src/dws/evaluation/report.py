@@ -13,15 +13,32 @@ from dws.evaluation.evidence import Evidence
 from dws.evaluation.own_files import OwnFiles
 from dws.files import hold_folder
 
+PAGE = "index.html"
 RECORD = ".dws-report.json"
+RAW_WEIGHTS = "raw-weights"
 
 
-def write_report(evidence: Evidence, folder: Path) -> Path:
-    """Write ``index.html``, ``tables/``, ``pictures/`` and ``results.json`` to a folder.
+def files_of_reports(folder: Path) -> OwnFiles:
+    """The files of an earlier report in a folder, which the next one may replace or remove.
+
+    Raises:
+        ValueError: If no report can be written there, since other files are in the way.
+    """
+    remedy = (
+        "choose another folder with report=DIR. If an earlier version of dws-report wrote the "
+        "files, move the whole folder"
+    )
+    own = OwnFiles(folder, RECORD, cache=RAW_WEIGHTS, remedy=remedy)
+    own.check(["results.json", PAGE])
+    return own
+
+
+def write_report(evidence: Evidence, own: OwnFiles) -> Path:
+    """Write ``index.html``, ``tables/``, ``pictures/``, ``raw-weights/`` and ``results.json``.
 
     Args:
         evidence: What to report.
-        folder: Where to. Files of an earlier report there are replaced or removed, and no others.
+        own: Files of an earlier report in the folder, from ``files_of_reports``.
 
     Returns:
         The page.
@@ -30,30 +47,15 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
         ValueError: If files that no report wrote are in the way; nothing is written then.
     """
     files = _render(evidence)
-    cache = {
-        f"raw-weights/{name}": content
-        for raw in evidence.raw.values()
-        for name, content in raw.files.items()
-    }
-    own = OwnFiles(
-        folder,
-        RECORD,
-        remedy=(
-            " (a report of an earlier version: the whole folder), or choose another folder with "
-            "report=DIR"
-        ),
-    )
-    for name, place in own.in_the_way(cache).items():  # damaged: what was read from it is not
-        print(f"dws: {place} is damaged, so its content was computed again; remove that file")
-        del cache[name]
     own.check(files)
-    with hold_folder(folder):
-        own.write(cache | files)
-    return folder / "index.html"
+    with hold_folder(own.folder):
+        own.write(files)
+    return own.folder / PAGE
 
 
 def _render(evidence: Evidence) -> dict[str, bytes]:
     """The content of every file of the report, the page last."""
+    files = {name: c for raw in evidence.raw.values() for name, c in raw.files.items()}
     with tempfile.TemporaryDirectory() as temporary:
         pictures = Path(temporary)
         parts = [
@@ -68,7 +70,7 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
             sections.zoos(evidence),
             sections.runs(evidence),
         ]
-        files = {f"pictures/{f.name}": f.read_bytes() for f in sorted(pictures.iterdir())}
+        files |= {f"pictures/{f.name}": f.read_bytes() for f in sorted(pictures.iterdir())}
     for table in (table for part in parts for table in part.tables):
         for suffix, text in {
             "md": table.document(),
@@ -89,5 +91,5 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
         scale=evidence.scale,
         left_out=evidence.left_out,
     )
-    files["index.html"] = page.encode()
+    files[PAGE] = page.encode()
     return files

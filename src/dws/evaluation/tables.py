@@ -258,11 +258,6 @@ def read_result(file: Path) -> dict[str, Any]:
         _check_metric(result, file)
     except ValueError as error:
         raise ValueError(f"{error}; delete that file and run dws-evaluate again") from error
-    except RecursionError as error:
-        raise ValueError(
-            f"expected a result in {file}, got JSON that is nested too deeply; "
-            "delete that file and run dws-evaluate again"
-        ) from error
     except OSError as error:
         raise ValueError(
             f"expected a result in {file}, got something that cannot be read ({error.strerror}); "

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix
+from torch.nn.functional import one_hot
 
 from dws.evaluation.measures import (
     accuracy_by_class,
@@ -11,6 +12,7 @@ from dws.evaluation.measures import (
     describe_embedding,
     error_by_target,
 )
+from dws.tasks import Classification
 
 
 def generator() -> torch.Generator:
@@ -30,7 +32,7 @@ def test_the_interval_is_that_of_a_normal_mean() -> None:
 def test_confusion_is_scikit_learns() -> None:
     true = torch.randint(0, 4, (100,), generator=generator())
     predicted = torch.randint(0, 3, (100,), generator=generator())
-    counts = confusion(predicted, true, 4)
+    counts = confusion(one_hot(predicted, 4).double(), true)
     assert counts.tolist() == confusion_matrix(true, predicted, labels=range(4)).tolist()
 
 
@@ -75,8 +77,22 @@ def test_an_embedding_that_shows_nothing_is_not_described() -> None:
 
 
 def test_a_class_without_networks_has_no_accuracy() -> None:
-    counts = confusion(torch.tensor([1, 1, 2]), torch.tensor([1, 2, 2]), 4)
-    assert accuracy_by_class(counts) == [None, 1.0, 0.5, None]
+    outputs = one_hot(torch.tensor([1, 1, 2]), 4).double()
+    assert accuracy_by_class(confusion(outputs, torch.tensor([1, 2, 2]))) == [None, 1.0, 0.5, None]
+
+
+def test_networks_with_nan_among_their_outputs_are_of_no_class_and_wrong() -> None:
+    task = Classification(num_classes=3)
+    true = torch.tensor([0, 0, 0, 1, 2])
+    outputs = one_hot(true, 3).double()
+    outputs[0] = torch.nan
+    outputs[4, 1] = torch.nan
+    counts = confusion(outputs, true)
+    assert counts.tolist() == [[2, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 1]]
+    by_class = accuracy_by_class(counts)
+    assert by_class == [2 / 3, 1.0, 0.0]
+    scores = task.scores(outputs, true)
+    assert by_class == pytest.approx([float(scores[true == k].mean()) for k in range(3)])
 
 
 def test_labels_that_are_all_the_same_say_nothing_of_an_embedding() -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dws.evaluation import figures
-from dws.evaluation.evaluate import _draw, _suffixes
+from dws.evaluation.evaluate import _draw
 from dws.evaluation.pictures import curve_picture
-from dws.tasks import Classification, Regression
+from dws.tasks import Classification, Contrastive, Regression
 
 LABELS = {"x_label": "x", "y_label": "y"}
 
@@ -62,15 +62,27 @@ def test_the_matrix_has_no_share_of_a_class_without_networks(
     assert [text.get_text() for text in axes.texts] == ["no test networks", "25", "75"]
 
 
-def test_pictures_of_labels_do_not_overwrite_each_other() -> None:
-    assert _suffixes(["rate (1/s)", "amplitude"]) == {
-        "rate (1/s)": "-rate__1_s_",
-        "amplitude": "-amplitude",
-    }
-    labels = ["a/b", "a_b", "A_B", "x" * 300, "x" * 299]
-    suffixes = _suffixes(labels)
-    assert len({suffix.lower() for suffix in suffixes.values()}) == len(labels)
-    assert all(len(suffix) < 120 for suffix in suffixes.values())
+def test_the_matrix_shows_outputs_that_are_nan_in_a_column_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.append(figure))
+    outputs = torch.tensor([[1.0, 0.0], [math.nan, 0.0], [0.0, math.nan]])
+    _draw(tmp_path, Classification(num_classes=2), outputs, torch.tensor([0, 0, 1]), outputs[:, :0])
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["50", "0", "50", "0", "0", "100"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "NaN"]
+
+
+def test_pictures_of_labels_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    labels = ("amplitude", "a/b", "a_b", "A_B", "x" * 300, "x" * 299)
+    values = torch.randn(4, len(labels))
+    pictures = _draw(tmp_path, Contrastive(labels), values, values, torch.randn(4, 2))
+    assert len({picture.name.lower() for picture in pictures}) == 2 * len(labels)
+    assert all(len(picture.name) < 120 for picture in pictures)
+    assert [picture.name for picture in pictures[:2]] == [
+        "tsne-amplitude.png", "outcome-amplitude.png",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["$x^$", r"$\frac$", "_hidden", "y" * 300, "日本", "a\nb"])
