@@ -380,7 +380,7 @@ def test_a_fit_that_cannot_be_is_refused(
         (("dws-zoo", "render", "zoo", "--magnify", str(10**11)), "expected enough memory, got: "),
         on_linux(("dws-zoo", "render", "zoo", "--output", "/proc/x/y.png"), "got /proc/x:"),
         (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label of whole numbers"),
-        (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "expected files like"),
+        (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "no files like"),
         (("dws-evaluate", "run=run", "device=cuda:7"), "got device=cuda:7"),
         (("dws-evaluate", "run=run", "batch_size=0"), "expected batch_size >= 1, got 0"),
         (("dws-evaluate", "run=zoo"), "expected the settings of a run"),

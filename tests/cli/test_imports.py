@@ -110,6 +110,10 @@ ACCEPTED: list[Callable[[State], object]] = [
     lambda state: {key: transposed(transposed(value).contiguous()) for key, value in state.items()},
     lambda state: {key: torch.stack([value, value], -1)[..., 0] for key, value in state.items()},
     converted(torch.float64),
+    lambda state: {"state_dict": state, "loss": torch.tensor(0.1), "epoch": 3},
+    lambda state: {"model": state, "rng": torch.get_rng_state()},
+    lambda state: {"checkpoint": {"net": state, "losses": [torch.ones(2)]}, "rng": torch.ones(1)},
+    lambda state: {"model": state, "adam": {**OPTIMIZER, "defaults": {}}},
 ]
 
 
@@ -195,7 +199,7 @@ def all_of(*damages: Callable[[], object]) -> Callable[[], object]:
     return lambda: [damage() for damage in damages]
 
 
-ONE_BAD = ("got 1 of 12 that are not", "n003.pth", "--skip-bad")
+ONE_BAD = ("1 of 12 files cannot be imported", "n003.pth", "--skip-bad")
 STATE = network(3)
 BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (put_bytes(flip), ("damaged", "checksum")),
@@ -216,6 +220,8 @@ BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (put({**STATE, "mean": torch.ones(1)}), ("unexpected entry 'mean'",)),
     (put({**STATE, "more": {"mean": torch.ones(1)}}), ("unexpected entry 'more.mean'",)),
     (put({**STATE, "more": [torch.ones(1)]}), ("unexpected entry 'more.0'",)),
+    (put({"net": {**STATE, "omega": torch.ones(1)}}), ("unexpected entry 'omega'",)),
+    (put({"net": {**STATE, "more": [torch.ones(1)]}}), ("unexpected entry 'net.more.0'",)),
     (put({**STATE, "out.weight": torch.ones(1)}), ("unexpected entry 'out.weight'",)),
     (put({**STATE, "bn.1.weight": torch.ones(1)}), ("layer 1: 'bn.1.weight'", "'seq.'")),
     (
@@ -226,7 +232,7 @@ BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (put({**STATE, "ema": network(4)}), ("2 state dicts", "the file itself", "'ema'")),
     (
         put({key: value for key, value in STATE.items() if "weight" in key}),
-        ("without seq.0.bias, seq.1.bias, seq.2.bias", "save zeros"),
+        ("without seq.0.bias, seq.1.bias, seq.2.bias", "store zero biases"),
     ),
     (
         put({key: value for key, value in STATE.items() if key != "seq.1.weight"}),
@@ -246,7 +252,7 @@ BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     ),
     (put({**STATE, "seq.0.weight": torch.ones(2, 4)}), ("seq.0.weight", "(2, 4)")),
     (put({**STATE, "seq.2.weight": torch.ones(1, 3)}), ("seq.2.weight", "(1, 4)", "(1, 3)")),
-    (put({**STATE, "seq.0.weight": torch.ones(4, 2, 3, 3)}), ("no matrices", "(4, 2, 3, 3)")),
+    (put({**STATE, "seq.0.weight": torch.ones(4, 2, 3, 3)}), ("must be matrices", "(4, 2, 3, 3)")),
     (put(network(3, (2, 4, 1))), ("widths (2, 4, 1)", "(2, 4, 4, 1)")),
     (lambda: Path("nets/n003.pth").unlink(), ("no such file",)),
     (lambda: Path("nets/n003.pth").unlink() or Path("nets/n003.pth").mkdir(), ("Is a directory",)),
@@ -273,7 +279,7 @@ def test_a_bad_file_is_named(
 def test_the_first_file_may_be_the_odd_one(nets: Path, complaint: Command) -> None:
     torch.save(network(0, (2, 3, 1)), nets / NAMES[0])
     line = complaint(*IMPORT, str(SPLITS_FILE), "zoo")
-    assert "got 1 of 12" in line
+    assert "1 of 12" in line
     assert f"{nets / NAMES[0]}: widths (2, 3, 1)" in line
 
 
@@ -287,10 +293,10 @@ def test_as_many_networks_of_two_architectures_are_refused(
     assert "6 of widths (2, 3, 1) and as many of widths (2, 4, 4, 1)" in line
 
 
-WHERE = "in train at position 3"
+WHERE = "n003.pth (train, position 3) in nets/splits.json"
 SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     *(
-        (label(value), (f"the label {value!r} of n003.pth", WHERE, "whole numbers from 0"))
+        (label(value), (f"the label {value!r}", WHERE, "whole numbers from 0"))
         for value in (-1, None, 0.5, True, "cat", "", "-3", float("nan"), float("inf"), [1], 2**63)
     ),
     (edit(lambda c: c["val"]["label"].pop()), ("2 paths and 1 labels for val",)),
@@ -300,9 +306,9 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (edit(lambda c: c.update(test={"path": [], "label": []})), ("lists no path for test",)),
     (edit(lambda c: c.update(test={"path": "abc", "label": "123"})), ("'abc' for path of test",)),
     (edit(lambda c: c.update(test=["n000.pth"])), ("test",)),
-    (path(None), ("the path None in test at position 0",)),
-    (path(""), ("the path '' in test at position 0",)),
-    (path("a\0b"), (r"the path 'a\x00b' in test at position 0",)),
+    (path(None), ("the path None (test, position 0)",)),
+    (path(""), ("the path '' (test, position 0)",)),
+    (path("a\0b"), (r"the path 'a\x00b' (test, position 0)",)),
     (lambda: SPLITS_FILE.write_text("[1]"), ("train, val, test", "list")),
     (lambda: SPLITS_FILE.write_text("{"), ("JSON",)),
     (
@@ -322,7 +328,7 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (link, ("n000.pth (train)", "n010.pth (test)", "one file")),
     (
         lambda: shutil.copy("nets/n000.pth", "nets/n010.pth"),
-        ("n000.pth (train)", "n010.pth (test)", "are the same", "take one of them out"),
+        ("n000.pth (train)", "n010.pth (test)", "are the same", "remove one of"),
     ),
     (
         lambda: os.link(shutil.move("nets/n010.pth", "nets/x.pth") and "nets/n000.pth",
@@ -342,10 +348,10 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     ),
     (
         paths(lambda name: f"/home/other/data/zoo/{name}"),
-        ("got none", "in /home/other/data/zoo", "folder of the JSON file", "--root DIR"),
+        ("None of the 12", "in /home/other/data/zoo", "folder of the JSON file", "--root DIR"),
     ),
-    (paths(lambda name: f"x\\{name}"), ("got none", "nets/x/n000.pth", "--root DIR")),
-    (paths(lambda name: f"C:\\data\\{name}"), ("got none", "in C:/data", "--root DIR")),
+    (paths(lambda name: f"x\\{name}"), ("None of the 12", "nets/x/n000.pth", "--root DIR")),
+    (paths(lambda name: f"C:\\data\\{name}"), ("None of the 12", "in C:/data", "--root DIR")),
 ]  # fmt: skip
 
 
@@ -359,6 +365,126 @@ def test_ambiguous_or_missing_splits_are_refused(
     line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", *options)
     assert [fact for fact in ("nets/", *expected) if fact not in line] == []
     assert not Path("zoo").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-bad",)])
+@pytest.mark.parametrize(
+    ("last", "earlier"),
+    [
+        ("inr_{:04d}/final.pth", "inr_0000/epoch_10.pth"),
+        ("inr_{:04d}/checkpoints/final.pth", "inr_0000/checkpoints/epoch_10.pth"),
+        ("inr_{:04d}/final.pth", "inr_0000/checkpoints/epoch_10.pth"),
+        ("inr_{:04d}/final/model.pth", "inr_0000/epoch_10/model.pth"),
+        ("all/mnist-png-training-1-{}/final.pth", "all/mnist-png-training-1-0/epoch_10.pth"),
+        ("all/mnist-png-training-1-{}/final.pth", "./all/x/../mnist-png-training-1-0/a.pth"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_second_file_in_the_folder_of_one_network_is_refused(
+    split: str, last: str, earlier: str, options: tuple[str, ...], nets: Path, complaint: Command
+) -> None:
+    (nets / "all/x").mkdir(parents=True)
+    listed(lambda seed: last.format(seed), (split, earlier))
+    line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", *options)
+    facts = (last.format(0), "(train)", Path(earlier).name, f"({split})", "two networks")
+    folder = next(part for part in Path(last.format(0)).parts if "0" in part)
+    assert [fact for fact in (*facts, f"folder {folder}") if fact not in line] == []
+    assert not Path("zoo").exists()
+
+
+def test_one_file_twice_is_called_so_in_folders_of_one_network(
+    nets: Path, complaint: Command
+) -> None:
+    listed("inr_{}/final.pth".format, ("test", "inr_3/final.pth"))
+    assert "are one file" in complaint(*IMPORT, str(SPLITS_FILE), "zoo")
+
+
+@pytest.mark.parametrize(
+    ("layout", "extra"),
+    [
+        ("{}.pth", "x.pth"),
+        ("{}.pth", "odd/x.pth"),
+        ("all/{}.pth", "odd/x.pth"),
+        ("{}/model.pth", "other/model.pth"),
+        ("class_{1}/{0}.pth", "class_0/x.pth"),
+        ("part_{2}/class_{1}/{0}.pth", "part_1/class_0/x.pth"),
+    ],
+)
+def test_folders_of_several_networks_are_read(
+    layout: str, extra: str, nets: Path, command: Command
+) -> None:
+    listed(lambda seed: layout.format(seed, seed % 3, seed % 2), ("test", extra))
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert len(Zoo.open("zoo")) == len(NAMES) + 1
+
+
+def listed(name: Callable[[int], str], extra: tuple[str, str]) -> None:
+    """Write the networks to other files, and one more, and list them all."""
+    content = json.loads(SPLITS_FILE.read_text())
+    seeds = iter(range(len(NAMES)))
+    for columns in content.values():
+        columns["path"] = [name(next(seeds)) for _ in columns["path"]]
+    split, path = extra
+    content[split]["path"].append(path)
+    content[split]["label"].append(0)
+    write_json(SPLITS_FILE, content)
+    for seed, path in enumerate(path for part in content.values() for path in part["path"]):
+        file = SPLITS_FILE.parent / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(network(100 + seed), file)
+
+
+def with_zero(sign: float) -> State:
+    state = network(0)
+    state["seq.0.weight"][0, 0] = sign * 0.0
+    return state
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (network(0), converted(torch.float16)(network(0))),
+        (network(0), converted(torch.bfloat16)(network(0))),
+        (converted(torch.float16)(network(0)), converted(torch.bfloat16)(network(0))),
+        (with_zero(1), with_zero(-1)),
+        (converted(torch.float16)(with_zero(-1)), with_zero(1)),
+    ],
+)
+def test_rounded_copies_in_two_splits_are_refused(
+    first: State, second: State, nets: Path, complaint: Command
+) -> None:
+    torch.save(first, nets / NAMES[0])
+    torch.save(second, nets / NAMES[10])
+    line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", "--skip-bad")
+    facts = ("n000.pth (train)", "n010.pth (test)", "are the same", "rounding")
+    assert [fact for fact in facts if fact not in line] == []
+
+
+def test_networks_that_resemble_each_other_are_no_copies(nets: Path, command: Command) -> None:
+    for seed, name in enumerate(NAMES):
+        state = network(0)
+        state["seq.1.weight"][2, 3] *= 1 + 0.01 * seed
+        torch.save(state, nets / name)
+    command(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert len(Zoo.open("zoo")) == len(NAMES)
+
+
+def test_the_grid_is_that_of_most_networks(
+    command: Command, complaint: Command, nets: Path
+) -> None:
+    content = {"train": range(24), "val": range(24, 27), "test": range(27, 30)}
+    for seed in range(30):
+        torch.save(network(seed, (3, 4, 1) if seed < 11 else (2, 4, 4, 1)), nets / f"{seed}.pth")
+    write_json(
+        SPLITS_FILE,
+        {s: {"path": [f"{i}.pth" for i in r], "label": [0] * len(r)} for s, r in content.items()},
+    )
+    assert "11 of 30" in complaint(*IMPORT, str(SPLITS_FILE), "zoo")
+    command(*IMPORT, str(SPLITS_FILE), "zoo", "--skip-bad")
+    assert len(Zoo.open("zoo")) == 19
+    line = complaint(*IMPORT, str(SPLITS_FILE), "new", "--skip-bad", "--grid", "28")
+    assert "2 inputs" in line
+    assert "--grid" in line
 
 
 @pytest.mark.parametrize("value", [3, "3", "03", 3.0])
@@ -433,6 +559,7 @@ EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
     (lambda: None, ("--domain", "1", "-1"), ("LOW < HIGH", "(1.0, -1.0)")),
     (lambda: None, ("--domain", "0", "1", "0"), ("LOW < HIGH", "(0.0, 1.0, 0.0)")),
     (lambda: None, ("--domain", "0", "nan"), ("LOW < HIGH", "nan")),
+    (lambda: None, ("--domain", "-inf", "1"), ("LOW < HIGH", "-inf")),
     (lambda: None, ("--omega-0", "0"), ("omega_0=0.0",)),
     (lambda: None, ("--output-offset", "nan"), ("output_offset=nan",)),
     (lambda: None, ("--num-val", "3"), ("--num-val", "leave it out")),
@@ -582,7 +709,7 @@ def test_one_file_of_each_folder_is_chosen_by_name(
 def test_a_number_may_stand_in_training_and_in_testing(folder: Path, command: Command) -> None:
     other("released/mnist_png_testing_0_0")()
     printed = command(*IMPORT, "released", "zoo", "--num-val", "2")
-    assert "1 numbers stand in folders of training and of testing" in printed
+    assert "1 numbers occur in folders of training and of testing" in printed
     assert len(Zoo.open("zoo")) == 13
 
 
@@ -608,6 +735,8 @@ def test_a_file_without_checksums_is_read_and_counted(nets: Path, command: Comma
         ((), [-1, -1], [1, 1]),
         (("--domain", "0", "27"), [0, 0], [27, 27]),
         (("--domain", "0", "1", "-2", "2.5"), [0, -2], [1, 2.5]),
+        (("--domain", "-1e-3", "1"), [-1e-3] * 2, [1] * 2),
+        (("--domain", "-2.5E+0", "-1.", "-.5e0", "2"), [-2.5, -0.5], [-1, 2]),
     ],
 )
 def test_the_domain_is_that_of_the_option(
@@ -616,6 +745,11 @@ def test_the_domain_is_that_of_the_option(
     command(*IMPORT, str(SPLITS_FILE), "zoo", *options)
     domain = Zoo.open("zoo").manifest["domain"]
     assert (domain["low"], domain["high"], domain["grid"]) == (low, high, [28, 28])
+
+
+def test_an_output_offset_may_have_an_exponent(nets: Path, command: Command) -> None:
+    command(*IMPORT, str(SPLITS_FILE), "zoo", "--output-offset", "-5e-1")
+    assert Zoo.open("zoo").manifest["inr"]["output_offset"] == -0.5
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from dws.zoo import (
 )
 from dws.zoo.build import CONFIG
 
+# argparse takes these negative numbers for options, unless they begin with a space
+NEGATIVE = re.compile(r"-[0-9.]+e[+-]?[0-9]+|-[0-9]+\.|-inf(inity)?|-nan", re.IGNORECASE)
 EXAMPLES = """examples:
   dws-zoo info outputs/zoos/mnist
   dws-zoo verify outputs/zoos/mnist
@@ -50,8 +54,10 @@ def main() -> None:
     verify.set_defaults(function=verify_zoo)
     render = commands.add_parser("render", help="draw INRs from their weights")
     render.set_defaults(function=render_rows)
-    render.add_argument("--rows", type=int, nargs="+", metavar="ROW", help="(the first 8)")
-    render.add_argument("--magnify", type=int, default=1, help="points per fitted point and axis")
+    render.add_argument("--rows", type=int, nargs="+", metavar="ROW", help="rows to draw (first 8)")
+    render.add_argument(
+        "--magnify", type=int, default=1, help="points along an axis for each fitted point"
+    )
     render.add_argument("--output", type=Path, default=Path("render.png"), help="%(default)s")
     aligning = commands.add_parser(
         "align", help="copy the zoo beside it with all neurons in the order of the first INR's"
@@ -71,22 +77,24 @@ def main() -> None:
     )
     reading.add_argument("--skip-bad", action="store_true", help="leave out unreadable files")
     reading.add_argument(
-        "--num-val", type=int, help="dwsnets: set aside, if source is a folder (5000)"
+        "--num-val",
+        type=int,
+        help="dwsnets: number of training INRs for validation, if source is a folder (5000)",
     )
     reading.add_argument(
         "--file-name",
         metavar="NAME",
-        help="dwsnets: which file of each INR's folder counts, if there are several; a name or "
-        "pattern like checkpoints/model_final.pth",
+        help="dwsnets: which file to read if INRs' folders have several; a name or pattern like "
+        "checkpoints/model_final.pth",
     )
     reading.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="dwsnets: where the files of a JSON file are now; DIR takes the place of the folder "
-        "that all its paths have in common",
+        help="dwsnets: folder to which the files of a JSON file were moved; DIR replaces the "
+        "folder that all its paths have in common",
     )
-    reading.add_argument("--prefix", help="nfn: of the folders to read (randinit_smaller)")
+    reading.add_argument("--prefix", help="nfn: prefix of the folders to read (randinit_smaller)")
     reading.add_argument(
         "--split-points",
         type=int,
@@ -94,7 +102,13 @@ def main() -> None:
         metavar=("VAL", "TEST"),
         help="nfn: number of the first INR for validation and for testing (45000 50000)",
     )
-    reading.add_argument("--grid", type=int, nargs="+", default=[28, 28], help="points of a signal")
+    reading.add_argument(
+        "--grid",
+        type=int,
+        nargs="+",
+        default=[28, 28],
+        help="points along each axis of a signal (28 28)",
+    )
     reading.add_argument(
         "--domain",
         type=float,
@@ -103,13 +117,15 @@ def main() -> None:
         metavar="END",
         help="lowest and highest coordinate of all inputs, or such a pair for each (-1 1)",
     )
-    reading.add_argument("--omega-0", type=float, default=30.0, help="of their sines (%(default)s)")
+    reading.add_argument(
+        "--omega-0", type=float, default=30.0, help="ω0 of the sines (%(default)s)"
+    )
     reading.add_argument(
         "--output-offset", type=float, help="added to the output (dwsnets 0.5, nfn 0)"
     )
     for command in (info, verify, render, aligning, reading):
         command.add_argument("path", type=Path, help="the zoo's folder")
-    merging = commands.add_parser("merge", help="make one zoo of parts that were fitted apart")
+    merging = commands.add_parser("merge", help="make one zoo of parts that were fitted separately")
     merging.set_defaults(function=merge_zoo)
     merging.add_argument("parts", type=Path, nargs="+", help="folders of all parts")
     merging.add_argument("path", type=Path, help="the zoo's folder")
@@ -119,13 +135,14 @@ def main() -> None:
     writing.add_argument("path", type=Path, help="the zoo's folder")
     writing.add_argument("target", type=Path, help="new folder, for parquet a new file")
     writing.add_argument("--label", help="dwsnets: the label to write (label)")
-    arguments = parser.parse_args()
+    given = [f" {text}" if NEGATIVE.fullmatch(text) else text for text in sys.argv[1:]]
+    arguments = parser.parse_args(given)
     with user_errors():
         arguments.function(arguments)
 
 
 def import_zoo(arguments: argparse.Namespace) -> None:
-    """Read what others made."""
+    """Import INRs of another project."""
     offset = arguments.output_offset
     if offset is None:
         offset = {"dwsnets": 0.5, "nfn": 0.0}[arguments.format]
@@ -150,14 +167,13 @@ def _given(arguments: argparse.Namespace, formats: dict[str, str]) -> dict[str, 
         if formats[key] != arguments.format:
             option = "--" + key.replace("_", "-")
             raise ValueError(
-                f"expected {option} with --format {formats[key]} only, got it with "
-                f"{arguments.format}; leave it out"
+                f"{option} is for --format {formats[key]}, not for {arguments.format}; leave it out"
             )
     return given
 
 
 def export_zoo(arguments: argparse.Namespace) -> None:
-    """Write for others to read."""
+    """Export a zoo for another project."""
     zoo = Zoo.open(arguments.path)
     if arguments.format == "parquet":
         _given(arguments, {"label": "dwsnets"})
@@ -169,7 +185,7 @@ def export_zoo(arguments: argparse.Namespace) -> None:
 
 
 def merge_zoo(arguments: argparse.Namespace) -> None:
-    """Put parts together."""
+    """Merge parts."""
     if not arguments.path.exists():
         check_can_make(arguments.path)
     elif not (arguments.path / CONFIG).is_file():  # otherwise compared with the parts
@@ -185,7 +201,7 @@ def make_aligned(arguments: argparse.Namespace) -> None:
 
 
 def print_info(arguments: argparse.Namespace) -> None:
-    """The manifest, readably."""
+    """Print the manifest in a readable form."""
     zoo = Zoo.open(arguments.path)
     manifest = zoo.manifest
     inr, fit, quality = manifest["inr"], manifest["fit"], manifest["train_psnr"]
@@ -216,7 +232,7 @@ def verify_zoo(arguments: argparse.Namespace) -> None:
     """Check every shard.
 
     Raises:
-        ValueError: If any is missing or altered, after one line for each.
+        ValueError: If any is missing or altered; each is printed before.
     """
     zoo = Zoo.open(arguments.path)
     problems = zoo.find_problems()
@@ -225,13 +241,13 @@ def verify_zoo(arguments: argparse.Namespace) -> None:
     num_shards = len(zoo.manifest["shards"])
     if problems:
         raise ValueError(
-            f"expected {num_shards} whole shards in {zoo.path}, got {len(problems)} that are not"
+            f"{len(problems)} of {num_shards} shards in {zoo.path} are missing or altered"
         )
     print(f"{zoo.path}: {num_shards} shards with {len(zoo):,} INRs are as they were written")
 
 
 def render_rows(arguments: argparse.Namespace) -> None:
-    """Draw the rows that were asked for."""
+    """Draw the requested rows."""
     zoo = Zoo.open(arguments.path)
     rows = arguments.rows or range(min(8, len(zoo)))
     zoo_figures.rendered(arguments.output, zoo, rows, magnify=arguments.magnify)

@@ -1,9 +1,9 @@
-"""The format of the data that DWSNets released.
+"""Import and export of the format in which DWSNets (Navon et al. 2023) released INRs.
 
-An INR is a state dict with ``seq.<layer>.weight`` and ``seq.<layer>.bias``. A JSON file has for
-each split the lists ``path`` and ``label``. Without it the split and the label are in the name of
-the INR's folder, as in ``mnist_png_training_7_123/checkpoints/model_final.pth``; the last number is
-that of the signal, among those of training or of testing.
+An INR is a state dict with ``seq.<layer>.weight`` and ``seq.<layer>.bias``. A JSON file has the
+lists ``path`` and ``label`` for each split. Without it, the name of the INR's folder contains split
+and label, as in ``mnist_png_training_7_123/checkpoints/model_final.pth``; the last number counts
+the signals of training or of testing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dws.inr import SirenConfig
 from dws.sampling import balanced_subset, derive_seed
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch
-from dws.zoo.imports import Entry, NewZoo, check_files_differ, import_networks, some
+from dws.zoo.imports import Entry, NewZoo, import_networks, some
 from dws.zoo.store import Zoo
 
 SPLITS_FILE = "splits.json"
@@ -43,24 +43,24 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
 
     Args:
         zoo: What to write.
-        folder: Where to; it must not be there.
-        label: The label to write, of whole numbers or bool.
+        folder: The new folder; it must not exist.
+        label: The label to write, an integer or bool.
 
     Returns:
         The JSON file with the splits, whose paths are absolute.
 
     Raises:
-        ValueError: If the folder is there, or the label is none of whole numbers.
+        ValueError: If the folder exists, or the label has no whole numbers.
     """
     labels = zoo.split("train").labels
     whole = [name for name, values in labels.items() if not values.is_floating_point()]
     if label not in whole:
         raise ValueError(
-            f"expected a label of whole numbers ({', '.join(whole) or 'this zoo has none'}), "
-            f"got {label!r}"
+            f"The export needs a label of whole numbers ({', '.join(whole) or 'this zoo has none'})"
+            f", got {label!r}"
         )
     if folder.exists():
-        raise ValueError(f"expected a new folder, got {folder}, which is there")
+        raise ValueError(f"{folder} already exists; choose a new folder")
     check_can_make(folder)
     part = beside(folder, "dws-export")  # renamed when all is there
     shutil.rmtree(part, ignore_errors=True)
@@ -114,47 +114,45 @@ def import_dwsnets(
     Args:
         source: The JSON file with the splits, or a folder that is searched for ``.pth`` files.
         path: Folder of the new zoo.
-        inr: What the files do not say of the networks; ``hidden`` is read off them.
-        grid: Points along each axis at which the signals were known.
+        inr: Settings of the networks that the files do not contain; ``hidden`` is inferred.
+        grid: Points along each axis at which the signals were sampled.
         domain: Lowest and highest coordinate of all inputs, or such a pair for each input.
         num_val: INRs set aside for validation if ``source`` is a folder, balanced over the labels;
             5000 if None.
-        file_name: Which file of each INR's folder counts, if ``source`` is a folder and there are
-            several: a name or pattern such as ``checkpoints/model_final.pth``.
-        root: Folder in which to look for the files of a JSON file that were moved: it takes the
-            place of the folder that all their paths have in common.
-        seed: Of the draw of validation INRs.
-        shard_size: INRs in one file of the zoo.
-        skip_bad: Leave out unreadable files, naming each, instead of stopping.
+        file_name: Name or pattern of the file to read from each INR's folder, such as
+            ``checkpoints/model_final.pth``, if ``source`` is a folder and INRs have several files.
+        root: Folder to which the files of a JSON file were moved; it replaces the folder that all
+            listed paths have in common.
+        seed: Seed of the draw of validation INRs.
+        shard_size: INRs in one shard.
+        skip_bad: Leave out and print bad files instead of stopping.
 
     Returns:
-        The zoo. What is not known of its INRs is NaN or 0 (``mse``, ``num_steps``).
+        The zoo. Unknown values of its INRs are NaN (``mse``) or 0 (``num_steps``).
 
     Raises:
         FileNotFoundError: If there is nothing to read.
-        ValueError: If the settings cannot be, the folder of the zoo is taken, it is not plain which
-            file or label an INR has, or one INR stands in two places; unless ``skip_bad``, if files
+        ValueError: If a setting is invalid, the folder of the zoo has other content, the file or
+            label of an INR is ambiguous, or an INR is listed twice; unless ``skip_bad``, if files
             cannot be read or have another architecture than most.
     """
     new = NewZoo(path, inr, grid, domain, seed, shard_size)
     new.check()
     if not source.exists():
         raise FileNotFoundError(
-            f"expected a folder or JSON file with splits, got {source}, which does not exist"
+            f"{source} does not exist; give a folder of .pth files or a JSON file with splits"
         )
     if source.is_file():
         for option, value in {"--num-val": num_val, "--file-name": file_name}.items():
             if value is not None:
                 raise ValueError(
-                    f"expected {option} with a folder only, got it with the splits of {source}; "
-                    "leave it out"
+                    f"{option} is for a folder, but {source} is a file with splits; leave it out"
                 )
         entries = _listed(source, root)
     else:
         if root is not None:
             raise ValueError(
-                f"expected --root with a JSON file only, got it with the folder {source}; "
-                "leave it out"
+                f"--root is for a JSON file with splits, but {source} is a folder; leave it out"
             )
         entries = _found(
             source,
@@ -163,29 +161,30 @@ def import_dwsnets(
             file_name,
             skip_bad=skip_bad,
         )
-        check_files_differ(entries)
     return import_networks(entries, new, skip_bad=skip_bad)
 
 
 def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
-    """What a JSON file with splits lists; relative paths start at its folder."""
-    what = f"expected lists of path and label for {', '.join(SPLITS)} in {file}, got"
+    """The entries of a JSON file with splits; relative paths start at its folder."""
+    remedy = f"each of {', '.join(SPLITS)} needs a list 'path' and a list 'label'"
     content = _read_splits(file)
     missing = [split for split in SPLITS if split not in content]
     if missing:
-        raise ValueError(f"{what} {some(content)} without {', '.join(missing)}")
+        raise ValueError(f"{file} has {some(content)} without {', '.join(missing)}; {remedy}")
     others = [split for split in content if split not in SPLITS]
     if others:
-        print(f"dws: {some(others)} in {file} is left out: no split of {', '.join(SPLITS)}")
+        print(f"dws: {some(others)} in {file} is ignored; the splits are {', '.join(SPLITS)}")
     labels: dict[str, list[int]] = {}
     for split in SPLITS:
         columns = content[split]
         if not isinstance(columns, dict) or not {"path", "label"} <= set(columns):
-            raise ValueError(f"{what} something else for {split}")
+            raise ValueError(f"{split} in {file} lacks 'path' or 'label'; {remedy}")
         sizes = []
         for column in ("path", "label"):
             if not isinstance(columns[column], list):
-                raise ValueError(f"{what} {columns[column]!r:.60} for {column} of {split}")
+                raise ValueError(
+                    f"{file} has {columns[column]!r:.60} for {column} of {split}; {remedy}"
+                )
             if not columns[column]:
                 raise ValueError(
                     f"{file} lists no {column} for {split}; each of {', '.join(SPLITS)} needs at "
@@ -193,14 +192,18 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
                 )
             sizes.append(len(columns[column]))
         if sizes[0] != sizes[1]:
-            raise ValueError(f"{what} {sizes[0]} paths and {sizes[1]} labels for {split}")
+            raise ValueError(
+                f"{file} lists {sizes[0]} paths and {sizes[1]} labels for {split}; each path needs "
+                "one label"
+            )
         for position, name in enumerate(columns["path"]):
             if not isinstance(name, str) or not name.strip() or "\0" in name:
-                raise ValueError(f"{what} the path {name!r} in {split} at position {position}")
+                raise ValueError(
+                    f"{file} has the path {name!r} ({split}, position {position}); a path is the "
+                    "name of a file"
+                )
         labels[split] = [
-            _class(
-                label, f"{what} the label {label!r:.60} of {name} in {split} at position {position}"
-            )
+            _class(label, f"{name} ({split}, position {position}) in {file}")
             for position, (name, label) in enumerate(
                 zip(columns["path"], columns["label"], strict=True)
             )
@@ -218,22 +221,48 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
             first = places.setdefault(signal, (split, path)) if signal else (split, path)
             if first[1] is not path:
                 raise ValueError(
-                    f"expected each signal once in {file}, got {first[1]} ({first[0]}) and {path} "
-                    f"({split}), whose folders have one name; take one of them out"
+                    f"{first[1]} ({first[0]}) and {path} ({split}) in {file} belong to one signal, "
+                    "because their folders have the same name; remove one of them"
                 )
-    check_files_differ(entries)
+    _check_folders(entries)
     files = [path for listed in entries.values() for path, _ in listed]
     if not any(path.exists() for path in files):
         raise FileNotFoundError(
-            f"expected the {len(files)} files that {file} lists, got none of them, {files[0]} "
-            f"first; relative paths start at the folder of the JSON file; --root DIR looks in DIR "
-            f"for what was in {begin or 'the folder of the JSON file'}"
+            f"None of the {len(files)} files in {file} exists; the first is {files[0]}. Relative "
+            "paths start at the folder of the JSON file. If the files were moved, --root DIR looks "
+            f"in DIR for those listed in {begin or 'the folder of the JSON file'}"
         )
     return entries
 
 
+def _check_folders(entries: dict[str, list[Entry]]) -> None:
+    """Raise a ``ValueError`` if a folder has two files where nearly all folders have one.
+
+    They are usually an earlier and a later checkpoint of one INR.
+    """
+    # depth -> folder -> different files at any depth below it
+    levels: dict[int, dict[Path, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for split, listed in entries.items():
+        for path, _ in listed:
+            file = os.path.realpath(path)
+            for folder in Path(os.path.abspath(path)).parents:  # noqa: PTH100 - not through links
+                levels[len(folder.parts)][folder].setdefault(file, f"{path} ({split})")
+    for depth in sorted(levels):
+        folders = levels[depth]
+        shared = {folder: files for folder, files in folders.items() if len(files) > 1}
+        num_alone = len(folders) - len(shared)
+        if shared and num_alone >= 2 * sum(map(len, shared.values())):
+            folder, files = next(iter(shared.items()))
+            first, second, *_ = files.values()
+            raise ValueError(
+                f"The folder {folder.name} has two networks, {first} and {second}, but {num_alone} "
+                "folders have one each; if they are checkpoints of one INR, list one only, "
+                "otherwise move one to a folder of its own"
+            )
+
+
 def _read_splits(file: Path) -> dict[str, Any]:
-    """An object of JSON in which no key stands twice."""
+    """A JSON object in which no key occurs twice."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = Counter(key for key, _ in pairs)
@@ -245,27 +274,25 @@ def _read_splits(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(), object_pairs_hook=once)
     except KeyError as error:
-        raise ValueError(
-            f"expected each key once in {file}, got {error} twice; put what belongs there together"
-        ) from error
+        raise ValueError(f"{file} has the key {error} twice; merge the two entries") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"expected JSON in {file}, got something else ({error})") from error
+        raise ValueError(f"{file} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(
-            f"expected lists of path and label for {', '.join(SPLITS)} in {file}, got "
-            f"{type(content).__name__}"
+            f"{file} needs an object with {', '.join(SPLITS)}, got {type(content).__name__}"
         )
     return content
 
 
-def _class(label: object, complaint: str) -> int:
-    """A label as the released files write it: a whole number from 0, often as text."""
+def _class(label: object, place: str) -> int:
+    """A class as in the released files: a whole number from 0, often as text."""
     is_number = isinstance(label, int | float) and not isinstance(label, bool) and label % 1 == 0
     is_text = isinstance(label, str) and re.fullmatch("[+-]?[0-9]{1,20}", label)
     number = int(label) if is_number or is_text else -1  # type: ignore[call-overload]
     if not 0 <= number < 2**63:
         raise ValueError(
-            f"{complaint}; classes are whole numbers from 0: shift them, or number them"
+            f"{place} has the label {label!r:.60}. Labels are whole numbers from 0; "
+            "renumber the classes"
         )
     return number
 
@@ -273,12 +300,12 @@ def _class(label: object, complaint: str) -> int:
 def _resolved(
     names: Sequence[str], file: Path, root: Path | None
 ) -> tuple[list[PurePosixPath], str, list[Path]]:
-    """Where the files are that a JSON file lists.
+    """Find the files that a JSON file lists.
 
-    Backslashes separate folders, unless they are in the name of a file that is there.
+    Backslashes separate folders, unless a file has them in its name.
 
     Returns:
-        The paths in the folder that all have in common, that folder, and the files.
+        The paths relative to the folder that all have in common, that folder, and the files.
     """
     paths = [file.parent / name for name in names]
     names = [
@@ -290,8 +317,8 @@ def _resolved(
     except ValueError as error:
         if root is not None:
             raise ValueError(
-                f"expected paths with a folder in common in {file} for --root, got absolute and "
-                "relative ones"
+                f"--root needs paths with a folder in common, but {file} lists absolute and "
+                "relative paths"
             ) from error
         begin = ""
     inside = [PurePosixPath(os.path.relpath(name, begin or ".")) for name in names]
@@ -301,7 +328,7 @@ def _resolved(
 
 
 def _signal(folder: Path | PurePosixPath) -> Signal | None:
-    """What the name of an INR's folder says, or None if it says nothing."""
+    """The signal that the name of an INR's folder describes, or None."""
     match = FOLDER_NAME.fullmatch(folder.name)
     if match is None:
         return None
@@ -310,7 +337,7 @@ def _signal(folder: Path | PurePosixPath) -> Signal | None:
 
 
 def _network_folders(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
-    """The ``.pth`` files of each folder of an INR, and those in no such folder."""
+    """The ``.pth`` files of each INR's folder, and the other ``.pth`` files."""
     homes: dict[Path, list[Path]] = defaultdict(list)
     others = []
     files = []
@@ -329,7 +356,7 @@ def _network_folders(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
 
 
 def _leads_up(folder: Path) -> bool:
-    """Whether a folder is a link to one that it lies in, so that a walk would not end."""
+    """Whether a folder is a link to one of its parents, so that a walk would not end."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
@@ -339,7 +366,7 @@ def _choose(
     """The one file of each signal.
 
     Raises:
-        ValueError: If a folder has another number of them, or a signal another number of folders.
+        ValueError: If a folder does not have exactly one such file, or a signal has two folders.
     """
     names = Counter(str(file.relative_to(home)) for home, files in homes.items() for file in files)
     found = some(f"{name} ({count} of {len(homes)} folders)" for name, count in names.most_common())
@@ -348,24 +375,21 @@ def _choose(
     for home, files in homes.items():
         fitting = [f for f in files if not pattern or f.relative_to(home).match(pattern)]
         if skip_bad and not fitting:
-            print(f"dws: {home}: no {pattern}, left out")
+            print(f"dws: {home}: no file matches {pattern}, left out")
             continue
         if len(fitting) != 1:
             raise ValueError(
-                f"expected one file of each INR, got {len(fitting)} in {home}"
-                f"{f' that are like {pattern}' if pattern else ''}; choose by --file-name among "
-                f"{found}"
+                f"Each INR needs one file{f' that matches {pattern}' if pattern else ''}, got "
+                f"{len(fitting)} in {home}; choose one with --file-name: {found}"
             )
         signal = _signal(home)
         assert signal is not None
         first = places.setdefault(signal, home)
         if first is not home:
-            raise ValueError(
-                f"expected one folder of each signal, got {first} and {home}; remove one of them"
-            )
+            raise ValueError(f"{first} and {home} are folders of one signal; remove one of them")
         files_of[signal] = fitting[0]
     if pattern is None and len(names) > 1:
-        print(f"dws: the files of INRs have {len(names)} names: {found}")
+        print(f"dws: the files of the INRs have {len(names)} different names: {found}")
     _check_numbers(places)
     return files_of
 
@@ -373,7 +397,7 @@ def _choose(
 def _check_numbers(places: dict[Signal, Path]) -> None:
     """Raise a ``ValueError`` if one signal has two labels.
 
-    Unless that is the rule: some number the signals of each class from 0.
+    If most numbers occur with several labels, each class has its own numbers from 0.
     """
     numbered: dict[tuple[str, str, int], list[Path]] = defaultdict(list)
     for (name, phase, _, number), home in places.items():
@@ -381,13 +405,13 @@ def _check_numbers(places: dict[Signal, Path]) -> None:
     several = [homes for homes in numbered.values() if len(homes) > 1]
     if several and 2 * len(several) < len(numbered):
         raise ValueError(
-            f"expected one folder of each signal, got {several[0][0]} and {several[0][1]}, of one "
-            "number but two labels; remove one of them"
+            f"{several[0][0]} and {several[0][1]} have one signal number but two labels; remove "
+            "one of them"
         )
     both = sum((name, "test", number) in numbered for name, p, number in numbered if p == "train")
     if both:
         print(
-            f"dws: {both} numbers stand in folders of training and of testing, and are taken for "
+            f"dws: {both} numbers occur in folders of training and of testing; they count as "
             "different signals, as in the released data"
         )
 
@@ -395,14 +419,14 @@ def _check_numbers(places: dict[Signal, Path]) -> None:
 def _found(
     folder: Path, num_val: int, seed: int, file_name: str | None, *, skip_bad: bool
 ) -> dict[str, list[Entry]]:
-    """What lies below a folder, by the names of the INRs' folders."""
+    """The entries below a folder, by the names of the INRs' folders."""
     if (folder / SPLITS_FILE).is_file():
-        print(f"dws: {folder / SPLITS_FILE} is not used; give it as the source to have its splits")
+        print(f"dws: {folder / SPLITS_FILE} is ignored; give it as the source to use its splits")
     homes, others = _network_folders(folder)
     if others:
         print(
-            f"dws: {len(others)} files are left out, {others[0]} first: no folder of theirs tells "
-            "split and label"
+            f"dws: {len(others)} files are left out because the names of their folders do not "
+            f"contain split and label; the first is {others[0]}"
         )
     files = _choose(homes, file_name, skip_bad=skip_bad)
     entries: dict[str, list[Entry]] = {name: [] for name in ("train", "test")}
@@ -411,14 +435,14 @@ def _found(
     if not entries["train"] or not entries["test"]:
         found = f", such as {others[0]}" if others else ""
         raise FileNotFoundError(
-            f"expected .pth files below folders like mnist_png_training_7_123 and "
-            f"mnist_png_testing_7_123 in {folder}, got {len(entries['train'])} of training, "
+            f"{folder} needs .pth files below folders like mnist_png_training_7_123 and "
+            f"mnist_png_testing_7_123, got {len(entries['train'])} of training, "
             f"{len(entries['test'])} of testing and {len(others)} others{found}"
         )
     if not 0 < num_val < len(entries["train"]):
         raise ValueError(
-            f"expected num_val between 1 and {len(entries['train']) - 1}, got {num_val}; --num-val "
-            "sets it"
+            f"num_val must be between 1 and {len(entries['train']) - 1}, got {num_val}; set it "
+            "with --num-val"
         )
     classes = torch.tensor([label for _, label in entries["train"]])
     generator = torch.Generator().manual_seed(derive_seed(seed))

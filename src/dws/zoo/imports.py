@@ -1,8 +1,7 @@
-"""Zoos from networks that others fitted: a PyTorch state dict in a file for each INR.
+"""Import of INRs that other projects fitted: one file with a PyTorch state dict for each INR.
 
 Weights are (d_out, d_in) and biases (d_out,), from the first layer to the last. Nothing in a file
-is executed. Numbers of every floating dtype become float32 here; those that are too large for it
-are refused.
+is executed. Every floating dtype is converted to float32; numbers too large for it are refused.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import hashlib
 import math
 import os
 import re
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,22 +32,21 @@ from dws.zoo.store import Zoo, shard_name, write_manifest, write_shard
 
 LAYER_KEY = re.compile(r"(?P<stem>.*[0-9].*)\.(?P<kind>weight|bias)", re.DOTALL)
 EXPECTED_KEYS = "; expected keys like seq.0.weight and seq.0.bias"
-NUM_LISTED = 10  # files that cannot be read
-NUM_FOR_GRID = 10  # networks after which a grid for another number of inputs is refused
+NUM_LISTED = 10  # bad files that are printed
 Entry = tuple[Path, int]  # file and label
 
 
 @dataclass(frozen=True)
 class NewZoo:
-    """What an importer is told of the zoo to make.
+    """Settings of the zoo that an import creates.
 
     Attributes:
         path: The zoo's folder.
-        inr: What the files do not say of the networks.
-        grid: Points along each axis at which the signals were known.
-        domain: Lowest and highest coordinate of all inputs, or such a pair for each.
-        seed: Of draws.
-        shard_size: INRs in one file.
+        inr: Settings of the networks that the files do not contain.
+        grid: Points along each axis at which the signals were sampled.
+        domain: Lowest and highest coordinate of all inputs, or such a pair for each input.
+        seed: Seed of random draws.
+        shard_size: INRs in one shard.
 
     Raises:
         ValueError: If a number is out of range.
@@ -64,20 +62,20 @@ class NewZoo:
     def __post_init__(self) -> None:
         if self.shard_size < 1 or min(self.grid, default=0) < 1:
             raise ValueError(
-                f"expected at least one INR a shard and one point along each axis, got shards of "
-                f"{self.shard_size} and a grid of {tuple(self.grid)}"
+                "A shard needs at least one INR and a grid at least one point along each axis, got "
+                f"shards of {self.shard_size} and a grid of {tuple(self.grid)}"
             )
         ends = list(zip(self.domain[::2], self.domain[1::2], strict=False))
         is_range = all(-math.inf < low < high < math.inf for low, high in ends)
         if len(self.domain) not in (2, 2 * len(self.grid)) or not is_range:
             raise ValueError(
-                f"expected a domain of LOW < HIGH, for all inputs or for each of {len(self.grid)} "
-                f"(as many as numbers in the grid), got {tuple(self.domain)}"
+                f"A domain needs LOW < HIGH, once for all inputs or once for each of the "
+                f"{len(self.grid)} inputs that the grid has, got {tuple(self.domain)}"
             )
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that is known of the zoo before a file is read."""
+        """The settings of the zoo that are known before a file is read."""
         domain = list(map(float, self.domain)) * (1 if len(self.domain) > 2 else len(self.grid))
         return {
             "format_version": FORMAT_VERSION,
@@ -94,7 +92,7 @@ class NewZoo:
         }
 
     def check(self) -> None:
-        """Refuse, before anything is read, a folder that is for something else or not writable."""
+        """Refuse a folder that has other content or is not writable, before a file is read."""
         file = self.path / CONFIG
         there = read_yaml(file) if file.is_file() else {}
         if isinstance(there, Mapping) and there:
@@ -125,24 +123,30 @@ class _Network:
 def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip_bad: bool) -> Zoo:
     """Read the files of each split into a zoo.
 
-    The architecture is that of most files. No network may stand in two splits, whatever its files
-    are called. Within a split a second file of the same weights is as bad as one that cannot be
-    read: it would count one signal twice.
+    The zoo has the architecture that most files have. A network may belong to one split only,
+    whatever its files are called. A second file with the same weights in one split is a bad file,
+    like one that cannot be read, because its signal would count twice.
 
     Raises:
-        FileNotFoundError: If there is nothing to read.
-        ValueError: If a file or network stands in two places, no architecture is the most frequent,
-            or, unless ``skip_bad``, if files are bad.
+        ValueError: If two paths are one file, a network is in two splits, no architecture is the
+            most frequent, the grid has another number of inputs, a split is empty, or, unless
+            ``skip_bad``, if files are bad.
     """
-    networks, problems = _read_all(entries, new)
+    _check_files_differ(entries)
+    networks, problems = _read_all(entries)
     spec = _most_frequent([network.spec for network in networks])
+    if spec.dims[0] != len(new.grid):
+        raise ValueError(
+            f"The networks have {spec.dims[0]} inputs, but the grid {tuple(new.grid)} is for "
+            f"{len(new.grid)}; give --grid a number of points for each input"
+        )
     fitting = []
     for network in networks:
         if network.spec == spec:
             fitting.append(network)
         else:
             problems[network.file] = (
-                f"widths {network.spec.dims}, while those of most networks are {spec.dims}"
+                f"widths {network.spec.dims}, but most networks have {spec.dims}"
             )
     networks = list(_without_copies(fitting, problems))
     total = sum(map(len, entries.values()))
@@ -153,13 +157,15 @@ def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip
     if bad and not skip_bad:
         listed = f"the first {NUM_LISTED} are listed above; " if len(bad) > NUM_LISTED else ""
         raise ValueError(
-            f"expected readable INRs of one architecture, got {len(bad)} of {total} that are not: "
-            f"{bad[0]} ({listed}--skip-bad leaves them out)"
+            f"{len(bad)} of {total} files cannot be imported: {bad[0]} "
+            f"({listed}--skip-bad leaves such files out)"
         )
     counts = Counter(network.split for network in networks)
     sizes: dict[str, int] = {split: counts[split] for split in SPLITS}
     if not all(sizes.values()):
-        raise ValueError(f"expected INRs in each of {', '.join(SPLITS)}, got {sizes}")
+        raise ValueError(
+            f"Each of {', '.join(SPLITS)} needs at least one INR that can be imported, got {sizes}"
+        )
     zoo = _write(networks, spec, sizes, new)
     question = doubt(zoo)
     if question:
@@ -167,7 +173,7 @@ def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip
     return zoo
 
 
-def check_files_differ(entries: Mapping[str, Sequence[Entry]]) -> None:
+def _check_files_differ(entries: Mapping[str, Sequence[Entry]]) -> None:
     """Raise a ``ValueError`` if two paths lead to one file."""
     places: dict[str, tuple[str, Path]] = {}
     for split, files in entries.items():
@@ -175,14 +181,11 @@ def check_files_differ(entries: Mapping[str, Sequence[Entry]]) -> None:
             first = places.setdefault(os.path.realpath(file), (split, file))
             if first[1] is not file:
                 raise ValueError(
-                    f"expected each path once, got {first[1]} ({first[0]}) and {file} ({split}), "
-                    "which are one file; take one of them out"
+                    f"{first[1]} ({first[0]}) and {file} ({split}) are one file; remove one of them"
                 )
 
 
-def _read_all(
-    entries: Mapping[str, Sequence[Entry]], new: NewZoo
-) -> tuple[list[_Network], dict[Path, str]]:
+def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], dict[Path, str]]:
     """The networks of all files that can be read, and what is wrong with the others."""
     networks: list[_Network] = []
     problems: dict[Path, str] = {}
@@ -199,45 +202,30 @@ def _read_all(
                     continue
                 num_unchecked += not is_checked
                 networks.append(_Network(split, file, label, network.flatten(), network.spec))
-                if len(networks) == NUM_FOR_GRID:
-                    _check_grid(networks, new)
     if not networks:
         file, reason = next(iter(problems.items()))
-        raise ValueError(
-            f"expected readable INRs, got {len(problems)} of {total} that are not: {file}: {reason}"
-        )
-    _check_grid(networks, new)
+        raise ValueError(f"None of {total} files can be imported; the first is {file}: {reason}")
     if num_unchecked:
         print(
-            f"dws: {num_unchecked} of {total} files have no checksums (PyTorch's format before "
-            "1.6, or written without): a damaged number in them cannot be noticed"
+            f"dws: {num_unchecked} of {total} files have no checksums (they are in PyTorch's "
+            "format from before 1.6, or were saved without): damaged numbers cannot be detected"
         )
     return networks, problems
 
 
 def _reason(error: OSError | ValueError) -> str:
-    """What is wrong with a file, whose path is said beside it."""
+    """What is wrong with a file, without its path."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _check_grid(networks: Sequence[_Network], new: NewZoo) -> None:
-    """Raise a ``ValueError`` if most networks have another number of inputs than the grid."""
-    (num_inputs, _), *_ = Counter(network.spec.dims[0] for network in networks).most_common(1)
-    if num_inputs != len(new.grid):
-        raise ValueError(
-            f"expected a grid of {num_inputs} numbers of points, one for each input of the "
-            f"networks, got {tuple(new.grid)}; --grid sets it"
-        )
 
 
 def _most_frequent(specs: Sequence[WeightSpaceSpec]) -> WeightSpaceSpec:
     (spec, count), *others = Counter(specs).most_common(2)
     if others and others[0][1] == count:
         raise ValueError(
-            f"expected networks of one architecture, got {count} of widths {spec.dims} and as many "
-            f"of widths {others[0][0].dims}; list those of one architecture"
+            f"The networks have several architectures, {count} of widths {spec.dims} and as many "
+            f"of widths {others[0][0].dims}; import one architecture only"
         )
     return spec
 
@@ -245,14 +233,18 @@ def _most_frequent(specs: Sequence[WeightSpaceSpec]) -> WeightSpaceSpec:
 def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> Iterator[_Network]:
     """The networks; copies within a split become problems.
 
+    Copies may have been rounded to float16 or bfloat16, which preserves signs.
+
     Raises:
-        ValueError: If the same weights stand in two splits.
+        ValueError: If the same weights are in two splits.
     """
-    known: dict[bytes, _Network] = {}
+    known: dict[bytes, list[_Network]] = defaultdict(list)
     pairs: list[tuple[_Network, _Network]] = []
     for network in networks:
-        first = known.setdefault(hashlib.sha256(network.flat.numpy().tobytes()).digest(), network)
-        if first is network:
+        alike = known[hashlib.sha256((network.flat < 0).numpy().tobytes()).digest()]
+        first = next((other for other in alike if _is_copy(other, network)), None)
+        if first is None:
+            alike.append(network)
             yield network
         elif first.split == network.split:
             problems[network.file] = f"the same weights as {first.file}"
@@ -261,9 +253,14 @@ def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> 
     if pairs:
         places = " and ".join(f"{network.file} ({network.split})" for network in pairs[0])
         raise ValueError(
-            f"expected each network in one split, got {len(pairs)} in two: the weights of {places} "
-            "are the same; take one of them out"
+            f"The weights of {places} are the same up to rounding, but a network may be in one "
+            f"split only (such pairs: {len(pairs)}); remove one of the two files"
         )
+
+
+def _is_copy(first: _Network, second: _Network) -> bool:
+    """Whether the weights differ by no more than their rounding to bfloat16 or float16."""
+    return torch.allclose(first.flat, second.flat, rtol=2**-8, atol=2**-24)
 
 
 def _write(
@@ -302,23 +299,24 @@ def _write(
 
 
 def read_state_dict(file: Path) -> WeightBatch:
-    """One network from a state dict of an MLP, alone in its file or in a dictionary.
+    """One network from a state dict of an MLP, which may be nested in other dictionaries.
 
     Layers are ordered by the number in their keys, such as ``seq.0.weight``,
-    ``net.0.linear.weight``, ``module.seq.0.weight`` or ``0.weight``; what stands before the number
-    is the same for all. Plain values beside them do not count, nor does the state of an optimizer.
-    Floating dtypes become float32. Files without checksums are read as they are, see
-    ``dws.checked_load``.
+    ``net.0.linear.weight``, ``module.seq.0.weight`` or ``0.weight``; all keys have the same prefix
+    before the number. Plain values, the state of an optimizer, and tensors outside the dictionary
+    with the layers are ignored. Floating dtypes become float32. Files without checksums are read
+    unchecked, see ``dws.checked_load``.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or holds anything but the finite weights of one MLP.
+        ValueError: If it is damaged, has not exactly one state dict, or this has other tensors than
+            the finite weights and biases of one MLP.
     """
     return _read(file)[0]
 
 
 def _read(file: Path) -> tuple[WeightBatch, bool]:
-    """The network, and whether the checksums of its file were there and right."""
+    """The network, and whether checksums confirm it."""
     content, is_checked = load_tensors(file)
     if not isinstance(content, Mapping):
         raise ValueError(f"not a state dict but {type(content).__name__}")
@@ -326,17 +324,18 @@ def _read(file: Path) -> tuple[WeightBatch, bool]:
     if len(candidates) > 1:
         names = " and ".join(repr(name) if name else "the file itself" for name in candidates)
         raise ValueError(f"{len(candidates)} state dicts, {names}; save one of them alone")
-    if others:
-        raise ValueError(_unexpected(others[0]))
     if not candidates:
         raise ValueError(f"not a state dict of an MLP{EXPECTED_KEYS}, got {some(content)}")
-    (state,) = candidates.values()
+    ((place, state),) = candidates.items()
+    for other in others:
+        if not place or other.startswith(f"{place}."):
+            raise ValueError(_unexpected(other))
     stems = _stems([str(key) for key, value in state.items() if isinstance(value, Tensor)])
     return _mlp(stems, state), is_checked
 
 
 def _search(content: object) -> tuple[dict[str, Mapping[Any, Any]], list[str]]:
-    """The state dicts of MLPs in a file, by their place, and the places of tensors outside."""
+    """The state dicts of MLPs in a file, by their place, and the places of all other tensors."""
     states: dict[str, Mapping[Any, Any]] = {}
     others: list[str] = []
     seen: set[int] = set()  # a file may hold one dictionary in two places, or in itself
@@ -368,7 +367,7 @@ def _is_of_layer(key: object, value: object) -> bool:
 
 
 def _unexpected(key: str) -> str:
-    return f"unexpected entry {key!r}, a tensor of no layer{EXPECTED_KEYS}"
+    return f"unexpected entry {key!r}, not a weight or bias of a layer{EXPECTED_KEYS}"
 
 
 def some(names: Iterable[object], *, count: int = 6) -> str:
@@ -382,7 +381,8 @@ def _stems(keys: Sequence[str]) -> list[str]:
     """What stands before ``.weight`` and ``.bias`` of each layer, from the first to the last.
 
     Raises:
-        ValueError: If a key is of no layer, two layers have one number, or there are less than two.
+        ValueError: If a key belongs to no layer, two layers have the same number, a weight or bias
+            is missing, or there are fewer than two layers.
     """
     for key in keys:
         if LAYER_KEY.fullmatch(key) is None:
@@ -412,18 +412,19 @@ def _stems(keys: Sequence[str]) -> list[str]:
         if f"{stem}.{kind}" not in keys
     ]
     if missing or len(layers) < 2:
-        what = f"without {some(missing)}" if missing else f"but {some(keys)}"
-        remedy = "; save zeros for biases that a network has not" if missing else ""
-        raise ValueError(f"no MLP of at least two layers with weight and bias, {what}{remedy}")
+        what = f"without {some(missing)}" if missing else f"only {some(keys)}"
+        is_bias = any(key.endswith("bias") for key in missing)
+        remedy = "; store zero biases for layers without a bias" if is_bias else ""
+        raise ValueError(f"not an MLP of at least two layers with weight and bias, {what}{remedy}")
     return [layers[number] for number in sorted(layers)]
 
 
 def _mlp(stems: Sequence[str], state: Mapping[Any, Any]) -> WeightBatch:
-    """One network from the layers that are called so.
+    """One network from the layers with these names.
 
     Raises:
-        ValueError: If numbers are of no floating dtype, not finite or not all in the file, or
-            shapes do not fit each other.
+        ValueError: If a tensor has no floating dtype, is not finite or not complete in the file, or
+            if shapes do not match.
     """
     state = {str(key): value for key, value in state.items()}
     weights = [_as_float32(f"{stem}.weight", state[f"{stem}.weight"]) for stem in stems]
@@ -432,34 +433,32 @@ def _mlp(stems: Sequence[str], state: Mapping[Any, Any]) -> WeightBatch:
     for stem, weight, bias in zip(stems, weights, biases, strict=True):
         shapes = f"{stem}.weight {tuple(weight.shape)} and {stem}.bias {tuple(bias.shape)}"
         if weight.ndim != 2 or bias.ndim != 1:
-            raise ValueError(
-                f"weights that are no matrices, or biases that are no vectors: {shapes}"
-            )
+            raise ValueError(f"weights must be matrices and biases must be vectors, got {shapes}")
         num_outputs = len(bias)
         if weight.shape != (num_outputs, num_inputs or weight.shape[1]) or 0 in weight.shape:
             raise ValueError(
-                f"layers that do not fit each other: expected {stem}.weight of shape (outputs, "
-                f"inputs) = ({num_outputs}, {num_inputs or 'any'}), got {shapes}"
+                f"layers do not match: {stem}.weight needs the shape (outputs, inputs) = "
+                f"({num_outputs}, {num_inputs or 'any'}), got {shapes}"
             )
         num_inputs = num_outputs
     return WeightBatch.from_linear(weights, biases)
 
 
 def _as_float32(key: str, value: Tensor) -> Tensor:
-    """The numbers of a tensor that the file really holds, with memory of their own."""
+    """A float32 copy of a tensor whose numbers are all in the file."""
     if value.layout != torch.strided or value.device.type != "cpu":
         kind = str(value.layout).removeprefix("torch.") if value.device.type == "cpu" else "meta"
         raise ValueError(f"{key} is a {kind} tensor; save a dense one")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise ValueError(f"{key} is larger than what the file holds of it; save a copy of it")
+        raise ValueError(f"{key} is larger than its data in the file; save a copy of the tensor")
     if not value.is_floating_point():
         raise ValueError(
-            f"{key} holds {value.dtype} instead of a floating dtype; convert it to torch.float32"
+            f"{key} has the dtype {value.dtype}, which is not floating; convert it to torch.float32"
         )
     numbers = value.detach().to(torch.float32, copy=True)
     if not bool(numbers.isfinite().all()):
         largest = value.detach().double().abs().max().item()
         if math.isfinite(largest):
-            raise ValueError(f"{largest:.3g} in {key}, which is too large for float32")
-        raise ValueError(f"NaN or infinite numbers in {key}")
+            raise ValueError(f"{largest:.3g} in {key} is too large for float32")
+        raise ValueError(f"{key} contains NaN or infinite numbers")
     return numbers

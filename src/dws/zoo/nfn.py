@@ -1,7 +1,7 @@
-"""The format of the data that NFN released (Zhou et al. 2023).
+"""Import of the format in which NFN (Zhou et al. 2023) released INRs.
 
 An INR is a state dict with ``net.<layer>.linear.weight`` and ``.bias``, without ``linear`` in the
-last layer, in a file ``<prefix>_<label>s/net<number>.pth``; splits are ranges of the number.
+last layer, in a file ``<prefix>_<label>s/net<number>.pth``; each split is a range of numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
-from dws.zoo.imports import Entry, NewZoo, check_files_differ, import_networks
+from dws.zoo.imports import Entry, NewZoo, import_networks
 from dws.zoo.store import Zoo
 
 NFN_NAME = re.compile(r"_(?P<label>[0-9]{1,18})s/net(?P<number>[0-9]+)\.pth$")
@@ -32,40 +32,40 @@ def import_nfn(
 ) -> Zoo:
     """Read INRs of the NFN format into a zoo. Nothing in the files is executed.
 
-    Those released were fitted to images in [-1, 1], without an output offset; their first input is
-    the row of a pixel, so that our pictures of them are transposed.
+    The released INRs were fitted to images in [-1, 1] without an output offset. Their first input
+    is the row of a pixel, so that renderings by this project are transposed.
 
     Args:
         source: The folder with the folders ``<prefix>_<label>s``.
         path: Folder of the new zoo.
-        inr: What the files do not say of the networks; ``hidden`` is read off them.
-        grid: Points along each axis at which the signals were known.
+        inr: Settings of the networks that the files do not contain; ``hidden`` is inferred.
+        grid: Points along each axis at which the signals were sampled.
         domain: Lowest and highest coordinate of all inputs, or such a pair for each input.
-        prefix: Of the folders to read; others are augmentations.
-        split_points: Number of the first validation INR, and of the first test INR.
-        shard_size: INRs in one file of the zoo.
-        skip_bad: Leave out unreadable files, naming each, instead of stopping.
+        prefix: Prefix of the folders to read; others contain augmentations.
+        split_points: Numbers of the first validation INR and of the first test INR.
+        shard_size: INRs in one shard.
+        skip_bad: Leave out and print bad files instead of stopping.
 
     Returns:
         The zoo, see ``import_dwsnets``.
 
     Raises:
         FileNotFoundError: If there is nothing to read.
-        ValueError: If the settings cannot be, the folder of the zoo is taken, or two files have one
-            number or the same weights; unless ``skip_bad``, if files cannot be read or have another
-            architecture than most.
+        ValueError: If a setting is invalid, the folder of the zoo has other content, two files have
+            one number, or the same weights are in two splits; unless ``skip_bad``, if files cannot
+            be read or have another architecture than most.
     """
     new = NewZoo(path, inr, grid, domain, 0, shard_size)
     first_val, first_test = split_points
     if not 0 < first_val < first_test:
         raise ValueError(
-            f"expected split points with 0 < VAL < TEST, got {first_val} and {first_test}"
+            f"Split points must satisfy 0 < VAL < TEST, got {first_val} and {first_test}"
         )
     new.check()
     if not source.is_dir():
-        state = "is no folder" if source.exists() else "does not exist"
+        state = "is not a folder" if source.exists() else "does not exist"
         raise FileNotFoundError(
-            f"expected a folder with files like {prefix}_7s/net123.pth, got {source}, which {state}"
+            f"{source} {state}; give a folder with files like {prefix}_7s/net123.pth"
         )
     numbered: dict[int, Entry] = {}
     num_others = 0  # such as augmentations
@@ -77,18 +77,18 @@ def import_nfn(
         number = int(match["number"])
         if number in numbered:
             raise ValueError(
-                f"expected one INR of each number, got {numbered[number][0]} and {file}"
+                f"{numbered[number][0]} and {file} have one number; remove one of them"
             )
         numbered[number] = (file, int(match["label"]))
     if not numbered:
         others = sorted(source.glob("**/*.pth"))
         found = f"{len(others)} others such as {others[0]}" if others else "no .pth file"
         raise FileNotFoundError(
-            f"expected files like {prefix}_7s/net123.pth in {source}, got {found}; --prefix names "
-            "other folders"
+            f"{source} has no files like {prefix}_7s/net123.pth but {found}; choose other folders "
+            "with --prefix"
         )
     if num_others:
-        print(f"dws: {num_others} files in {prefix}_* with other names are left out")
+        print(f"dws: {num_others} files with other names in {prefix}_* are left out")
     entries: dict[str, list[Entry]] = {name: [] for name in SPLITS}
     for number, entry in sorted(numbered.items()):
         split = "train" if number < first_val else "val" if number < first_test else "test"
@@ -96,9 +96,8 @@ def import_nfn(
     missing = [split for split in SPLITS if not entries[split]]
     if missing:
         raise ValueError(
-            f"expected INRs in each of {', '.join(SPLITS)}, got numbers {min(numbered)} to "
-            f"{max(numbered)} and none for {', '.join(missing)}; --split-points says where val "
-            f"({first_val}) and test ({first_test}) begin"
+            f"Each of {', '.join(SPLITS)} needs INRs, got numbers {min(numbered)} to "
+            f"{max(numbered)} and none for {', '.join(missing)}; set the first numbers of val "
+            f"({first_val}) and test ({first_test}) with --split-points"
         )
-    check_files_differ(entries)
     return import_networks(entries, new, skip_bad=skip_bad)

@@ -1,4 +1,4 @@
-"""What the INRs of a zoo compute on a grid, and whether that looks like signals."""
+"""Values of a zoo's INRs on a grid, and a check that they look like signals."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from dws.weightspace import WeightBatch
 from dws.zoo.store import Zoo, ZooSplit
 
 NUM_JUDGED = 8  # INRs
-# points along an axis on which they are judged, at least and at most, by the number of inputs
+# minimum and maximum number of points along an axis for the check, by the number of inputs
 NUM_POINTS = {1: (128, 4096), 2: (28, 128)}
 # Medians over INRs of digits, textures and sines, fitted to 12 to 40 dB: neighbours correlate by
 # 0.5 to 1 and by less than 0.1 if ω0 is 30 times too large; 90 % of the variance and more is not
 # linear, and less than 1.5 % if ω0 is 30 times too small.
 NOISE, LINEAR = 0.25, 0.03
+FLAT = 0.05  # a smaller range of values is mostly the residual of the fit
+WIDEST = 2.6  # a wider range is neither [0, 1] nor [-1, 1] with another offset
 
 
 def grid_points(domain: Mapping[str, Any], sizes: Sequence[int]) -> Float[Tensor, "p d_0"]:
@@ -38,7 +40,7 @@ def grid_points(domain: Mapping[str, Any], sizes: Sequence[int]) -> Float[Tensor
 def render(
     zoo: Zoo, rows: Sequence[int], points: Float[Tensor, "p d_0"]
 ) -> Float[Tensor, "n p d_m"]:
-    """What some INRs of a zoo compute, from their weights alone."""
+    """Values of some INRs of a zoo, computed from their weights."""
     inr = zoo.manifest["inr"]
     flat = torch.cat([ZooSplit(zoo, row, row + 1).weights().flatten() for row in rows])
     weights = WeightBatch.from_flat(zoo.spec, flat)
@@ -46,10 +48,14 @@ def render(
 
 
 def doubt(zoo: Zoo) -> str | None:
-    """A line on a zoo whose INRs, as its manifest describes them, compute no likely signals.
+    """A warning if the INRs, with the settings of the manifest, do not compute plausible signals.
 
-    Those of one or two inputs should not be noise at neighbouring points, nor linear; those that
-    are images (two inputs, one or three outputs) should have values in [0, 1] or [-1, 1].
+    INRs of one or two inputs should be neither noise nor linear. Images (two inputs, one or three
+    outputs) should have values in [0, 1] or [-1, 1].
+
+    Not detected: an ω0 that is wrong by a factor of 3 or less; noise in INRs whose values span less
+    than 0.05; a wrong offset of images in other units, that is, whose values span more than 2.6;
+    any fault of INRs with three or more inputs.
     """
     domain = zoo.manifest["domain"]
     if len(domain["grid"]) not in NUM_POINTS:
@@ -60,15 +66,16 @@ def doubt(zoo: Zoo) -> str | None:
     rows = range(train.start, train.stop, -(-len(train) // NUM_JUDGED))
     points = grid_points(domain, sizes)
     values = render(zoo, rows, points).double()
+    varied = values[~((values.amax(1) - values.amin(1)).amax(1) < FLAT)]
     reason = None
-    if not (correlation := _neighbours(values, sizes)) > NOISE:
+    if len(varied) and not (correlation := _neighbours(varied, sizes)) > NOISE:
         reason = f"look like noise (neighbouring points correlate by {correlation:.2f})"
-    elif (curvature := _not_linear(values, points)) < LINEAR:
+    elif (curvature := _not_linear(varied if len(varied) else values, points)) < LINEAR:
         reason = f"are constant or linear (but for {curvature:.1%} of the variance)"
     elif len(sizes) == 2 and values.shape[-1] in (1, 3):
         ends = torch.tensor([0.02, 0.98], dtype=values.dtype)
         low, high = values.flatten()[: 2**24].quantile(ends).tolist()
-        if not _is_range_of_images(low, high):
+        if high - low <= WIDEST and not _is_range_of_images(low, high):
             reason = f"have values from {low:.2g} to {high:.2g}, not in [0, 1] or [-1, 1]"
     if reason is None:
         return None
@@ -76,9 +83,9 @@ def doubt(zoo: Zoo) -> str | None:
     low, high = domain["low"][0], domain["high"][0]
     return (
         f"warning: these INRs {reason} with --omega-0 {inr['omega_0']:g}, --output-offset "
-        f"{inr['output_offset']:g} and --domain {low:g} {high:g}; if they were fitted with others, "
-        f"import them with those into a new folder; dws-zoo render {shlex.quote(str(zoo.path))} "
-        "draws them"
+        f"{inr['output_offset']:g} and --domain {low:g} {high:g}; if they were fitted with other "
+        "settings, import them with those settings into a new folder; to see them, run: dws-zoo "
+        f"render {shlex.quote(str(zoo.path))}"
     )
 
 
@@ -95,7 +102,7 @@ def _neighbours(values: Float[Tensor, "n p d_m"], sizes: Sequence[int]) -> float
 
 
 def _not_linear(values: Float[Tensor, "n p d_m"], points: Float[Tensor, "p d_0"]) -> float:
-    """Part of the variance that no linear function of the inputs explains, the median over INRs."""
+    """Fraction of variance that no linear function of the inputs explains, the median over INRs."""
     inputs = torch.cat([points, torch.ones(len(points), 1)], dim=1).to(values)
     outputs = values.transpose(0, 1).flatten(1)  # (p, n * d_m)
     rest = outputs - inputs @ torch.linalg.lstsq(inputs, outputs).solution
@@ -104,8 +111,8 @@ def _not_linear(values: Float[Tensor, "n p d_m"], points: Float[Tensor, "p d_0"]
 
 
 def _is_range_of_images(low: float, high: float) -> bool:
-    """Whether nearly all values of images may lie there; fits overshoot by a quarter or so."""
+    """Whether images in [0, 1] or [-1, 1] can have this range; fits overshoot by about 0.25."""
     middle, width = (low + high) / 2, high - low
     is_positive = low > -0.3 and high < 1.3 and (abs(middle - 0.5) < 0.3 or width < 0.7)
     is_symmetric = low > -1.3 and high < 1.3 and abs(middle) < 0.35 and width > 1.3
-    return is_positive or is_symmetric or width > 2.6  # in units of their own
+    return is_positive or is_symmetric
