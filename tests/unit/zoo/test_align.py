@@ -101,6 +101,8 @@ def start(zoo: Zoo, go: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", HELD, "align", str(zoo.path), str(go)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a script's background job hears no SIGINT, and nor would this
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
