@@ -11,10 +11,13 @@ help: ## list the targets
 
 # --- environment ---------------------------------------------------------------------------------
 
-.venv/installed: pyproject.toml
+# exact versions; make CONSTRAINTS= installs the newest that pyproject.toml allows
+CONSTRAINTS ?= constraints.txt
+
+.venv/installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"make: expected Python >= 3.11, got {v[0]}.{v[1]}; set PYTHON=python3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
 	@touch $@
 
 # --- the paper's tables: zoos, alignment, all (task, model, seed) runs, one page ------------------
@@ -41,7 +44,7 @@ COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 
 CURVE ?= $(filter sine/%,$(EXPERIMENTS)) # trained on each of SIZES networks too
 SIZES ?= $(call setting,curve)
-SETTINGS := PYTHON BIN SCALE OUT SEEDS WANDB RUN JOBS FIT METHODS EXPERIMENTS CURVE SIZES
+SETTINGS := PYTHON BIN CONSTRAINTS SCALE OUT SEEDS WANDB RUN JOBS FIT METHODS EXPERIMENTS CURVE SIZES
 # name, pattern, what it is: stops where a setting does not match
 matches = $(if $(shell printf '%s\n' '$(subst ','\'',$($1))' | grep -Eqx '$2' && echo yes),,$(error \
 	expected $1 to be $3, got '$($1)'))

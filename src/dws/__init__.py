@@ -1,9 +1,22 @@
 """Learning in deep weight spaces: networks whose input is the weights of another network."""
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from dws.experiment import Run, fit_zoo, load_trained, train
+
+__all__ = ["Run", "fit_zoo", "load_trained", "train"]
 __version__ = "0.1.0"
 
 # OpenMP reads this when torch is loaded. Threads that spin while they wait for each other take the
 # processor from the thread they wait for as soon as anything else runs on the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def __getattr__(name: str) -> Any:
+    """Load what ``dws.experiment`` offers when it is asked for: torch takes seconds."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("dws.experiment"), name)

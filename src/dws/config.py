@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import pkgutil
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from dws.schemas import (
@@ -77,6 +84,80 @@ def _unlocked(node: DictConfig) -> DictConfig:
         if isinstance(child, DictConfig):
             _unlocked(child)
     return node
+
+
+def choices_of(group: str) -> list[str]:
+    """What a group of ``configs/`` offers, such as ``mnist/dwsnet`` of ``experiment``."""
+    folder = Path(config_dir(), group)
+    files = (file.relative_to(folder) for file in folder.rglob("*.yaml"))
+    return sorted(file.with_suffix("").as_posix() for file in files)
+
+
+def as_argument(key: str, value: object) -> str:
+    """``key=value`` to be pasted into a shell, such that Hydra takes any text as it is."""
+    return shlex.quote(as_override(key, value))
+
+
+def as_override(key: str, value: object) -> str:
+    """``key=value`` such that Hydra takes any text as it is."""
+    text = str(value)
+    is_plain = re.fullmatch(r"[A-Za-z/][\w./+@-]*", text, re.ASCII)
+    if not is_plain or text.lower() in ("null", "true", "false", "inf", "nan"):
+        # in quotes, backslashes count before a quote only, and ${ begins an interpolation
+        text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2], text)
+        text = text.replace('"', '\\"').replace("${", "\\${")
+        text = f'"{text}"'
+    return f"{key}={text}"
+
+
+def did_you_mean(word: str, there: Iterable[str], prefix: str = "") -> str:
+    """The nearest of what is there, if any is near."""
+    close = difflib.get_close_matches(word, list(there), n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
+
+
+def compose_settings(name: str, overrides: Sequence[str]) -> Any:
+    """The settings of a command, composed as the command composes them.
+
+    Args:
+        name: A key of ``COMMANDS``.
+        overrides: ``key=value``, as on the command line.
+
+    Returns:
+        An object of the command's schema.
+
+    Raises:
+        ValueError: If a setting is unknown, of another type or out of range.
+    """
+    register_schemas()
+    outer = GlobalHydra.instance().hydra  # of a command or notebook that composes by itself
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir(), version_base="1.3"):
+            return to_settings(compose(name, list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        raise ValueError(" ".join(str(cause).split())) from error
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def to_settings(config: DictConfig) -> Any:
+    """A composed configuration as an object of its schema.
+
+    Raises:
+        ValueError: If a zoo has no such preset, or on the complaints of the settings' classes.
+    """
+    try:
+        return OmegaConf.to_object(config)
+    except InterpolationKeyError as error:
+        if "'zoo.presets." not in str(error):
+            raise
+        presets = "|".join(config.zoo.presets) or "a preset that its configuration has to name"
+        raise ValueError(
+            f"expected fit={presets} for zoo={config.zoo.name}, got one that it has no preset for; "
+            "presets are in the zoo's configuration"
+        ) from error
 
 
 def build(settings: Mapping[str, Any], **arguments: Any) -> Any:

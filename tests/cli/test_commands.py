@@ -19,9 +19,8 @@ from tests.cli.conftest import Command
 from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, random_batch, readme_code
 
 from dws.cli.command import OneLineParser
-from dws.cli.errors import as_argument
-from dws.cli.runs import load_trained
-from dws.config import config_dir, register_schemas
+from dws.config import as_argument, config_dir, register_schemas
+from dws.experiment import load_trained
 from dws.files import hold_folder
 from dws.signals import SineSignals
 from dws.training.checkpoint import load_checkpoint, save_checkpoint

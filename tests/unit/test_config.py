@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from dws import config as config_module
-from dws.cli.runs import build_reader, build_task
 from dws.config import build, config_dir, register_schemas, to_plain
+from dws.experiment.building import build_reader, build_task
 from dws.schemas import ZooSchema
 from dws.tasks import Classification
 from dws.weightspace import WeightBatch, WeightSpaceSpec
@@ -85,7 +85,7 @@ class Odd(nn.Module):
 def test_what_is_no_metanet_is_refused(
     net: nn.Module, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dws.cli.runs.build", lambda *_, **__: net)
+    monkeypatch.setattr("dws.experiment.building.build", lambda *_, **__: net)
     settings = {"seed": 0, "model": {}}
     with pytest.raises(ValueError, match=complaint):
         build_reader(settings, WeightSpaceSpec((1, 3, 1)), Classification(num_classes=5), None)

@@ -1,10 +1,13 @@
-"""What is distributed holds what its tests need."""
+"""What is distributed holds what its tests need, and the pinned versions are those it asks for."""
 
 from __future__ import annotations
 
 import ast
 import tomllib
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -27,3 +30,22 @@ def test_the_source_distribution_holds_what_the_tests_use() -> None:
     assert {"scripts", "tests"} <= folders
     assert {"Makefile", "README.md"} <= files
     assert folders | files | {"src", "configs"} <= included
+
+
+def test_the_pinned_versions_are_those_that_the_project_asks_for() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    needed = [Requirement(line) for lines in (project["dependencies"], *extras) for line in lines]
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    version = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    assert len(version) == len(pins)
+    needed = [requirement for requirement in needed if requirement.name != project["name"]]
+    assert len(needed) > 20
+    wrong = {
+        str(requirement): version.get(canonicalize_name(requirement.name))
+        for requirement in needed
+        if version.get(canonicalize_name(requirement.name)) is None
+        or version[canonicalize_name(requirement.name)] not in requirement.specifier
+    }
+    assert wrong == {}

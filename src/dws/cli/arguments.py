@@ -21,8 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dws import schemas
-from dws.cli.errors import as_argument, did_you_mean
-from dws.config import config_dir
+from dws.config import as_argument, config_dir, did_you_mean
 from dws.signals import ImageSignals, SineSignals
 
 FLAGS = (  # of Hydra; everything else is written key=value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -18,18 +19,19 @@ from omegaconf import DictConfig
 from dws.cli.arguments import check_files, prepare_arguments
 from dws.cli.errors import (
     command_name,
-    did_you_mean,
     is_users,
     one_line,
     settings_added,
     unknown_setting,
 )
 from dws.cli.help import register_resolvers
-from dws.config import COMMANDS, config_dir, register_schemas
+from dws.config import COMMANDS, config_dir, did_you_mean, register_schemas, to_settings
 
 
-def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
+def run_hydra(config_name: str, function: Callable[..., object]) -> None:
     """Compose ``configs/<config_name>.yaml`` with the command line and call the function.
+
+    It gets the settings, an object of the command's schema, and as ``command`` what was typed.
 
     Errors that are the user's end with one line and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
     traceback instead.
@@ -41,7 +43,8 @@ def run_hydra(config_name: str, function: Callable[[DictConfig], None]) -> None:
         check_files(COMMANDS[config_name])
         for setting in settings_added(config):
             raise ValueError(unknown_setting(setting, config))
-        function(config)
+        words = [command_name(), *HydraConfig.get().overrides.task]
+        function(to_settings(config), command=shlex.join(words))
 
     with user_errors():
         sys.argv[1:] = prepare_arguments(sys.argv[1:], COMMANDS[config_name])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from dws.cli.help import choices_of
+from dws.config import as_argument, choices_of, did_you_mean
 
 GROUPS = ("experiment", "model", "task", "zoo", "fit", "augment", "engine", "scale", "wandb")
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -146,18 +145,6 @@ def _missing_choice(name: str, options_of_hydra: Sequence[str]) -> str:
     return f"expected {group}={listed}, got {group}={choice}{hint}"
 
 
-def as_argument(key: str, value: object) -> str:
-    """``key=value`` to be pasted into a shell, such that Hydra takes any value as it is."""
-    text = str(value)
-    is_plain = re.fullmatch(r"[A-Za-z/][\w./+@-]*", text, re.ASCII)
-    if not is_plain or text.lower() in ("null", "true", "false", "inf", "nan"):
-        # in quotes, backslashes count before a quote only, and ${ begins an interpolation
-        text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2], text)
-        text = text.replace('"', '\\"').replace("${", "\\${")
-        text = f'"{text}"'
-    return shlex.quote(f"{key}={text}")
-
-
 def unknown_setting(setting: str, node: object) -> str:
     """What to say of a setting that is not there, with a node of the configuration that is."""
     prefix, dot, name = setting.rpartition(".")
@@ -177,12 +164,6 @@ def _all_settings(node: Any, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{key}"
         if isinstance(child := node._get_node(key), DictConfig) and child:
             yield from _all_settings(child, f"{prefix}{key}.")
-
-
-def did_you_mean(word: str, there: Iterable[str], prefix: str = "") -> str:
-    """The nearest of what is there, if any is near."""
-    close = difflib.get_close_matches(word, list(there), n=1)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def is_users(error: BaseException) -> bool:

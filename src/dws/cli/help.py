@@ -7,13 +7,12 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from dws.config import class_of, config_dir
+from dws.config import choices_of, class_of
 
 WIDTH = 100
 COLUMN = 36  # where explanations begin
@@ -24,13 +23,6 @@ def register_resolvers() -> None:
     """Make ``${choices:task,model}`` and ``${settings:}`` mean something in a help's template."""
     OmegaConf.register_new_resolver("choices", list_choices, replace=True)
     OmegaConf.register_new_resolver("settings", list_settings, replace=True)
-
-
-def choices_of(group: str) -> list[str]:
-    """What a group of ``configs/`` offers, such as ``mnist/dwsnet`` of ``experiment``."""
-    folder = Path(config_dir(), group)
-    files = (file.relative_to(folder) for file in folder.rglob("*.yaml"))
-    return sorted(file.with_suffix("").as_posix() for file in files)
 
 
 def list_choices(*groups: str) -> str:

@@ -24,9 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 from tabulate import tabulate
 
 from dws.cli.command import user_errors
-from dws.cli.runs import build_reader, build_task
 from dws.config import build, config_dir, register_schemas, to_plain
 from dws.evaluation.tables import read_result
+from dws.experiment.building import build_reader, build_task
 from dws.files import read_json_lines
 from dws.inr import init_siren
 from dws.memory import keep_freed_memory

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from dws.cli.command import run_hydra
-from dws.cli.errors import as_argument, one_line
-from dws.cli.runs import build_task, zoo_hash
+from dws.cli.errors import one_line
+from dws.config import as_argument
 from dws.evaluation.cells import first_runs
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
@@ -23,7 +21,9 @@ from dws.evaluation.tables import (
     overview,
     read_kept,
 )
+from dws.experiment.building import build_task, zoo_hash
 from dws.files import check_can_make, distinct_file_name, settings_hash
+from dws.schemas import ReportSchema
 from dws.training import RunDir
 from dws.zoo import Zoo
 
@@ -33,8 +33,12 @@ def main() -> None:
     run_hydra("report", report)
 
 
-def report(config: DictConfig) -> None:
+def report(config: ReportSchema, *, command: str) -> None:
     """Write the page, print a table of all runs.
+
+    Args:
+        config: All settings.
+        command: Not used.
 
     Raises:
         ValueError: If a part had to be left out because a file is damaged; the page is written.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 from pathlib import Path
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 
 import dws
 from dws.hardware import processor_name
@@ -17,15 +15,15 @@ def describe_origin(command: str, device: torch.device) -> dict[str, str]:
     """What a run notes of its making.
 
     Args:
-        command: Name of the command.
+        command: The command with its arguments.
         device: Where it computes.
 
     Returns:
-        ``command`` with the arguments of this job, ``code`` (commit, or version if the code is not
+        ``command``, ``code`` (commit, or version if the code is not
         in a git checkout), ``machine`` and ``torch``.
     """
     return {
-        "command": shlex.join([command, *HydraConfig.get().overrides.task]),
+        "command": command,
         "code": _commit(Path(dws.__file__).parent) or f"dwsnets {dws.__version__}",
         "machine": f"{_device_name(device)}, {torch.get_num_threads()} threads",
         "torch": str(torch.__version__),

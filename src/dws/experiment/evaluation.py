@@ -1,0 +1,162 @@
+"""Evaluating as ``dws-evaluate`` does it: a run folder to metrics of the test split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dws.evaluation.evaluate import evaluate
+from dws.evaluation.tables import read_result
+from dws.experiment.building import (
+    build_reader,
+    build_task,
+    load_training_split,
+    open_zoo,
+    zoo_hash,
+)
+from dws.experiment.origin import describe_origin
+from dws.files import hold_folder, settings_hash
+from dws.hardware import find_device
+from dws.memory import keep_freed_memory
+from dws.schemas import EvaluateSchema
+from dws.tasks import Task
+from dws.training import LabelledNetworks, RunDir
+from dws.training.checkpoint import is_finished, num_epochs_done
+from dws.training.loggers import (
+    WandbConfig,
+    note_result_is_logged,
+    open_wandb,
+    recorded_wandb,
+    result_is_logged,
+)
+from dws.training.run_dir import NOTES
+from dws.weightspace.alignment import align
+from dws.weightspace.augment import permute_neurons
+from dws.zoo import Zoo, ZooSplit
+
+
+def evaluate_run(given: EvaluateSchema, *, command: str) -> dict[str, Any]:
+    """Evaluate once; say what came out, also if it was done before.
+
+    Args:
+        given: All settings.
+        command: The command that does the same, for the result's record.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        FileNotFoundError: If there is no run, or its zoo is gone.
+        ValueError: If the run is not finished or damaged, or the zoo is another.
+    """
+    keep_freed_memory()
+    if given.batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {given.batch_size}")
+    device = find_device(given.device, option="device")
+    run = RunDir.open(given.run)
+    if os.path.lexists(run.result_file):
+        result = read_result(run.result_file)
+        print(f"dws: {run.path} was evaluated already")
+    else:
+        with hold_folder(run.path):
+            result = _evaluate(run, given, command, device)
+    wandb = {key: value for key, value in asdict(given.wandb).items() if value is not None}
+    _log(run, replace(recorded_wandb(run.path), **wandb), result)
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
+    pictures = " ".join(str(run.path / name) for name in result["pictures"])
+    see = f"; see {pictures}" if pictures else ""
+    print(f"test split, {result['num_test']} networks: {figures}{see}")
+    return result
+
+
+def _evaluate(
+    run: RunDir, given: EvaluateSchema, command: str, device: torch.device
+) -> dict[str, Any]:
+    settings = run.config()
+    if not run.last_checkpoint.is_file():
+        run.check_new()
+    if not is_finished(run.last_checkpoint):
+        raise ValueError(
+            f"expected a finished run of {settings['trainer']['num_epochs']} epochs in {run.path}, "
+            "got one that was interrupted or still runs; finish it with the dws-train command that "
+            "began it"
+        )
+    run.check_whole(num_epochs_done(run.last_checkpoint))
+    path = given.zoo_path or settings["zoo_path"]
+    fit = "dws-fit-inrs, or give the folder that it is in now as zoo_path"
+    zoo = open_zoo(path, command=fit, aligned=settings["aligned"])
+    if zoo_hash(zoo) != settings["zoo"]:
+        raise ValueError(
+            f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
+            f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
+        )
+    run.check_zoo(path, zoo.digest)
+    shared = {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
+    task = build_task(settings)
+    train_set = load_training_split(settings, zoo, task, device, repeat=False)
+    test_set = LabelledNetworks.load(zoo.split("test"), task, device)
+    return evaluate(
+        run,
+        build_reader(settings, zoo.spec, task, None).to(device),
+        task,
+        test_set=test_set,
+        train_set=train_set,
+        permuted_set=_permuted(test_set, zoo, aligned=settings["aligned"]),
+        batch_size=given.batch_size,
+        about={
+            "task": settings["task"]["name"],
+            "model": settings["model"]["name"],
+            "seed": settings["seed"],
+            "settings": shared,  # the same for runs that differ in nothing but the seed
+            "settings_hash": settings_hash(shared),
+            "num_train": _num_train(settings, zoo),
+            "num_parameters": _num_parameters(settings, zoo, task),
+            "zoo": settings["zoo"],
+            "zoo_path": path,
+            "origin": settings["origin"],
+            "evaluated": describe_origin(command, device),
+        },
+    )
+
+
+def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
+    """Different networks that were trained on."""
+    num_signals = settings["task"]["num_train"]
+    num_views = int(zoo.manifest["zoo"]["num_views"])
+    return num_views * num_signals if num_signals else len(zoo.split("train"))
+
+
+def _num_parameters(settings: Mapping[str, Any], zoo: Zoo, task: Task) -> int:
+    """Of what answers; what draws in training does not count."""
+    without = {key: value for key, value in settings.items() if key != "drawing"}
+    return sum(p.numel() for p in build_reader(without, zoo.spec, task, None).parameters())
+
+
+def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:
+    """Send the result to the W&B run of the training, once."""
+    if wandb.mode == "disabled" or result_is_logged(run.path):
+        return
+    epochs = run.metrics()
+    if not epochs:
+        print(f"dws: {run.metrics_file} is missing, so that the run is not logged to W&B")
+        return
+    with open_wandb(wandb, run.path, run.config()) as logger:
+        logger.catch_up(epochs)
+        logger.result(result["test"], step=int(epochs[-1]["step"]) + 1)
+        for name in result["pictures"]:
+            logger.picture(Path(name).stem, run.path / name)
+    if logger.is_on:
+        note_result_is_logged(run.path)
+
+
+def _permuted(split: LabelledNetworks, zoo: Zoo, *, aligned: bool) -> LabelledNetworks:
+    """The same networks with their hidden neurons in another order, and aligned again."""
+    weights = permute_neurons(split.weights.to("cpu"), torch.Generator().manual_seed(0))
+    if aligned:
+        weights = align(weights, ZooSplit(zoo, 0, 1).weights())
+    return LabelledNetworks(weights.to(split.targets.device), split.targets)

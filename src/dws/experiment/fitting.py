@@ -1,0 +1,100 @@
+"""Fitting as ``dws-fit-inrs`` does it: signals to a zoo."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+from dws.config import build
+from dws.evaluation import zoo_figures
+from dws.files import hold_folder
+from dws.hardware import find_device
+from dws.memory import keep_freed_memory
+from dws.schemas import FitInrsSchema
+from dws.signals import SignalSource
+from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo
+
+POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
+
+
+def fit_inrs(settings: FitInrsSchema, *, command: str) -> Zoo | None:
+    """Fit a zoo, say what came out, and draw a few reconstructions.
+
+    Args:
+        settings: All settings.
+        command: Not used: a zoo depends on its settings alone, which it records.
+
+    Returns:
+        The zoo, or None if a part of it was fitted (``zoo.part``).
+
+    Raises:
+        ValueError: If the folder holds a zoo with other settings, another process writes there, or
+            settings do not fit each other.
+    """
+    keep_freed_memory()
+    signals = build(settings.zoo.signals)
+    common: dict[str, Any] = {
+        "zoo": ZooConfig(
+            seed=settings.zoo.seed,
+            limit=settings.zoo.limit,
+            num_views=settings.zoo.num_views,
+            shard_size=settings.zoo.shard_size,
+        ),
+        "inr": settings.inr,
+        "fit": settings.fit,
+        "preset": preset_name(settings),
+        "engine": build(asdict(settings)["engine"]),
+    }
+    if isinstance(common["engine"], InProcess):  # the machines of others have their own devices
+        find_device(settings.fit.device, option="fit.device")
+    path, part, num_parts = settings.zoo.path, settings.zoo.part, settings.zoo.num_parts
+    if part is None and num_parts != 1:
+        raise ValueError(
+            f"expected zoo.part from 0 to {num_parts - 1} with zoo.num_parts={num_parts}, got none"
+        )
+    if part is not None:
+        folder = build_part(path, signals, part=part, num_parts=num_parts, **common)
+        print(
+            f"part {part} of {num_parts} is in {folder}; when all are done: "
+            f"dws-zoo merge {shlex.quote(str(folder.parent))}/* {shlex.quote(path)}"
+        )
+        return None
+    zoo = build_zoo(path, signals, **common)
+    seen = _draw(zoo, signals)
+    psnr = zoo.manifest["train_psnr"]
+    print(
+        f"zoo {zoo.path}: {len(zoo)} INRs of widths {zoo.spec.dims}, training PSNR "
+        f"{psnr['median']:.1f} dB ({psnr['q05']:.1f} to {psnr['q95']:.1f}), "
+        f"{zoo.manifest['train_num_steps_median']} steps (medians){seen}"
+    )
+    if psnr["median"] < POOR_PSNR:
+        print(
+            f"dws: below {POOR_PSNR} dB these INRs show little of their signals, whose values "
+            "should lie in about [-1, 1]; try other inr.omega_0, fit.num_steps or fit.learning_rate"
+        )
+    return zoo
+
+
+def _draw(zoo: Zoo, signals: SignalSource) -> str:
+    """Draw reconstructions, once; returns where to see them, or why not."""
+    picture = zoo.path / "reconstructions.png"
+    if not picture.is_file():
+        try:
+            with hold_folder(zoo.path, wait=True):
+                if not picture.is_file():
+                    zoo_figures.reconstructions(picture, zoo, signals)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            return f"; no {picture.name}, since {zoo.path} cannot be written to ({error.strerror})"
+    return f"; see {picture}"
+
+
+def preset_name(settings: FitInrsSchema) -> str:
+    """Which of the zoo's presets the settings of the fit are, even if given one by one."""
+    for name, preset in settings.zoo.presets.items():
+        if all(getattr(settings.fit, key) == value for key, value in asdict(preset).items()):
+            return name
+    return "custom"

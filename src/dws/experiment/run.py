@@ -1,0 +1,105 @@
+"""A run: the folder of one training, from which it is evaluated and its model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dws.config import as_argument
+from dws.experiment.building import build_reader, build_task
+from dws.experiment.evaluation import evaluate_run
+from dws.schemas import EvaluateSchema, EvaluateWandbSchema
+from dws.tasks import Reader
+from dws.training import RunDir
+from dws.training.checkpoint import load_checkpoint, load_weights, num_epochs_done
+from dws.weightspace import WeightSpaceSpec
+
+
+@dataclass(frozen=True)
+class Run(RunDir):
+    """A trained run. ``Run.open(path)`` opens one that was trained earlier.
+
+    Attributes:
+        path: Its folder.
+    """
+
+    def evaluate(
+        self,
+        *,
+        device: str = "auto",
+        batch_size: int = 128,
+        zoo_path: str | Path | None = None,
+        wandb: str | None = None,
+    ) -> Mapping[str, Any]:
+        """Read the test split, once, as ``dws-evaluate`` does; later calls give the same result.
+
+        Args:
+            device: As ``trainer.device``.
+            batch_size: Networks at once.
+            zoo_path: The zoo's folder if it is no longer where the training found it.
+            wandb: ``offline``, ``online`` or ``disabled``; None logs as the training did.
+
+        Returns:
+            The content of ``result.json``: ``test`` has the metrics of the test split,
+            ``test_interval`` the 95 % interval of the monitored one, ``validation`` the metrics
+            of the epoch that validation selected.
+
+        Raises:
+            ValueError: If the run is not finished or damaged, or the zoo is another.
+            FileNotFoundError: If the zoo is gone.
+        """
+        settings = EvaluateSchema(
+            run=str(self.path),
+            device=device,
+            batch_size=batch_size,
+            zoo_path=None if zoo_path is None else str(zoo_path),
+            wandb=EvaluateWandbSchema(mode=wandb),
+        )
+        return evaluate_run(settings, command=f"dws-evaluate {as_argument('run', self.path)}")
+
+    def load(self) -> Reader:
+        """The trained model, see ``load_trained``."""
+        return load_trained(self.path)
+
+
+def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None) -> Reader:
+    """The trained model of a run, with the weights that validation selected.
+
+    Args:
+        run: The run's folder.
+        spec: The architecture of the networks that the model is for, or its widths. Needed for
+            runs of earlier versions only, which do not record it; otherwise it is checked.
+
+    Returns:
+        The model, on the CPU and in evaluation mode. It takes networks as they are in a zoo; if
+        the run is one of ``model=mlp_alignment``, in an aligned one (``align_zoo``).
+
+    Raises:
+        FileNotFoundError: If there is no run, or it has no checkpoint yet.
+        ValueError: If the run is damaged, it was trained on networks of other widths, or an
+            earlier version made it and ``spec`` is not given.
+    """
+    folder = RunDir.open(run)
+    settings = folder.config()
+    given = (
+        None if spec is None else tuple(spec.dims if isinstance(spec, WeightSpaceSpec) else spec)
+    )
+    dims = tuple(settings.get("dims", given or ()))
+    if not dims:
+        raise ValueError(
+            f"The run in {run} does not record the widths of its networks, since an earlier "
+            "version made it. Give them as spec, such as (2, 32, 32, 1)."
+        )
+    if given not in (None, dims):
+        raise ValueError(
+            f"The run in {run} was trained on networks of widths {dims}, not {given}. Leave spec "
+            "out, or train a model on networks of these widths."
+        )
+    spec = WeightSpaceSpec(dims)
+    folder.check_whole(num_epochs_done(folder.last_checkpoint))
+    reader = build_reader(settings, spec, build_task(settings), None)
+    state = load_checkpoint(folder.best_checkpoint, "reader")
+    load_weights(reader, state["reader"], folder.best_checkpoint)
+    return reader.eval()
