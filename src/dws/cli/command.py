@@ -14,7 +14,7 @@ from typing import NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dws.cli.arguments import check_files, prepare_arguments
 from dws.cli.errors import (
@@ -43,8 +43,9 @@ def run_hydra(config_name: str, function: Callable[..., object]) -> None:
         check_files(COMMANDS[config_name])
         for setting in settings_added(config):
             raise ValueError(unknown_setting(setting, config))
-        words = [command_name(), *HydraConfig.get().overrides.task]
-        function(to_settings(config), command=shlex.join(words))
+        typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+        command = shlex.join([command_name(), *map(str, typed or ())])
+        function(to_settings(config), command=command)
 
     with user_errors():
         sys.argv[1:] = prepare_arguments(sys.argv[1:], COMMANDS[config_name])
