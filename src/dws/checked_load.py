@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from dws.errors import UserError
+
 GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 FOLDER = 0x10  # attribute of a zip entry
 UNSAFE = re.compile(r"GLOBAL (\S+)|(TorchScript)")  # what PyTorch says of a class that it refuses
@@ -35,7 +37,7 @@ def load_tensors(file: Path) -> tuple[Any, bool]:
     with file.open("rb") as stream:
         head = stream.read(len(GIT_LFS_POINTER))
     if head == GIT_LFS_POINTER:
-        raise ValueError("a Git LFS pointer instead of the file itself; run: git lfs pull")
+        raise UserError("a Git LFS pointer instead of the file itself; run: git lfs pull")
     try:
         is_zip = zipfile.is_zipfile(file)
         if head.startswith(b"PK") and not is_zip:
@@ -50,13 +52,13 @@ def load_tensors(file: Path) -> tuple[Any, bool]:
         # PyTorch's own message is not repeated: it advises to execute the file
         found = UNSAFE.search(str(error))
         if found:
-            raise ValueError(
+            raise UserError(
                 f"not a file of tensors only but of {found[1] or found[2]}; nothing in it was "
                 "executed; save the state dict alone"
             ) from error
         if isinstance(error, zipfile.BadZipFile):
-            raise ValueError(f"damaged: {error}") from error
-        raise ValueError(
+            raise UserError(f"damaged: {error}") from error
+        raise UserError(
             "damaged, or not written by torch.save; nothing in it was executed"
         ) from error
     return content, has_checksums

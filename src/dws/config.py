@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from dws.errors import UserError
 from dws.schemas import (
     AttentionDWSNetSchema,
     ClassificationSchema,
@@ -137,7 +138,7 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
             return to_settings(compose(name, list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        raise ValueError(" ".join(str(cause).split())) from error
+        raise UserError(" ".join(str(cause).split())) from error
     finally:
         GlobalHydra.instance().hydra = outer
 
@@ -154,7 +155,7 @@ def to_settings(config: DictConfig) -> Any:
         if "'zoo.presets." not in str(error):
             raise
         presets = "|".join(config.zoo.presets) or "a preset that its configuration has to name"
-        raise ValueError(
+        raise UserError(
             f"expected fit={presets} for zoo={config.zoo.name}, got one that it has no preset for; "
             "presets are in the zoo's configuration"
         ) from error
@@ -197,7 +198,7 @@ def _check_arguments(
     except TypeError as error:
         names = [name for name in {**given, **others} if name not in signature.parameters]
         unknown = f"; unknown: {', '.join(names)}" if names else ""
-        raise ValueError(
+        raise UserError(
             f"{what}: {error}{unknown}; it takes {', '.join(signature.parameters)}"
         ) from error
     for name, value in given.items():
@@ -210,7 +211,7 @@ def _check_arguments(
             kind.validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise ValueError(f"{what}: {name}={value!r}: {reason}") from error
+            raise UserError(f"{what}: {name}={value!r}: {reason}") from error
 
 
 def class_of(target: str) -> type:
@@ -220,14 +221,14 @@ def class_of(target: str) -> type:
         ValueError: If it is not one of ours, or unknown.
     """
     if not target.startswith(TARGETS):
-        raise ValueError(f"expected _target_ in {TARGETS}, got {target}")
+        raise UserError(f"expected _target_ in {TARGETS}, got {target}")
     try:
         constructor = pkgutil.resolve_name(target)
     except Exception as error:  # whatever the import raised
-        raise ValueError(f"expected _target_ to name a class, got {target} ({error})") from error
+        raise UserError(f"expected _target_ to name a class, got {target} ({error})") from error
     # a module of ours leads to all that it imports, as in dws.files.os.system
     if not (isinstance(constructor, type) and constructor.__module__.startswith(TARGETS)):
-        raise ValueError(f"expected _target_ to name a class of ours, got {target}")
+        raise UserError(f"expected _target_ to name a class of ours, got {target}")
     return constructor
 
 

@@ -19,6 +19,8 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from dws.errors import UserError
+
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
@@ -115,7 +117,7 @@ def hold_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
         except OSError:
             who = "another process"
         if not wait:
-            raise ValueError(
+            raise UserError(
                 f"expected {folder} for this process alone, but {who} is writing there; "
                 "wait for its end or stop it"
             ) from None
@@ -151,7 +153,7 @@ def read_json(path: Path) -> Any:
         content = json.loads(path.read_text())
         json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is refused
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"expected JSON in {path}, got something else ({error})") from error
+        raise UserError(f"expected JSON in {path}, got something else ({error})") from error
     return content
 
 
@@ -178,7 +180,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise ValueError(
+            raise UserError(
                 f"expected a JSON object in line {number} of {path}, got something else; "
                 "take that line out"
             )
@@ -202,7 +204,7 @@ def check_content(content: object, kind: Any, *, what: str) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
-        raise ValueError(
+        raise UserError(
             f"expected {what}, got one that does not fit: {place}: {first['msg']}"
         ) from error
 
@@ -261,21 +263,21 @@ def check_claim(
     try:
         there = read_yaml(file)
     except ValueError as error:
-        raise ValueError(f"{error}; {remedy}") from error
+        raise UserError(f"{error}; {remedy}") from error
     except FileNotFoundError:
         # looked at again: another process may have written it since
         if folder.exists() and _visible(folder) and not file.is_file():
-            raise ValueError(
+            raise UserError(
                 f"expected an empty folder or one with {file.name}, got other files in {folder}; "
                 f"choose another {option}"
             ) from None
         return
     if not isinstance(there, Mapping):
-        raise ValueError(f"expected settings in {file}, got {there!r}; {remedy}")
+        raise UserError(f"expected settings in {file}, got {there!r}; {remedy}")
     old = {key: value for key, value in there.items() if key not in (notes or {})}
     different = _differences(old, _as_in_a_file(settings))
     if different:
-        raise ValueError(
+        raise UserError(
             f"{folder} was made with other settings ({'; '.join(different)}); "
             f"choose another {option} or remove the folder"
         )
@@ -291,7 +293,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"expected YAML in {path}, got something else ({reason})") from error
+        raise UserError(f"expected YAML in {path}, got something else ({reason})") from error
 
 
 def _differences(old: object, new: object, prefix: str = "") -> list[str]:

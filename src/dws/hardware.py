@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from dws.errors import UserError
+
 CHOICES = ("auto", "always", "never")
 
 
@@ -34,7 +36,7 @@ def find_device(name: str, *, option: str) -> torch.device:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected a device that is there, got {option}={name} "
             f"({str(error).splitlines()[0]}); use auto or cpu"
         ) from error
@@ -60,12 +62,12 @@ def should_compile(mode: str, *, pays: bool, option: str) -> bool:
         ValueError: On another setting, or if ``always`` finds no C++ compiler that works.
     """
     if mode not in CHOICES:
-        raise ValueError(f"expected {option}={'|'.join(CHOICES)}, got {mode!r}")
+        raise UserError(f"expected {option}={'|'.join(CHOICES)}, got {mode!r}")
     if mode == "never" or (mode == "auto" and not pays):
         return False
     works = compiler_works()
     if mode == "always" and not works:
-        raise ValueError(
+        raise UserError(
             f"expected a C++ compiler that works for {option}=always, but {compiler_problem()}, "
             f"or use {option}=auto"
         )

@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 
 from dws import schemas
 from dws.config import as_argument, config_dir, did_you_mean
+from dws.errors import UserError
 from dws.signals import ImageSignals, SineSignals
 
 FLAGS = (  # of Hydra; everything else is written key=value
@@ -55,7 +56,7 @@ def prepare_arguments(arguments: Sequence[str], schema: type) -> list[str]:
     parser = get_args_parser()
 
     def refuse(message: str) -> None:
-        raise ValueError(f"{message}; flags stand by themselves, settings are written key=value")
+        raise UserError(f"{message}; flags stand by themselves, settings are written key=value")
 
     parser.error = refuse  # type: ignore[assignment, method-assign]
     parser.parse_args(kept)
@@ -72,9 +73,9 @@ def _check_flags(arguments: Sequence[str], schema: type) -> None:
             if not equals and not following.startswith("-") and "=" not in following:
                 value = following
             hint = _setting_for(name, value, settings) or did_you_mean(flag, FLAGS)
-            raise ValueError(f"expected settings as key=value, got {argument}{hint}")
+            raise UserError(f"expected settings as key=value, got {argument}{hint}")
         if argument in SWEEP_FLAGS and following and "=" not in following and following[0] != "-":
-            raise ValueError(
+            raise UserError(
                 f"expected settings as key=value after {argument}, got {following}; it runs the "
                 f"command for each of several values, as in {argument} seed=0,1"
             )
@@ -109,7 +110,7 @@ def _keep_text(argument: str, schema: type, *, sweeps: bool) -> str:
         return argument
     if isinstance(parsed, ChoiceSweep):
         if not sweeps:
-            raise ValueError(
+            raise UserError(
                 f"expected one value of {key}, got {value}; add -m to take one after the other, "
                 f"or for the text as it is: {as_argument(key, value)}"
             )
@@ -122,13 +123,13 @@ def _keep_text(argument: str, schema: type, *, sweeps: bool) -> str:
     if isinstance(parsed, NUMBERS):
         return f'{key}="{value.strip()}"'
     if isinstance(parsed, (list, dict)):
-        raise ValueError(
+        raise UserError(
             f"expected text for {key}, got {value}; for the text as it is: "
             f"{as_argument(key, value)}"
         )
     variable = re.search(r"\$(\w+)", parsed) if isinstance(parsed, str) else None
     if variable:
-        raise ValueError(
+        raise UserError(
             f"expected a value in which the shell replaced ${variable[1]}, got {argument}; write "
             f'{key}="{value}" without other quotes, or for the text as it is: '
             f"{as_argument(key, value)}"
@@ -151,7 +152,7 @@ def check_files(schema: type) -> None:
                 prefix = "" if "@package _global_" in file.read_text() else f"{group}."
                 for key, text, value in _scalars(file):
                     if text != str(value) and is_text(schema, prefix + key):
-                        raise ValueError(
+                        raise UserError(
                             f"expected text for {prefix}{key} in {file}, got {text}, which YAML "
                             f'reads as {value}; write it in quotes: "{text}"'
                         )

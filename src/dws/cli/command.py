@@ -26,6 +26,7 @@ from dws.cli.errors import (
 )
 from dws.cli.help import register_resolvers
 from dws.config import COMMANDS, config_dir, did_you_mean, register_schemas, to_settings
+from dws.errors import UserError
 
 
 def run_hydra(config_name: str, function: Callable[..., object]) -> None:
@@ -42,7 +43,7 @@ def run_hydra(config_name: str, function: Callable[..., object]) -> None:
     def checked(config: DictConfig) -> None:
         check_files(COMMANDS[config_name])
         for setting in settings_added(config):
-            raise ValueError(unknown_setting(setting, config))
+            raise UserError(unknown_setting(setting, config))
         typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
         command = shlex.join([command_name(), *map(str, typed or ())])
         function(to_settings(config), command=command)
@@ -88,6 +89,12 @@ class user_errors:  # noqa: N801 - reads as a verb where it is used
             raise SystemExit(128 + signal.SIGPIPE)
         if error is not None and is_users(error):
             _exit(one_line(error))
+        if isinstance(error, Exception):
+            print(
+                f"{command_name()}: the following error is a bug, in dws or in a class of yours; "
+                "please report it with its traceback if it is in dws",
+                file=sys.stderr,
+            )
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -28,9 +28,10 @@ from omegaconf.errors import (
 )
 
 from dws.config import as_argument, choices_of, did_you_mean
+from dws.errors import UserError
 
 GROUPS = ("experiment", "model", "task", "zoo", "fit", "augment", "engine", "scale", "wandb")
-USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException, yaml.YAMLError)
+USER_ERRORS = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def settings_added(config: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -167,8 +168,13 @@ def _all_settings(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def is_users(error: BaseException) -> bool:
-    """Whether the user can do something about it, so that one line says more than a traceback."""
-    return isinstance(error, USER_ERRORS) or _is_out_of_memory(error) or _is_submitit(error)
+    """Whether the user can do something about it, so that one line says more than a traceback.
+
+    Anything else is a bug, whose traceback is shown.
+    """
+    is_of_system = isinstance(error, OSError) and error.errno is not None  # such as a full disk
+    is_known = isinstance(error, USER_ERRORS) or is_of_system
+    return is_known or _is_out_of_memory(error) or _is_submitit(error)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from dws.cli.command import run_hydra
 from dws.cli.errors import one_line
 from dws.config import as_argument
+from dws.errors import UserError
 from dws.evaluation.cells import first_runs
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.raw_weights import RawWeights
@@ -79,7 +80,7 @@ def report(config: ReportSchema, *, command: str) -> None:
         print("\n".join(f"dws-evaluate {as_argument('run', run)}" for run in unread))
     print(f"\nevery table and picture: {page}")
     if evidence.left_out:
-        raise ValueError(_summary(len(damaged), len(results), evidence.left_out, page))
+        raise UserError(_summary(len(damaged), len(results), evidence.left_out, page))
 
 
 def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dws.cli.command import OneLineParser, user_errors
+from dws.errors import UserError
 from dws.evaluation import zoo_figures
 from dws.files import check_can_make, check_claim
 from dws.inr import SirenConfig
@@ -166,7 +167,7 @@ def _given(arguments: argparse.Namespace, formats: dict[str, str]) -> dict[str, 
     for key in given:
         if formats[key] != arguments.format:
             option = "--" + key.replace("_", "-")
-            raise ValueError(
+            raise UserError(
                 f"{option} is for --format {formats[key]}, not for {arguments.format}; leave it out"
             )
     return given
@@ -240,7 +241,7 @@ def verify_zoo(arguments: argparse.Namespace) -> None:
         print(problem)
     num_shards = len(zoo.manifest["shards"])
     if problems:
-        raise ValueError(
+        raise UserError(
             f"{len(problems)} of {num_shards} shards in {zoo.path} are missing or altered"
         )
     print(f"{zoo.path}: {num_shards} shards with {len(zoo):,} INRs are as they were written")

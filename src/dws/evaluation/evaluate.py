@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.evaluation import figures
 from dws.evaluation.measures import (
     accuracy_by_class,
@@ -60,7 +61,7 @@ def evaluate(
     began = time.perf_counter()
     epochs = run.metrics()
     if not epochs:
-        raise ValueError(
+        raise UserError(
             f"expected the epochs of the run in {run.metrics_file}, got none; remove {run.path} "
             "and train again"
         )

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from typing_extensions import TypedDict
 
+from dws.errors import UserError
 from dws.files import check_content, read_json, sha256, write_atomically, write_json
 
 
@@ -74,7 +75,7 @@ class OwnFiles:
         if places:
             named = ", ".join(places[:5])
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
-            raise ValueError(
+            raise UserError(
                 "Files that this command did not write, or that were changed since, are in the "
                 f"way: {named}{more}. Nothing was written. Move or rename them, or {self.remedy}"
             )
@@ -115,14 +116,14 @@ class OwnFiles:
             content = read_json(file)
             check_content(content, Record, what=f"a record of files in {file}")
         except (OSError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{file}, the record of the files that were written there, cannot be used "
                 f"({error}). Nothing was written. Restore {file} from a copy, or {self.remedy}"
             ) from error
         files: dict[str, list[str]] = content["files"]
         for path in map(PurePosixPath, files):
             if path.is_absolute() or ".." in path.parts:
-                raise ValueError(
+                raise UserError(
                     f"{file} lists {path}, which is not below {self.folder}; remove that line"
                 )
         return files

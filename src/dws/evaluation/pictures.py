@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.evaluation import figures
 from dws.evaluation.cells import first_runs, rows_of
 from dws.evaluation.evidence import TITLES, Evidence
@@ -50,7 +51,7 @@ class Picture:
         elif file.suffix == ".svg" and content.rstrip().endswith(b"</svg>"):
             kind = "image/svg+xml"
         else:
-            raise ValueError(f"expected a picture in {file}, got a damaged file")
+            raise UserError(f"expected a picture in {file}, got a damaged file")
         source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
         return cls(source, text, caption or text)
 
@@ -129,7 +130,7 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
                 try:
                     tsne, run_targets = _read_tsne(file)
                     if run_targets.numel() != len(run_targets) * len(run["labels"]):
-                        raise ValueError(f"expected targets of {run['labels']} in {file}")
+                        raise UserError(f"expected targets of {run['labels']} in {file}")
                 except FileNotFoundError:
                     print(f"dws: expected {file}, got none; {method} is not drawn")
                     continue
@@ -184,7 +185,7 @@ def _read_tsne(file: Path) -> tuple[Tensor, Tensor]:
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"expected predictions in {file}, got a damaged file ({error})") from error
+        raise UserError(f"expected predictions in {file}, got a damaged file ({error})") from error
     tsne, targets = kept.get("tsne"), kept.get("targets")
     if (
         tsne is None
@@ -194,11 +195,11 @@ def _read_tsne(file: Path) -> tuple[Tensor, Tensor]:
         or tsne.is_complex()
         or targets.is_complex()
     ):
-        raise ValueError(f"expected the t-SNE and targets of test networks in {file}, got others")
+        raise UserError(f"expected the t-SNE and targets of test networks in {file}, got others")
     if targets.is_floating_point():
         targets = targets.float()  # NumPy has no bfloat16
     if not targets.isfinite().all():
-        raise ValueError(f"expected finite targets in {file}, got some that are not")
+        raise UserError(f"expected finite targets in {file}, got some that are not")
     return tsne.float(), targets
 
 

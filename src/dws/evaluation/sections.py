@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dws.errors import UserError
 from dws.evaluation.cells import (
     MINUTES,
     NOT_RUN,
@@ -299,9 +300,9 @@ def _epochs(evidence: Evidence, group: Group) -> Iterator[list[float]]:
         try:
             rows = folder.metrics()
             if not rows:
-                raise ValueError(f"expected the epochs of a run in {folder.metrics_file}, got none")
+                raise UserError(f"expected the epochs of a run in {folder.metrics_file}, got none")
             if not all(isinstance(row.get(key), (int, float)) for row in rows):
-                raise ValueError(f"expected {key} in every line of {folder.metrics_file}")
+                raise UserError(f"expected {key} in every line of {folder.metrics_file}")
         except (ValueError, OSError) as error:
             evidence.leave_out(f"learning curve of {folder.path}: {error}")
         else:

@@ -18,6 +18,7 @@ from pydantic import Field
 from tabulate import tabulate
 from typing_extensions import TypedDict
 
+from dws.errors import NotFoundError, UserError
 from dws.files import check_content, read_json
 from dws.zoo.manifest import Quantiles
 
@@ -222,9 +223,9 @@ def load_results(
     results += [{**result, "folder": None} for result in kept]
     if wrong and (damaged is None or not results):
         more = f" Of {len(wrong)} results none can be read." if len(wrong) > 1 else ""
-        raise ValueError(wrong[0] + more * (not results))
+        raise UserError(wrong[0] + more * (not results))
     if not results:
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"expected result.json files below {folder}, got none; run dws-train and dws-evaluate"
         )
     if damaged is not None:
@@ -257,9 +258,9 @@ def read_result(file: Path) -> dict[str, Any]:
         check_content(result, Result, what=f"a result in {file}")
         _check_metric(result, file)
     except ValueError as error:
-        raise ValueError(f"{error}; delete that file and run dws-evaluate again") from error
+        raise UserError(f"{error}; delete that file and run dws-evaluate again") from error
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"expected a result in {file}, got something that cannot be read ({error.strerror}); "
             "make it readable, or remove it and run dws-evaluate again"
         ) from error
@@ -270,7 +271,7 @@ def _check_metric(result: Mapping[str, Any], file: Path) -> None:
     """Make sure that a result has its metric on every split."""
     known = (*result["validation"], *result["test"], *result["test_permuted"])
     if known.count(result["metric"]) != 3:
-        raise ValueError(f"expected {result['metric']} of all splits in {file}, got {known}")
+        raise UserError(f"expected {result['metric']} of all splits in {file}, got {known}")
 
 
 def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.evaluation.figures import save_figure
 from dws.files import check_can_make
 from dws.inr import siren_apply
@@ -66,17 +67,17 @@ def rendered(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> 
             or the file's name is of no format or a folder's.
     """
     if magnify < 1:
-        raise ValueError(f"expected magnify >= 1, got {magnify}")
+        raise UserError(f"expected magnify >= 1, got {magnify}")
     if not rows or not all(0 <= row < len(zoo) for row in rows):
-        raise ValueError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
+        raise UserError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
     domain = zoo.manifest["domain"]
     if len(domain["low"]) > 2:
-        raise ValueError(f"expected INRs with one or two inputs, got {len(domain['low'])}")
+        raise UserError(f"expected INRs with one or two inputs, got {len(domain['low'])}")
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
-        raise ValueError(f"expected a picture of {'|'.join(formats)} to write, got {path}")
+        raise UserError(f"expected a picture of {'|'.join(formats)} to write, got {path}")
     if path.is_dir():
-        raise ValueError(f"expected a file to write, got {path}, which is a folder")
+        raise UserError(f"expected a file to write, got {path}, which is a folder")
     check_can_make(path)
     grid = [magnify * n for n in domain["grid"]]
     coordinates = grid_points(domain, grid)

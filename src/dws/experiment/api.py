@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dws.config import as_override, compose_settings
+from dws.errors import UserError
 from dws.experiment.fitting import fit_inrs
 from dws.experiment.run import Run
 from dws.experiment.training import train_run
@@ -46,7 +47,7 @@ def fit_zoo(
     command = shlex.join(["dws-fit-inrs", *overrides])
     fitted = fit_inrs(compose_settings("fit_inrs", overrides), command=command)
     if fitted is None:
-        raise ValueError("Parts of a zoo are fitted by dws-fit-inrs or dws.zoo.build_part.")
+        raise UserError("Parts of a zoo are fitted by dws-fit-inrs or dws.zoo.build_part.")
     return fitted
 
 

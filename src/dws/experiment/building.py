@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dws.config import build
+from dws.errors import NotFoundError, UserError
 from dws.files import settings_hash
 from dws.schemas import TrainSchema
 from dws.tasks import DrawingConfig, Reader, Task
@@ -39,7 +40,7 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
     try:
         zoo = Zoo.open(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; make or finish it with {command}") from error
+        raise NotFoundError(f"{error}; make or finish it with {command}") from error
     return align_zoo(zoo) if aligned else zoo
 
 
@@ -60,12 +61,12 @@ def load_training_split(
             all of them.
     """
     if repeat and task.num_views > 1:
-        raise ValueError(
+        raise UserError(
             f"expected task.repeat_train=false for {settings['task']['name']}, which compares each "
             "network with all others of a batch, got true; use more epochs instead"
         )
     if repeat and settings["task"]["num_train"] is None:
-        raise ValueError(
+        raise UserError(
             "expected task.num_train=... with task.repeat_train=true, which repeats so many "
             "networks until they are as many as the training split, got none"
         )
@@ -111,7 +112,7 @@ def run_folder(given: TrainSchema, settings: Mapping[str, Any]) -> Path:
         return Path(given.run_dir)
     names = Path(settings["task"]["name"], settings["model"]["name"])
     if names.is_absolute() or ".." in names.parts:
-        raise ValueError(
+        raise UserError(
             f"A run is kept in {given.paths.runs}/<task.name>/<model.name>, and {names} leads "
             "out of it. Choose other names, or give run_dir."
         )
@@ -158,7 +159,7 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
         or type(net).forward is nn.Module.forward
         or not hasattr(net, "embed")
     ):
-        raise ValueError(
+        raise UserError(
             f"expected model._target_ to name an nn.Module with forward(batch) and embed(batch), "
             f"got {name}, which is not one"
         )
@@ -169,7 +170,7 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
             got = getattr(net, method)(batch)
         shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
         if len(shape) != 2 or shape[0] != 2 or width not in (None, shape[1]):
-            raise ValueError(
+            raise UserError(
                 f"expected {name}.{method}(batch) of two networks to be of shape "
                 f"(2, {width or 'E'}), got {shape or type(got).__name__}"
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dws.errors import UserError
 from dws.evaluation.evaluate import evaluate
 from dws.evaluation.tables import read_result
 from dws.experiment.building import (
@@ -56,7 +57,7 @@ def evaluate_run(given: EvaluateSchema, *, command: str) -> dict[str, Any]:
     """
     keep_freed_memory()
     if given.batch_size < 1:
-        raise ValueError(f"expected batch_size >= 1, got {given.batch_size}")
+        raise UserError(f"expected batch_size >= 1, got {given.batch_size}")
     device = find_device(given.device, option="device")
     run = RunDir.open(given.run)
     if os.path.lexists(run.result_file):
@@ -81,7 +82,7 @@ def _evaluate(
     if not run.last_checkpoint.is_file():
         run.check_new()
     if not is_finished(run.last_checkpoint):
-        raise ValueError(
+        raise UserError(
             f"expected a finished run of {settings['trainer']['num_epochs']} epochs in {run.path}, "
             "got one that was interrupted or still runs; finish it with the dws-train command that "
             "began it"
@@ -91,7 +92,7 @@ def _evaluate(
     fit = "dws-fit-inrs, or give the folder that it is in now as zoo_path"
     zoo = open_zoo(path, command=fit, aligned=settings["aligned"])
     if zoo_hash(zoo) != settings["zoo"]:
-        raise ValueError(
+        raise UserError(
             f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dws.config import build
+from dws.errors import UserError
 from dws.evaluation import zoo_figures
 from dws.files import hold_folder
 from dws.hardware import find_device
@@ -51,7 +52,7 @@ def fit_inrs(settings: FitInrsSchema, *, command: str) -> Zoo | None:
         find_device(settings.fit.device, option="fit.device")
     path, part, num_parts = settings.zoo.path, settings.zoo.part, settings.zoo.num_parts
     if part is None and num_parts != 1:
-        raise ValueError(
+        raise UserError(
             f"expected zoo.part from 0 to {num_parts - 1} with zoo.num_parts={num_parts}, got none"
         )
     if part is not None:

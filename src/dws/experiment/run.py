@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dws.config import as_argument
+from dws.errors import UserError
 from dws.experiment.building import build_reader, build_task
 from dws.experiment.evaluation import evaluate_run
 from dws.schemas import EvaluateSchema, EvaluateWandbSchema
@@ -88,12 +89,12 @@ def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None =
     )
     dims = tuple(settings.get("dims", given or ()))
     if not dims:
-        raise ValueError(
+        raise UserError(
             f"The run in {run} does not record the widths of its networks, since an earlier "
             "version made it. Give them as spec, such as (2, 32, 32, 1)."
         )
     if given not in (None, dims):
-        raise ValueError(
+        raise UserError(
             f"The run in {run} was trained on networks of widths {dims}, not {given}. Leave spec "
             "out, or train a model on networks of these widths."
         )

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import torch
 
 from dws.config import as_argument, choices_of, did_you_mean
+from dws.errors import UserError
 from dws.evaluation import figures
 from dws.experiment.building import (
     build_reader,
@@ -45,7 +46,7 @@ def train_run(given: TrainSchema, *, command: str) -> RunDir:
     """
     keep_freed_memory()
     if not 0 <= given.seed < 2**63:
-        raise ValueError(f"expected seed >= 0 and below 2**63, got {given.seed}")
+        raise UserError(f"expected seed >= 0 and below 2**63, got {given.seed}")
     device = find_device(given.trainer.device, option="trainer.device")
     with join_processes(device) as processes:
         return _train(given, command, device, processes)
@@ -73,7 +74,7 @@ def _train(given: TrainSchema, command: str, device: torch.device, processes: Pr
     reader.fit(train_set.weights)
     given.optim.check_fits(reader.net)
     if getattr(reader.net, "omega_0", None) not in (None, omega_0):
-        raise ValueError(
+        raise UserError(
             f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"
         )
 

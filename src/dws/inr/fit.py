@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.hardware import CHOICES, should_compile
 from dws.inr.siren import siren_apply
 from dws.weightspace import WeightBatch, WeightSpaceSpec
@@ -55,17 +56,17 @@ class FitConfig:
     def __post_init__(self) -> None:
         chunk_size = 1 if self.chunk_size is None else self.chunk_size
         if min(self.num_steps, chunk_size) < 1 or not 0 < self.learning_rate < math.inf:
-            raise ValueError(
+            raise UserError(
                 "expected num_steps >= 1, chunk_size >= 1 or null and finite learning_rate > 0, "
                 f"got {self.num_steps}, {self.chunk_size} and {self.learning_rate}"
             )
         if not (0 <= self.weight_decay < math.inf and 0 <= self.stop_mse < math.inf):
-            raise ValueError(
+            raise UserError(
                 "expected finite weight_decay >= 0 and stop_mse >= 0, got "
                 f"{self.weight_decay} and {self.stop_mse}"
             )
         if self.compile not in CHOICES:
-            raise ValueError(f"expected compile=auto|always|never, got {self.compile!r}")
+            raise UserError(f"expected compile=auto|always|never, got {self.compile!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ def fit_inrs(
     spec, size = initial.spec, initial.batch_size
     num_points, d_0 = coordinates.shape
     if targets.shape != (size, num_points, spec.dims[-1]) or d_0 != spec.dims[0]:
-        raise ValueError(
+        raise UserError(
             f"expected coordinates (P, {spec.dims[0]}) and targets ({size}, P, {spec.dims[-1]}), "
             f"got {tuple(coordinates.shape)} and {tuple(targets.shape)}"
         )
@@ -256,7 +257,7 @@ def _keep(optimizer: torch.optim.Optimizer, params: Tensor, rows: Tensor) -> Non
 
 def _check_finite(mse: Tensor, step: int, config: FitConfig) -> None:
     if not bool(mse.isfinite().all()):
-        raise ValueError(
+        raise UserError(
             f"a fit became NaN or infinite by step {step} with fit.learning_rate="
             f"{config.learning_rate}; lower it, or look for NaN in the signals"
         )

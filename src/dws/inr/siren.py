@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 INITS = ("released", "siren")
@@ -45,12 +46,12 @@ class SirenConfig:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         is_finite = math.isfinite(self.output_offset) and 0 < self.omega_0 < math.inf
         if not self.hidden or not is_finite:
-            raise ValueError(
+            raise UserError(
                 "expected at least one hidden width, and finite omega_0 > 0 and output_offset, got "
                 f"hidden={self.hidden}, omega_0={self.omega_0}, output_offset={self.output_offset}"
             )
         if self.init not in INITS:
-            raise ValueError(f"expected inr.init={'|'.join(INITS)}, got {self.init!r}")
+            raise UserError(f"expected inr.init={'|'.join(INITS)}, got {self.init!r}")
 
 
 def init_siren(
@@ -70,7 +71,7 @@ def init_siren(
         ValueError: If ``init`` is neither.
     """
     if init not in INITS:
-        raise ValueError(f"expected init={'|'.join(INITS)}, got {init!r}")
+        raise UserError(f"expected init={'|'.join(INITS)}, got {init!r}")
     flat = torch.empty(len(seeds), spec.num_params)
     for row, seed in zip(flat, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
@@ -111,7 +112,7 @@ def siren_apply(
         ValueError: If the batch has several channels.
     """
     if batch.num_channels != 1:
-        raise ValueError(f"expected one channel, got {batch.num_channels}")
+        raise UserError(f"expected one channel, got {batch.num_channels}")
     x = coordinates.unsqueeze(0)  # (1 or B, P, d)
     for weight, bias in zip(batch.weights[:-1], batch.biases[:-1], strict=True):
         x = torch.sin(omega_0 * (x @ weight.squeeze(-1) + bias.transpose(1, 2)))

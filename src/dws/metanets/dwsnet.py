@@ -9,6 +9,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
 from dws.metanets.layers.activation import relu
 from dws.metanets.layers.pooling import Reduction
@@ -57,12 +58,12 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_channels, hidden_channels, num_layers) < 1 or not 0 <= dropout < 1:
-            raise ValueError(
+            raise UserError(
                 "expected in_channels, hidden_channels and num_layers >= 1 and 0 <= dropout < 1, "
                 f"got {in_channels}, {hidden_channels}, {num_layers} and {dropout}"
             )
         if norm not in ("batch", "layer", "none") or set_layer not in LAYERS:
-            raise ValueError(
+            raise UserError(
                 "expected norm in ('batch', 'layer', 'none') and set_layer in "
                 f"('deepsets', 'attention'), got {norm!r} and {set_layer!r}"
             )
@@ -130,7 +131,7 @@ class DWSNet(nn.Module):
     ) -> None:
         super().__init__()
         if out_features < 1:
-            raise ValueError(f"expected out_features >= 1, got {out_features}")
+            raise UserError(f"expected out_features >= 1, got {out_features}")
         self.trunk = Trunk(
             spec,
             in_channels=in_channels,
@@ -197,7 +198,7 @@ class EquivariantDWSNet(nn.Module):
     ) -> None:
         super().__init__()
         if num_layers < 2:
-            raise ValueError(f"expected num_layers >= 2, got {num_layers}")
+            raise UserError(f"expected num_layers >= 2, got {num_layers}")
         self.trunk = Trunk(
             spec,
             in_channels=in_channels,

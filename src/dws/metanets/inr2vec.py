@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from dws.errors import UserError
 from dws.metanets.mlp import hidden_layers
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -40,7 +41,7 @@ class INR2Vec(nn.Module):
         super().__init__()
         self.width = max(spec.dims[1:])  # of a row
         if min(in_channels, out_features) < 1:
-            raise ValueError(
+            raise UserError(
                 f"expected in_channels and out_features >= 1, got {in_channels} and {out_features}"
             )
         self.spec = spec

@@ -8,6 +8,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.metanets.layers.norm import BatchNorm
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -23,7 +24,7 @@ def hidden_layers(d_in: int, hidden_features: Sequence[int]) -> nn.Sequential:
         ValueError: On no width, or one below 1.
     """
     if not hidden_features or min(hidden_features) < 1:
-        raise ValueError(
+        raise UserError(
             f"expected hidden_features to be at least one width >= 1, got {tuple(hidden_features)}"
         )
     layers = nn.Sequential()
@@ -55,7 +56,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if min(in_channels, out_features) < 1:
-            raise ValueError(
+            raise UserError(
                 f"expected in_channels and out_features >= 1, got {in_channels} and {out_features}"
             )
         self.spec = spec

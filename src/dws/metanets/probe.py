@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.inr.siren import siren_apply
 from dws.metanets.mlp import hidden_layers
 from dws.weightspace import WeightBatch, WeightSpaceSpec
@@ -56,7 +57,7 @@ class ProbeNet(nn.Module):
         super().__init__()
         sizes = (in_channels, out_features, num_probes)
         if min(sizes) < 1 or not min(extent, omega_0) > 0 or not 0 <= dropout < 1:
-            raise ValueError(
+            raise UserError(
                 "expected in_channels, out_features and num_probes >= 1, extent and omega_0 > 0 "
                 f"and 0 <= dropout < 1, got {sizes}, {extent}, {omega_0} and {dropout}"
             )

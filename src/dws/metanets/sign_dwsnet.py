@@ -39,6 +39,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
@@ -83,13 +84,13 @@ class SignDWSNet(nn.Module):
         channels = (in_channels, out_features, hidden_channels, edge_channels, read_channels)
         sizes = (*channels, num_layers, head_layers)
         if min(sizes) < 1 or not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
-            raise ValueError(
+            raise UserError(
                 "expected in_channels, out_features, hidden_channels, edge_channels, "
                 "read_channels, num_layers and head_layers >= 1, 0 <= dropout < 1 and omega_0 > 0 "
                 f"or none, got {', '.join(map(str, sizes))}, {dropout} and {omega_0}"
             )
         if hidden_channels % edge_channels:
-            raise ValueError(
+            raise UserError(
                 f"expected edge_channels that divide hidden_channels={hidden_channels}, got "
                 f"{edge_channels}"
             )

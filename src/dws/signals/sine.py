@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.sampling import derive_seed
 from dws.signals.source import SPLITS, limit_sizes
 
@@ -51,11 +52,11 @@ class SineSignals:
             or not frequency[0] < frequency[1]
             or not amplitude[0] <= amplitude[1]
         ):
-            raise ValueError(
+            raise UserError(
                 f"expected ranges (low, high), got frequency={frequency}, amplitude={amplitude}"
             )
         if min(num_points - 1, num_train, num_val, num_test) < 1:
-            raise ValueError(
+            raise UserError(
                 "expected num_points >= 2 and num_train, num_val, num_test >= 1, got "
                 f"{(num_points, num_train, num_val, num_test)}"
             )

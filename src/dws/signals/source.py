@@ -7,6 +7,8 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dws.errors import UserError
+
 SPLITS: tuple[Literal["train"], Literal["val"], Literal["test"]] = ("train", "val", "test")
 
 
@@ -50,7 +52,7 @@ def limit_sizes(sizes: dict[str, int], limit: int | None) -> dict[str, int]:
     if limit is None:
         return sizes
     if not len(sizes) <= limit <= total:
-        raise ValueError(
+        raise UserError(
             f"expected zoo.limit between {len(sizes)} and {total} (train/val/test = "
             f"{'/'.join(str(n) for n in sizes.values())}), got {limit}"
         )

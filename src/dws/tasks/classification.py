@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from dws.errors import UserError
 from dws.tasks.labels import pick_label
 
 
@@ -46,20 +47,20 @@ class Classification:
         """
         label = pick_label(labels, self.label)
         if label.is_floating_point():
-            raise ValueError(
+            raise UserError(
                 f"expected whole numbers for the label {self.label}, got {label.dtype}; set "
                 "task.label to another, or use a task of regression"
             )
         classes = label.long()
         low, high = int(classes.min()), int(classes.max())
         if low < 0:
-            raise ValueError(
+            raise UserError(
                 f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}; "
                 "classes count from 0: shift the labels when the zoo is made, and set "
                 "task.num_classes to how many there are"
             )
         if high >= self.num_classes:
-            raise ValueError(
+            raise UserError(
                 f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}; "
                 "set task.num_classes"
             )

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
+from dws.errors import UserError
 from dws.metanets.layers.norm import BatchNorm
 from dws.tasks.labels import pick_number
 
@@ -46,7 +47,7 @@ class Contrastive:
         object.__setattr__(self, "labels", tuple(self.labels))
         sizes = (len(self.labels), self.out_features, self.projection_features)
         if not self.temperature > 0 or min(sizes) < 1:
-            raise ValueError(
+            raise UserError(
                 "expected task.temperature > 0, at least one label and sizes >= 1, got "
                 f"{self.temperature}, {self.labels}, {self.out_features} and "
                 f"{self.projection_features}"

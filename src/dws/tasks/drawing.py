@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.inr import siren_apply
 from dws.weightspace import WeightBatch
 
@@ -34,7 +35,7 @@ class DrawingConfig:
 
     def __post_init__(self) -> None:
         if not (0 <= self.weight < math.inf and self.resolution >= 1):
-            raise ValueError(
+            raise UserError(
                 "expected a finite drawing.weight >= 0 and drawing.resolution >= 1, got "
                 f"{self.weight} and {self.resolution}"
             )
@@ -84,7 +85,7 @@ class Drawing:
         squares = [(self._values(part) - self.mean).square().mean(dim=1).sum() for part in parts]
         self.std = (torch.stack(squares).sum() / n).sqrt()
         if not self.std > 0:
-            raise ValueError(
+            raise UserError(
                 f"expected training networks that compute different things, for drawing.weight="
                 f"{self.weight}, got {n} that do not; use drawing.weight=0"
             )

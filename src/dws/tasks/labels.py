@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from dws.errors import UserError
+
 
 def pick_label(labels: Mapping[str, Tensor], name: str) -> Tensor:
     """The label of that name.
@@ -14,7 +16,7 @@ def pick_label(labels: Mapping[str, Tensor], name: str) -> Tensor:
         ValueError: If there is none; the message lists what there is.
     """
     if name not in labels:
-        raise ValueError(
+        raise UserError(
             f"expected a zoo with the label {name!r}, got one with {', '.join(labels) or 'none'}; "
             "name another in the task's settings, or another zoo.path"
         )
@@ -29,5 +31,5 @@ def pick_number(labels: Mapping[str, Tensor], name: str) -> Tensor:
     """
     numbers = pick_label(labels, name).float()
     if not bool(numbers.isfinite().all()):
-        raise ValueError(f"expected finite values of {name}, got NaN or infinity")
+        raise UserError(f"expected finite values of {name}, got NaN or infinity")
     return numbers

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phases
 
 READS = ("standardized", "scaled", "wrapped", "raw")  # in what form weights reach a metanet
@@ -57,7 +58,7 @@ class Reader(nn.Module):
         self.net = net
         self.reads = getattr(net, "reads", READS[0])
         if self.reads not in READS:
-            raise ValueError(f"expected a metanet that reads {READS}, got {self.reads!r}")
+            raise UserError(f"expected a metanet that reads {READS}, got {self.reads!r}")
         self.output_layer = output_layer
 
     def fit(self, reference: WeightBatch) -> None:

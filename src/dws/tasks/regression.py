@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from dws.errors import UserError
 from dws.tasks.labels import pick_number
 
 
@@ -72,9 +73,9 @@ class Regression:
         if train_targets is None:
             return Rescale()
         if len(train_targets) < 2:
-            raise ValueError(f"expected at least 2 training networks, got {len(train_targets)}")
+            raise UserError(f"expected at least 2 training networks, got {len(train_targets)}")
         if not float(train_targets.std()) > 0:
-            raise ValueError(
+            raise UserError(
                 f"expected values of {self.label} that differ, got {float(train_targets[0]):.4g} "
                 "for every training network; set task.label to another label"
             )

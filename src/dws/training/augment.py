@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.augment import (
     add_noise,
@@ -59,12 +60,12 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         below_1 = (self.max_scale, self.quantile_dropout, self.mask)
         if not all(0 <= x < math.inf for x in asdict(self).values()) or max(below_1) >= 1:
-            raise ValueError(
+            raise UserError(
                 "expected strengths >= 0 in augment, and max_scale, quantile_dropout and mask "
                 f"below 1, got {asdict(self)}"
             )
         if self.until > 1:
-            raise ValueError(f"expected augment.until between 0 and 1, got {self.until}")
+            raise UserError(f"expected augment.until between 0 and 1, got {self.until}")
 
     def check_fits(self, spec: WeightSpaceSpec, num_views: int, omega_0: float) -> None:
         """Make sure that this makes sense for some networks and a task.
@@ -80,21 +81,21 @@ class AugmentConfig:
         """
         moves = {k: v for k, v in asdict(self).items() if k.startswith("max_") and v}
         if moves and spec.dims[0] != 2:
-            raise ValueError(
+            raise UserError(
                 f"expected networks with two inputs for augment.{next(iter(moves))}, got "
                 f"{spec.dims[0]}; use augment=none"
             )
         if self.shift_phases and self.omega_0 != omega_0:
-            raise ValueError(
+            raise UserError(
                 f"expected augment.omega_0={omega_0}, that of the zoo, got {self.omega_0}"
             )
         if num_views > 1 and self.until < 1:
-            raise ValueError(
+            raise UserError(
                 "expected augment.until=1 for a task that compares two views of a network, got "
                 f"{self.until}"
             )
         if num_views > 1 and replace(self, omega_0=AugmentConfig.omega_0) == AugmentConfig():
-            raise ValueError(
+            raise UserError(
                 "expected augmentations for a task that compares two views of a network, got none; "
                 "use augment=contrastive"
             )

@@ -13,6 +13,7 @@ from torch import nn
 from typing_extensions import TypedDict
 
 from dws.checked_load import load_tensors
+from dws.errors import NotFoundError, UserError
 from dws.files import check_content, write_atomically
 
 MANY = 400  # characters of PyTorch's reasons
@@ -37,17 +38,17 @@ def load_checkpoint(path: Path, *keys: str) -> dict[str, Any]:
         ValueError: If it is damaged, holds anything but tensors and plain values, or lacks a key.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"expected a checkpoint at {path}, got none; run dws-train first")
+        raise NotFoundError(f"expected a checkpoint at {path}, got none; run dws-train first")
     try:
         content, _ = load_tensors(path)
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"expected a checkpoint in {path}, got a damaged one ({error}); "
             "remove the run folder and train again"
         ) from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"expected a checkpoint with {', '.join(missing)} in {path}, got another file; "
             "remove the run folder and train again"
         )
@@ -89,7 +90,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], path: Path) -> Non
         module.load_state_dict(state)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = shorten(str(error), MANY, placeholder=" ...")  # one line, of many names the first
-        raise ValueError(
+        raise UserError(
             f"The checkpoint {path} is not of this model ({reason}). Bring back the file that "
             f"training wrote, or remove {path.parent} and train again."
         ) from error

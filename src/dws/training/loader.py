@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.sampling import balanced_subset, derive_seed
 from dws.tasks import Task
 from dws.weightspace import WeightBatch
@@ -90,7 +91,7 @@ def _signal_subset(split: ZooSplit, targets: Tensor, size: int, seed: int) -> Te
     num_views = int(split.zoo.manifest["zoo"]["num_views"])
     first = targets[::num_views]
     if not 1 <= size <= len(first):
-        raise ValueError(
+        raise UserError(
             f"expected task.num_train between 1 and {len(first)}, the training signals of "
             f"{split.zoo.path}, got {size}"
         )

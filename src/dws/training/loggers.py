@@ -13,6 +13,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from dws.errors import UserError
 from dws.files import check_content, read_json, write_json
 from dws.zoo.manifest import MANIFEST
 
@@ -50,7 +51,7 @@ class WandbConfig:
 
     def __post_init__(self) -> None:
         if self.mode not in ("offline", "online", "disabled"):
-            raise ValueError(f"expected wandb.mode=offline|online|disabled, got {self.mode!r}")
+            raise UserError(f"expected wandb.mode=offline|online|disabled, got {self.mode!r}")
 
 
 def recorded_wandb(folder: Path) -> WandbConfig:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
+from dws.errors import UserError
 from dws.weightspace import WeightBatch
 
 
@@ -89,12 +90,12 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
         return
     is_certain = device != torch.device(device.type)  # as cuda:0 is, and cuda is not
     if is_certain or device.type not in ("cpu", "cuda"):
-        raise ValueError(
+        raise UserError(
             f"expected trainer.device=auto, cpu or cuda with {size} processes, got {device}"
         )
     if device.type == "cuda":
         if "LOCAL_RANK" not in os.environ:
-            raise ValueError(
+            raise UserError(
                 f"expected LOCAL_RANK beside WORLD_SIZE={size}, got none; start with torchrun"
             )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
+from dws.errors import NotFoundError, UserError
 from dws.files import (
     append_json_line,
     check_claim,
@@ -137,7 +138,7 @@ class RunDir:
             ValueError: If it did not.
         """
         if read_yaml(self.config_file).get("zoo_digest", zoo_digest) != zoo_digest:
-            raise ValueError(
+            raise UserError(
                 f"expected the networks that {self.path} was begun on in {zoo_path}, got others, "
                 "fitted with the same settings on another machine or by another version; bring "
                 "that zoo back, or remove the run folder and train again"
@@ -152,7 +153,7 @@ class RunDir:
         """
         run = cls(Path(path))
         if not run.config_file.is_file():
-            raise FileNotFoundError(
+            raise NotFoundError(
                 f"expected a run folder with {run.config_file.name} at {path}, got none; "
                 "train one with dws-train and give the folder that it prints"
             )
@@ -220,7 +221,7 @@ class RunDir:
         if epochs != list(range(1, num_epochs + 1)):
             missing.append(f"epochs of {self.metrics_file.name}")
         if num_epochs and missing:
-            raise ValueError(
+            raise UserError(
                 f"The run in {self.path} has done {num_epochs} epochs, but {' and '.join(missing)} "
                 "are missing, which training writes and cannot restore. Bring them back, or remove "
                 f"{self.path} and train again."
@@ -234,7 +235,7 @@ class RunDir:
         """
         # one epoch is noted before the first checkpoint is written
         if self.result_file.is_file() or len(self.metrics()) > 1:
-            raise ValueError(
+            raise UserError(
                 f"{self.last_checkpoint} is missing, though {self.path} holds the results of a "
                 "training, which would be overwritten. Bring it back, choose another run_dir, or "
                 f"remove {self.path} and train again."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.hardware import CHOICES, computes_bfloat16, find_device, should_compile
 
 # networks trained on from which compiling, half a minute for a DWSNet, clearly pays
@@ -46,16 +47,16 @@ class OptimConfig:
             and 0 <= self.weight_decay < math.inf
             and 0 <= self.warmup_fraction < 1
         ):
-            raise ValueError(
+            raise UserError(
                 "expected finite optim.lr > 0, weight_decay >= 0 and 0 <= warmup_fraction < 1, got "
                 f"{self.lr}, {self.weight_decay} and {self.warmup_fraction}"
             )
         if self.muon_lr is not None and not 0 < self.muon_lr < math.inf:
-            raise ValueError(f"expected a finite optim.muon_lr > 0 or null, got {self.muon_lr}")
+            raise UserError(f"expected a finite optim.muon_lr > 0 or null, got {self.muon_lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"expected optim.clip_norm > 0 or null, got {self.clip_norm}")
+            raise UserError(f"expected optim.clip_norm > 0 or null, got {self.clip_norm}")
         if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"expected optim.schedule=cosine|constant, got {self.schedule!r}")
+            raise UserError(f"expected optim.schedule=cosine|constant, got {self.schedule!r}")
 
     def check_fits(self, metanet: nn.Module) -> None:
         """Make sure that Muon, if it is asked for, finds something to train.
@@ -64,7 +65,7 @@ class OptimConfig:
             ValueError: If the metanet has no ``nn.Linear``.
         """
         if self.muon_lr is not None and not linear_weights(metanet):
-            raise ValueError(
+            raise UserError(
                 "expected a metanet with nn.Linear in it for optim.muon_lr, got "
                 f"{type(metanet).__name__}; use optim.muon_lr=null"
             )
@@ -112,19 +113,19 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         if self.batch_size < 2 or min(self.num_epochs, self.eval_batch_size) < 1:
-            raise ValueError(
+            raise UserError(
                 "expected trainer.num_epochs >= 1, eval_batch_size >= 1 and batch_size >= 2 (batch "
                 f"norm needs two), got {self.num_epochs}, {self.eval_batch_size}, {self.batch_size}"
             )
         if not (0 <= self.ema_decay < 1 and self.checkpoint_minutes >= 0):
-            raise ValueError(
+            raise UserError(
                 "expected 0 <= trainer.ema_decay < 1 and trainer.checkpoint_minutes >= 0, got "
                 f"{self.ema_decay} and {self.checkpoint_minutes}"
             )
         if self.patience is not None and self.patience < 1:
-            raise ValueError(f"expected trainer.patience >= 1 or null, got {self.patience}")
+            raise UserError(f"expected trainer.patience >= 1 or null, got {self.patience}")
         if self.precision not in ("auto", "fp32", "bf16") or self.compile not in CHOICES:
-            raise ValueError(
+            raise UserError(
                 "expected trainer.precision=auto|fp32|bf16 and "
                 f"trainer.compile={'|'.join(CHOICES)}, got {self.precision!r} and {self.compile!r}"
             )
@@ -137,16 +138,16 @@ class TrainerConfig:
                 or batches cannot be shared out evenly, at least two networks a process.
         """
         if num_networks < 2:
-            raise ValueError(f"expected at least 2 training networks, got {num_networks}")
+            raise UserError(f"expected at least 2 training networks, got {num_networks}")
         batch_size = min(self.batch_size, num_networks)
         if batch_size % num_processes or batch_size < 2 * num_processes:
-            raise ValueError(
+            raise UserError(
                 f"expected batches of a multiple of the {num_processes} processes and at least "
                 f"{2 * num_processes} networks, got {batch_size} of {num_networks}; set "
                 "trainer.batch_size"
             )
         if num_processes > 1 and self.compile == "always":
-            raise ValueError(
+            raise UserError(
                 f"expected trainer.compile=auto|never with {num_processes} processes, got always"
             )
         pays = self.num_epochs * num_networks >= COMPILING_PAYS

@@ -14,6 +14,7 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dws.errors import UserError
 from dws.sampling import derive_seed
 from dws.tasks import Reader
 from dws.training.checkpoint import load_weights
@@ -171,7 +172,7 @@ class TrainingState:
             ValueError: If the checkpoint is of another model or kind of device.
         """
         if content["device"] != self.device.type:
-            raise ValueError(
+            raise UserError(
                 f"expected to go on in {path.parent} on {content['device']}, where it began, got "
                 f"{self.device.type}; set trainer.device={content['device']} or choose another "
                 "run_dir"
@@ -193,7 +194,7 @@ class TrainingState:
             if self.best is not None:
                 float(self.best["epoch"])
         except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
+            raise UserError(
                 f"The checkpoint {path} is not of this training ({type(error).__name__}: {error}). "
                 f"Bring back the file that training wrote, or remove {path.parent} and train again."
             ) from error
@@ -221,7 +222,7 @@ def check_finite(value: float, name: str, row: Mapping[str, float], optim: Optim
         ValueError: If the value is NaN or infinite; the message says where and what to do.
     """
     if not math.isfinite(value):
-        raise ValueError(
+        raise UserError(
             f"{name} became {value} in epoch {row['epoch']} (step {row['step']}) at learning rate "
             f"{row['lr']:.2g}; lower optim.lr={optim.lr}"
             f"{f' or optim.muon_lr={optim.muon_lr}' if optim.muon_lr else ''} or lengthen "

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 
 MIN_GAIN = 1e-6  # relative, below which a level counts as settled
@@ -44,7 +45,7 @@ def align(batch: WeightBatch, reference: WeightBatch) -> WeightBatch:
         ValueError: If the reference is not one network of the batch's architecture.
     """
     if reference.batch_size != 1:
-        raise ValueError(f"expected one reference, got {reference.batch_size}")
+        raise UserError(f"expected one reference, got {reference.batch_size}")
     reference.check_fits(batch.spec, batch.num_channels)
     reference = reference.to(batch.weights[0].dtype)
     weights, biases = list(batch.weights), list(batch.biases)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.permutation import Permutation
 from dws.weightspace.sines import PhaseShift, SignFlip
@@ -136,7 +137,7 @@ def move_images(
         ValueError: If the networks do not have two inputs.
     """
     if batch.spec.dims[0] != 2:
-        raise ValueError(f"expected networks with two inputs, got {batch.spec.dims[0]}")
+        raise UserError(f"expected networks with two inputs, got {batch.spec.dims[0]}")
     size, like = batch.batch_size, batch.biases[0]
     draws = 2 * _uniform(like.new_empty(4, size), generator) - 1  # each in [-1, 1)
     angle, factor = math.radians(max_angle) * draws[0], 1 + max_scale * draws[1]

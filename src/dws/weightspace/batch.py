@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace.spec import WeightSpaceSpec
 
 
@@ -43,13 +44,13 @@ class WeightBatch:
         object.__setattr__(self, "weights", tuple(self.weights))
         object.__setattr__(self, "biases", tuple(self.biases))
         if not self.weights or len(self.weights) != len(self.biases):
-            raise ValueError(
+            raise UserError(
                 f"expected as many weights as biases and at least one, "
                 f"got {len(self.weights)} weights and {len(self.biases)} biases"
             )
         first = self.weights[0]
         if first.ndim != 4:
-            raise ValueError(
+            raise UserError(
                 f"expected weights[0] of shape (B, d_in, d_out, C), got {tuple(first.shape)}; "
                 "a batch without channels needs unsqueeze(-1)"
             )
@@ -61,7 +62,7 @@ class WeightBatch:
                 d_out,
                 channels,
             ):
-                raise ValueError(
+                raise UserError(
                     f"expected weights[{i}] of shape (B={size}, {d_in}, d_out, C={channels}) and "
                     f"biases[{i}] of shape (B={size}, d_out, C={channels}), "
                     f"got {tuple(weight.shape)} and {tuple(bias.shape)}"
@@ -80,7 +81,7 @@ class WeightBatch:
             ValueError: If ``flat`` does not hold ``spec.num_params`` entries a network.
         """
         if flat.ndim != 3 or flat.shape[1] != spec.num_params:
-            raise ValueError(
+            raise UserError(
                 f"expected flat parameters of shape (B, {spec.num_params}, C) for dims={spec.dims},"
                 f" got {tuple(flat.shape)}"
             )
@@ -107,7 +108,7 @@ class WeightBatch:
             ValueError: If the shapes do not fit each other.
         """
         if any(w.ndim != 2 for w in weights) or len(weights) != len(biases):
-            raise ValueError(
+            raise UserError(
                 f"Weights are matrices (out, in), each with a bias or None, but these are "
                 f"{len(biases)} biases and weights of shapes {[tuple(w.shape) for w in weights]}."
             )
@@ -117,7 +118,7 @@ class WeightBatch:
             shapes = [
                 (tuple(w.shape), tuple(b.shape)) for w, b in zip(weights, filled, strict=True)
             ]
-            raise ValueError(f"Biases are vectors (out,), but weights and biases are {shapes}.")
+            raise UserError(f"Biases are vectors (out,), but weights and biases are {shapes}.")
         return cls(
             tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in filled)
         )
@@ -130,7 +131,7 @@ class WeightBatch:
             ValueError: If there is no batch, or they differ in widths or channels.
         """
         if not batches:
-            raise ValueError("There is no batch to concatenate; give at least one.")
+            raise UserError("There is no batch to concatenate; give at least one.")
         for batch in batches:
             batch.check_fits(batches[0].spec, batches[0].num_channels)
         return cls(
@@ -160,7 +161,7 @@ class WeightBatch:
             ValueError: If the architecture or the number of channels is another.
         """
         if self.spec != spec or self.num_channels != num_channels:
-            raise ValueError(
+            raise UserError(
                 f"expected networks of widths {spec.dims} with {num_channels} channels, "
                 f"got {self.spec.dims} with {self.num_channels}"
             )

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.spec import WeightSpaceSpec
 
@@ -38,7 +39,7 @@ class Permutation:
         for number, level in enumerate(self.levels, start=1):
             identity = torch.arange(level.shape[-1], device=level.device)
             if not torch.equal(level.sort().values, identity.expand_as(level)):
-                raise ValueError(
+                raise UserError(
                     f"expected a permutation of 0..{len(identity) - 1} for hidden level {number}, "
                     f"got {level.tolist()}"
                 )
@@ -61,7 +62,7 @@ class Permutation:
         sizes = [level.shape[-1] for level in self.levels]
         other_sizes = [level.shape[-1] for level in other.levels]
         if sizes != other_sizes:
-            raise ValueError(f"expected permutations of levels {sizes}, got {other_sizes}")
+            raise UserError(f"expected permutations of levels {sizes}, got {other_sizes}")
         pairs = zip(self.levels, other.levels, strict=True)
         same = (torch.broadcast_tensors(ours, theirs) for ours, theirs in pairs)
         return Permutation(tuple(theirs.take_along_dim(ours, dim=-1) for ours, theirs in same))
@@ -74,7 +75,7 @@ class Permutation:
         """
         sizes = tuple(level.shape[-1] for level in self.levels)
         if sizes != batch.spec.hidden_dims:
-            raise ValueError(f"expected hidden widths {sizes}, got {batch.spec.hidden_dims}")
+            raise UserError(f"expected hidden widths {sizes}, got {batch.spec.hidden_dims}")
         weights, biases = list(batch.weights), list(batch.biases)
         for i, level in enumerate(self.levels):
             order = torch.atleast_2d(level.to(weights[i].device))  # (1 or B, d)

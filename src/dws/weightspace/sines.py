@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.spec import WeightSpaceSpec
 
@@ -43,7 +44,7 @@ class SignFlip:
         object.__setattr__(self, "levels", tuple(self.levels))
         for number, level in enumerate(self.levels, start=1):
             if not bool((level.abs() == 1).all()):
-                raise ValueError(f"expected signs 1 or -1 for hidden level {number}, got {level}")
+                raise UserError(f"expected signs 1 or -1 for hidden level {number}, got {level}")
 
     @classmethod
     def random(cls, spec: WeightSpaceSpec, generator: torch.Generator) -> SignFlip:
@@ -95,10 +96,10 @@ class PhaseShift:
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
         if not self.omega_0 > 0:
-            raise ValueError(f"expected omega_0 > 0, got {self.omega_0}")
+            raise UserError(f"expected omega_0 > 0, got {self.omega_0}")
         for number, level in enumerate(self.levels, start=1):
             if not torch.equal(level, level.round()):
-                raise ValueError(f"expected whole numbers for hidden level {number}, got {level}")
+                raise UserError(f"expected whole numbers for hidden level {number}, got {level}")
 
     @classmethod
     def random(
@@ -127,7 +128,7 @@ class PhaseShift:
             ValueError: If the two are for another ω0.
         """
         if self.omega_0 != other.omega_0:
-            raise ValueError(f"expected omega_0 {self.omega_0}, got {other.omega_0}")
+            raise UserError(f"expected omega_0 {self.omega_0}, got {other.omega_0}")
         pairs = zip(self.levels, other.levels, strict=True)
         return PhaseShift(tuple(ours + theirs for ours, theirs in pairs), self.omega_0)
 
@@ -167,4 +168,4 @@ def _shift(batch: WeightBatch, levels: Sequence[Tensor], omega_0: float) -> Weig
 def _check_widths(levels: tuple[Tensor, ...], batch: WeightBatch) -> None:
     widths = tuple(level.shape[-1] for level in levels)
     if widths != batch.spec.hidden_dims:
-        raise ValueError(f"expected hidden widths {widths}, got {batch.spec.hidden_dims}")
+        raise UserError(f"expected hidden widths {widths}, got {batch.spec.hidden_dims}")

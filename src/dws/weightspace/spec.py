@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dws.errors import UserError
+
 
 @dataclass(frozen=True)
 class WeightSpaceSpec:
@@ -32,12 +34,12 @@ class WeightSpaceSpec:
         dims = tuple(self.dims)
         object.__setattr__(self, "dims", dims)  # a list from a file becomes hashable
         if len(dims) < 3:
-            raise ValueError(
+            raise UserError(
                 f"expected at least three widths (input, hidden, output), got dims={dims}; "
                 "an MLP without a hidden level has no permutation symmetry"
             )
         if not all(type(d) is int and d >= 1 for d in dims):
-            raise ValueError(f"expected widths that are integers >= 1, got dims={dims}")
+            raise UserError(f"expected widths that are integers >= 1, got dims={dims}")
 
     @property
     def num_layers(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.spec import WeightSpaceSpec
 
@@ -44,9 +45,7 @@ def layer_moments(
         mean = mean + shift * (size / (count + size))
         count += size
     if count == 0:
-        raise ValueError(
-            "There are no networks to take means and deviations of; give at least one."
-        )
+        raise UserError("There are no networks to take means and deviations of; give at least one.")
     return mean, (squares * entries / (count * entries - 1).clamp(min=1)).sqrt()
 
 
@@ -83,7 +82,7 @@ class Standardize(nn.Module):
         """
         mean, std = layer_moments([reference])
         if not bool(torch.isfinite(std).all()):
-            raise ValueError(
+            raise UserError(
                 "The training split holds weights that are NaN or infinite: the standard "
                 f"deviations of weight.0, bias.0, weight.1, ... are {std.tolist()}. Find them with "
                 "dws-zoo verify, and fit or import these networks again."

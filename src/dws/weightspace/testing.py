@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 
 
@@ -74,7 +75,7 @@ def _moved(batch: WeightBatch, symmetry: Symmetry) -> WeightBatch:
 def _check_informative(outputs: list[Tensor]) -> None:
     for output in outputs:
         if output.shape[0] < 2:
-            raise ValueError(f"expected at least 2 networks, got {output.shape[0]}")
+            raise UserError(f"expected at least 2 networks, got {output.shape[0]}")
         size = _root_mean_square(output)
         spread = _root_mean_square(output - output[:1])
         if not size > 1e-3 or not spread > 1e-3 * size:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dws.errors import UserError
 from dws.files import beside, check_claim, claim_folder
 from dws.weightspace.alignment import align
 from dws.zoo.manifest import ALIGNED_TO, CONFIG, OtherFormatError
@@ -29,7 +30,7 @@ def align_zoo(zoo: Zoo) -> Zoo:
         ValueError: If this is such a copy, or the folder holds the copy of another zoo.
     """
     if ALIGNED_TO in zoo.manifest:
-        raise ValueError(
+        raise UserError(
             f"expected a zoo whose networks are not aligned yet, got {zoo.path}; give its source"
         )
     path = beside(zoo.path, "aligned")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dws.errors import UserError
 from dws.files import append_json_line, as_written, check_claim, claim_folder, settings_hash
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import psnr, use_compiler
@@ -59,7 +60,7 @@ class ZooConfig:
 
     def __post_init__(self) -> None:
         if self.seed < 0 or min(self.num_views, self.shard_size) < 1:
-            raise ValueError(
+            raise UserError(
                 "expected zoo.seed >= 0, zoo.num_views >= 1 and zoo.shard_size >= 1, got "
                 f"{self.seed}, {self.num_views} and {self.shard_size}"
             )
@@ -205,7 +206,7 @@ class Builder:
         plan = json.loads(json.dumps({**self.identity, **self.notes}))  # tuples become lists
         for key in (*self.identity, "splits", "labels"):
             if manifest.get(key) != plan[key]:
-                raise ValueError(
+                raise UserError(
                     f"expected {key}: {plan[key]} in {self.path / MANIFEST}, got "
                     f"{manifest.get(key)}; {how_to_make_again(self.path)}"
                 )

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dws.errors import NotFoundError, UserError
 from dws.files import beside, check_can_make, file_name, write_json
 from dws.inr import SirenConfig
 from dws.sampling import balanced_subset, derive_seed
@@ -55,12 +56,12 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
     labels = zoo.split("train").labels
     whole = [name for name, values in labels.items() if not values.is_floating_point()]
     if label not in whole:
-        raise ValueError(
+        raise UserError(
             f"The export needs a label of whole numbers ({', '.join(whole) or 'this zoo has none'})"
             f", got {label!r}"
         )
     if folder.exists():
-        raise ValueError(f"{folder} already exists; choose a new folder")
+        raise UserError(f"{folder} already exists; choose a new folder")
     check_can_make(folder)
     part = beside(folder, "dws-export")  # renamed when all is there
     shutil.rmtree(part, ignore_errors=True)
@@ -139,19 +140,19 @@ def import_dwsnets(
     new = NewZoo(path, inr, grid, domain, seed, shard_size)
     new.check()
     if not source.exists():
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{source} does not exist; give a folder of .pth files or a JSON file with splits"
         )
     if source.is_file():
         for option, value in {"--num-val": num_val, "--file-name": file_name}.items():
             if value is not None:
-                raise ValueError(
+                raise UserError(
                     f"{option} is for a folder, but {source} is a file with splits; leave it out"
                 )
         entries = _listed(source, root)
     else:
         if root is not None:
-            raise ValueError(
+            raise UserError(
                 f"--root is for a JSON file with splits, but {source} is a folder; leave it out"
             )
         entries = _found(
@@ -170,7 +171,7 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
     content = _read_splits(file)
     missing = [split for split in SPLITS if split not in content]
     if missing:
-        raise ValueError(f"{file} has {some(content)} without {', '.join(missing)}; {remedy}")
+        raise UserError(f"{file} has {some(content)} without {', '.join(missing)}; {remedy}")
     others = [split for split in content if split not in SPLITS]
     if others:
         print(f"dws: {some(others)} in {file} is ignored; the splits are {', '.join(SPLITS)}")
@@ -178,27 +179,27 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
     for split in SPLITS:
         columns = content[split]
         if not isinstance(columns, dict) or not {"path", "label"} <= set(columns):
-            raise ValueError(f"{split} in {file} lacks 'path' or 'label'; {remedy}")
+            raise UserError(f"{split} in {file} lacks 'path' or 'label'; {remedy}")
         sizes = []
         for column in ("path", "label"):
             if not isinstance(columns[column], list):
-                raise ValueError(
+                raise UserError(
                     f"{file} has {columns[column]!r:.60} for {column} of {split}; {remedy}"
                 )
             if not columns[column]:
-                raise ValueError(
+                raise UserError(
                     f"{file} lists no {column} for {split}; each of {', '.join(SPLITS)} needs at "
                     "least one network"
                 )
             sizes.append(len(columns[column]))
         if sizes[0] != sizes[1]:
-            raise ValueError(
+            raise UserError(
                 f"{file} lists {sizes[0]} paths and {sizes[1]} labels for {split}; each path needs "
                 "one label"
             )
         for position, name in enumerate(columns["path"]):
             if not isinstance(name, str) or not name.strip() or "\0" in name:
-                raise ValueError(
+                raise UserError(
                     f"{file} has the path {name!r} ({split}, position {position}); a path is the "
                     "name of a file"
                 )
@@ -220,14 +221,14 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
             signal = next(filter(None, map(_signal, name.parents)), None)
             first = places.setdefault(signal, (split, path)) if signal else (split, path)
             if first[1] is not path:
-                raise ValueError(
+                raise UserError(
                     f"{first[1]} ({first[0]}) and {path} ({split}) in {file} belong to one signal, "
                     "because their folders have the same name; remove one of them"
                 )
     _check_folders(entries)
     files = [path for listed in entries.values() for path, _ in listed]
     if not any(path.exists() for path in files):
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"None of the {len(files)} files in {file} exists; the first is {files[0]}. Relative "
             "paths start at the folder of the JSON file. If the files were moved, --root DIR looks "
             f"in DIR for those listed in {begin or 'the folder of the JSON file'}"
@@ -254,7 +255,7 @@ def _check_folders(entries: dict[str, list[Entry]]) -> None:
         if shared and num_alone >= 2 * sum(map(len, shared.values())):
             folder, files = next(iter(shared.items()))
             first, second, *_ = files.values()
-            raise ValueError(
+            raise UserError(
                 f"The folder {folder.name} has two networks, {first} and {second}, but {num_alone} "
                 "folders have one each; if they are checkpoints of one INR, list one only, "
                 "otherwise move one to a folder of its own"
@@ -274,11 +275,11 @@ def _read_splits(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(), object_pairs_hook=once)
     except KeyError as error:
-        raise ValueError(f"{file} has the key {error} twice; merge the two entries") from error
+        raise UserError(f"{file} has the key {error} twice; merge the two entries") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from error
+        raise UserError(f"{file} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(
+        raise UserError(
             f"{file} needs an object with {', '.join(SPLITS)}, got {type(content).__name__}"
         )
     return content
@@ -290,7 +291,7 @@ def _class(label: object, place: str) -> int:
     is_text = isinstance(label, str) and re.fullmatch("[+-]?[0-9]{1,20}", label)
     number = int(label) if is_number or is_text else -1  # type: ignore[call-overload]
     if not 0 <= number < 2**63:
-        raise ValueError(
+        raise UserError(
             f"{place} has the label {label!r:.60}. Labels are whole numbers from 0; "
             "renumber the classes"
         )
@@ -316,7 +317,7 @@ def _resolved(
         begin = os.path.commonpath([PurePosixPath(name).parent for name in names])
     except ValueError as error:
         if root is not None:
-            raise ValueError(
+            raise UserError(
                 f"--root needs paths with a folder in common, but {file} lists absolute and "
                 "relative paths"
             ) from error
@@ -378,7 +379,7 @@ def _choose(
             print(f"dws: {home}: no file matches {pattern}, left out")
             continue
         if len(fitting) != 1:
-            raise ValueError(
+            raise UserError(
                 f"Each INR needs one file{f' that matches {pattern}' if pattern else ''}, got "
                 f"{len(fitting)} in {home}; choose one with --file-name: {found}"
             )
@@ -386,7 +387,7 @@ def _choose(
         assert signal is not None
         first = places.setdefault(signal, home)
         if first is not home:
-            raise ValueError(f"{first} and {home} are folders of one signal; remove one of them")
+            raise UserError(f"{first} and {home} are folders of one signal; remove one of them")
         files_of[signal] = fitting[0]
     if pattern is None and len(names) > 1:
         print(f"dws: the files of the INRs have {len(names)} different names: {found}")
@@ -404,7 +405,7 @@ def _check_numbers(places: dict[Signal, Path]) -> None:
         numbered[name, phase, number].append(home)
     several = [homes for homes in numbered.values() if len(homes) > 1]
     if several and 2 * len(several) < len(numbered):
-        raise ValueError(
+        raise UserError(
             f"{several[0][0]} and {several[0][1]} have one signal number but two labels; remove "
             "one of them"
         )
@@ -434,13 +435,13 @@ def _found(
         entries[signal[1]].append((file, signal[2]))
     if not entries["train"] or not entries["test"]:
         found = f", such as {others[0]}" if others else ""
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{folder} needs .pth files below folders like mnist_png_training_7_123 and "
             f"mnist_png_testing_7_123, got {len(entries['train'])} of training, "
             f"{len(entries['test'])} of testing and {len(others)} others{found}"
         )
     if not 0 < num_val < len(entries["train"]):
-        raise ValueError(
+        raise UserError(
             f"num_val must be between 1 and {len(entries['train']) - 1}, got {num_val}; set it "
             "with --num-val"
         )

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dws.errors import UnreachableError, UserError
 from dws.hardware import compiler_problem, compiler_works, find_device
 from dws.inr import FitConfig, FitResult, SirenConfig, fit_inrs
 from dws.memory import keep_freed_memory
@@ -135,7 +136,7 @@ class Ray:
 
     def __post_init__(self) -> None:
         if self.num_cpus < 1 or (self.num_gpus or 0) < 0 or self.max_retries < 0:
-            raise ValueError(
+            raise UserError(
                 "expected engine.num_cpus >= 1, engine.num_gpus >= 0 and engine.max_retries >= 0, "
                 f"got {self.num_cpus}, {self.num_gpus} and {self.max_retries}"
             )
@@ -196,16 +197,16 @@ class Ray:
         try:
             return ray.get(reference)  # type: ignore[no-any-return]
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, (ValueError, OSError)):
+            if isinstance(error.cause, (UserError, OSError)):
                 raise error.cause from error
             reason = str(error.cause).strip().splitlines() or [type(error.cause).__name__]
-            raise ValueError(
+            raise UserError(
                 f"expected dws of this version and what it needs on every machine of the cluster, "
                 f"got a fit that failed there: {reason[-1]}"
             ) from error
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ConnectionError(
+            raise UnreachableError(
                 f"expected machines that stay for one fit, got a fit that was lost "
                 f"{self.max_retries + 1} times ({reason[0]}); what was saved stays, the same "
                 "command goes on"
@@ -218,7 +219,7 @@ class Ray:
             have.get("CPU", 0) >= self.num_cpus and have.get("GPU", 0) >= num_gpus for have in alive
         ):
             there = ", ".join(f"{h.get('CPU', 0):.0f} and {h.get('GPU', 0):.0f}" for h in alive)
-            raise ConnectionError(
+            raise UnreachableError(
                 f"expected a machine with {self.num_cpus} processors and {num_gpus:g} GPUs in the "
                 f"cluster, got {there or 'none'}; set engine.num_cpus and engine.num_gpus"
             )
@@ -229,7 +230,7 @@ def _connect(address: str | None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "expected Ray for engine=ray, got none; install it in the project's folder: "
             "pip install -e '.[cluster]'"
         ) from error
@@ -242,7 +243,7 @@ def _connect(address: str | None) -> Any:
         ray.init(address=address or "local", **options)
     except RuntimeError as error:  # another version, or connected already
         reason = " ".join(str(error).split())
-        raise ConnectionError(f"expected to join a Ray cluster, got: {reason}") from error
+        raise UnreachableError(f"expected to join a Ray cluster, got: {reason}") from error
     if in_main_thread:
         signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there
     return ray
@@ -250,7 +251,7 @@ def _connect(address: str | None) -> Any:
 
 def _run_on_worker(job: FitJob, num_threads: int) -> FitResult:
     if job.compiled and not compiler_works():
-        raise ValueError(
+        raise UserError(
             f"expected a C++ compiler that works on {socket.gethostname()}, as on the machine that "
             f"began the fit, but {compiler_problem()}, or use fit.compile=never"
         )

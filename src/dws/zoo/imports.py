@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dws.checked_load import load_tensors
+from dws.errors import UserError
 from dws.files import check_can_make, check_claim, claim_folder, hold_folder, read_yaml
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
@@ -61,14 +62,14 @@ class NewZoo:
 
     def __post_init__(self) -> None:
         if self.shard_size < 1 or min(self.grid, default=0) < 1:
-            raise ValueError(
+            raise UserError(
                 "A shard needs at least one INR and a grid at least one point along each axis, got "
                 f"shards of {self.shard_size} and a grid of {tuple(self.grid)}"
             )
         ends = list(zip(self.domain[::2], self.domain[1::2], strict=False))
         is_range = all(-math.inf < low < high < math.inf for low, high in ends)
         if len(self.domain) not in (2, 2 * len(self.grid)) or not is_range:
-            raise ValueError(
+            raise UserError(
                 f"A domain needs LOW < HIGH, once for all inputs or once for each of the "
                 f"{len(self.grid)} inputs that the grid has, got {tuple(self.domain)}"
             )
@@ -136,7 +137,7 @@ def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip
     networks, problems = _read_all(entries)
     spec = _most_frequent([network.spec for network in networks])
     if spec.dims[0] != len(new.grid):
-        raise ValueError(
+        raise UserError(
             f"The networks have {spec.dims[0]} inputs, but the grid {tuple(new.grid)} is for "
             f"{len(new.grid)}; give --grid a number of points for each input"
         )
@@ -156,14 +157,14 @@ def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip
         print(f"dws: {line}{', left out' if skip_bad else ''}")
     if bad and not skip_bad:
         listed = f"the first {NUM_LISTED} are listed above; " if len(bad) > NUM_LISTED else ""
-        raise ValueError(
+        raise UserError(
             f"{len(bad)} of {total} files cannot be imported: {bad[0]} "
             f"({listed}--skip-bad leaves such files out)"
         )
     counts = Counter(network.split for network in networks)
     sizes: dict[str, int] = {split: counts[split] for split in SPLITS}
     if not all(sizes.values()):
-        raise ValueError(
+        raise UserError(
             f"Each of {', '.join(SPLITS)} needs at least one INR that can be imported, got {sizes}"
         )
     zoo = _write(networks, spec, sizes, new)
@@ -180,7 +181,7 @@ def _check_files_differ(entries: Mapping[str, Sequence[Entry]]) -> None:
         for file, _ in files:
             first = places.setdefault(os.path.realpath(file), (split, file))
             if first[1] is not file:
-                raise ValueError(
+                raise UserError(
                     f"{first[1]} ({first[0]}) and {file} ({split}) are one file; remove one of them"
                 )
 
@@ -204,7 +205,7 @@ def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], d
                 networks.append(_Network(split, file, label, network.flatten(), network.spec))
     if not networks:
         file, reason = next(iter(problems.items()))
-        raise ValueError(f"None of {total} files can be imported; the first is {file}: {reason}")
+        raise UserError(f"None of {total} files can be imported; the first is {file}: {reason}")
     if num_unchecked:
         print(
             f"dws: {num_unchecked} of {total} files have no checksums (they are in PyTorch's "
@@ -223,7 +224,7 @@ def _reason(error: OSError | ValueError) -> str:
 def _most_frequent(specs: Sequence[WeightSpaceSpec]) -> WeightSpaceSpec:
     (spec, count), *others = Counter(specs).most_common(2)
     if others and others[0][1] == count:
-        raise ValueError(
+        raise UserError(
             f"The networks have several architectures, {count} of widths {spec.dims} and as many "
             f"of widths {others[0][0].dims}; import one architecture only"
         )
@@ -252,7 +253,7 @@ def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> 
             pairs.append((first, network))
     if pairs:
         places = " and ".join(f"{network.file} ({network.split})" for network in pairs[0])
-        raise ValueError(
+        raise UserError(
             f"The weights of {places} are the same up to rounding, but a network may be in one "
             f"split only (such pairs: {len(pairs)}); remove one of the two files"
         )
@@ -319,17 +320,17 @@ def _read(file: Path) -> tuple[WeightBatch, bool]:
     """The network, and whether checksums confirm it."""
     content, is_checked = load_tensors(file)
     if not isinstance(content, Mapping):
-        raise ValueError(f"not a state dict but {type(content).__name__}")
+        raise UserError(f"not a state dict but {type(content).__name__}")
     candidates, others = _search(content)
     if len(candidates) > 1:
         names = " and ".join(repr(name) if name else "the file itself" for name in candidates)
-        raise ValueError(f"{len(candidates)} state dicts, {names}; save one of them alone")
+        raise UserError(f"{len(candidates)} state dicts, {names}; save one of them alone")
     if not candidates:
-        raise ValueError(f"not a state dict of an MLP{EXPECTED_KEYS}, got {some(content)}")
+        raise UserError(f"not a state dict of an MLP{EXPECTED_KEYS}, got {some(content)}")
     ((place, state),) = candidates.items()
     for other in others:
         if not place or other.startswith(f"{place}."):
-            raise ValueError(_unexpected(other))
+            raise UserError(_unexpected(other))
     stems = _stems([str(key) for key, value in state.items() if isinstance(value, Tensor)])
     return _mlp(stems, state), is_checked
 
@@ -386,7 +387,7 @@ def _stems(keys: Sequence[str]) -> list[str]:
     """
     for key in keys:
         if LAYER_KEY.fullmatch(key) is None:
-            raise ValueError(_unexpected(key))
+            raise UserError(_unexpected(key))
     stems = list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
     names = [re.split("[0-9]", stem, maxsplit=1)[0] for stem in stems]
     ((name, _),) = Counter(names).most_common(1)
@@ -399,12 +400,12 @@ def _stems(keys: Sequence[str]) -> list[str]:
         stem, _, kind = key.rpartition(".")
         number = re.search("[0-9]+", stem.removeprefix(head))
         if number and layers.setdefault(int(number[0]), stem) != stem:
-            raise ValueError(
+            raise UserError(
                 f"a second {kind} of layer {int(number[0])}: {key!r}; layers are called {head!r} "
                 "and a number"
             )
         if number is None or not stem.startswith(head + number[0]):
-            raise ValueError(f"{_unexpected(key)}; layers are called {head!r} and a number")
+            raise UserError(f"{_unexpected(key)}; layers are called {head!r} and a number")
     missing = [
         f"{stem}.{kind}"
         for stem in stems
@@ -415,7 +416,7 @@ def _stems(keys: Sequence[str]) -> list[str]:
         what = f"without {some(missing)}" if missing else f"only {some(keys)}"
         is_bias = any(key.endswith("bias") for key in missing)
         remedy = "; store zero biases for layers without a bias" if is_bias else ""
-        raise ValueError(f"not an MLP of at least two layers with weight and bias, {what}{remedy}")
+        raise UserError(f"not an MLP of at least two layers with weight and bias, {what}{remedy}")
     return [layers[number] for number in sorted(layers)]
 
 
@@ -433,10 +434,10 @@ def _mlp(stems: Sequence[str], state: Mapping[Any, Any]) -> WeightBatch:
     for stem, weight, bias in zip(stems, weights, biases, strict=True):
         shapes = f"{stem}.weight {tuple(weight.shape)} and {stem}.bias {tuple(bias.shape)}"
         if weight.ndim != 2 or bias.ndim != 1:
-            raise ValueError(f"weights must be matrices and biases must be vectors, got {shapes}")
+            raise UserError(f"weights must be matrices and biases must be vectors, got {shapes}")
         num_outputs = len(bias)
         if weight.shape != (num_outputs, num_inputs or weight.shape[1]) or 0 in weight.shape:
-            raise ValueError(
+            raise UserError(
                 f"layers do not match: {stem}.weight needs the shape (outputs, inputs) = "
                 f"({num_outputs}, {num_inputs or 'any'}), got {shapes}"
             )
@@ -448,17 +449,17 @@ def _as_float32(key: str, value: Tensor) -> Tensor:
     """A float32 copy of a tensor whose numbers are all in the file."""
     if value.layout != torch.strided or value.device.type != "cpu":
         kind = str(value.layout).removeprefix("torch.") if value.device.type == "cpu" else "meta"
-        raise ValueError(f"{key} is a {kind} tensor; save a dense one")
+        raise UserError(f"{key} is a {kind} tensor; save a dense one")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise ValueError(f"{key} is larger than its data in the file; save a copy of the tensor")
+        raise UserError(f"{key} is larger than its data in the file; save a copy of the tensor")
     if not value.is_floating_point():
-        raise ValueError(
+        raise UserError(
             f"{key} has the dtype {value.dtype}, which is not floating; convert it to torch.float32"
         )
     numbers = value.detach().to(torch.float32, copy=True)
     if not bool(numbers.isfinite().all()):
         largest = value.detach().double().abs().max().item()
         if math.isfinite(largest):
-            raise ValueError(f"{largest:.3g} in {key} is too large for float32")
-        raise ValueError(f"{key} contains NaN or infinite numbers")
+            raise UserError(f"{largest:.3g} in {key} is too large for float32")
+        raise UserError(f"{key} contains NaN or infinite numbers")
     return numbers

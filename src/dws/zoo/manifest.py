@@ -9,6 +9,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from dws.errors import UserError
 from dws.files import check_content, read_json, read_yaml
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
@@ -104,7 +105,7 @@ def num_shards(plan: Mapping[str, Any]) -> int:
     return int(-(-plan["num_rows"] // plan["zoo"]["shard_size"]))
 
 
-class OtherFormatError(ValueError):
+class OtherFormatError(UserError):
     """A zoo of an older or newer format: not damaged, and not to be written over."""
 
 
@@ -132,14 +133,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         check_content(manifest, Manifest, what=what)
         check_layout(manifest, what=what)
         if len(manifest["shards"]) != (expected := num_shards(manifest)):
-            raise ValueError(
+            raise UserError(
                 f"expected {what}, got one that does not fit: {len(manifest['shards'])} shards "
                 f"instead of {expected}"
             )
     except OtherFormatError:
         raise
     except ValueError as error:
-        raise ValueError(f"{error}; {how_to_make_again(folder)}") from error
+        raise UserError(f"{error}; {how_to_make_again(folder)}") from error
     return dict(manifest)
 
 
@@ -171,12 +172,12 @@ def check_layout(plan: Mapping[str, Any], *, what: str) -> None:
     try:
         spec, domain = WeightSpaceSpec(tuple(plan["dims"])), plan["domain"]
         if {len(domain[key]) for key in ("low", "high", "grid")} != {spec.dims[0]}:
-            raise ValueError(f"a domain that is not one of {spec.dims[0]} inputs: {domain}")
+            raise UserError(f"a domain that is not one of {spec.dims[0]} inputs: {domain}")
         end = 0
         for split in SPLITS:  # each begins where the one before it ends, so that none overlap
             start, stop = plan["splits"].get(split, (0, 0))
             if not end == start < stop <= plan["num_rows"]:
-                raise ValueError(f"rows {start} to {stop} for split {split}")
+                raise UserError(f"rows {start} to {stop} for split {split}")
             end = stop
     except ValueError as error:
-        raise ValueError(f"expected {what}, got one that does not fit: {error}") from error
+        raise UserError(f"expected {what}, got one that does not fit: {error}") from error

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dws.errors import NotFoundError, UserError
 from dws.inr import SirenConfig
 from dws.signals import SPLITS
 from dws.zoo.imports import Entry, NewZoo, import_networks
@@ -58,13 +59,13 @@ def import_nfn(
     new = NewZoo(path, inr, grid, domain, 0, shard_size)
     first_val, first_test = split_points
     if not 0 < first_val < first_test:
-        raise ValueError(
+        raise UserError(
             f"Split points must satisfy 0 < VAL < TEST, got {first_val} and {first_test}"
         )
     new.check()
     if not source.is_dir():
         state = "is not a folder" if source.exists() else "does not exist"
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{source} {state}; give a folder with files like {prefix}_7s/net123.pth"
         )
     numbered: dict[int, Entry] = {}
@@ -76,14 +77,12 @@ def import_nfn(
             continue
         number = int(match["number"])
         if number in numbered:
-            raise ValueError(
-                f"{numbered[number][0]} and {file} have one number; remove one of them"
-            )
+            raise UserError(f"{numbered[number][0]} and {file} have one number; remove one of them")
         numbered[number] = (file, int(match["label"]))
     if not numbered:
         others = sorted(source.glob("**/*.pth"))
         found = f"{len(others)} others such as {others[0]}" if others else "no .pth file"
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{source} has no files like {prefix}_7s/net123.pth but {found}; choose other folders "
             "with --prefix"
         )
@@ -95,7 +94,7 @@ def import_nfn(
         entries[split].append(entry)
     missing = [split for split in SPLITS if not entries[split]]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"Each of {', '.join(SPLITS)} needs INRs, got numbers {min(numbered)} to "
             f"{max(numbered)} and none for {', '.join(missing)}; set the first numbers of val "
             f"({first_val}) and test ({first_test}) with --split-points"

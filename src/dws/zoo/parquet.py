@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from dws.errors import UserError
 from dws.files import check_can_make, open_atomically
 from dws.signals import SPLITS
 from dws.zoo.store import COLUMNS, Zoo, ZooSplit
@@ -31,12 +32,12 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "expected pyarrow for --format parquet, got none; install it: "
             "pip install -e '.[parquet]'"
         ) from error
     if file.exists():
-        raise ValueError(f"expected a new file, got {file}, which is there")
+        raise UserError(f"expected a new file, got {file}, which is there")
     check_can_make(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"dws": json.dumps(dict(zoo.manifest))}

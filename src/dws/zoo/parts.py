@@ -8,6 +8,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from dws.errors import UserError
 from dws.files import (
     as_written,
     beside,
@@ -78,7 +79,7 @@ def build_part(
     builder.check()
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):
-        raise ValueError(
+        raise UserError(
             f"expected zoo.part from 0 to zoo.num_parts - 1 and at most {len(starts)} parts, one "
             f"for each shard, got zoo.part={part} and zoo.num_parts={num_parts}"
         )
@@ -115,7 +116,7 @@ def read_checksums(part: Path) -> dict[str, str]:
         checksums = read_json(file)
         check_content(checksums, dict[str, str], what=f"checksums of shards in {file}")
     except ValueError as error:
-        raise ValueError(f"{error}; the dws-fit-inrs command of the part makes it again") from error
+        raise UserError(f"{error}; the dws-fit-inrs command of the part makes it again") from error
     return dict(checksums)
 
 
@@ -150,12 +151,12 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
             is missing or not as it was written.
     """
     if not parts:
-        raise ValueError("expected the parts of a zoo, got none")
+        raise UserError("expected the parts of a zoo, got none")
     plans = [_plan(part) for part in parts]
     for part, plan in zip(parts, plans, strict=True):
         different = sorted(key for key in {*plan, *plans[0]} if plan.get(key) != plans[0].get(key))
         if different:
-            raise ValueError(
+            raise UserError(
                 f"expected parts of one zoo, got {parts[0]} and {part}, which differ in "
                 f"{', '.join(different)}"
             )
@@ -166,13 +167,13 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
     names = [shard_name(index) for index in range(num_shards(plans[0]))]
     missing = [name for name in names if name not in files]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"expected all {len(names)} shards in the parts, got none of {len(missing)}, the first "
             f"of which is {missing[0]}; give all parts"
         )
     for file, digest in checksums.items():
         if not file.is_file() or sha256(file) != digest:
-            raise ValueError(
+            raise UserError(
                 f"expected {file} as it was written (SHA-256 {digest}), got something else; copy "
                 "the part again, or fit it again with the command that made it"
             )
@@ -202,7 +203,7 @@ def _plan(part: Path) -> dict[str, Any]:
     check_content(plan, Plan, what=what)
     check_layout(plan, what=what)
     if not (part / CHECKSUMS).is_file():
-        raise ValueError(
+        raise UserError(
             f"expected a finished part of a zoo in {part}, got an unfinished one; go on with the "
             "command that began it"
         )

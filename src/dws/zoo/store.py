@@ -26,6 +26,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import dws
+from dws.errors import NotFoundError, UserError
 from dws.files import sha256, write_atomically, write_json
 from dws.inr.fit import psnr
 from dws.signals import SPLITS
@@ -138,7 +139,7 @@ class Zoo:
         if not file.is_file():
             found = len(list(path.glob("*.safetensors")))
             state = f"unfinished, {found} shards so far" if found else "no manifest.json there"
-            raise FileNotFoundError(f"expected a zoo in {path}, got none ({state})")
+            raise NotFoundError(f"expected a zoo in {path}, got none ({state})")
         return cls(path, read_manifest(path))
 
     def __len__(self) -> int:
@@ -161,7 +162,7 @@ class Zoo:
             ValueError: On another name.
         """
         if name not in SPLITS:
-            raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {name!r}")
+            raise UserError(f"expected a split of {', '.join(SPLITS)}, got {name!r}")
         start, stop = self.manifest["splits"][name]
         return ZooSplit(self, start, stop)
 
@@ -184,11 +185,9 @@ class Zoo:
             try:
                 got = sha256(file)
             except FileNotFoundError:
-                raise FileNotFoundError(
-                    f"expected shard {file}, got no such file; {remedy}"
-                ) from None
+                raise NotFoundError(f"expected shard {file}, got no such file; {remedy}") from None
             if got != expected:
-                raise ValueError(
+                raise UserError(
                     f"expected SHA-256 {expected} of shard {file}, got {got}: it was truncated, "
                     f"edited or is another zoo's; {remedy}"
                 )
@@ -230,7 +229,7 @@ class ZooSplit:
         tensors = [t.unsqueeze(-1).float() for t in self._read(names)]
         batch = WeightBatch(tuple(tensors[: len(layers)]), tuple(tensors[len(layers) :]))
         if batch.spec != self.zoo.spec:
-            raise ValueError(
+            raise UserError(
                 f"expected networks of widths {self.zoo.spec.dims} in {self.zoo.path}, "
                 f"got {batch.spec.dims}; {how_to_make_again(self.zoo.path)}"
             )
@@ -270,7 +269,7 @@ class ZooSplit:
                             columns[name] = part.new_empty(len(self), *part.shape[1:])
                         expected = (len(piece), *columns[name].shape[1:])
                         if part.shape != expected or part.dtype != columns[name].dtype:
-                            raise ValueError(
+                            raise UserError(
                                 f"expected {name} of shape {expected} and {columns[name].dtype} in "
                                 f"{file}, got {tuple(part.shape)} and {part.dtype}; "
                                 f"{how_to_make_again(self.zoo.path)}"
@@ -278,7 +277,7 @@ class ZooSplit:
                         # copied at once: a slice keeps its whole file in memory
                         columns[name][piece.start - self.start : piece.stop - self.start] = part
             except SafetensorError as error:
-                raise ValueError(
+                raise UserError(
                     f"expected a shard of a zoo in {file}, got: {error}; "
                     f"{how_to_make_again(self.zoo.path)}"
                 ) from error

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from dws.errors import UserError
 from dws.metanets.layers.equivariant import EquivariantLinear
 from dws.metanets.layers.pooling import Reduction
 from dws.weightspace import WeightSpaceSpec
@@ -29,7 +30,7 @@ class SetAttention(nn.Module):
     def __init__(self, in_features: int, out_features: int, num_heads: int) -> None:
         super().__init__()
         if num_heads < 1 or out_features % num_heads:
-            raise ValueError(
+            raise UserError(
                 f"expected a number of heads that divides {out_features}, got {num_heads}"
             )
         self.num_heads = num_heads
@@ -80,7 +81,7 @@ class EquivariantAttention(EquivariantLinear):
         num_heads: int = 4,
     ) -> None:
         if num_heads < 1 or out_channels % num_heads:
-            raise ValueError(
+            raise UserError(
                 f"expected num_heads that divides the {out_channels} channels, got {num_heads}"
             )
         super().__init__(spec, in_channels, out_channels, reduction=reduction, bias=bias)

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 NormKind = Literal["batch", "layer"]
@@ -35,7 +36,7 @@ class Norm(nn.Module):
     def __init__(self, spec: WeightSpaceSpec, num_channels: int, kind: NormKind = "batch") -> None:
         super().__init__()
         if kind not in ("batch", "layer"):
-            raise ValueError(f"expected norm in ('batch', 'layer'), got {kind!r}")
+            raise UserError(f"expected norm in ('batch', 'layer'), got {kind!r}")
         make = BatchNorm if kind == "batch" else nn.LayerNorm
         self.weights = nn.ModuleList(make(num_channels) for _ in range(spec.num_layers))
         self.biases = nn.ModuleList(make(num_channels) for _ in range(spec.num_layers))

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 Reduction = Literal["mean", "sum", "max"]
@@ -23,14 +24,14 @@ Reduction = Literal["mean", "sum", "max"]
 def check_reduction(reduction: str) -> None:
     """Raise a ``ValueError`` that lists the choices if ``reduction`` is none of them."""
     if reduction not in get_args(Reduction):
-        raise ValueError(f"expected reduction in {get_args(Reduction)}, got {reduction!r}")
+        raise UserError(f"expected reduction in {get_args(Reduction)}, got {reduction!r}")
 
 
 def check_widths(**widths: int) -> None:
     """Raise a ``ValueError`` if a layer is to have no channels, or none come in."""
     for name, width in widths.items():
         if width < 1:
-            raise ValueError(f"expected {name} >= 1, got {width}")
+            raise UserError(f"expected {name} >= 1, got {width}")
 
 
 def pool(x: Tensor, dim: int, reduction: Reduction) -> Tensor:
