@@ -1,0 +1,52 @@
+"""What is no mistake of the user keeps its traceback."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cli.conftest import Command
+
+from dws.errors import NotFoundError, UnreachableError, UserError
+from dws.zoo import Zoo
+
+SMALL = ("task=sine", "model=mlp", "model.hidden_features=[8]", "trainer.num_epochs=1")
+BUGS = [
+    ValueError("a library's"), FileNotFoundError("without a file"), TypeError("x"), KeyError("x"),
+]  # fmt: skip
+MISTAKES = [
+    UserError("a mistake"), NotFoundError("a mistake"), UnreachableError("a mistake"),
+    OSError(28, "a mistake", "file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=repr)
+def test_a_bug_is_shown_as_one(
+    bug: Exception, command: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: object, **__: object) -> None:
+        raise bug
+
+    monkeypatch.setattr("dws.experiment.training.train", fail)
+    with pytest.raises(type(bug)) as error:
+        command("dws-train", *SMALL, f"zoo.path={sine_zoo.path}", "wandb=disabled")
+    assert error.value is bug
+    assert "is a bug, in dws or in a class of yours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=repr)
+def test_a_mistake_is_one_line(
+    mistake: Exception, complaint: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise mistake
+
+    monkeypatch.setattr("dws.experiment.training.train", fail)
+    line = complaint("dws-train", *SMALL, f"zoo.path={sine_zoo.path}", "wandb=disabled")
+    assert "a mistake" in line
+    assert "bug" not in line
+
+
+def test_own_errors_are_caught_as_the_builtin_ones() -> None:
+    assert issubclass(UserError, ValueError)
+    assert issubclass(NotFoundError, FileNotFoundError)
+    assert issubclass(UnreachableError, ConnectionError)
