@@ -139,7 +139,7 @@ def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
         ("METHODS=mlp mpl", "transformer, got mpl"),
         ("EXPERIMENTS=deepsets", "expected EXPERIMENTS of <task>/<model>: fashion_mnist/dwsnet"),
         ("EXPERIMENTS=sine/mlp sine/mpl", "got sine/mpl"),
-        ("EXPERIMENT=sine/mlp", "expected settings of PYTHON BIN SCALE OUT"),
+        ("EXPERIMENT=sine/mlp", "expected settings of PYTHON BIN CONSTRAINTS SCALE"),
         ("SEEDS=x", "expected SEEDS to be a number from 1 on, got 'x'"),
         ("SEEDS=0", "expected SEEDS to be a number from 1 on, got '0'"),
         ("JOBS=0", "expected JOBS to be a number from 1 on, got '0'"),
