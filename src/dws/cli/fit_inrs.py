@@ -8,4 +8,4 @@ from dws.experiment.fitting import fit_inrs
 
 def main() -> None:
     """Entry point."""
-    run_hydra("fit_inrs", fit_inrs)
+    run_hydra("fit_inrs", lambda given, *, command: fit_inrs(given))

@@ -31,15 +31,11 @@ from dws.zoo import Zoo
 
 def main() -> None:
     """Entry point."""
-    run_hydra("report", report)
+    run_hydra("report", lambda given, *, command: report(given))
 
 
-def report(config: ReportSchema, *, command: str) -> None:
+def report(config: ReportSchema) -> None:
     """Write the page, print a table of all runs.
-
-    Args:
-        config: All settings.
-        command: Not used.
 
     Raises:
         ValueError: If a part had to be left out because a file is damaged; the page is written.

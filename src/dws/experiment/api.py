@@ -43,9 +43,7 @@ def fit_zoo(
         ValueError: If a setting is unknown or out of range, or the folder belongs to another zoo.
     """
     named = {"zoo": zoo, "fit": fit, "zoo.path": path, "zoo.limit": limit, "zoo.seed": seed}
-    overrides = _overrides(named, settings)
-    command = shlex.join(["dws-fit-inrs", *overrides])
-    fitted = fit_inrs(compose_settings("fit_inrs", overrides), command=command)
+    fitted = fit_inrs(compose_settings("fit_inrs", _overrides(named, settings)))
     if fitted is None:
         raise UserError("Parts of a zoo are fitted by dws-fit-inrs or dws.zoo.build_part.")
     return fitted

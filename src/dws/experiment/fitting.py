@@ -20,12 +20,11 @@ from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo
 POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
 
 
-def fit_inrs(settings: FitInrsSchema, *, command: str) -> Zoo | None:
+def fit_inrs(settings: FitInrsSchema) -> Zoo | None:
     """Fit a zoo, say what came out, and draw a few reconstructions.
 
     Args:
         settings: All settings.
-        command: Not used: a zoo depends on its settings alone, which it records.
 
     Returns:
         The zoo, or None if a part of it was fitted (``zoo.part``).
