@@ -81,7 +81,7 @@ reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo
 
 reproduce-plan: .venv/installed ## what of it is done, what is left, and how long that takes
 	@$(MAKE) --no-print-directory --dry-run results | \
-		OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m dws.cli.plan --jobs $(at_once) $(COMMON)
+		OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m dws.experiment.plan --jobs $(at_once) $(COMMON)
 
 results: $(RESULTS) ## all that the page is made of, without the page
 

@@ -8,9 +8,10 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -216,6 +217,9 @@ def claim_folder(
     *,
     option: str,
     notes: Mapping[str, Any] | None = None,
+    content: Mapping[str, Any] | None = None,
+    header: str = "",
+    comparable: Callable[[Any], Mapping[str, Any]] | None = None,
     wait: bool = False,
 ) -> Iterator[None]:
     """Hold a folder that belongs to certain settings, new or as an earlier process left it.
@@ -228,20 +232,25 @@ def claim_folder(
         settings: Plain values that the folder's content depends on.
         option: The command-line option that chooses the folder, for the message.
         notes: What is written beside the settings but not compared.
+        content: What is written to the file of a new folder; None for settings and notes.
+        header: Comment at the beginning of that file.
+        comparable: Maps the content of an existing file to what is compared with ``settings``;
+            None for all of it but the notes.
         wait: Wait for another process that holds the folder, see ``hold_folder``.
 
     Raises:
-        ValueError: If another process holds the folder, it belongs to other settings (the message
+        UserError: If another process holds the folder, it belongs to other settings (the message
             has the keys that differ), or it holds files but no settings.
     """
-    notes = notes or {}
-    check_claim(file, settings, option=option, notes=notes)
+    check = partial(check_claim, file, settings, option=option)
+    check(notes=notes, comparable=comparable)
     with hold_folder(file.parent, wait=wait):
-        check_claim(file, settings, option=option, notes=notes)  # which may have waited for this
+        check(notes=notes, comparable=comparable)  # again, for it may have waited
         is_new = not file.is_file()
         if is_new:
-            content = {**_as_in_a_file(settings), **_as_in_a_file(notes)}
-            write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
+            plain = _as_in_a_file(content or {**settings, **(notes or {})})
+            text = header + yaml.safe_dump(plain, sort_keys=False)
+            write_atomically(file, text.encode())
         try:
             yield
         except BaseException:
@@ -251,19 +260,25 @@ def claim_folder(
 
 
 def check_claim(
-    file: Path, settings: Mapping[str, Any], *, option: str, notes: Mapping[str, Any] | None = None
+    file: Path,
+    settings: Mapping[str, Any],
+    *,
+    option: str,
+    notes: Mapping[str, Any] | None = None,
+    comparable: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> None:
     """Make sure that a folder is new or belongs to these settings; arguments as ``claim_folder``.
 
     Raises:
-        ValueError: If it does not.
+        UserError: If it does not.
     """
     folder = file.parent
     remedy = f"restore it from a copy, choose another {option} or remove {folder}"
     try:
-        there = read_yaml(file)
-    except ValueError as error:
-        raise UserError(f"{error}; {remedy}") from error
+        existing = read_yaml(file)
+        if not isinstance(existing, Mapping):
+            raise UserError(f"expected settings in {file}, got {existing!r}")
+        old = comparable(existing) if comparable else existing
     except FileNotFoundError:
         # looked at again: another process may have written it since
         if folder.exists() and _visible(folder) and not file.is_file():
@@ -272,10 +287,10 @@ def check_claim(
                 f"choose another {option}"
             ) from None
         return
-    if not isinstance(there, Mapping):
-        raise UserError(f"expected settings in {file}, got {there!r}; {remedy}")
-    old = {key: value for key, value in there.items() if key not in (notes or {})}
-    different = _differences(old, _as_in_a_file(settings))
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}") from error
+    old = {key: value for key, value in old.items() if key not in (notes or {})}
+    different = _differences(_as_in_a_file(old), _as_in_a_file(settings))
     if different:
         raise UserError(
             f"{folder} was made with other settings ({'; '.join(different)}); "
@@ -301,7 +316,7 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
         keys = sorted({*old, *new})
         nested = (_differences(old.get(k), new.get(k), f"{prefix}.{k}".strip(".")) for k in keys)
         return [line for lines in nested for line in lines]
-    return [] if old == new else [f"{prefix}: {old} there, {new} asked for"]
+    return [] if old == new else [f"{prefix}: {old} (existing) vs {new} (requested)"]
 
 
 def _as_in_a_file(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,115 +1,100 @@
-"""Running a command under Hydra: the user's mistakes become one line, without a traceback."""
+"""Running a command: Hydra composes its settings, and the user's mistakes become one line."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from dws.cli.arguments import check_files, prepare_arguments
-from dws.cli.errors import (
-    command_name,
-    is_users,
-    one_line,
-    settings_added,
-    unknown_setting,
-)
-from dws.cli.help import register_resolvers
-from dws.config import COMMANDS, config_dir, did_you_mean, register_schemas, to_settings
-from dws.errors import UserError
+import dws
+from dws.cli.help import register_help
+from dws.config import config_dir, one_line, to_settings
+from dws.errors import UserError, describe, is_out_of_memory
+
+OF_HYDRA = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
-def run_hydra(config_name: str, function: Callable[..., object]) -> None:
-    """Compose ``configs/<config_name>.yaml`` with the command line and call the function.
+def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
+    """Compose ``configs/<name>.yaml`` with the command line and call the function.
 
-    It gets the settings, an object of the command's schema, and as ``command`` what was typed.
+    It gets the settings, an object of the command's class in ``dws.settings``, and what was typed.
+    What it returns is what a sweeper of Hydra optimises.
 
-    Errors that are the user's end with one line and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
-    traceback instead.
+    Mistakes of the user end with one line and exit status 1; ``HYDRA_FULL_ERROR=1`` shows their
+    traceback.
     """
-    register_schemas()
-    register_resolvers()
+    if "--version" in sys.argv[1:]:
+        print(f"{command_name()} {dws.__version__}")
+        return
+    register_help()
 
-    def checked(config: DictConfig) -> None:
-        check_files(COMMANDS[config_name])
-        for setting in settings_added(config):
-            raise UserError(unknown_setting(setting, config))
-        typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-        command = shlex.join([command_name(), *map(str, typed or ())])
-        function(to_settings(config), command=command)
+    def job(config: DictConfig) -> object:
+        settings = to_settings(config, name)
+        return function(settings, shlex.join([command_name(), *HydraConfig.get().overrides.task]))
 
-    with user_errors():
-        sys.argv[1:] = prepare_arguments(sys.argv[1:], COMMANDS[config_name])
-    start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=config_name)
+    start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        start(checked)()
+        start(job)()
         return
 
-    def job(config: DictConfig) -> None:
+    def quiet_job(config: DictConfig) -> object:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe on another machine: tell the sweep
-            checked(config)
-        else:
-            with user_errors():
-                checked(config)
+            return job(config)
+        with user_errors():  # before Hydra prints a line of its own
+            return job(config)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
     try:
         with user_errors():
-            start(job)()
+            start(quiet_job)()
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-class user_errors:  # noqa: N801 - reads as a verb where it is used
+@contextmanager
+def user_errors() -> Iterator[None]:
     """Context in which the user's errors and interruptions end the program with one line."""
-
-    def __enter__(self) -> None:
-        signal.signal(signal.SIGTERM, _interrupt)
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            _exit("interrupted; what was saved stays, the same command goes on", status=130)
-        if error is None:
-            try:
-                sys.stdout.flush()
-            except BrokenPipeError as closed:
-                error = closed
-        if isinstance(error, BrokenPipeError):  # who reads the pipe, such as head, has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left
-            raise SystemExit(128 + signal.SIGPIPE)
-        if error is not None and is_users(error):
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _exit("interrupted; rerun the same command to resume", status=130)
+    except BrokenPipeError:  # who reads the pipe, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left
+        raise SystemExit(128 + signal.SIGPIPE) from None
+    except Exception as error:
+        if isinstance(error, OF_HYDRA):
             _exit(one_line(error))
-        if isinstance(error, Exception):
-            print(
-                f"{command_name()}: the following error is a bug, in dws or in a class of yours; "
-                "please report it with its traceback if it is in dws",
-                file=sys.stderr,
-            )
+        if type(error).__module__.startswith("submitit."):  # ends with the traceback of a job
+            _exit(str(error).strip().splitlines()[-1].partition(": ")[2])
+        is_of_system = isinstance(error, OSError) and error.errno is not None  # as a full disk
+        if isinstance(error, UserError) or is_of_system or is_out_of_memory(error):
+            _exit(describe(error))
+        print(
+            f"{command_name()}: the following error is a bug, in dws or in a class of yours; "
+            "please report it with its traceback if it is in dws",
+            file=sys.stderr,
+        )
+        raise
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser of arguments whose complaints are one line, like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where to look."""
-        refused = re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message)
-        if refused:
-            what, got, listed = refused.groups()
-            choices = [choice.strip(" '") for choice in listed.split(",")]  # quoted by old Pythons
-            message = (
-                f"expected {what} in {'|'.join(choices)}, got {got}{did_you_mean(got, choices)}"
-            )
-        _exit(f"{message}; {self.prog} --help says more", status=2)
+def command_name() -> str:
+    """What the user has typed."""
+    return Path(sys.argv[0]).name
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from dws.cli.command import OneLineParser, user_errors
+from dws.cli.command import user_errors
 from dws.signals.download import DATASETS, ensure_dataset
 
 
 def main() -> None:
     """Entry point."""
-    parser = OneLineParser(prog="dws-data", description="Fetch and verify a data set.")
+    parser = argparse.ArgumentParser(prog="dws-data", description="Fetch and verify a data set.")
     parser.add_argument("name", choices=sorted(DATASETS))
     parser.add_argument(
         "--root", type=Path, default=Path("outputs/data"), help="data folder (%(default)s)"

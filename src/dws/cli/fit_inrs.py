@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dws.cli.command import run_hydra
-from dws.experiment.fitting import fit_inrs
+from dws.settings import FitInrsSettings
 
 
 def main() -> None:
     """Entry point."""
-    run_hydra("fit_inrs", lambda given, *, command: fit_inrs(given))
+    run_hydra("fit_inrs", fit)
+
+
+def fit(settings: FitInrsSettings, command: str) -> None:
+    """Fit."""
+    from dws.experiment.fitting import fit_inrs  # loads torch, for seconds
+
+    fit_inrs(settings)

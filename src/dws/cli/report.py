@@ -2,132 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 from dws.cli.command import run_hydra
-from dws.cli.errors import one_line
-from dws.config import as_argument
-from dws.errors import UserError
-from dws.evaluation.cells import first_runs
-from dws.evaluation.evidence import Evidence
-from dws.evaluation.raw_weights import RawWeights
-from dws.evaluation.report import RAW_WEIGHTS, files_of_reports, write_report
-from dws.evaluation.tables import (
-    ZooFacts,
-    group_by_seed,
-    load_results,
-    overview,
-    read_kept,
-)
-from dws.experiment.building import build_task, zoo_hash
-from dws.files import check_can_make, distinct_file_name, settings_hash
-from dws.schemas import ReportSchema
-from dws.training import RunDir
-from dws.zoo import Zoo
+from dws.settings import ReportSettings
 
 
 def main() -> None:
     """Entry point."""
-    run_hydra("report", lambda given, *, command: report(given))
+    run_hydra("report", report)
 
 
-def report(config: ReportSchema) -> None:
-    """Write the page, print a table of all runs.
+def report(settings: ReportSettings, command: str) -> None:
+    """Report."""
+    from dws.experiment.reporting import report_runs  # loads torch, for seconds
 
-    Raises:
-        ValueError: If a part had to be left out because a file is damaged; the page is written.
-    """
-    own = files_of_reports(Path(config.report))
-    check_can_make(own.folder / own.record)
-    kept = read_kept(Path(config.kept) if config.kept else None)
-    damaged: list[str] = []
-    results = load_results(Path(config.runs), kept=kept["results"], damaged=damaged)
-    groups = group_by_seed(results)
-    outputs, usual = config.paths.outputs, config.scale.outputs
-    make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
-    zoos = dict(kept["zoos"])
-    raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}
-    evidence = Evidence(groups, zoos, raw, config.scale.name, make)
-    for reason in damaged:
-        evidence.leave_out(reason)
-    for task in evidence.tasks:
-        runs = first_runs([evidence.cell(task, method) for method in evidence.methods])
-        found = _zoo(runs, evidence)
-        if found is None:
-            continue
-        zoo, settings = found
-        zoos[task] = _facts(zoo)
-        try:
-            built = build_task(settings)
-            content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
-            name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
-            raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
-        except (ValueError, OSError) as error:
-            evidence.leave_out(f"weights of {zoo.path} as they are: {one_line(error)}")
-    page = write_report(evidence, own)
-    print(overview(groups).markdown())
-    unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
-    unread = [run for run in unread if not os.path.lexists(run / "result.json")]
-    if unread:
-        print(f"\nwithout {len(unread)} runs that were not evaluated:")
-        print("\n".join(f"dws-evaluate {as_argument('run', run)}" for run in unread))
-    print(f"\nevery table and picture: {page}")
-    if evidence.left_out:
-        raise UserError(_summary(len(damaged), len(results), evidence.left_out, page))
-
-
-def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Path) -> str:
-    """How much is not in the report, and why."""
-    runs = f"{num_damaged} of {num_damaged + num_read} runs"
-    parts = len(left_out) - num_damaged
-    other = f"{parts} {'other ' * (num_damaged > 0)}part{'s' * (parts > 1)}"
-    what = " and ".join([runs] * (num_damaged > 0) + [other] * (parts > 0))
-    reasons = "; ".join(left_out[:3]) + (f"; and {len(left_out) - 3} more" * (len(left_out) > 3))
-    return f"{page} was written without {what}: {reasons}"
-
-
-def _facts(zoo: Zoo) -> ZooFacts:
-    manifest = zoo.manifest
-    return {
-        "path": str(zoo.path),
-        "signals": manifest["signals"]["name"],
-        "num_inrs": len(zoo),
-        "fit": manifest.get("fit_preset", {}).get("name", "not known"),
-        "psnr": manifest["train_psnr"],
-        "std": manifest["train_std"],
-    }
-
-
-def _zoo(
-    runs: Sequence[Mapping[str, Any]], evidence: Evidence
-) -> tuple[Zoo, dict[str, Any]] | None:
-    """The first zoo of a task's runs that is still there, as it was fitted, and a run's settings.
-
-    The others are named.
-    """
-    read: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
-    for run in runs:
-        try:
-            settings = RunDir.open(run["folder"]).config()
-        except (ValueError, OSError) as error:
-            file = RunDir(Path(run["folder"])).config_file
-            evidence.leave_out(f"no zoo is known from {file}: {one_line(error)}")
-            continue
-        if not settings["aligned"]:
-            read[run["zoo_path"], run["zoo"]] = (run["folder"], settings)
-    for (path, expected), (folder, settings) in read.items():
-        try:
-            zoo = Zoo.open(path)
-        except FileNotFoundError as error:
-            print(f"dws: {error}; it is left out of the report")
-            continue
-        except (ValueError, OSError) as error:
-            evidence.leave_out(one_line(error))
-            continue
-        if zoo_hash(zoo) == expected:
-            return zoo, settings
-        print(f"dws: expected the zoo of {folder} in {path}, got another; it is left out")
-    return None
+    report_runs(settings)

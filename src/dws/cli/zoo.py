@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dws.cli.command import OneLineParser, user_errors
+from dws.cli.command import user_errors
 from dws.errors import UserError
 from dws.evaluation import zoo_figures
 from dws.files import check_can_make, check_claim
@@ -42,7 +42,7 @@ EXAMPLES = """examples:
 
 def main() -> None:
     """Entry point."""
-    parser = OneLineParser(
+    parser = argparse.ArgumentParser(
         prog="dws-zoo",
         description="Look at a zoo, check it, draw from it, exchange it with other projects.",
         epilog=EXAMPLES,

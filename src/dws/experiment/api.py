@@ -83,7 +83,7 @@ def train(
     named = {"task": task, "model": model, "experiment": experiment, "zoo.path": path}
     overrides = _overrides({**named, "seed": seed, "run_dir": run_dir}, settings)
     command = shlex.join(["dws-train", *overrides])
-    return Run(train_run(compose_settings("train", overrides), command=command).path)
+    return train_run(compose_settings("train", overrides), command=command)
 
 
 def _overrides(named: Mapping[str, Any], settings: Mapping[str, Any] | None) -> list[str]:

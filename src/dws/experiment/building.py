@@ -1,27 +1,24 @@
-"""A run's settings, its folder, and what is built from them."""
+"""From settings to objects: the zoo, the task, the model and the training split of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dws.config import build
 from dws.errors import NotFoundError, UserError
 from dws.files import settings_hash
-from dws.schemas import TrainSchema
-from dws.tasks import DrawingConfig, Reader, Task
-from dws.training import LabelledNetworks, TrainerConfig
+from dws.settings import ReconstructionConfig
+from dws.targets import build
+from dws.tasks import Reader, Task
+from dws.tasks.drawing import num_values
+from dws.training import LabelledNetworks
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
 
-# how and where a run is computed, not what comes out
-NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
 NOT_ARGUMENTS = ("name", "zoo", "num_train", "repeat_train")  # of the class of a task or model
 
 
@@ -34,8 +31,8 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
         aligned: Open the copy whose networks are aligned to each other; made if need be.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: On the complaints of ``align_zoo``.
+        NotFoundError: If there is none.
+        UserError: On the complaints of ``align_zoo``.
     """
     try:
         zoo = Zoo.open(path)
@@ -57,15 +54,16 @@ def load_training_split(
         repeat: Repeat the part until it is as large as the split.
 
     Raises:
-        ValueError: If networks shall be repeated for a task that tells them from each other, or
+        UserError: If networks shall be repeated for a task that tells them from each other, or
             all of them.
     """
+    num_train = settings["task"].get("num_train")
     if repeat and task.num_views > 1:
         raise UserError(
             f"expected task.repeat_train=false for {settings['task']['name']}, which compares each "
             "network with all others of a batch, got true; use more epochs instead"
         )
-    if repeat and settings["task"]["num_train"] is None:
+    if repeat and num_train is None:
         raise UserError(
             "expected task.num_train=... with task.repeat_train=true, which repeats so many "
             "networks until they are as many as the training split, got none"
@@ -74,7 +72,7 @@ def load_training_split(
         zoo.split("train"),
         task,
         device,
-        num_signals=settings["task"]["num_train"],
+        num_signals=num_train,
         repeat=repeat,
         seed=settings["seed"],
     )
@@ -86,43 +84,20 @@ def zoo_hash(zoo: Zoo) -> str:
     return settings_hash({key: zoo.manifest[key] for key in keys if key in zoo.manifest})
 
 
-def run_settings(given: TrainSchema, zoo: Zoo, trainer: TrainerConfig) -> dict[str, Any]:
-    """All that a run's outcome depends on; ``trainer`` is the resolved one."""
-    plain = {**asdict(given), "trainer": asdict(trainer)}
-    groups = ("task", "model", "optim", "trainer", "augment", "drawing", "seed")
-    settings = {key: plain[key] for key in groups}
-    if settings["optim"]["muon_lr"] is None:  # as before these existed, so that runs stay the same
-        del settings["optim"]["muon_lr"]
-    if not settings["drawing"]["weight"]:
-        del settings["drawing"]
-    if settings["augment"]["until"] == 1:
-        del settings["augment"]["until"]
-    for key in NOT_PART_OF_A_RUN:
-        del settings["trainer"][key]
-    return {**settings, "aligned": plain["zoo"]["aligned"], "zoo": zoo_hash(zoo)}
-
-
-def run_folder(given: TrainSchema, settings: Mapping[str, Any]) -> Path:
-    """The folder that was asked for, or one that the same settings always give.
+def build_task(settings: Mapping[str, Any]) -> Task:
+    """The task of a run.
 
     Raises:
-        ValueError: If it would not be below ``paths.runs``.
+        UserError: On the complaints of ``build``, or if it is no task.
     """
-    if given.run_dir is not None:
-        return Path(given.run_dir)
-    names = Path(settings["task"]["name"], settings["model"]["name"])
-    if names.is_absolute() or ".." in names.parts:
+    task = build(_arguments(settings["task"]))
+    if not isinstance(task, Task):
+        missing = sorted(name for name in _members(Task) if not hasattr(task, name))
         raise UserError(
-            f"A run is kept in {given.paths.runs}/<task.name>/<model.name>, and {names} leads "
-            "out of it. Choose other names, or give run_dir."
+            f"task._target_={settings['task']['_target_']} is no dws.tasks.Task: it lacks "
+            f"{', '.join(missing)}. Define them."
         )
-    name = f"seed{given.seed}-{settings_hash(settings)}"
-    return Path(given.paths.runs, names, name)
-
-
-def build_task(settings: Mapping[str, Any]) -> Task:
-    """The task of a run."""
-    return build(_arguments(settings["task"]))  # type: ignore[no-any-return]
+    return task
 
 
 def build_reader(
@@ -131,13 +106,13 @@ def build_reader(
     task: Task,
     train_targets: torch.Tensor | None,
 ) -> Reader:
-    """A new reader, with parameters drawn from the run's seed.
+    """A new model, with parameters drawn from the run's seed.
 
     Raises:
-        ValueError: On the complaints of ``build``, or if the model is no metanet.
+        UserError: On the complaints of ``build``, or if the model is no metanet.
     """
-    drawing = DrawingConfig(**settings.get("drawing", {}))  # older runs do not mention it
-    num_drawn = drawing.num_values(spec.dims)
+    reconstruction = ReconstructionConfig(**settings["reconstruction"])
+    num_drawn = num_values(reconstruction, spec.dims)
     out_features = task.out_features + num_drawn
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
@@ -148,10 +123,10 @@ def build_reader(
 
 
 def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
-    """Let a metanet, perhaps a user's own, read two networks before it is trained.
+    """Let a metanet, perhaps a user's own, process two networks before it is trained.
 
     Raises:
-        ValueError: If it lacks a method, or gives something of another shape.
+        UserError: If it lacks a method, or returns something of another shape.
     """
     name = type(net).__name__
     if (
@@ -175,6 +150,10 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
                 f"(2, {width or 'E'}), got {shape or type(got).__name__}"
             )
     net.train()
+
+
+def _members(protocol: type) -> set[str]:
+    return {name for name in vars(protocol) if not name.startswith("_")}
 
 
 def _arguments(group: Mapping[str, Any]) -> dict[str, Any]:

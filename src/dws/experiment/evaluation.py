@@ -21,15 +21,15 @@ from dws.experiment.building import (
     zoo_hash,
 )
 from dws.experiment.origin import describe_origin
-from dws.files import hold_folder, settings_hash
+from dws.files import hold_folder
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
-from dws.schemas import EvaluateSchema
+from dws.settings import EvaluateSettings, WandbConfig
+from dws.targets import allow_plugins
 from dws.tasks import Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.loggers import (
-    WandbConfig,
     note_result_is_logged,
     open_wandb,
     recorded_wandb,
@@ -41,7 +41,7 @@ from dws.weightspace.augment import permute_neurons
 from dws.zoo import Zoo, ZooSplit
 
 
-def evaluate_run(given: EvaluateSchema, *, command: str) -> dict[str, Any]:
+def evaluate_run(given: EvaluateSettings, *, command: str) -> dict[str, Any]:
     """Evaluate once; say what came out, also if it was done before.
 
     Args:
@@ -56,8 +56,7 @@ def evaluate_run(given: EvaluateSchema, *, command: str) -> dict[str, Any]:
         ValueError: If the run is not finished or damaged, or the zoo is another.
     """
     keep_freed_memory()
-    if given.batch_size < 1:
-        raise UserError(f"expected batch_size >= 1, got {given.batch_size}")
+    allow_plugins(*given.plugins)
     device = find_device(given.device, option="device")
     run = RunDir.open(given.run)
     if os.path.lexists(run.result_file):
@@ -76,7 +75,7 @@ def evaluate_run(given: EvaluateSchema, *, command: str) -> dict[str, Any]:
 
 
 def _evaluate(
-    run: RunDir, given: EvaluateSchema, command: str, device: torch.device
+    run: RunDir, given: EvaluateSettings, command: str, device: torch.device
 ) -> dict[str, Any]:
     settings = run.config()
     if not run.last_checkpoint.is_file():
@@ -114,7 +113,7 @@ def _evaluate(
             "model": settings["model"]["name"],
             "seed": settings["seed"],
             "settings": shared,  # the same for runs that differ in nothing but the seed
-            "settings_hash": settings_hash(shared),
+            "settings_hash": run.identity(),
             "num_train": _num_train(settings, zoo),
             "num_parameters": _num_parameters(settings, zoo, task),
             "zoo": settings["zoo"],
@@ -127,14 +126,14 @@ def _evaluate(
 
 def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
     """Different networks that were trained on."""
-    num_signals = settings["task"]["num_train"]
+    num_signals = settings["task"].get("num_train")
     num_views = int(zoo.manifest["zoo"]["num_views"])
     return num_views * num_signals if num_signals else len(zoo.split("train"))
 
 
 def _num_parameters(settings: Mapping[str, Any], zoo: Zoo, task: Task) -> int:
     """Of what answers; what draws in training does not count."""
-    without = {key: value for key, value in settings.items() if key != "drawing"}
+    without = {**settings, "reconstruction": {}}
     return sum(p.numel() for p in build_reader(without, zoo.spec, task, None).parameters())
 
 

@@ -7,20 +7,20 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from dws.config import build
 from dws.errors import UserError
 from dws.evaluation import zoo_figures
 from dws.files import hold_folder
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
-from dws.schemas import FitInrsSchema
+from dws.settings import FitInrsSettings
 from dws.signals import SignalSource
+from dws.targets import allow_plugins, build
 from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo
 
 POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
 
 
-def fit_inrs(settings: FitInrsSchema) -> Zoo | None:
+def fit_inrs(settings: FitInrsSettings) -> Zoo | None:
     """Fit a zoo, say what came out, and draw a few reconstructions.
 
     Args:
@@ -34,6 +34,7 @@ def fit_inrs(settings: FitInrsSchema) -> Zoo | None:
             settings do not fit each other.
     """
     keep_freed_memory()
+    allow_plugins(*settings.plugins)
     signals = build(settings.zoo.signals)
     common: dict[str, Any] = {
         "zoo": ZooConfig(
@@ -45,7 +46,7 @@ def fit_inrs(settings: FitInrsSchema) -> Zoo | None:
         "inr": settings.inr,
         "fit": settings.fit,
         "preset": preset_name(settings),
-        "engine": build(asdict(settings)["engine"]),
+        "engine": build(settings.engine),
     }
     if isinstance(common["engine"], InProcess):  # the machines of others have their own devices
         find_device(settings.fit.device, option="fit.device")
@@ -92,7 +93,7 @@ def _draw(zoo: Zoo, signals: SignalSource) -> str:
     return f"; see {picture}"
 
 
-def preset_name(settings: FitInrsSchema) -> str:
+def preset_name(settings: FitInrsSettings) -> str:
     """Which of the zoo's presets the settings of the fit are, even if given one by one."""
     for name, preset in settings.zoo.presets.items():
         if all(getattr(settings.fit, key) == value for key, value in asdict(preset).items()):

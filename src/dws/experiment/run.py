@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dws.config import as_argument
 from dws.errors import UserError
 from dws.experiment.building import build_reader, build_task
 from dws.experiment.evaluation import evaluate_run
-from dws.schemas import EvaluateSchema, EvaluateWandbSchema
+from dws.settings import EvaluateSettings, EvaluateWandb
 from dws.tasks import Reader
 from dws.training import RunDir
-from dws.training.checkpoint import load_checkpoint, load_weights, num_epochs_done
+from dws.training.checkpoint import load_best, load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightSpaceSpec
 
 
@@ -32,7 +32,7 @@ class Run(RunDir):
         device: str = "auto",
         batch_size: int = 128,
         zoo_path: str | Path | None = None,
-        wandb: str | None = None,
+        wandb: Literal["offline", "online", "disabled"] | None = None,
     ) -> Mapping[str, Any]:
         """Read the test split, once, as ``dws-evaluate`` does; later calls give the same result.
 
@@ -51,14 +51,23 @@ class Run(RunDir):
             ValueError: If the run is not finished or damaged, or the zoo is another.
             FileNotFoundError: If the zoo is gone.
         """
-        settings = EvaluateSchema(
+        settings = EvaluateSettings(
             run=str(self.path),
             device=device,
             batch_size=batch_size,
             zoo_path=None if zoo_path is None else str(zoo_path),
-            wandb=EvaluateWandbSchema(mode=wandb),
+            wandb=EvaluateWandb(mode=wandb),
         )
         return evaluate_run(settings, command=f"dws-evaluate {as_argument('run', self.path)}")
+
+    def best_metric(self) -> float:
+        """The monitored metric on validation, at the epoch that it selected.
+
+        Raises:
+            UserError: If the run has no checkpoint yet, or it is damaged.
+        """
+        monitor = build_task(self.config()).monitor
+        return float(load_best(self.best_checkpoint, monitor)["metrics"][f"val_{monitor}"])
 
     def load(self) -> Reader:
         """The trained model, see ``load_trained``."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from dws.config import as_argument, choices_of, did_you_mean
+from dws.config import as_argument
 from dws.errors import UserError
 from dws.evaluation import figures
 from dws.experiment.building import (
@@ -15,21 +16,27 @@ from dws.experiment.building import (
     build_task,
     load_training_split,
     open_zoo,
-    run_folder,
-    run_settings,
+    zoo_hash,
 )
 from dws.experiment.origin import describe_origin
+from dws.experiment.run import Run
 from dws.hardware import find_device
 from dws.memory import keep_freed_memory
-from dws.schemas import TrainSchema
+from dws.settings import TrainSettings
+from dws.targets import allow_plugins
 from dws.tasks import Drawing
 from dws.training import LabelledNetworks, RunDir, train
+from dws.training.augment import Augmentations
 from dws.training.checkpoint import is_finished, num_epochs_done
+from dws.training.identity import identity, outcome_settings
 from dws.training.loggers import history_is_logged, open_wandb
 from dws.training.processes import Processes, join_processes
+from dws.training.resolve import resolve
+from dws.training.run_dir import Record
+from dws.training.state import check_optim
 
 
-def train_run(given: TrainSchema, *, command: str) -> RunDir:
+def train_run(given: TrainSettings, *, command: str) -> Run:
     """Train on the zoo's training split, select on its validation split.
 
     Args:
@@ -37,72 +44,77 @@ def train_run(given: TrainSchema, *, command: str) -> RunDir:
         command: The command that does the same, for the run's record.
 
     Returns:
-        The run's folder, finished.
+        The run, finished.
 
     Raises:
-        FileNotFoundError: If there is no zoo.
-        ValueError: If settings do not fit each other, the zoo or the run's folder, or the loss
+        NotFoundError: If there is no zoo.
+        UserError: If settings do not fit each other, the zoo or the run's folder, or the loss
             becomes NaN or infinite.
     """
     keep_freed_memory()
-    if not 0 <= given.seed < 2**63:
-        raise UserError(f"expected seed >= 0 and below 2**63, got {given.seed}")
+    allow_plugins(*given.plugins)
     device = find_device(given.trainer.device, option="trainer.device")
     with join_processes(device) as processes:
         return _train(given, command, device, processes)
 
 
-def _train(given: TrainSchema, command: str, device: torch.device, processes: Processes) -> RunDir:
-    asked = asdict(given)
-    names = {group: asked[group]["name"] for group in ("task", "model")}
+def _train(given: TrainSettings, command: str, device: torch.device, processes: Processes) -> Run:
     path = given.zoo.path
-    zoo_name, zoos = asked["task"]["zoo"], choices_of("zoo")
-    fit = f"dws-fit-inrs zoo={zoo_name} {as_argument('zoo.path', path)} scale={given.scale.name}"
-    if zoo_name not in zoos:
-        fit = f"a task.zoo of {'|'.join(zoos)}{did_you_mean(zoo_name, zoos)}"
+    fit = (
+        f"dws-fit-inrs {as_argument('zoo', given.task['zoo'])} {as_argument('zoo.path', path)} "
+        f"scale={given.scale.name}"
+    )
     with processes.first_goes_ahead():
         zoo = open_zoo(path, command=fit, aligned=given.zoo.aligned)
-    task = build_task(asked)
-    repeat = asked["task"]["repeat_train"]
-    train_set = load_training_split(asked, zoo, task, device, repeat=repeat)
-    trainer = given.trainer.resolved(len(train_set), processes.size)
-    settings = run_settings(given, zoo, trainer)
+    settings = outcome_settings(given, zoo_hash(zoo))
+    task = build_task(settings)
+    repeat = settings["task"].get("repeat_train", False)
+    train_set = load_training_split(settings, zoo, task, device, repeat=repeat)
+    trainer = resolve(given.trainer, len(train_set), processes.size)
+    record: Record = {
+        "zoo": settings["zoo"],
+        "zoo_digest": zoo.digest,
+        "dims": list(zoo.spec.dims),
+        "precision": "bf16" if trainer.precision == "bf16" else "fp32",
+        "origin": describe_origin(command, device),
+    }
+    run = Run(run_folder(given, record))
+    run.check_claim(given, record)
+    if run.config_file.is_file():  # begun, perhaps on another machine
+        trainer = replace(trainer, precision=run.config().get("precision", trainer.precision))
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
     omega_0 = zoo.manifest["inr"]["omega_0"]
-    given.augment.check_fits(zoo.spec, task.num_views, omega_0)
+    Augmentations(given.augment).check_fits(zoo.spec, task.num_views, omega_0)
     reader = build_reader(settings, zoo.spec, task, train_set.targets).to(device)
     reader.fit(train_set.weights)
-    given.optim.check_fits(reader.net)
+    check_optim(given.optim, reader.net)
     if getattr(reader.net, "omega_0", None) not in (None, omega_0):
         raise UserError(
             f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"
         )
 
-    run = RunDir(run_folder(given, settings))
-    origin = describe_origin(command, device)
     after = f"next: dws-evaluate {as_argument('run', run.path)}"
     picture = run.path / "learning_curve.png"
     if is_finished(run.last_checkpoint):
-        run.check_claim(settings, zoo_path=path, zoo_digest=zoo.digest)
         run.check_whole(num_epochs_done(run.last_checkpoint))
         is_logged = given.wandb.mode == "disabled" or history_is_logged(run.path)
         if picture.is_file() and is_logged:  # needs no lock, nor a disk to write to
             if processes.is_first:
-                print(f"run {run.path} is done already; {after}")
+                print(f"run {run.path} is already complete; {after}")
             return run
-    claimed = run.claim(
-        settings, zoo_path=path, zoo_digest=zoo.digest, dims=zoo.spec.dims, origin=origin
-    )
+    claimed = run.claim(given, record)
     with claimed if processes.is_first else nullcontext():
         processes.wait()
         drawing = None
-        if given.drawing.weight:
+        if given.reconstruction.weight:
             low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
-            drawing = Drawing(given.drawing, train_set.weights, low=low, high=high, omega_0=omega_0)
+            drawing = Drawing(
+                given.reconstruction, train_set.weights, low=low, high=high, omega_0=omega_0
+            )
         wandb = given.wandb
         if processes.is_first:
             print(
-                f"dws: {names['task']} with {names['model']}, "
+                f"dws: {given.task['name']} with {given.model['name']}, "
                 f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
                 f"networks of {path}, {device}, {trainer.precision}"
                 f"{', compiled' if trainer.compile == 'always' else ''}"
@@ -128,3 +140,28 @@ def _train(given: TrainSchema, command: str, device: torch.device, processes: Pr
         f"of {trainer.num_epochs}; {after}"
     )
     return run
+
+
+def run_folder(given: TrainSettings, record: Record) -> Path:
+    """The folder that was asked for, or one that the same settings always give.
+
+    A run with the same settings that an earlier version named in another way is found.
+
+    Raises:
+        UserError: If it would not be below ``paths.runs``.
+    """
+    if given.run_dir is not None:
+        return Path(given.run_dir)
+    names = Path(given.task["name"], given.model["name"])
+    if names.is_absolute() or ".." in names.parts:
+        raise UserError(
+            f"A run is kept in {given.paths.runs}/<task.name>/<model.name>, and {names} leads "
+            "out of it. Choose other names, or give run_dir."
+        )
+    folder = Path(given.paths.runs, names)
+    seed = f"seed{given.seed}"
+    named = folder / f"{seed}-{identity(outcome_settings(given, record['zoo']))}"
+    if named.exists():
+        return named
+    others = (other for other in sorted(folder.glob(f"{seed}-*")))
+    return next((other for other in others if RunDir(other).is_of(given, record)), named)

@@ -18,55 +18,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.hardware import CHOICES, should_compile
+from dws.hardware import should_compile
 from dws.inr.siren import siren_apply
+from dws.settings import FitConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 CHECK_EVERY = 10  # steps between two looks at the stopping criterion
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How INRs are fitted: Adam on the mean squared error over all points at every step.
-
-    Attributes:
-        num_steps: Most steps an INR gets.
-        learning_rate: Adam's.
-        weight_decay: Adam's L2 penalty.
-        stop_mse: An INR stops once its mean squared error is at most this (looked at every
-            10 steps); 0 never stops early. 40 dB of PSNR is 1e-4.
-        chunk_size: INRs fitted at once; None for what is fastest: 32 on a CPU, where they stay in
-            the cache, and all of a shard on a GPU.
-        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-        compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
-            a minute or so, on machines with a C++ compiler.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    num_steps: int = 1000
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.0
-    stop_mse: float = 1e-4
-    chunk_size: int | None = None
-    device: str = "auto"
-    compile: str = "auto"
-
-    def __post_init__(self) -> None:
-        chunk_size = 1 if self.chunk_size is None else self.chunk_size
-        if min(self.num_steps, chunk_size) < 1 or not 0 < self.learning_rate < math.inf:
-            raise UserError(
-                "expected num_steps >= 1, chunk_size >= 1 or null and finite learning_rate > 0, "
-                f"got {self.num_steps}, {self.chunk_size} and {self.learning_rate}"
-            )
-        if not (0 <= self.weight_decay < math.inf and 0 <= self.stop_mse < math.inf):
-            raise UserError(
-                "expected finite weight_decay >= 0 and stop_mse >= 0, got "
-                f"{self.weight_decay} and {self.stop_mse}"
-            )
-        if self.compile not in CHOICES:
-            raise UserError(f"expected compile=auto|always|never, got {self.compile!r}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,7 @@ the same ω0 and no special first layer; the last is affine, with a constant add
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -18,40 +16,6 @@ from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 INITS = ("released", "siren")
-
-
-@dataclass(frozen=True)
-class SirenConfig:
-    """What a SIREN is, beside its weights.
-
-    Attributes:
-        hidden: Widths of the hidden levels.
-        omega_0: ω0, the frequency factor of every sine.
-        output_offset: Added to the output, so that images in [0, 1] start at grey.
-        init: Distribution of the initial weights, see ``init_siren``.
-        shared_init: Start all INRs of a zoo from the same weights. Their neurons then stay aligned,
-            which makes reading them easy even without equivariance.
-
-    Raises:
-        ValueError: If ``hidden`` is empty, a number out of range or ``init`` unknown.
-    """
-
-    hidden: tuple[int, ...] = (32, 32)
-    omega_0: float = 30.0
-    output_offset: float = 0.5
-    init: str = "released"
-    shared_init: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        is_finite = math.isfinite(self.output_offset) and 0 < self.omega_0 < math.inf
-        if not self.hidden or not is_finite:
-            raise UserError(
-                "expected at least one hidden width, and finite omega_0 > 0 and output_offset, got "
-                f"hidden={self.hidden}, omega_0={self.omega_0}, output_offset={self.output_offset}"
-            )
-        if self.init not in INITS:
-            raise UserError(f"expected inr.init={'|'.join(INITS)}, got {self.init!r}")
 
 
 def init_siren(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -12,37 +10,15 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.inr import siren_apply
+from dws.settings import ReconstructionConfig as DrawingConfig
 from dws.weightspace import WeightBatch
 
 NUM_AT_ONCE = 1024  # networks evaluated together when values are standardised
 
 
-@dataclass(frozen=True)
-class DrawingConfig:
-    """How much drawing counts, and how fine it is.
-
-    Attributes:
-        weight: Of the loss of the drawing beside that of the task; 0 for no drawing. The zoo's
-            manifest has to name the right domain and ω0.
-        resolution: Points along each axis of the domain.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    weight: float = 0.0
-    resolution: int = 14
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.weight < math.inf and self.resolution >= 1):
-            raise UserError(
-                "expected a finite drawing.weight >= 0 and drawing.resolution >= 1, got "
-                f"{self.weight} and {self.resolution}"
-            )
-
-    def num_values(self, dims: Sequence[int]) -> int:
-        """What a metanet has to put out in addition, for networks of widths ``dims``."""
-        return self.resolution ** dims[0] * dims[-1] if self.weight else 0
+def num_values(config: DrawingConfig, dims: Sequence[int]) -> int:
+    """Outputs that a metanet needs in addition, for networks of widths ``dims``."""
+    return config.resolution ** dims[0] * dims[-1] if config.weight else 0
 
 
 class Drawing:

@@ -7,14 +7,14 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from dws.errors import UserError
 from dws.files import check_content, read_json, write_json
+from dws.settings import WandbConfig
 from dws.zoo.manifest import MANIFEST
 
 WANDB = "wandb.json"  # file in a run's folder: the id of its W&B run, and how it is logged
@@ -30,28 +30,6 @@ class Logged(TypedDict):
     group: str | None
     history_is_logged: NotRequired[bool]  # not in older ones
     result_is_logged: NotRequired[bool]
-
-
-@dataclass(frozen=True)
-class WandbConfig:
-    """How a run is logged to W&B.
-
-    Attributes:
-        mode: ``offline`` writes to the run folder and needs no account; ``online``; ``disabled``.
-        project: W&B project.
-        group: W&B group, or None.
-
-    Raises:
-        ValueError: On an unknown mode.
-    """
-
-    mode: str = "offline"
-    project: str = "dws"
-    group: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("offline", "online", "disabled"):
-            raise UserError(f"expected wandb.mode=offline|online|disabled, got {self.mode!r}")
 
 
 def recorded_wandb(folder: Path) -> WandbConfig:

@@ -15,14 +15,15 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
+from dws.settings import AugmentConfig, OptimConfig, TrainerConfig
 from dws.tasks import Drawing, Reader, Task
-from dws.training.augment import AugmentConfig
+from dws.training.augment import Augmentations
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.training.loader import LabelledNetworks
 from dws.training.loggers import WandbLogger
 from dws.training.processes import Processes
+from dws.training.resolve import resolve
 from dws.training.run_dir import RunDir
-from dws.training.settings import OptimConfig, TrainerConfig
 from dws.training.state import TrainingState, check_finite
 from dws.weightspace import WeightBatch
 
@@ -64,10 +65,10 @@ def train(
 
     Raises:
         ValueError: If the loss becomes NaN or infinite, the checkpoint does not fit, or on the
-            complaints of ``TrainerConfig.resolved`` and ``OptimConfig.check_fits``.
+            complaints of ``resolve``, ``check_optim`` and ``Augmentations``.
     """
-    trainer = trainer.resolved(len(train_set), processes.size)
-    optim.check_fits(reader.net)
+    trainer = resolve(trainer, len(train_set), processes.size)
+    augmentations = Augmentations(augment)
     state = TrainingState(reader, optim, trainer, len(train_set), seed)
     if run.last_checkpoint.is_file():
         content = load_checkpoint(run.last_checkpoint, *state.content())
@@ -102,7 +103,7 @@ def train(
             for weights, targets in batches:
                 progress = state.step / state.num_steps
                 views = [
-                    augment.apply(
+                    augmentations.apply(
                         weights,
                         state.draws,
                         layer_std=reader.standardize.std,

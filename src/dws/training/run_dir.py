@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from dws.errors import NotFoundError, UserError
@@ -20,56 +21,101 @@ from dws.files import (
     claim_folder,
     read_json_lines,
     read_yaml,
+    settings_hash,
     write_atomically,
 )
+from dws.settings import (
+    ModelSettings,
+    Seed,
+    TaskSettings,
+    TrainSettings,
+)
+from dws.training.identity import (
+    NOT_PART_OF_A_RUN,
+    identity,
+    outcome_settings,
+    with_defaults,
+)
 
-# keys of a run's config that say where it comes from, not what it is
-NOTES = ("zoo_path", "zoo_digest", "dims", "origin")
+HEADER = """\
+# The settings of this run. To repeat it in another folder:
+#   dws-train --config-dir THIS_FOLDER --config-name config run_dir=ANOTHER_FOLDER
+"""
+# keys of the settings that say where a run comes from, not what it is
+NOTES = ("zoo_path", "zoo_digest", "dims", "origin", "precision")
 
 
-class TaskSettings(TypedDict):
-    """Of ``config.task``; other keys are arguments of the task's class."""
+class Record(TypedDict):
+    """What a run notes beside its settings.
 
-    name: str
-    num_train: int | None
-    repeat_train: bool
+    Attributes:
+        zoo: Digest of the zoo's signals and settings.
+        zoo_digest: Digest of the zoo's networks, see ``RunDir.check_zoo``.
+        dims: Widths of the networks.
+        precision: In which it is trained; resumed in the same.
+        origin: Command, code and machine that began the run.
+    """
+
+    zoo: str
+    zoo_digest: str
+    dims: list[int]
+    precision: Literal["fp32", "bf16"]
+    origin: dict[str, str]
 
 
-class ModelSettings(TypedDict):
-    """Of ``config.model``; other keys are arguments of the model's class."""
+class RecordedZoo(TypedDict):
+    """``zoo``; fields of ``TrainZoo``."""
 
-    name: str
-
-
-class TrainerSettings(TypedDict):
-    """Of ``config.trainer``; other keys are fields of ``TrainerConfig``."""
-
-    num_epochs: int
+    path: str
+    aligned: bool
 
 
 @with_config(ConfigDict(extra="forbid"))
-class DrawingSettings(TypedDict):
-    """Fields of ``config.drawing``."""
+class RecordedReconstruction(TypedDict):
+    """``reconstruction``; fields of ``ReconstructionConfig``."""
 
     weight: float
     resolution: int
 
 
-class RunSettings(TypedDict):
+@with_config(ConfigDict(extra="allow"))
+class RecordedTrainer(TypedDict):
+    """What evaluating relies on in ``trainer``."""
+
+    num_epochs: int
+
+
+@with_config(ConfigDict(extra="allow"))
+class Recorded(TypedDict):
     """What evaluating relies on in the ``config.yaml`` of a run."""
 
     task: TaskSettings
     model: ModelSettings
     optim: dict[str, Any]
-    trainer: TrainerSettings
+    trainer: RecordedTrainer
     augment: dict[str, Any]
-    drawing: NotRequired[DrawingSettings]
-    seed: Annotated[int, Field(ge=0)]
+    reconstruction: RecordedReconstruction
+    seed: Seed
+    zoo: RecordedZoo
+    record: Record
+
+
+@with_config(ConfigDict(extra="allow"))
+class RecordedBefore(TypedDict):
+    """The same as versions before 0.2 wrote it."""
+
+    task: TaskSettings
+    model: ModelSettings
+    optim: dict[str, Any]
+    trainer: RecordedTrainer
+    augment: dict[str, Any]
+    drawing: NotRequired[RecordedReconstruction]
+    seed: Seed
     aligned: bool
     zoo: str
     zoo_path: str
-    zoo_digest: NotRequired[str]  # not in older ones
-    dims: NotRequired[list[int]]  # nor is this
+    zoo_digest: NotRequired[str]
+    dims: NotRequired[list[int]]
     origin: dict[str, str]
 
 
@@ -94,42 +140,65 @@ class RunDir:
     path: Path
 
     @contextmanager
-    def claim(
-        self,
-        settings: Mapping[str, Any],
-        *,
-        zoo_path: str,
-        zoo_digest: str,
-        dims: Sequence[int],
-        origin: Mapping[str, str],
-    ) -> Iterator[None]:
+    def claim(self, given: TrainSettings, record: Record) -> Iterator[None]:
         """Hold the folder for a run with these settings, new or begun.
 
         Args:
-            settings: All that the run's outcome depends on.
-            zoo_path: Where its zoo is now: noted, not compared.
-            zoo_digest: See ``check_zoo``.
-            dims: Widths of its networks: noted, not compared.
-            origin: Command, code and machine that began the run: noted, not compared.
+            given: All settings.
+            record: What is noted beside them; of it only the zoo is compared.
 
         Raises:
-            ValueError: If it belongs to a run with other settings (the message names them), another
+            UserError: If it belongs to a run with other settings (the message names them), another
                 process is writing there, or on the complaint of ``check_zoo``.
         """
-        notes = dict(zip(NOTES, (zoo_path, zoo_digest, list(dims), dict(origin)), strict=True))
-        with claim_folder(self.config_file, settings, option="run_dir", notes=notes):
-            self.check_zoo(zoo_path, zoo_digest)
+        content = {
+            "defaults": ["quiet", "_self_"],  # of Hydra
+            **asdict(replace(given, run_dir=None, record=None)),
+            "record": dict(record),
+        }
+        with claim_folder(
+            self.config_file,
+            with_defaults(outcome_settings(given, record["zoo"])),
+            option="run_dir",
+            content=content,
+            header=HEADER,
+            comparable=partial(self._comparable, given, record),
+        ):
+            self.check_zoo(given.zoo.path, record["zoo_digest"])
             yield
 
-    def check_claim(self, settings: Mapping[str, Any], *, zoo_path: str, zoo_digest: str) -> None:
+    def check_claim(self, given: TrainSettings, record: Record) -> None:
         """Make sure that a run with these settings may use the folder; arguments as ``claim``.
 
         Raises:
-            ValueError: If it belongs to a run with other settings, or on the complaint of
+            UserError: If it belongs to a run with other settings, or on the complaint of
                 ``check_zoo``.
         """
-        check_claim(self.config_file, settings, option="run_dir", notes=dict.fromkeys(NOTES))
-        self.check_zoo(zoo_path, zoo_digest)
+        settings = with_defaults(outcome_settings(given, record["zoo"]))
+        comparable = partial(self._comparable, given, record)
+        check_claim(self.config_file, settings, option="run_dir", comparable=comparable)
+        self.check_zoo(given.zoo.path, record["zoo_digest"])
+
+    def is_of(self, given: TrainSettings, record: Record) -> bool:
+        """Whether the folder holds a run with these settings on the same kind of zoo."""
+        try:
+            content = read_yaml(self.config_file)
+            existing = self._comparable(given, record, content)
+        except (UserError, OSError):  # damaged, or of a plugin that is not allowed
+            return False
+        return existing == with_defaults(outcome_settings(given, record["zoo"]))
+
+    def _comparable(self, given: TrainSettings, record: Record, content: Any) -> dict[str, Any]:
+        """What the folder's ``config.yaml`` says of the outcome, as it is compared."""
+        settings = {k: v for k, v in self._settings(content).items() if k not in NOTES}
+        is_older = "record" not in content  # and recorded the precision that auto came to
+        if (
+            is_older
+            and given.trainer.precision == "auto"
+            and settings["trainer"].get("precision") == record["precision"]
+        ):
+            settings["trainer"]["precision"] = "auto"
+        return with_defaults(settings)
 
     def check_zoo(self, zoo_path: str, zoo_digest: str) -> None:
         """Make sure that the run began on these very networks, and not on others fitted alike.
@@ -137,7 +206,9 @@ class RunDir:
         Raises:
             ValueError: If it did not.
         """
-        if read_yaml(self.config_file).get("zoo_digest", zoo_digest) != zoo_digest:
+        if not self.config_file.is_file():
+            return
+        if self.config().get("zoo_digest", zoo_digest) != zoo_digest:
             raise UserError(
                 f"expected the networks that {self.path} was begun on in {zoo_path}, got others, "
                 "fitted with the same settings on another machine or by another version; bring "
@@ -185,15 +256,39 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any]:
-        """The settings that the run was made with, and ``NOTES``.
+        """The settings on which the run's outcome depends, and ``NOTES``.
 
         Raises:
-            ValueError: If the file holds something else.
+            UserError: If the file holds something else.
         """
-        config = read_yaml(self.config_file)
+        return self._settings(read_yaml(self.config_file))
+
+    def _settings(self, content: Any) -> dict[str, Any]:
         what = f"the settings of a run that dws-train made in {self.config_file}"
-        check_content(config, RunSettings, what=what)
-        return dict(config)
+        if isinstance(content, Mapping) and "record" not in content:
+            check_content(content, RecordedBefore, what=what)
+            settings = {key: value for key, value in content.items() if key != "drawing"}
+            return {**settings, "reconstruction": content.get("drawing", {})}
+        check_content(content, Recorded, what=what)
+        groups = ("task", "model", "optim", "trainer", "augment", "reconstruction", "seed")
+        settings = {key: content[key] for key in groups}
+        trainer = settings["trainer"]
+        settings["trainer"] = {k: v for k, v in trainer.items() if k not in NOT_PART_OF_A_RUN}
+        place = {"aligned": content["zoo"]["aligned"], "zoo_path": content["zoo"]["path"]}
+        return {**settings, **place, **content["record"]}
+
+    def identity(self) -> str:
+        """What identifies the run and those that differ from it in nothing but the seed.
+
+        Raises:
+            UserError: As ``config``, or if a class is not allowed or not found.
+        """
+        content = read_yaml(self.config_file)
+        settings = self._settings(content)
+        if "record" in content:
+            return identity({k: v for k, v in settings.items() if k not in NOTES})
+        # as versions before 0.2 named it
+        return settings_hash({k: v for k, v in content.items() if k not in ("seed", *NOTES)})
 
     def metrics(self) -> list[dict[str, float]]:
         """The epochs so far.

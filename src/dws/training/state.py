@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dws.errors import UserError
 from dws.sampling import derive_seed
+from dws.settings import OptimConfig, TrainerConfig
 from dws.tasks import Reader
 from dws.training.checkpoint import load_weights
-from dws.training.settings import OptimConfig, TrainerConfig, linear_weights
 
 LOSSES = ("train_loss", "train_drawing_loss")
 
@@ -207,12 +207,31 @@ def build_optimizers(reader: Reader, optim: OptimConfig) -> list[Optimizer]:
     )
     if optim.muon_lr is None:
         return [adamw(reader.parameters())]
-    matrices = linear_weights(reader.net)
+    check_optim(optim, reader.net)
+    matrices = _linear_weights(reader.net)
     muon = Muon(
         matrices, lr=optim.muon_lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
     taken = set(matrices)
     return [adamw([p for p in reader.parameters() if p not in taken]), muon]
+
+
+def check_optim(optim: OptimConfig, metanet: nn.Module) -> None:
+    """Make sure that Muon, if it is requested, has something to train.
+
+    Raises:
+        UserError: If the metanet has no ``nn.Linear``.
+    """
+    if optim.muon_lr is not None and not _linear_weights(metanet):
+        raise UserError(
+            "expected a metanet with nn.Linear in it for optim.muon_lr, got "
+            f"{type(metanet).__name__}; use optim.muon_lr=null"
+        )
+
+
+def _linear_weights(module: nn.Module) -> list[Tensor]:
+    """The weights of its linear layers."""
+    return [part.weight for part in module.modules() if isinstance(part, nn.Linear)]
 
 
 def check_finite(value: float, name: str, row: Mapping[str, float], optim: OptimConfig) -> None:

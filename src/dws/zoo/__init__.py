@@ -1,7 +1,8 @@
 """Zoos: thousands of fitted INRs in a folder."""
 
+from dws.settings import ZooConfig
 from dws.zoo.align import align_zoo
-from dws.zoo.build import ZooConfig, build_zoo
+from dws.zoo.build import build_zoo
 from dws.zoo.dwsnets import export_dwsnets, import_dwsnets
 from dws.zoo.engine import Engine, InProcess, Ray
 from dws.zoo.nfn import import_nfn

@@ -19,6 +19,7 @@ from dws.files import append_json_line, as_written, check_claim, claim_folder, s
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import psnr, use_compiler
 from dws.sampling import derive_seed
+from dws.settings import ZooConfig
 from dws.signals import SPLITS, CheckedSignals, SignalSource
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.engine import Engine, FitJob, InProcess
@@ -37,33 +38,6 @@ from dws.zoo.store import Zoo, is_whole, shard_name, write_manifest, write_shard
 TIMING = ".timing.jsonl"  # a line for each shard: its INRs, and seconds since the one before
 NOTES = ("fit_preset", "splits", "labels", "domain")
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
-
-
-@dataclass(frozen=True)
-class ZooConfig:
-    """What a zoo consists of, beside its signals.
-
-    Attributes:
-        seed: Initialisations and signals depend on it.
-        limit: Number of signals in all splits together, or None for all.
-        num_views: Independently initialised INRs for each signal.
-        shard_size: INRs in one file.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    seed: int = 0
-    limit: int | None = None
-    num_views: int = 1
-    shard_size: int = 512
-
-    def __post_init__(self) -> None:
-        if self.seed < 0 or min(self.num_views, self.shard_size) < 1:
-            raise UserError(
-                "expected zoo.seed >= 0, zoo.num_views >= 1 and zoo.shard_size >= 1, got "
-                f"{self.seed}, {self.num_views} and {self.shard_size}"
-            )
 
 
 def build_zoo(

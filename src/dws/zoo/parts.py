@@ -22,8 +22,9 @@ from dws.files import (
     write_json,
 )
 from dws.inr import FitConfig, SirenConfig
+from dws.settings import ZooConfig
 from dws.signals import CheckedSignals, SignalSource
-from dws.zoo.build import CONFIG, NOTES, Builder, ZooConfig
+from dws.zoo.build import CONFIG, NOTES, Builder
 from dws.zoo.engine import Engine, InProcess
 from dws.zoo.manifest import (
     MANIFEST,

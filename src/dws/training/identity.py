@@ -1,0 +1,90 @@
+"""What identifies a run: its settings, as far as they differ from the defaults, and its zoo.
+
+A setting that did not exist when a run was recorded has its default there. Facts that the machine
+decides, such as the precision where ``auto`` is requested, are recorded but identify nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from dws.files import settings_hash
+from dws.settings import (
+    AugmentConfig,
+    OptimConfig,
+    ReconstructionConfig,
+    TrainerConfig,
+    TrainSettings,
+)
+from dws.targets import signature_defaults
+
+# how and where a run is computed, not what comes out
+NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
+
+
+def outcome_settings(given: TrainSettings, zoo: str) -> dict[str, Any]:
+    """All that a run's outcome depends on, as plain values.
+
+    Args:
+        given: All settings.
+        zoo: Digest of the zoo's signals and settings.
+    """
+    plain = json.loads(json.dumps(asdict(given)))
+    groups = ("task", "model", "optim", "trainer", "augment", "reconstruction", "seed")
+    settings = {key: plain[key] for key in groups}
+    for key in NOT_PART_OF_A_RUN:
+        del settings["trainer"][key]
+    return {**settings, "aligned": plain["zoo"]["aligned"], "zoo": zoo}
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings with the defaults of those that are not mentioned.
+
+    Raises:
+        UserError: If the class of the task or model is not allowed or not found.
+    """
+    defaults = _defaults(settings)
+    return {
+        key: {**defaults[key], **value} if key in defaults else value
+        for key, value in {**defaults, **settings}.items()
+    }
+
+
+def identity(settings: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits; the same for runs that differ in nothing but the seed.
+
+    Raises:
+        UserError: As ``with_defaults``.
+    """
+    defaults = _defaults(settings)
+    changed = {
+        key: {k: v for k, v in value.items() if k not in defaults[key] or v != defaults[key][k]}
+        if key in defaults
+        else value
+        for key, value in settings.items()
+        if key != "seed"
+    }
+    return settings_hash({key: value for key, value in changed.items() if value != {}})
+
+
+def _defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Defaults of the settings of each group."""
+    groups = {
+        "optim": asdict(OptimConfig()),
+        "trainer": asdict(TrainerConfig()),
+        "augment": asdict(AugmentConfig()),
+        "reconstruction": asdict(ReconstructionConfig()),
+        "task": {
+            "num_train": None,
+            "repeat_train": False,
+            **signature_defaults(settings["task"]["_target_"]),
+        },
+        "model": signature_defaults(settings["model"]["_target_"]),
+    }
+    for key in NOT_PART_OF_A_RUN:
+        del groups["trainer"][key]
+    plain: dict[str, dict[str, Any]] = json.loads(json.dumps(groups, default=repr))
+    return plain
