@@ -15,7 +15,7 @@ import torch
 from scripts.bench_layers import SPEC
 from scripts.timing import machine, time_in_turns, training_step
 
-from dws.files import write_json
+from dws.io.content import write_json
 from dws.memory import keep_freed_memory
 from dws.metanets import DWSNet, SignDWSNet
 

@@ -226,7 +226,7 @@ def class_of(target: str) -> type:
         constructor = pkgutil.resolve_name(target)
     except Exception as error:  # whatever the import raised
         raise UserError(f"expected _target_ to name a class, got {target} ({error})") from error
-    # a module of ours leads to all that it imports, as in dws.files.os.system
+    # a module of ours leads to all that it imports, as in dws.io.folders.os.system
     if not (isinstance(constructor, type) and constructor.__module__.startswith(TARGETS)):
         raise UserError(f"expected _target_ to name a class of ours, got {target}")
     return constructor

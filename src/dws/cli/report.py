@@ -23,7 +23,9 @@ from dws.evaluation.tables import (
     read_kept,
 )
 from dws.experiment.building import build_task, zoo_hash
-from dws.files import check_can_make, distinct_file_name, settings_hash
+from dws.io.folders import check_can_make
+from dws.io.hashing import settings_hash
+from dws.io.names import distinct_file_name
 from dws.schemas import ReportSchema
 from dws.training import RunDir
 from dws.zoo import Zoo

@@ -12,8 +12,8 @@ from typing import Any
 from dws.cli.command import OneLineParser, user_errors
 from dws.errors import UserError
 from dws.evaluation import zoo_figures
-from dws.files import check_can_make, check_claim
 from dws.inr import SirenConfig
+from dws.io.folders import check_can_make, check_claim
 from dws.zoo import (
     Zoo,
     align_zoo,

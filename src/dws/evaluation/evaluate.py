@@ -21,7 +21,9 @@ from dws.evaluation.measures import (
     error_by_target,
 )
 from dws.evaluation.tsne import is_map, tsne
-from dws.files import distinct_file_name, write_atomically, write_json
+from dws.io.atomic import write_atomically
+from dws.io.content import write_json
+from dws.io.names import distinct_file_name
 from dws.tasks import Reader, Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import load_best, load_weights

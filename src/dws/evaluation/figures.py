@@ -17,7 +17,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dws.files import write_atomically
+from dws.io.atomic import write_atomically
 
 # ten colours for all kinds of colour vision: the palette "colorblind" of seaborn
 COLOURS = (

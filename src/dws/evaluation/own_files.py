@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing_extensions import TypedDict
 
 from dws.errors import UserError
-from dws.files import check_content, read_json, sha256, write_atomically, write_json
+from dws.io.atomic import write_atomically
+from dws.io.content import check_content, read_json, write_json
+from dws.io.hashing import sha256
 
 
 class Record(TypedDict):

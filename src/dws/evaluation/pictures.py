@@ -19,7 +19,7 @@ from dws.evaluation import figures
 from dws.evaluation.cells import first_runs, rows_of
 from dws.evaluation.evidence import TITLES, Evidence
 from dws.evaluation.tsne import is_map
-from dws.files import distinct_file_name
+from dws.io.names import distinct_file_name
 
 PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # how a file begins, and how it ends
 

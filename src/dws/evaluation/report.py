@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader
 from dws.evaluation import sections
 from dws.evaluation.evidence import Evidence
 from dws.evaluation.own_files import OwnFiles
-from dws.files import hold_folder
+from dws.io.folders import hold_folder
 
 PAGE = "index.html"
 RECORD = ".dws-report.json"

@@ -37,7 +37,7 @@ from dws.evaluation.pictures import (
 )
 from dws.evaluation.published import METHODS, ZOO_STD
 from dws.evaluation.tables import Group, Table, overview, spread
-from dws.files import distinct_file_name
+from dws.io.names import distinct_file_name
 from dws.training import RunDir
 
 

@@ -19,7 +19,7 @@ from tabulate import tabulate
 from typing_extensions import TypedDict
 
 from dws.errors import NotFoundError, UserError
-from dws.files import check_content, read_json
+from dws.io.content import check_content, read_json
 from dws.zoo.manifest import Quantiles
 
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder

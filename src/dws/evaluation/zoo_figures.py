@@ -12,9 +12,9 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.evaluation.figures import save_figure
-from dws.files import check_can_make
 from dws.inr import siren_apply
 from dws.inr.fit import psnr
+from dws.io.folders import check_can_make
 from dws.signals import SignalSource
 from dws.zoo import Zoo
 from dws.zoo.rendering import grid_points, render

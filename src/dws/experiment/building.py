@@ -12,7 +12,7 @@ from torch import nn
 
 from dws.config import build
 from dws.errors import NotFoundError, UserError
-from dws.files import settings_hash
+from dws.io.hashing import settings_hash
 from dws.schemas import TrainSchema
 from dws.tasks import DrawingConfig, Reader, Task
 from dws.training import LabelledNetworks, TrainerConfig

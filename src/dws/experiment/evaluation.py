@@ -21,8 +21,9 @@ from dws.experiment.building import (
     zoo_hash,
 )
 from dws.experiment.origin import describe_origin
-from dws.files import hold_folder, settings_hash
 from dws.hardware import find_device
+from dws.io.folders import hold_folder
+from dws.io.hashing import settings_hash
 from dws.memory import keep_freed_memory
 from dws.schemas import EvaluateSchema
 from dws.tasks import Task

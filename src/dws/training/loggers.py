@@ -14,7 +14,7 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from dws.errors import UserError
-from dws.files import check_content, read_json, write_json
+from dws.io.content import check_content, read_json, write_json
 from dws.zoo.manifest import MANIFEST
 
 WANDB = "wandb.json"  # file in a run's folder: the id of its W&B run, and how it is logged

@@ -13,15 +13,9 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from dws.errors import NotFoundError, UserError
-from dws.files import (
-    append_json_line,
-    check_claim,
-    check_content,
-    claim_folder,
-    read_json_lines,
-    read_yaml,
-    write_atomically,
-)
+from dws.io.atomic import write_atomically
+from dws.io.content import append_json_line, check_content, read_json_lines, read_yaml
+from dws.io.folders import check_claim, claim_folder
 
 # keys of a run's config that say where it comes from, not what it is
 NOTES = ("zoo_path", "zoo_digest", "dims", "origin")

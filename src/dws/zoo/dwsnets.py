@@ -22,8 +22,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dws.errors import NotFoundError, UserError
-from dws.files import beside, check_can_make, file_name, write_json
 from dws.inr import SirenConfig
+from dws.io.content import write_json
+from dws.io.folders import check_can_make
+from dws.io.names import beside, file_name
 from dws.sampling import balanced_subset, derive_seed
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from dws.files import distinct_file_name
+import pytest
+
+from dws.io.names import beside, distinct_file_name
 
 
 def test_file_names_are_distinct_and_plain_ones_stay() -> None:
@@ -17,3 +20,12 @@ def test_file_names_are_distinct_and_plain_ones_stay() -> None:
     names = [distinct_file_name(*parts) for parts in texts]
     assert len({name.lower() for name in names}) == len(texts)
     assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}", name) for name in names)
+
+
+@pytest.mark.parametrize("name", [".", "../zoo", "zoo", "down/.."])
+def test_a_folder_beside_another(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo/down").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path if name == "zoo" else tmp_path / "zoo")
+    assert beside(Path(name), "aligned").resolve() == tmp_path / "zoo.aligned"

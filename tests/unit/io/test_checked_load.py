@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dws.checked_load import load_tensors
+from dws.io.checked_load import load_tensors
 
 
 class Bomb:
