@@ -18,7 +18,7 @@ from scripts.timing import machine, time_in_turns
 from tests.oracle.plain_siren import PlainSiren
 
 from dws.inr import FitConfig, fit_inrs, init_siren
-from dws.memory import keep_freed_memory
+from dws.runtime import keep_freed_memory
 from dws.signals import ImageSignals
 from dws.weightspace import WeightSpaceSpec
 

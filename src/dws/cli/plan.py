@@ -29,7 +29,7 @@ from dws.evaluation.tables import read_result
 from dws.experiment.building import build_reader, build_task
 from dws.inr import init_siren
 from dws.io.content import read_json_lines
-from dws.memory import keep_freed_memory
+from dws.runtime import keep_freed_memory
 from dws.schemas import FitInrsSchema, TrainSchema
 from dws.signals import SPLITS, SignalSource
 from dws.training import RunDir

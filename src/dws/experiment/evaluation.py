@@ -21,10 +21,9 @@ from dws.experiment.building import (
     zoo_hash,
 )
 from dws.experiment.origin import describe_origin
-from dws.hardware import find_device
 from dws.io.folders import hold_folder
 from dws.io.hashing import settings_hash
-from dws.memory import keep_freed_memory
+from dws.runtime import find_device, keep_freed_memory
 from dws.schemas import EvaluateSchema
 from dws.tasks import Task
 from dws.training import LabelledNetworks, RunDir

@@ -10,9 +10,8 @@ from typing import Any
 from dws.config import build
 from dws.errors import UserError
 from dws.evaluation import zoo_figures
-from dws.hardware import find_device
 from dws.io.folders import hold_folder
-from dws.memory import keep_freed_memory
+from dws.runtime import find_device, keep_freed_memory
 from dws.schemas import FitInrsSchema
 from dws.signals import SignalSource
 from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo

@@ -19,8 +19,7 @@ from dws.experiment.building import (
     run_settings,
 )
 from dws.experiment.origin import describe_origin
-from dws.hardware import find_device
-from dws.memory import keep_freed_memory
+from dws.runtime import find_device, keep_freed_memory
 from dws.schemas import TrainSchema
 from dws.tasks import Drawing
 from dws.training import LabelledNetworks, RunDir, train

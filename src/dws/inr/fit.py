@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.hardware import CHOICES, should_compile
 from dws.inr.siren import siren_apply
+from dws.runtime import CHOICES, should_compile
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 CHECK_EVERY = 10  # steps between two looks at the stopping criterion

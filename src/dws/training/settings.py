@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from dws.errors import UserError
-from dws.hardware import CHOICES, computes_bfloat16, find_device, should_compile
+from dws.runtime import CHOICES, computes_bfloat16, find_device, should_compile
 
 # networks trained on from which compiling, half a minute for a DWSNet, clearly pays
 COMPILING_PAYS = 100_000

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dws.errors import UserError
-from dws.sampling import derive_seed
+from dws.seeding import derive_seed
 from dws.tasks import Reader
 from dws.training.checkpoint import load_weights
 from dws.training.settings import OptimConfig, TrainerConfig, linear_weights

@@ -20,7 +20,7 @@ from dws.inr.fit import psnr, use_compiler
 from dws.io.content import append_json_line
 from dws.io.folders import check_claim, claim_folder
 from dws.io.hashing import as_written, settings_hash
-from dws.sampling import derive_seed
+from dws.seeding import derive_seed
 from dws.signals import SPLITS, CheckedSignals, SignalSource
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.engine import Engine, FitJob, InProcess

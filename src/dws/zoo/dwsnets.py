@@ -26,7 +26,7 @@ from dws.inr import SirenConfig
 from dws.io.content import write_json
 from dws.io.folders import check_can_make
 from dws.io.names import beside, file_name
-from dws.sampling import balanced_subset, derive_seed
+from dws.seeding import balanced_subset, derive_seed
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch
 from dws.zoo.imports import Entry, NewZoo, import_networks, some

@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 
 from dws.inr import siren_apply
 from dws.metanets import SignDWSNet
-from dws.sampling import derive_seed
+from dws.seeding import derive_seed
 from dws.tasks import Contrastive, Drawing, DrawingConfig, Reader
 from dws.training import AugmentConfig, OptimConfig, RunDir
 from dws.weightspace import WeightSpaceSpec

@@ -1,11 +1,13 @@
-"""What the machine offers, device, compiler, bfloat16: one rule for fitting and training."""
+"""Device, compiler, bfloat16 and memory: one rule for fitting and training."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
 import shutil
+import sys
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from dws.errors import UserError
 
 CHOICES = ("auto", "always", "never")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 
 
 def find_device(name: str, *, option: str) -> torch.device:
@@ -135,3 +138,17 @@ def computes_bfloat16(device: torch.device) -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(has is True for name, has in capabilities.items() if name.endswith("bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what tensors free for the next ones, for the rest of the process.
+
+    By default it returns large blocks to the system at once; each step then gets fresh pages, which
+    the kernel has to clear. Does nothing where there is no glibc.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from dws.sampling import balanced_subset, derive_seed
+from dws.seeding import balanced_subset, derive_seed
 
 
 def draw(size: int, seed: int = 0) -> torch.Tensor:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.conftest import needs_compiler
 
-from dws import hardware
-from dws.hardware import computes_bfloat16, find_device, should_compile
+from dws import runtime
+from dws.runtime import computes_bfloat16, find_device, should_compile
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from dws.hardware import computes_bfloat16, find_device, should_compile
 def test_the_rule(
     mode: str, pays: bool, works: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "compiler_works", lambda: works)
+    monkeypatch.setattr(runtime, "compiler_works", lambda: works)
     assert should_compile(mode, pays=pays, option="fit.compile") is expected
 
 
@@ -65,7 +65,7 @@ def test_a_compiler_that_fails_is_quoted_by_the_line_that_says_why(
         f"cat >&2 <<END\n{output}\nEND\nexit 1\n"
     )
     compiler.chmod(0o755)
-    script = "from dws.hardware import should_compile as s; s('always', pays=True, option='x')"
+    script = "from dws.runtime import should_compile as s; s('always', pays=True, option='x')"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
@@ -80,7 +80,7 @@ def test_a_compiler_that_fails_is_quoted_by_the_line_that_says_why(
 
 @needs_compiler
 def test_work_goes_on_without_a_compiler_that_is_broken(tmp_path: Path) -> None:
-    script = "from dws.hardware import should_compile as s; print(s('auto', pays=True, option=''))"
+    script = "from dws.runtime import should_compile as s; print(s('auto', pays=True, option=''))"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "CXX": "false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
