@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import MISSING
 
 from dws.inr import FitConfig, SirenConfig
-from dws.tasks.drawing import DrawingConfig
 from dws.training.augment import AugmentConfig
 from dws.training.loggers import WandbConfig
+from dws.training.reconstruction import ReconstructionConfig
 from dws.training.settings import OptimConfig, TrainerConfig
 
 
@@ -305,7 +305,7 @@ class TrainSchema:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+    drawing: ReconstructionConfig = field(default_factory=ReconstructionConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     seed: int = 0
     run_dir: str | None = None

@@ -24,15 +24,15 @@ from dws.evaluation.tsne import is_map, tsne
 from dws.io.atomic import write_atomically
 from dws.io.content import write_json
 from dws.io.names import distinct_file_name
-from dws.tasks import Reader, Task
-from dws.training import LabelledNetworks, RunDir
+from dws.tasks import Task
+from dws.training import LabelledNetworks, RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_weights
 from dws.training.loop import embed, predict
 
 
 def evaluate(
     run: RunDir,
-    reader: Reader,
+    model: WeightSpaceModel,
     task: Task,
     *,
     test_set: LabelledNetworks,
@@ -45,7 +45,7 @@ def evaluate(
 
     Args:
         run: A finished run.
-        reader: A reader built as for the training; its weights are loaded here.
+        model: A model built as for the training; its weights are loaded here.
         task: Metrics.
         test_set: The test split.
         train_set: The training split, to which linear probes are fitted.
@@ -58,7 +58,7 @@ def evaluate(
         The content of ``result.json``.
 
     Raises:
-        ValueError: If the checkpoint does not fit the reader, or there is no note of the epochs.
+        ValueError: If the checkpoint does not fit the model, or there is no note of the epochs.
     """
     began = time.perf_counter()
     epochs = run.metrics()
@@ -68,12 +68,12 @@ def evaluate(
             "and train again"
         )
     checkpoint = load_best(run.best_checkpoint, task.monitor)
-    load_weights(reader, checkpoint["reader"], run.best_checkpoint)
+    load_weights(model, checkpoint["reader"], run.best_checkpoint)
     known, embeddings = (
-        embed(reader, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
+        embed(model, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
     )
     (outputs, targets), (permuted, _) = (
-        predict(reader, task, split, train_set=train_set, batch_size=batch_size, known=known)
+        predict(model, task, split, train_set=train_set, batch_size=batch_size, known=known)
         for split in (test_set, permuted_set)
     )
     outputs, targets = outputs.cpu(), targets.cpu()
@@ -86,7 +86,7 @@ def evaluate(
         "metric": task.monitor,
         "higher_is_better": task.higher_is_better,
         "labels": list(task.labels),
-        "reads": reader.reads,
+        "reads": model.reads,
         "test": task.metrics(outputs, targets),
         "test_interval": confidence_interval(task.scores(outputs, targets)),
         "test_permuted": task.metrics(permuted.cpu(), targets),

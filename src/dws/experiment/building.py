@@ -14,8 +14,8 @@ from dws.config import build
 from dws.errors import NotFoundError, UserError
 from dws.io.hashing import settings_hash
 from dws.schemas import TrainSchema
-from dws.tasks import DrawingConfig, Reader, Task
-from dws.training import LabelledNetworks, TrainerConfig
+from dws.tasks import Task
+from dws.training import LabelledNetworks, ReconstructionConfig, TrainerConfig, WeightSpaceModel
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -130,21 +130,27 @@ def build_reader(
     spec: WeightSpaceSpec,
     task: Task,
     train_targets: torch.Tensor | None,
-) -> Reader:
+) -> WeightSpaceModel:
     """A new reader, with parameters drawn from the run's seed.
 
     Raises:
         ValueError: On the complaints of ``build``, or if the model is no metanet.
     """
-    drawing = DrawingConfig(**settings.get("drawing", {}))  # older runs do not mention it
-    num_drawn = drawing.num_values(spec.dims)
-    out_features = task.out_features + num_drawn
+    drawing = ReconstructionConfig(**settings.get("drawing", {}))  # older runs do not mention it
+    num_reconstructed = drawing.num_values(spec.dims)
+    out_features = task.out_features + num_reconstructed
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
         net = build(_arguments(settings["model"]), spec=spec, out_features=out_features)
         _check_metanet(net, spec, out_features)
         output_layer = task.output_layer(train_targets)
-    return Reader(spec, net, output_layer, embeds_output=task.num_views > 1, num_drawn=num_drawn)
+    return WeightSpaceModel(
+        spec,
+        net,
+        output_layer,
+        embeds_output=task.num_views > 1,
+        num_reconstructed=num_reconstructed,
+    )
 
 
 def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:

@@ -12,8 +12,7 @@ from dws.errors import UserError
 from dws.experiment.building import build_reader, build_task
 from dws.experiment.evaluation import evaluate_run
 from dws.schemas import EvaluateSchema, EvaluateWandbSchema
-from dws.tasks import Reader
-from dws.training import RunDir
+from dws.training import RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightSpaceSpec
 
@@ -60,12 +59,14 @@ class Run(RunDir):
         )
         return evaluate_run(settings, command=f"dws-evaluate {as_argument('run', self.path)}")
 
-    def load(self) -> Reader:
+    def load(self) -> WeightSpaceModel:
         """The trained model, see ``load_trained``."""
         return load_trained(self.path)
 
 
-def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None) -> Reader:
+def load_trained(
+    run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None
+) -> WeightSpaceModel:
     """The trained model of a run, with the weights that validation selected.
 
     Args:

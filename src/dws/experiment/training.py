@@ -21,8 +21,7 @@ from dws.experiment.building import (
 from dws.experiment.origin import describe_origin
 from dws.runtime import find_device, keep_freed_memory
 from dws.schemas import TrainSchema
-from dws.tasks import Drawing
-from dws.training import LabelledNetworks, RunDir, train
+from dws.training import LabelledNetworks, ReconstructionLoss, RunDir, train
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.loggers import history_is_logged, open_wandb
 from dws.training.processes import Processes, join_processes
@@ -97,7 +96,9 @@ def _train(given: TrainSchema, command: str, device: torch.device, processes: Pr
         drawing = None
         if given.drawing.weight:
             low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
-            drawing = Drawing(given.drawing, train_set.weights, low=low, high=high, omega_0=omega_0)
+            drawing = ReconstructionLoss(
+                given.drawing, train_set.weights, low=low, high=high, omega_0=omega_0
+            )
         wandb = given.wandb
         if processes.is_first:
             print(
@@ -115,7 +116,7 @@ def _train(given: TrainSchema, command: str, device: torch.device, processes: Pr
             best = train(
                 reader, task, train_set=train_set, val_set=val_set,
                 optim=given.optim, trainer=trainer, augment=given.augment, seed=given.seed,
-                run=run, logger=logger, drawing=drawing, processes=processes,
+                run=run, logger=logger, reconstruction=drawing, processes=processes,
             )  # fmt: skip
             if not processes.is_first:
                 return run

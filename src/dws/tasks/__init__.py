@@ -2,17 +2,7 @@
 
 from dws.tasks.classification import Classification
 from dws.tasks.contrastive import Contrastive
-from dws.tasks.drawing import Drawing, DrawingConfig
-from dws.tasks.reader import Reader
 from dws.tasks.regression import Regression
 from dws.tasks.task import Task
 
-__all__ = [
-    "Classification",
-    "Contrastive",
-    "Drawing",
-    "DrawingConfig",
-    "Reader",
-    "Regression",
-    "Task",
-]
+__all__ = ["Classification", "Contrastive", "Regression", "Task"]

@@ -3,6 +3,8 @@
 from dws.training.augment import AugmentConfig
 from dws.training.loader import LabelledNetworks
 from dws.training.loop import train
+from dws.training.model import WeightSpaceModel
+from dws.training.reconstruction import ReconstructionConfig, ReconstructionLoss
 from dws.training.run_dir import RunDir
 from dws.training.settings import OptimConfig, TrainerConfig
 
@@ -10,7 +12,10 @@ __all__ = [
     "AugmentConfig",
     "LabelledNetworks",
     "OptimConfig",
+    "ReconstructionConfig",
+    "ReconstructionLoss",
     "RunDir",
     "TrainerConfig",
+    "WeightSpaceModel",
     "train",
 ]

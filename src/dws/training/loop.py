@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
-from dws.tasks import Drawing, Reader, Task
+from dws.tasks import Task
 from dws.training.augment import AugmentConfig
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.training.loader import LabelledNetworks
 from dws.training.loggers import WandbLogger
+from dws.training.model import WeightSpaceModel
 from dws.training.processes import Processes
+from dws.training.reconstruction import ReconstructionLoss
 from dws.training.run_dir import RunDir
 from dws.training.settings import OptimConfig, TrainerConfig
 from dws.training.state import TrainingState, check_finite
@@ -28,7 +30,7 @@ from dws.weightspace import WeightBatch
 
 
 def train(
-    reader: Reader,
+    model: WeightSpaceModel,
     task: Task,
     *,
     train_set: LabelledNetworks,
@@ -39,13 +41,13 @@ def train(
     seed: int,
     run: RunDir,
     logger: WandbLogger,
-    drawing: Drawing | None = None,
+    reconstruction: ReconstructionLoss | None = None,
     processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
     """Train, or go on from the run's last checkpoint; all outputs go to the run folder.
 
     Args:
-        reader: What is trained, on the device of the data.
+        model: What is trained, on the device of the data.
         task: Loss and metrics.
         train_set: Training split.
         val_set: Validation split, which selects the checkpoint.
@@ -56,7 +58,7 @@ def train(
             parameters.
         run: The run folder.
         logger: Gets what the metrics file gets.
-        drawing: What the reader's last ``num_drawn`` outputs have to draw.
+        reconstruction: Auxiliary loss of the model's last ``num_reconstructed`` outputs, if any.
         processes: Those that train together, all called with the same arguments.
 
     Returns:
@@ -67,8 +69,8 @@ def train(
             complaints of ``TrainerConfig.resolved`` and ``OptimConfig.check_fits``.
     """
     trainer = trainer.resolved(len(train_set), processes.size)
-    optim.check_fits(reader.net)
-    state = TrainingState(reader, optim, trainer, len(train_set), seed)
+    optim.check_fits(model.net)
+    state = TrainingState(model, optim, trainer, len(train_set), seed)
     if run.last_checkpoint.is_file():
         content = load_checkpoint(run.last_checkpoint, *state.content())
         state.load(content, run.last_checkpoint)
@@ -83,7 +85,7 @@ def train(
         logger.catch_up(run.metrics())
 
     compiled = trainer.compile == "always"
-    forward = torch.compile(reader, dynamic=False) if compiled else processes.wrap(reader)
+    forward = torch.compile(model, dynamic=False) if compiled else processes.wrap(model)
     bfloat16 = torch.autocast(
         train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
     )
@@ -94,7 +96,7 @@ def train(
         disable=not processes.is_first,
     ) as bar:  # fmt: skip
         while not state.finished:
-            reader.train()
+            model.train()
             began = time.perf_counter() - state.seconds
             batches = train_set.shuffled_batches(
                 trainer.batch_size, state.start_epoch(), skip=state.step_in_epoch
@@ -105,7 +107,7 @@ def train(
                     augment.apply(
                         weights,
                         state.draws,
-                        layer_std=reader.standardize.std,
+                        layer_std=model.standardize.std,
                         progress=progress,
                     )
                     for _ in range(task.num_views)
@@ -114,14 +116,14 @@ def train(
                 with bfloat16:
                     outputs = forward(parts)
                 outputs = processes.gather(outputs.float(), task.num_views)
-                answers, drawn = reader.split(outputs)
-                losses = [task.loss(answers, targets)]
+                predictions, reconstructed = model.split(outputs)
+                losses = [task.loss(predictions, targets)]
                 total = losses[0]
-                if drawing:
-                    wanted = processes.gather(drawing.targets(parts), task.num_views)
-                    losses.append(mse_loss(drawn, wanted))
-                    total = total + drawing.weight * losses[1]
-                reader.zero_grad()
+                if reconstruction:
+                    values = processes.gather(reconstruction.targets(parts), task.num_views)
+                    losses.append(mse_loss(reconstructed, values))
+                    total = total + reconstruction.weight * losses[1]
+                model.zero_grad()
                 total.backward()
                 state.update(*losses)
                 bar.update()
@@ -165,7 +167,7 @@ def train(
 
 @torch.no_grad()
 def predict(
-    reader: Reader,
+    model: WeightSpaceModel,
     task: Task,
     split: LabelledNetworks,
     *,
@@ -173,10 +175,10 @@ def predict(
     batch_size: int,
     known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Outputs and targets of a whole split, in order, with the reader in evaluation mode.
+    """Outputs and targets of a whole split, in order, with the model in evaluation mode.
 
     Args:
-        reader: The reader.
+        model: The model.
         task: What the outputs are for. If it has two views they are read off the embedding.
         split: What is read.
         train_set: To which the linear regression on the embedding is fitted.
@@ -186,14 +188,14 @@ def predict(
     Returns:
         (n, F) and (n,), or (n, K) and (n, K). Outputs are NaN if an embedding is not finite.
     """
-    reader.eval()
+    model.eval()
     if task.num_views == 1:
-        outputs = [reader(weights) for weights, _ in split.batches(batch_size)]
+        outputs = [model(weights) for weights, _ in split.batches(batch_size)]
         return torch.cat(outputs), split.targets
     if known is None:
-        known = embed(reader, train_set, batch_size=batch_size)
+        known = embed(model, train_set, batch_size=batch_size)
     known = known.cpu().double()
-    asked = embed(reader, split, batch_size=batch_size).cpu().double()
+    asked = embed(model, split, batch_size=batch_size).cpu().double()
     if not bool(known.isfinite().all() and asked.isfinite().all()):  # nothing that lstsq takes
         return torch.full_like(split.targets, math.nan), split.targets
     truth = train_set.targets.cpu().double()
@@ -205,7 +207,7 @@ def predict(
 
 
 @torch.no_grad()
-def embed(reader: Reader, split: LabelledNetworks, *, batch_size: int) -> Tensor:
+def embed(model: WeightSpaceModel, split: LabelledNetworks, *, batch_size: int) -> Tensor:
     """Embeddings of a whole split, in order, (n, E)."""
-    reader.eval()
-    return torch.cat([reader.embed(weights) for weights, _ in split.batches(batch_size)])
+    model.eval()
+    return torch.cat([model.embed(weights) for weights, _ in split.batches(batch_size)])

@@ -89,7 +89,7 @@ class TrainerConfig:
         batch_size: Networks a step.
         eval_batch_size: Networks at once on validation and test.
         device: ``auto`` takes a GPU if there is one, else the CPU; or a torch device.
-        precision: ``fp32``, ``bf16`` for autocast of the reader in training, or ``auto`` for bf16
+        precision: ``fp32``, ``bf16`` for autocast of the model in training, or ``auto`` for bf16
             where training is compiled and the device computes it.
         compile: Whether to train with ``torch.compile``, see ``should_compile``.
         ema_decay: Evaluate an exponential moving average of the weights with this decay a step; 0

@@ -1,4 +1,4 @@
-"""An exercise beside a task: to draw what the networks compute that are read."""
+"""Auxiliary loss beside the task's: values that the input networks compute on a grid."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NUM_AT_ONCE = 1024  # networks evaluated together when values are standardised
 
 
 @dataclass(frozen=True)
-class DrawingConfig:
-    """How much drawing counts, and how fine it is.
+class ReconstructionConfig:
+    """Weight and resolution of the auxiliary reconstruction loss.
 
     Attributes:
-        weight: Of the loss of the drawing beside that of the task; 0 for no drawing. The zoo's
-            manifest has to name the right domain and ω0.
+        weight: Weight of the loss beside that of the task; 0 for none. The zoo's manifest has to
+            name the right domain and ω0.
         resolution: Points along each axis of the domain.
 
     Raises:
@@ -45,11 +45,11 @@ class DrawingConfig:
         return self.resolution ** dims[0] * dims[-1] if self.weight else 0
 
 
-class Drawing:
+class ReconstructionLoss:
     """Values of SIRENs at a grid as targets, which hold for every augmented copy too.
 
-    An embedding from which the function can be drawn is what inr2vec (De Luigi et al. 2023) and
-    other autoencoders of weights learn. Here it accompanies the learning from labels: a metanet
+    An embedding from which the function can be reconstructed is what inr2vec (De Luigi et al. 2023)
+    and other autoencoders of weights learn. Here it accompanies the learning from labels: a metanet
     learns more of what weights mean from many values a network than from one class.
     Weights are all that a metanet gets, in training and afterwards; the values are computed from
     these weights alone, and no longer needed once it is trained.
@@ -67,7 +67,7 @@ class Drawing:
 
     def __init__(
         self,
-        config: DrawingConfig,
+        config: ReconstructionConfig,
         reference: WeightBatch,
         *,
         low: Sequence[float],

@@ -22,8 +22,8 @@ class Metanet(Protocol):
         """Features, (B, E)."""
 
 
-class Reader(nn.Module):
-    """A metanet that takes networks as they lie in a zoo and answers in the task's units.
+class WeightSpaceModel(nn.Module):
+    """A metanet that takes networks as they lie in a zoo and predicts in the task's units.
 
     Its ``state_dict`` is all that an evaluation needs. The metanet may say with an attribute
     ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs;
@@ -36,7 +36,8 @@ class Reader(nn.Module):
         net: The metanet.
         output_layer: See ``Task.output_layer``.
         embeds_output: Whether the embedding is the metanet's output instead of its features.
-        num_drawn: How many of the metanet's outputs, the last ones, are for a ``Drawing``.
+        num_reconstructed: How many of the metanet's outputs, the last ones, are for a
+            ``ReconstructionLoss``.
 
     Raises:
         ValueError: If the metanet wants weights in another form.
@@ -49,10 +50,10 @@ class Reader(nn.Module):
         output_layer: nn.Module,
         *,
         embeds_output: bool = False,
-        num_drawn: int = 0,
+        num_reconstructed: int = 0,
     ) -> None:
         super().__init__()
-        self.num_drawn = num_drawn
+        self.num_reconstructed = num_reconstructed
         self.embeds_output = embeds_output
         self.standardize = Standardize(spec)
         self.net = net
@@ -67,10 +68,13 @@ class Reader(nn.Module):
         self.standardize.fit(self._wrap(reference), keep_signs=keep_signs)
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Predict; in training the values that are drawn follow the prediction."""
-        output, drawn = self.split(self.net(self._input(batch)))
-        answer: Tensor = self.output_layer(output.float())  # units are beyond the digits of bf16
-        return torch.cat([answer, drawn], dim=1) if self.training and self.num_drawn else answer
+        """Predict; in training the reconstructed values follow the prediction."""
+        output, reconstructed = self.split(self.net(self._input(batch)))
+        # float32: units are beyond the digits of bf16
+        prediction: Tensor = self.output_layer(output.float())
+        if self.training and self.num_reconstructed:
+            return torch.cat([prediction, reconstructed], dim=1)
+        return prediction
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What represents a network in pictures and probes."""
@@ -79,8 +83,8 @@ class Reader(nn.Module):
         return self.split(self.net(read))[0] if self.embeds_output else net.embed(read)
 
     def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
-        """Outputs in training, or the metanet's own, as what is for the task and what is drawn."""
-        num_for_task = outputs.shape[1] - self.num_drawn
+        """Outputs in training, or the metanet's own: for the task, and reconstructed."""
+        num_for_task = outputs.shape[1] - self.num_reconstructed
         return outputs[:, :num_for_task], outputs[:, num_for_task:]
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
