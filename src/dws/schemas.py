@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from dws.inr import FitConfig, SirenConfig
-from dws.training.augment import AugmentConfig
+from dws.training.augmentation import AugmentConfig
 from dws.training.loggers import WandbConfig
 from dws.training.reconstruction import ReconstructionConfig
 from dws.training.settings import OptimConfig, TrainerConfig

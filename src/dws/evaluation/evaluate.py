@@ -27,7 +27,7 @@ from dws.io.names import distinct_file_name
 from dws.tasks import Task
 from dws.training import LabelledNetworks, RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_weights
-from dws.training.loop import embed, predict
+from dws.training.inference import embed, predict
 
 
 def evaluate(

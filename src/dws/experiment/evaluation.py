@@ -37,7 +37,7 @@ from dws.training.loggers import (
 )
 from dws.training.run_dir import NOTES
 from dws.weightspace.alignment import align
-from dws.weightspace.augment import permute_neurons
+from dws.weightspace.transforms import permute_neurons
 from dws.zoo import Zoo, ZooSplit
 
 

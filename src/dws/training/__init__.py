@@ -1,6 +1,6 @@
 """Training a metanet on a zoo: one loop for all tasks and methods."""
 
-from dws.training.augment import AugmentConfig
+from dws.training.augmentation import AugmentConfig
 from dws.training.loader import LabelledNetworks
 from dws.training.loop import train
 from dws.training.model import WeightSpaceModel

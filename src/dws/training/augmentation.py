@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
-from dws.weightspace.augment import (
+from dws.weightspace.transforms import (
     add_noise,
     drop_smallest,
     flip_signs,

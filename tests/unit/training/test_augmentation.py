@@ -9,7 +9,7 @@ from tests.conftest import random_batch
 from dws.inr import siren_apply
 from dws.training import AugmentConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
-from dws.weightspace.augment import (
+from dws.weightspace.transforms import (
     add_noise,
     drop_smallest,
     flip_signs,
