@@ -25,10 +25,10 @@ from tabulate import tabulate
 
 from dws.cli.command import user_errors
 from dws.config import build, config_dir, register_schemas, to_plain
-from dws.evaluation.tables import read_result
 from dws.experiment.building import build_reader, build_task
 from dws.inr import init_siren
 from dws.io.content import read_json_lines
+from dws.report.results import read_result
 from dws.runtime import keep_freed_memory
 from dws.schemas import FitInrsSchema, TrainSchema
 from dws.signals import SPLITS, SignalSource

@@ -11,21 +11,16 @@ from dws.cli.command import run_hydra
 from dws.cli.errors import one_line
 from dws.config import as_argument
 from dws.errors import UserError
-from dws.evaluation.cells import first_runs
-from dws.evaluation.evidence import Evidence
-from dws.evaluation.raw_weights import RawWeights
-from dws.evaluation.report import RAW_WEIGHTS, files_of_reports, write_report
-from dws.evaluation.tables import (
-    ZooFacts,
-    group_by_seed,
-    load_results,
-    overview,
-    read_kept,
-)
 from dws.experiment.building import build_task, zoo_hash
 from dws.io.folders import check_can_make
 from dws.io.hashing import settings_hash
 from dws.io.names import distinct_file_name
+from dws.report.cells import first_runs
+from dws.report.evidence import Evidence
+from dws.report.overview import overview
+from dws.report.page import RAW_WEIGHTS, files_of_reports, write_report
+from dws.report.raw_weights import RawWeights
+from dws.report.results import ZooFacts, group_by_seed, load_results, read_kept
 from dws.schemas import ReportSchema
 from dws.training import RunDir
 from dws.zoo import Zoo

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from dws.errors import UserError
-from dws.evaluation.evaluate import evaluate
-from dws.evaluation.tables import read_result
+from dws.evaluation.held_out import evaluate
 from dws.experiment.building import (
     build_reader,
     build_task,
@@ -23,6 +22,7 @@ from dws.experiment.building import (
 from dws.experiment.origin import describe_origin
 from dws.io.folders import hold_folder
 from dws.io.hashing import settings_hash
+from dws.report.results import read_result
 from dws.runtime import find_device, keep_freed_memory
 from dws.schemas import EvaluateSchema
 from dws.tasks import Task

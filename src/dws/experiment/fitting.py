@@ -9,12 +9,12 @@ from typing import Any
 
 from dws.config import build
 from dws.errors import UserError
-from dws.evaluation import zoo_figures
 from dws.io.folders import hold_folder
 from dws.runtime import find_device, keep_freed_memory
 from dws.schemas import FitInrsSchema
 from dws.signals import SignalSource
 from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo
+from dws.zoo.figures import plot_reconstructions
 
 POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
 
@@ -83,7 +83,7 @@ def _draw(zoo: Zoo, signals: SignalSource) -> str:
         try:
             with hold_folder(zoo.path, wait=True):
                 if not picture.is_file():
-                    zoo_figures.reconstructions(picture, zoo, signals)
+                    plot_reconstructions(picture, zoo, signals)
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES):
                 raise

@@ -9,7 +9,6 @@ import torch
 
 from dws.config import as_argument, choices_of, did_you_mean
 from dws.errors import UserError
-from dws.evaluation import figures
 from dws.experiment.building import (
     build_reader,
     build_task,
@@ -19,6 +18,7 @@ from dws.experiment.building import (
     run_settings,
 )
 from dws.experiment.origin import describe_origin
+from dws.plots import plot_learning_curve
 from dws.runtime import find_device, keep_freed_memory
 from dws.schemas import TrainSchema
 from dws.training import LabelledNetworks, ReconstructionLoss, RunDir, train
@@ -120,7 +120,7 @@ def _train(given: TrainSchema, command: str, device: torch.device, processes: Pr
             )  # fmt: skip
             if not processes.is_first:
                 return run
-            figures.learning_curve(picture, run.metrics(), task.monitor)
+            plot_learning_curve(picture, run.metrics(), task.monitor)
             logger.picture("learning_curve", picture)
     value = best[f"val_{task.monitor}"]
     print(

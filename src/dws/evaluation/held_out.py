@@ -12,7 +12,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.evaluation import figures
 from dws.evaluation.measures import (
     accuracy_by_class,
     confidence_interval,
@@ -24,6 +23,7 @@ from dws.evaluation.tsne import is_map, tsne
 from dws.io.atomic import write_atomically
 from dws.io.content import write_json
 from dws.io.names import distinct_file_name
+from dws.plots import plot_confusion_matrix, plot_embedding, plot_predicted_against_true
 from dws.tasks import Task
 from dws.training import LabelledNetworks, RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_weights
@@ -133,17 +133,17 @@ def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Te
     if not targets.is_floating_point():
         if is_map(map_2d):
             pictures.append(folder / "tsne.png")
-            figures.embedding(pictures[-1], map_2d, targets, task.labels[0])
+            plot_embedding(pictures[-1], map_2d, targets, task.labels[0])
         if outputs.isfinite().any():
             pictures.append(folder / "outcome.png")
-            figures.confusion_matrix(pictures[-1], confusion(outputs, targets))
+            plot_confusion_matrix(pictures[-1], confusion(outputs, targets))
         return pictures
     for label, predicted, true in _columns(task, outputs, targets):
         names = [label] if len(task.labels) > 1 else []
         if is_map(map_2d):
             pictures.append(folder / distinct_file_name("tsne", *names, suffix=".png"))
-            figures.embedding(pictures[-1], map_2d, true, label)
+            plot_embedding(pictures[-1], map_2d, true, label)
         if predicted.isfinite().any():
             pictures.append(folder / distinct_file_name("outcome", *names, suffix=".png"))
-            figures.predicted_against_true(pictures[-1], predicted, true, label)
+            plot_predicted_against_true(pictures[-1], predicted, true, label)
     return pictures

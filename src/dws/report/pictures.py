@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.evaluation import figures
-from dws.evaluation.cells import first_runs, rows_of
-from dws.evaluation.evidence import TITLES, Evidence
 from dws.evaluation.tsne import is_map
 from dws.io.names import distinct_file_name
+from dws.plots import drawable, plot_curves, plot_embeddings
+from dws.report.cells import first_runs, rows_of
+from dws.report.evidence import TITLES, Evidence
 
 PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # how a file begins, and how it ends
 
@@ -87,10 +87,10 @@ def curve_picture(
     y_label: str,
     log_axes: Literal["", "x", "xy"] = "",
 ) -> Iterator[Picture]:
-    """Curves of methods, see ``figures.curves``, unless there is no number to draw."""
+    """Curves of methods, see ``plot_curves``, unless there is no number to draw."""
     has_log_y = "y" in log_axes
     points = [
-        (name, at, values, figures.drawable(values, is_log=has_log_y))
+        (name, at, values, drawable(values, is_log=has_log_y))
         for name, (x, of_seeds) in series.items()
         for at, values in zip(x, of_seeds, strict=True)
     ]
@@ -106,7 +106,7 @@ def curve_picture(
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         kind = "finite and positive" if has_log_y else "finite"
         caption += f" Left out, since not {kind}: {', '.join(missing[:5])}{more}."
-    figures.curves(file, series, x_label=x_label, y_label=y_label, log_axes=log_axes)
+    plot_curves(file, series, x_label=x_label, y_label=y_label, log_axes=log_axes)
     yield Picture.read(file, text, caption)
 
 
@@ -164,7 +164,7 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
             continue
         for label, column in zip(usual["labels"], targets.view(len(targets), -1).T, strict=True):
             file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
-            figures.embeddings(file, panels, column, label)
+            plot_embeddings(file, panels, column, label)
             text = f"t-SNE of {len(targets):,} test networks of {TITLES.get(task, task)}"
             yield Picture.read(
                 file,

@@ -9,9 +9,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dws.evaluation import zoo_figures
 from dws.inr import FitConfig, SirenConfig
+from dws.plots import functions
 from dws.zoo import Zoo, ZooConfig, ZooSplit, build_zoo
+from dws.zoo.figures import plot_reconstructions, plot_rows
 
 
 class Ramps:
@@ -53,20 +54,20 @@ def test_every_kind_of_signal_is_drawn(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(zoo_figures, "save_figure", lambda figure, path: figures.append(figure))
+    made: list[Figure] = []
+    monkeypatch.setattr(functions, "save_figure", lambda figure, path: made.append(figure))
     signals = Ramps(grid, num_outputs)
     zoo: Zoo = build_zoo(
         tmp_path / "zoo", signals, zoo=ZooConfig(), inr=SirenConfig(hidden=(4,)),
         fit=FitConfig(num_steps=1), preset="custom",
     )  # fmt: skip
-    zoo_figures.reconstructions(tmp_path / "x.png", zoo, signals)
+    plot_reconstructions(tmp_path / "x.png", zoo, signals)
     if len(grid) == 2:
-        zoo_figures.rendered(tmp_path / "y.png", zoo, [0, 2])
-    for figure in figures:
+        plot_rows(tmp_path / "y.png", zoo, [0, 2])
+    for figure in made:
         for axes in figure.axes:
             assert axes.images[0].get_array().shape in (shown, shown[:2])
-    original = figures[0].axes[0].images[0].get_array()
+    original = made[0].axes[0].images[0].get_array()
     if len(grid) == 2:
         assert (original.min(), original.max()) == pytest.approx((0, 1))  # dark half and all
 
@@ -83,8 +84,8 @@ def test_every_kind_of_signal_is_drawn(
 def test_titles_have_classes_in_full(
     label: Tensor, title: str, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(zoo_figures, "save_figure", lambda figure, path: figures.append(figure))
+    made: list[Figure] = []
+    monkeypatch.setattr(functions, "save_figure", lambda figure, path: made.append(figure))
     monkeypatch.setattr(ZooSplit, "labels", {"label": label})
-    zoo_figures.rendered(tmp_path / "x.png", sine_zoo, [0])
-    assert figures[0].axes[0].get_title().splitlines()[0] == f"0: {title}"
+    plot_rows(tmp_path / "x.png", sine_zoo, [0])
+    assert made[0].axes[0].get_title().splitlines()[0] == f"0: {title}"

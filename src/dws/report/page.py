@@ -8,10 +8,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
-from dws.evaluation import sections
-from dws.evaluation.evidence import Evidence
-from dws.evaluation.own_files import OwnFiles
 from dws.io.folders import hold_folder
+from dws.report import sections
+from dws.report.evidence import Evidence
+from dws.report.own_files import OwnFiles
 
 PAGE = "index.html"
 RECORD = ".dws-report.json"
@@ -85,7 +85,7 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
         "raw_weights": {task: raw.embedding for task, raw in evidence.raw.items()},
     }
     files["results.json"] = (json.dumps(results, indent=1) + "\n").encode()
-    environment = Environment(loader=PackageLoader("dws.evaluation", "."), autoescape=True)
+    environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
         sections=[part for part in parts if part.tables or part.pictures],
         scale=evidence.scale,

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dws.evaluation.published import METHODS
-from dws.evaluation.raw_weights import RawWeights
-from dws.evaluation.tables import Group, ZooFacts
+from dws.report.published import METHODS
+from dws.report.raw_weights import RawWeights
+from dws.report.results import Group, ZooFacts
 
 TITLES = {
     "mnist": "MNIST",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dws.errors import UserError
-from dws.evaluation.cells import (
+from dws.io.names import distinct_file_name
+from dws.report.cells import (
     MINUTES,
     NOT_RUN,
     SPREAD,
@@ -26,8 +27,9 @@ from dws.evaluation.cells import (
     training_sizes,
     with_seeds,
 )
-from dws.evaluation.evidence import TITLES, Evidence
-from dws.evaluation.pictures import (
+from dws.report.evidence import TITLES, Evidence
+from dws.report.overview import overview
+from dws.report.pictures import (
     Picture,
     curve_picture,
     data_efficiency,
@@ -35,9 +37,9 @@ from dws.evaluation.pictures import (
     outcomes,
     read_picture,
 )
-from dws.evaluation.published import METHODS, ZOO_STD
-from dws.evaluation.tables import Group, Table, overview, spread
-from dws.io.names import distinct_file_name
+from dws.report.published import METHODS, ZOO_STD
+from dws.report.results import Group
+from dws.report.tables import Table, spread
 from dws.training import RunDir
 
 

@@ -1,25 +1,22 @@
-"""Results of many runs, grouped by what they have in common, and tables of them."""
+"""Results of runs: their records, reading them, and grouping them by what they have in common."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
-from tabulate import tabulate
 from typing_extensions import TypedDict
 
 from dws.errors import NotFoundError, UserError
 from dws.io.content import check_content, read_json
+from dws.report.tables import spread
 from dws.zoo.manifest import Quantiles
 
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
@@ -47,7 +44,7 @@ class Settings(TypedDict, total=False):
 
 
 class Result(TypedDict):
-    """What tables are made of in a ``result.json``, see ``dws.evaluation.evaluate``."""
+    """What tables are made of in a ``result.json``, see ``dws.evaluation.held_out``."""
 
     task: str
     model: str
@@ -94,49 +91,6 @@ class Kept(TypedDict):
     results: list[Result]
     zoos: NotRequired[dict[str, ZooFacts]]
     raw_weights: NotRequired[dict[str, Opened]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Text in rows and columns.
-
-    Attributes:
-        name: Of its files.
-        title: What it shows, in a line.
-        header: Of each column.
-        rows: As many cells each.
-        note: What a reader has to know.
-    """
-
-    name: str
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-    def markdown(self) -> str:
-        """For the terminal."""
-        return tabulate(self.rows, self.header, tablefmt="github", disable_numparse=True)
-
-    def document(self) -> str:
-        """For a README: title, Markdown table with names as they are, note."""
-        rows = [
-            [" ".join(escape(cell, quote=False).replace("|", "\\|").splitlines()) for cell in row]
-            for row in self.rows
-        ]
-        table = replace(self, rows=rows).markdown()
-        return "\n\n".join(filter(None, [f"**{self.title}**", table, self.note])) + "\n"
-
-    def latex(self) -> str:
-        """For a paper, with the package booktabs."""
-        text = tabulate(self.rows, self.header, tablefmt="latex_booktabs", disable_numparse=True)
-        return text.replace("→", r"$\to$")
-
-    def csv(self) -> str:
-        """For a spreadsheet."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
-        return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -282,74 +236,3 @@ def group_by_seed(results: Sequence[dict[str, Any]]) -> list[Group]:
         groups[key].setdefault(result["seed"], result)  # a seed counts once, wherever it lies
     ordered = sorted(groups.items(), key=lambda item: item[0])
     return [Group([group[seed] for seed in sorted(group)]) for _, group in ordered]
-
-
-def overview(groups: Sequence[Group]) -> Table:
-    """All runs, one row for each group."""
-    header = (
-        *(
-            "task",
-            "trained on",
-            "model",
-            "parameters",
-            "epochs",
-            "seeds",
-            "metric",
-            "validation",
-            "test",
-        ),
-        *("networks/s", "minutes"),
-    )
-    rows = [
-        (
-            group["task"],
-            f"{group['num_train']:,}",
-            group["model"],
-            f"{group['num_parameters']:,}",
-            f"{group.mean(lambda result: result['num_epochs']):.0f}",
-            str(len(group.results)),
-            group["metric"],
-            group.measured("validation"),
-            group.measured("test"),
-            f"{group.mean(lambda result: result['networks_per_second']):,.0f}",
-            f"{group.mean(lambda result: result['train_seconds']) / 60:.1f}",
-        )
-        for group in groups
-    ]
-    return Table("overview", "All runs, mean ± standard deviation over seeds", header, rows)
-
-
-def spread(
-    values: Sequence[float | None],
-    *,
-    is_share: bool,
-    digits: int | None = None,
-    with_seeds: bool = False,
-) -> str:
-    """Mean, and ± only where there is more than one value; shares in percent.
-
-    Values that are not finite, or None, are counted beside the mean of the others.
-
-    Args:
-        values: One a seed.
-        is_share: Whether they are shares of 1.
-        digits: After the point; by default 1 for a share and else 4.
-        with_seeds: Say how many seeds there are, as ``(n = 3)``.
-    """
-    scale, unit, usual = (100, " %", 1) if is_share else (1, "", 4)
-    digits = usual if digits is None else digits
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    without = len(values) - len(finite)
-    kind = "not known" if None in values else "not finite"
-    if finite:
-        text = f"{scale * mean(finite):.{digits}f}"
-        if len(finite) > 1:
-            text += f" ± {scale * stdev(finite):.{digits}f}"
-        text += unit
-    else:
-        kinds = {str(value) for value in values}
-        text = kind if len(kinds) > 1 or None in values else kinds.pop()
-        without = 0
-    if with_seeds:
-        return f"{text} (n = {len(values)}{f', {without} {kind}' if without else ''})"
-    return text + (f" ({without} of {len(values)} {kind})" if without else "")

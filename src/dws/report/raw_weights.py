@@ -11,8 +11,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dws.evaluation.measures import describe_embedding
-from dws.evaluation.own_files import OwnFiles
 from dws.evaluation.tsne import is_map, tsne
+from dws.report.own_files import OwnFiles
 from dws.tasks import Task
 from dws.weightspace import Standardize
 from dws.zoo import Zoo

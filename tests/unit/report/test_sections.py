@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dws.evaluation import sections
-from dws.evaluation.evidence import Evidence
-from dws.evaluation.published import METHODS
-from dws.evaluation.tables import Table, group_by_seed
+from dws.report import sections
+from dws.report.evidence import Evidence
+from dws.report.published import METHODS
+from dws.report.results import group_by_seed
+from dws.report.tables import Table
 
 
 def result(task: str, model: str, test: float, **changes: object) -> dict[str, object]:

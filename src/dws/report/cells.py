@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from dws.evaluation.evidence import TITLES, Evidence
-from dws.evaluation.published import METHODS, RESULTS
-from dws.evaluation.tables import Group, Table, spread
+from dws.report.evidence import TITLES, Evidence
+from dws.report.published import METHODS, RESULTS
+from dws.report.results import Group
+from dws.report.tables import Table, spread
 
 NOT_RUN = "not run"
 SPREAD = "mean ± standard deviation over n seeds"
