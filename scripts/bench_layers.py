@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from oracles.block_linear import BlockwiseLinear, copy_coefficients
 from scripts.timing import machine, time_in_turns, training_step
-from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
 from torch import nn
 
 from dws.metanets import DWSNet

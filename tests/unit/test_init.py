@@ -1,4 +1,4 @@
-"""How the threads of PyTorch wait for each other."""
+"""Importing dws decides how the threads of PyTorch wait for each other."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.block_linear import BlockwiseLinear, copy_coefficients
 from tests.conftest import random_batch, randomise
-from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
 from tests.strategies import specs
 
 from dws.metanets import DWSNet
