@@ -118,7 +118,7 @@ demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and tw
 # --- checks ---------------------------------------------------------------------------------------
 
 # where functions check at run time that arrays have the shapes of their annotations
-TYPED := $(addprefix tests/unit/,weightspace metanets tasks)
+TYPED := $(addprefix tests/unit/,weightspace metanets tasks training/test_model.py training/test_reconstruction.py)
 
 test: .venv/installed ## all tests but the slow ones and those that need a GPU
 	$(BIN)/pytest -n 2 -m 'not slow and not gpu'

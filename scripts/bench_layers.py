@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from oracles.block_linear import BlockwiseLinear, copy_coefficients
 from scripts.timing import machine, time_in_turns, training_step
-from tests.oracle.block_reference import BlockwiseLinear, copy_coefficients
 from torch import nn
 
-from dws.memory import keep_freed_memory
 from dws.metanets import DWSNet
+from dws.runtime import keep_freed_memory
 from dws.weightspace import WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))

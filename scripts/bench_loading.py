@@ -17,7 +17,7 @@ import torch
 from scripts.bench_layers import SPEC, make_step
 from scripts.timing import machine, time_in_turns
 
-from dws.memory import keep_freed_memory
+from dws.runtime import keep_freed_memory
 from dws.training import LabelledNetworks
 from dws.weightspace import WeightBatch
 

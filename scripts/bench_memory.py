@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scripts.timing import machine
 
-from dws.files import write_json
+from dws.io.content import write_json
 
 SIZES = (1000, 10_000, 70_000)
 

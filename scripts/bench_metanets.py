@@ -15,9 +15,9 @@ import torch
 from scripts.bench_layers import SPEC
 from scripts.timing import machine, time_in_turns, training_step
 
-from dws.files import write_json
-from dws.memory import keep_freed_memory
+from dws.io.content import write_json
 from dws.metanets import DWSNet, SignDWSNet
+from dws.runtime import keep_freed_memory
 
 OUTPUT = Path("scripts/bench/metanets.json")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from dws.hardware import processor_name
+from dws.runtime import processor_name
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 

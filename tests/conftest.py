@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from dws.hardware import compiler_found
 from dws.inr import FitConfig, SirenConfig
+from dws.runtime import compiler_found
 from dws.signals import SineSignals
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig, build_zoo

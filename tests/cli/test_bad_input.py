@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.cli.conftest import Command
 
-from dws.files import sha256
+from dws.io.hashing import sha256
 from dws.zoo import Zoo
 
 MANIFEST, SHARD = Path("zoo/manifest.json"), Path("zoo/shard-00001.safetensors")
@@ -233,7 +233,7 @@ DAMAGED = [
         (replace(CONFIG, "dws.metanets.MLP", target), EVALUATE, expected)
         for target, expected in {
             "os.mkdir": "expected _target_ in dws., got os.mkdir",
-            "dws.files.os.mkdir": "expected _target_ to name a class of ours, got dws.files.os",
+            "dws.io.folders.os.mkdir": "_target_ to name a class of ours, got dws.io.folders.os",
             "dws.metanets.Foo": "expected _target_ to name a class, got dws.metanets.Foo",
             "dws.metanets.DWSNet": "expected arguments of dws.metanets.DWSNet, got some that do",
         }.items()
@@ -330,7 +330,7 @@ def test_a_report_goes_on_without_a_picture(
         ("model.name=/x", "and /x leads out of it"),
         ("+nothing=1", "unknown setting nothing; dws-train --help lists them"),
         ("+trainer.foo=1", "unknown setting trainer.foo; dws-train --help lists them"),
-        ("model._target_=dws.files.os.system", "expected _target_ to name a class of ours"),
+        ("model._target_=dws.io.folders.os.system", "expected _target_ to name a class of ours"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(

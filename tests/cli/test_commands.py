@@ -21,7 +21,7 @@ from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, random_batch, re
 from dws.cli.command import OneLineParser
 from dws.config import as_argument, config_dir, register_schemas
 from dws.experiment import load_trained
-from dws.files import hold_folder
+from dws.io.folders import hold_folder
 from dws.signals import SineSignals
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.weightspace import WeightSpaceSpec

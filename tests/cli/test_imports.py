@@ -17,7 +17,7 @@ import pytest
 import torch
 from tests.cli.conftest import Command
 
-from dws.files import write_json
+from dws.io.content import write_json
 from dws.signals import SPLITS
 from dws.zoo import Zoo, imports
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from tests.cli.conftest import Command
 from torch import Tensor
 
-from dws.files import sha256, write_json
+from dws.io.content import write_json
+from dws.io.hashing import sha256
 from dws.zoo import Zoo
 
 

@@ -130,7 +130,7 @@ def test_no_lock_is_taken_of_what_is_complete(
         build_part(path, SineSignals(**SMALL_SIGNALS), part=part, num_parts=2, **SMALL)
     merge_parts(sorted(path.with_name("zoo.parts").iterdir()), path)
     align_zoo(Zoo.open(path))
-    monkeypatch.setattr("dws.files.hold_folder", None)
+    monkeypatch.setattr("dws.io.folders.hold_folder", None)
     again(path)
 
 

@@ -155,10 +155,10 @@ def test_a_report_of_a_version_without_a_record_is_left_alone(
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_computed(
     name: str, copy: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dws.evaluation import raw_weights, report
+    from dws.report import page, raw_weights
 
     monkeypatch.setattr(raw_weights, "tsne", None)  # raises an error if it is called
-    monkeypatch.setattr(report, "_render", None)
+    monkeypatch.setattr(page, "_render", None)
     place = Path("page", name)
     place.parent.mkdir(exist_ok=True)
     place.write_text("mine")
@@ -170,7 +170,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_computed(
 def test_files_of_a_report_that_was_killed_are_known(
     num_written: int, copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dws.evaluation import own_files
+    from dws.report import own_files
 
     write, written = own_files.write_atomically, []
 

@@ -18,13 +18,16 @@ from tests.conftest import random_batch
 from torch import nn
 
 from dws.metanets import MLP, DWSNet, SignDWSNet
-from dws.tasks import Drawing, DrawingConfig, Reader, Regression
+from dws.tasks import Regression
 from dws.training import (
     AugmentConfig,
     LabelledNetworks,
     OptimConfig,
+    ReconstructionConfig,
+    ReconstructionLoss,
     RunDir,
     TrainerConfig,
+    WeightSpaceModel,
     train,
 )
 from dws.training.loggers import WandbLogger
@@ -33,13 +36,13 @@ from dws.weightspace import WeightSpaceSpec
 FILE = Path(__file__).with_name("losses.txt")
 SPEC = WeightSpaceSpec((2, 6, 5, 3))
 SIZE = 16  # one batch, so that each epoch is a step
-DRAWING = DrawingConfig(weight=3.0, resolution=4)
+RECONSTRUCTION = ReconstructionConfig(weight=3.0, resolution=4)
 NETS: dict[str, Callable[[], nn.Module]] = {
     "dwsnet": partial(DWSNet, SPEC, out_features=1, hidden_channels=8, num_layers=3),
     "dwsnet_sign": partial(
         SignDWSNet,
         SPEC,
-        out_features=1 + DRAWING.num_values(SPEC.dims),
+        out_features=1 + RECONSTRUCTION.num_values(SPEC.dims),
         hidden_channels=8,
         read_channels=16,
         num_layers=3,
@@ -51,17 +54,17 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 def losses(name: str, folder: Path) -> list[float]:
     """Of ten steps in float32 on a CPU; steps and decay are so large that each one shows.
 
-    ``dwsnet_sign`` draws too, and has both losses in one.
+    ``dwsnet_sign`` reconstructs too, and has both losses in one.
     """
     task, weights = Regression(), random_batch(SPEC, SIZE, dtype=torch.float32)
     data = LabelledNetworks(weights, weights.weights[0].square().mean(dim=(1, 2, 3)))
     torch.manual_seed(0)
-    drawing = DRAWING if name == "dwsnet_sign" else DrawingConfig()
-    layer, num_drawn = task.output_layer(data.targets), drawing.num_values(SPEC.dims)
-    reader = Reader(SPEC, NETS[name](), layer, num_drawn=num_drawn)
-    reader.fit(weights)
+    config = RECONSTRUCTION if name == "dwsnet_sign" else ReconstructionConfig()
+    layer, num_reconstructed = task.output_layer(data.targets), config.num_values(SPEC.dims)
+    model = WeightSpaceModel(SPEC, NETS[name](), layer, num_reconstructed=num_reconstructed)
+    model.fit(weights)
     train(
-        reader,
+        model,
         task,
         train_set=data,
         val_set=data,
@@ -73,8 +76,10 @@ def losses(name: str, folder: Path) -> list[float]:
         seed=0,
         run=RunDir(folder),
         logger=WandbLogger(None),
-        drawing=Drawing(drawing, weights, low=(-1.0, -1.0), high=(1.0, 1.0), omega_0=2.0)
-        if num_drawn
+        reconstruction=ReconstructionLoss(
+            config, weights, low=(-1.0, -1.0), high=(1.0, 1.0), omega_0=2.0
+        )
+        if num_reconstructed
         else None,
     )
     rows = RunDir(folder).metrics()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dws.cli.zoo import print_info
-from dws.evaluation.tables import load_results
+from dws.report.results import load_results
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.zoo import Zoo
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from dws.cli.command import user_errors
 from dws.errors import UserError
-from dws.evaluation import zoo_figures
-from dws.files import check_can_make, check_claim
 from dws.inr import SirenConfig
+from dws.io.folders import check_can_make, check_claim
 from dws.zoo import (
     Zoo,
     align_zoo,
@@ -24,6 +23,7 @@ from dws.zoo import (
     merge_parts,
 )
 from dws.zoo.build import CONFIG
+from dws.zoo.figures import plot_rows
 
 # argparse takes these negative numbers for options, unless they begin with a space
 NEGATIVE = re.compile(r"-[0-9.]+e[+-]?[0-9]+|-[0-9]+\.|-inf(inity)?|-nan", re.IGNORECASE)
@@ -251,5 +251,5 @@ def render_rows(arguments: argparse.Namespace) -> None:
     """Draw the requested rows."""
     zoo = Zoo.open(arguments.path)
     rows = arguments.rows or range(min(8, len(zoo)))
-    zoo_figures.rendered(arguments.output, zoo, rows, magnify=arguments.magnify)
+    plot_rows(arguments.output, zoo, rows, magnify=arguments.magnify)
     print(f"{len(rows)} INRs of {zoo.path} are drawn in {arguments.output}")

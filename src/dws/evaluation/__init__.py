@@ -1,1 +1,1 @@
-"""Evaluation of trained runs: figures of the test split, embeddings, pictures and tables."""
+"""Evaluation of trained runs: metrics of the test split, embeddings and their t-SNE."""

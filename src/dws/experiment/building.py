@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from dws.errors import NotFoundError, UserError
-from dws.files import settings_hash
+from dws.io.hashing import settings_hash
 from dws.settings import ReconstructionConfig
 from dws.targets import build
-from dws.tasks import Reader, Task
-from dws.tasks.drawing import num_values
-from dws.training import LabelledNetworks
+from dws.tasks import Task
+from dws.training import LabelledNetworks, WeightSpaceModel
+from dws.training.reconstruction import num_values
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -100,26 +100,32 @@ def build_task(settings: Mapping[str, Any]) -> Task:
     return task
 
 
-def build_reader(
+def build_model(
     settings: Mapping[str, Any],
     spec: WeightSpaceSpec,
     task: Task,
     train_targets: torch.Tensor | None,
-) -> Reader:
+) -> WeightSpaceModel:
     """A new model, with parameters drawn from the run's seed.
 
     Raises:
         UserError: On the complaints of ``build``, or if the model is no metanet.
     """
     reconstruction = ReconstructionConfig(**settings["reconstruction"])
-    num_drawn = num_values(reconstruction, spec.dims)
-    out_features = task.out_features + num_drawn
+    num_reconstructed = num_values(reconstruction, spec.dims)
+    out_features = task.out_features + num_reconstructed
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
         net = build(_arguments(settings["model"]), spec=spec, out_features=out_features)
         _check_metanet(net, spec, out_features)
         output_layer = task.output_layer(train_targets)
-    return Reader(spec, net, output_layer, embeds_output=task.num_views > 1, num_drawn=num_drawn)
+    return WeightSpaceModel(
+        spec,
+        net,
+        output_layer,
+        embeds_output=task.num_views > 1,
+        num_reconstructed=num_reconstructed,
+    )
 
 
 def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:

@@ -11,19 +11,18 @@ from typing import Any
 import torch
 
 from dws.errors import UserError
-from dws.evaluation.evaluate import evaluate
-from dws.evaluation.tables import read_result
+from dws.evaluation.held_out import evaluate
 from dws.experiment.building import (
-    build_reader,
+    build_model,
     build_task,
     load_training_split,
     open_zoo,
     zoo_hash,
 )
 from dws.experiment.origin import describe_origin
-from dws.files import hold_folder
-from dws.hardware import find_device
-from dws.memory import keep_freed_memory
+from dws.io.folders import hold_folder
+from dws.report.results import read_result
+from dws.runtime import find_device, keep_freed_memory
 from dws.settings import EvaluateSettings, WandbConfig
 from dws.targets import allow_plugins
 from dws.tasks import Task
@@ -37,7 +36,7 @@ from dws.training.loggers import (
 )
 from dws.training.run_dir import NOTES
 from dws.weightspace.alignment import align
-from dws.weightspace.augment import permute_neurons
+from dws.weightspace.transforms import permute_neurons
 from dws.zoo import Zoo, ZooSplit
 
 
@@ -102,7 +101,7 @@ def _evaluate(
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
         run,
-        build_reader(settings, zoo.spec, task, None).to(device),
+        build_model(settings, zoo.spec, task, None).to(device),
         task,
         test_set=test_set,
         train_set=train_set,
@@ -134,7 +133,7 @@ def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
 def _num_parameters(settings: Mapping[str, Any], zoo: Zoo, task: Task) -> int:
     """Of what answers; what draws in training does not count."""
     without = {**settings, "reconstruction": {}}
-    return sum(p.numel() for p in build_reader(without, zoo.spec, task, None).parameters())
+    return sum(p.numel() for p in build_model(without, zoo.spec, task, None).parameters())
 
 
 def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:

@@ -8,14 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from dws.errors import UserError
-from dws.evaluation import zoo_figures
-from dws.files import hold_folder
-from dws.hardware import find_device
-from dws.memory import keep_freed_memory
+from dws.io.folders import hold_folder
+from dws.runtime import find_device, keep_freed_memory
 from dws.settings import FitInrsSettings
 from dws.signals import SignalSource
 from dws.targets import allow_plugins, build
 from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo
+from dws.zoo.figures import plot_reconstructions
 
 POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
 
@@ -85,7 +84,7 @@ def _draw(zoo: Zoo, signals: SignalSource) -> str:
         try:
             with hold_folder(zoo.path, wait=True):
                 if not picture.is_file():
-                    zoo_figures.reconstructions(picture, zoo, signals)
+                    plot_reconstructions(picture, zoo, signals)
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES):
                 raise

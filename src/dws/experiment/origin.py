@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 import dws
-from dws.hardware import processor_name
+from dws.runtime import processor_name
 
 
 def describe_origin(command: str, device: torch.device) -> dict[str, str]:

@@ -23,11 +23,11 @@ from tabulate import tabulate
 
 from dws.cli.command import user_errors
 from dws.config import compose_settings
-from dws.evaluation.tables import read_result
-from dws.experiment.building import build_reader, build_task
-from dws.files import read_json_lines
+from dws.experiment.building import build_model, build_task
 from dws.inr import init_siren
-from dws.memory import keep_freed_memory
+from dws.io.content import read_json_lines
+from dws.report.results import read_result
+from dws.runtime import keep_freed_memory
 from dws.settings import FitInrsSettings, TrainSettings
 from dws.signals import SPLITS, SignalSource
 from dws.targets import build
@@ -238,14 +238,14 @@ def _measure_training(config: TrainSettings, spec: WeightSpaceSpec) -> float:
     settings = asdict(config)
     task = build_task(settings)
     num_networks = config.trainer.batch_size
-    reader = build_reader(settings, spec, task, None)
+    model = build_model(settings, spec, task, None)
     flat = torch.randn(num_networks * task.num_views, spec.num_params, 1)
     batch = WeightBatch.from_flat(spec, flat)
-    optimizers = build_optimizers(reader, config.optim)
+    optimizers = build_optimizers(model, config.optim)
 
     def train() -> None:
         for _ in range(2):
-            reader(batch).square().mean().backward()
+            model(batch).square().mean().backward()
             for optimizer in optimizers:
                 optimizer.step()
 

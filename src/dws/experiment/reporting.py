@@ -9,19 +9,16 @@ from typing import Any
 
 from dws.config import as_argument
 from dws.errors import UserError, describe
-from dws.evaluation.cells import first_runs
-from dws.evaluation.evidence import Evidence
-from dws.evaluation.raw_weights import RawWeights
-from dws.evaluation.report import RAW_WEIGHTS, files_of_reports, write_report
-from dws.evaluation.tables import (
-    ZooFacts,
-    group_by_seed,
-    load_results,
-    overview,
-    read_kept,
-)
 from dws.experiment.building import build_task, zoo_hash
-from dws.files import check_can_make, distinct_file_name, settings_hash
+from dws.io.folders import check_can_make
+from dws.io.hashing import settings_hash
+from dws.io.names import distinct_file_name
+from dws.report.cells import first_runs
+from dws.report.evidence import Evidence
+from dws.report.overview import overview
+from dws.report.page import RAW_WEIGHTS, files_of_reports, write_report
+from dws.report.raw_weights import RawWeights
+from dws.report.results import ZooFacts, group_by_seed, load_results, read_kept
 from dws.settings import ReportSettings
 from dws.targets import allow_plugins
 from dws.training import RunDir

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 from dws.config import as_argument
 from dws.errors import UserError
-from dws.experiment.building import build_reader, build_task
+from dws.experiment.building import build_model, build_task
 from dws.experiment.evaluation import evaluate_run
 from dws.settings import EvaluateSettings, EvaluateWandb
-from dws.tasks import Reader
-from dws.training import RunDir
+from dws.training import RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightSpaceSpec
 
@@ -69,12 +68,14 @@ class Run(RunDir):
         monitor = build_task(self.config()).monitor
         return float(load_best(self.best_checkpoint, monitor)["metrics"][f"val_{monitor}"])
 
-    def load(self) -> Reader:
+    def load(self) -> WeightSpaceModel:
         """The trained model, see ``load_trained``."""
         return load_trained(self.path)
 
 
-def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None) -> Reader:
+def load_trained(
+    run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None
+) -> WeightSpaceModel:
     """The trained model of a run, with the weights that validation selected.
 
     Args:
@@ -109,7 +110,7 @@ def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None =
         )
     spec = WeightSpaceSpec(dims)
     folder.check_whole(num_epochs_done(folder.last_checkpoint))
-    reader = build_reader(settings, spec, build_task(settings), None)
+    model = build_model(settings, spec, build_task(settings), None)
     state = load_checkpoint(folder.best_checkpoint, "reader")
-    load_weights(reader, state["reader"], folder.best_checkpoint)
-    return reader.eval()
+    load_weights(model, state["reader"], folder.best_checkpoint)
+    return model.eval()

@@ -10,9 +10,8 @@ import torch
 
 from dws.config import as_argument
 from dws.errors import UserError
-from dws.evaluation import figures
 from dws.experiment.building import (
-    build_reader,
+    build_model,
     build_task,
     load_training_split,
     open_zoo,
@@ -20,13 +19,12 @@ from dws.experiment.building import (
 )
 from dws.experiment.origin import describe_origin
 from dws.experiment.run import Run
-from dws.hardware import find_device
-from dws.memory import keep_freed_memory
+from dws.plots import plot_learning_curve
+from dws.runtime import find_device, keep_freed_memory
 from dws.settings import TrainSettings
 from dws.targets import allow_plugins
-from dws.tasks import Drawing
-from dws.training import LabelledNetworks, RunDir, train
-from dws.training.augment import Augmentations
+from dws.training import LabelledNetworks, ReconstructionLoss, RunDir, train
+from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.identity import identity, outcome_settings
 from dws.training.loggers import history_is_logged, open_wandb
@@ -85,12 +83,12 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
     omega_0 = zoo.manifest["inr"]["omega_0"]
     Augmentations(given.augment).check_fits(zoo.spec, task.num_views, omega_0)
-    reader = build_reader(settings, zoo.spec, task, train_set.targets).to(device)
-    reader.fit(train_set.weights)
-    check_optim(given.optim, reader.net)
-    if getattr(reader.net, "omega_0", None) not in (None, omega_0):
+    model = build_model(settings, zoo.spec, task, train_set.targets).to(device)
+    model.fit(train_set.weights)
+    check_optim(given.optim, model.net)
+    if getattr(model.net, "omega_0", None) not in (None, omega_0):
         raise UserError(
-            f"expected model.omega_0={omega_0}, that of the zoo, got {reader.net.omega_0}"
+            f"expected model.omega_0={omega_0}, that of the zoo, got {model.net.omega_0}"
         )
 
     after = f"next: dws-evaluate {as_argument('run', run.path)}"
@@ -105,17 +103,17 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
     claimed = run.claim(given, record)
     with claimed if processes.is_first else nullcontext():
         processes.wait()
-        drawing = None
+        reconstruction = None
         if given.reconstruction.weight:
             low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
-            drawing = Drawing(
+            reconstruction = ReconstructionLoss(
                 given.reconstruction, train_set.weights, low=low, high=high, omega_0=omega_0
             )
         wandb = given.wandb
         if processes.is_first:
             print(
                 f"dws: {given.task['name']} with {given.model['name']}, "
-                f"{sum(p.numel() for p in reader.parameters()):,} parameters, on {len(train_set)} "
+                f"{sum(p.numel() for p in model.parameters()):,} parameters, on {len(train_set)} "
                 f"networks of {path}, {device}, {trainer.precision}"
                 f"{', compiled' if trainer.compile == 'always' else ''}"
                 f"{f', {processes.size} processes' if processes.size > 1 else ''}; "
@@ -126,13 +124,13 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
         with open_wandb(wandb, run.path, settings) as logger:
             logger.zoo(zoo.path, zoo.manifest)
             best = train(
-                reader, task, train_set=train_set, val_set=val_set,
+                model, task, train_set=train_set, val_set=val_set,
                 optim=given.optim, trainer=trainer, augment=given.augment, seed=given.seed,
-                run=run, logger=logger, drawing=drawing, processes=processes,
+                run=run, logger=logger, reconstruction=reconstruction, processes=processes,
             )  # fmt: skip
             if not processes.is_first:
                 return run
-            figures.learning_curve(picture, run.metrics(), task.monitor)
+            plot_learning_curve(picture, run.metrics(), task.monitor)
             logger.picture("learning_curve", picture)
     value = best[f"val_{task.monitor}"]
     print(

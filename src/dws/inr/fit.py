@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.hardware import should_compile
 from dws.inr.siren import siren_apply
+from dws.runtime import should_compile
 from dws.settings import FitConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 

@@ -40,7 +40,7 @@ class ProbeNet(nn.Module):
     >>> net = ProbeNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
-    reads = "raw"  # see Reader
+    reads = "raw"  # see WeightSpaceModel
 
     def __init__(
         self,

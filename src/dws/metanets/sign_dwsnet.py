@@ -56,9 +56,9 @@ class SignDWSNet(nn.Module):
         num_layers: Number of equivariant layers.
         head_layers: Hidden layers of the MLP, of 4 ``hidden_channels`` each.
         dropout: Probability of dropping a feature before the output, in training.
-        omega_0: ω0 of the networks, to read them after ``wrap_phases``: a ``dws.tasks.Reader`` is
-            then invariant to ``PhaseShift`` too. None reads phases as they are, as suits networks
-            whose biases began at 0.
+        omega_0: ω0 of the networks, to read them after ``wrap_phases``: a
+            ``dws.training.WeightSpaceModel`` is then invariant to ``PhaseShift`` too. None reads
+            phases as they are, as suits networks whose biases began at 0.
 
     Raises:
         ValueError: On sizes out of range or a batch that does not fit.
@@ -94,7 +94,7 @@ class SignDWSNet(nn.Module):
                 f"expected edge_channels that divide hidden_channels={hidden_channels}, got "
                 f"{edge_channels}"
             )
-        self.reads = "scaled" if omega_0 is None else "wrapped"  # see Reader
+        self.reads = "scaled" if omega_0 is None else "wrapped"  # see WeightSpaceModel
         self.omega_0 = omega_0
         self.spec = spec
         self.in_channels = in_channels

@@ -33,7 +33,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dws.errors import NotFoundError, UserError
-from dws.files import as_written, hold_folder, sha256, write_atomically
+from dws.io.atomic import write_atomically
+from dws.io.folders import hold_folder
+from dws.io.hashing import as_written, sha256
 
 ANSWER_SECONDS = 10  # until a server answers
 TIMEOUT_SECONDS = 30  # of silence from a download

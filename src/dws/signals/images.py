@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from dws.errors import NotFoundError, UserError
-from dws.sampling import balanced_subset, derive_seed
+from dws.seeding import balanced_subset, derive_seed
 from dws.signals.download import DATASETS, ensure_dataset, read_idx
 from dws.signals.source import limit_sizes
 

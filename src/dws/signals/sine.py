@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.sampling import derive_seed
+from dws.seeding import derive_seed
 from dws.signals.source import SPLITS, limit_sizes
 
 

@@ -1,9 +1,11 @@
 """Training a metanet on a zoo: one loop for all tasks and methods."""
 
-from dws.settings import AugmentConfig, OptimConfig, TrainerConfig
-from dws.training.augment import Augmentation
+from dws.settings import AugmentConfig, OptimConfig, ReconstructionConfig, TrainerConfig
+from dws.training.augmentation import Augmentation
 from dws.training.loader import LabelledNetworks
 from dws.training.loop import train
+from dws.training.model import WeightSpaceModel
+from dws.training.reconstruction import ReconstructionLoss
 from dws.training.run_dir import RunDir
 
 __all__ = [
@@ -11,7 +13,10 @@ __all__ = [
     "Augmentation",
     "LabelledNetworks",
     "OptimConfig",
+    "ReconstructionConfig",
+    "ReconstructionLoss",
     "RunDir",
     "TrainerConfig",
+    "WeightSpaceModel",
     "train",
 ]

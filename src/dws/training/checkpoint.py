@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from typing_extensions import TypedDict
 
-from dws.checked_load import load_tensors
 from dws.errors import NotFoundError, UserError
-from dws.files import check_content, write_atomically
+from dws.io.atomic import write_atomically
+from dws.io.checked_load import load_tensors
+from dws.io.content import check_content
 
 MANY = 400  # characters of PyTorch's reasons
 

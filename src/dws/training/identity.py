@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dws.files import settings_hash
+from dws.io.hashing import settings_hash
 from dws.settings import (
     AugmentConfig,
     OptimConfig,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.sampling import balanced_subset, derive_seed
+from dws.seeding import balanced_subset, derive_seed
 from dws.tasks import Task
 from dws.weightspace import WeightBatch
 from dws.zoo import ZooSplit

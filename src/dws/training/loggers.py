@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from dws.files import check_content, read_json, write_json
+from dws.io.content import check_content, read_json, write_json
 from dws.settings import WandbConfig
 from dws.zoo.manifest import MANIFEST
 
@@ -211,7 +211,7 @@ def _start(config: WandbConfig, folder: Path, run_id: str, settings: Mapping[str
     import wandb  # a second at import, and not needed when disabled
 
     return wandb.init(
-        mode=config.mode,  # type: ignore[arg-type]
+        mode=config.mode,
         project=config.project,
         group=config.group,
         id=run_id,

@@ -7,21 +7,22 @@ is written from which the same command goes on, on a CPU to the very same weight
 
 from __future__ import annotations
 
-import math
 import time
 
 import torch
-from torch import Tensor
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from dws.settings import AugmentConfig, OptimConfig, TrainerConfig
-from dws.tasks import Drawing, Reader, Task
-from dws.training.augment import Augmentations
+from dws.tasks import Task
+from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
+from dws.training.inference import predict
 from dws.training.loader import LabelledNetworks
 from dws.training.loggers import WandbLogger
+from dws.training.model import WeightSpaceModel
 from dws.training.processes import Processes
+from dws.training.reconstruction import ReconstructionLoss
 from dws.training.resolve import resolve
 from dws.training.run_dir import RunDir
 from dws.training.state import TrainingState, check_finite
@@ -29,7 +30,7 @@ from dws.weightspace import WeightBatch
 
 
 def train(
-    reader: Reader,
+    model: WeightSpaceModel,
     task: Task,
     *,
     train_set: LabelledNetworks,
@@ -40,13 +41,13 @@ def train(
     seed: int,
     run: RunDir,
     logger: WandbLogger,
-    drawing: Drawing | None = None,
+    reconstruction: ReconstructionLoss | None = None,
     processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
     """Train, or go on from the run's last checkpoint; all outputs go to the run folder.
 
     Args:
-        reader: What is trained, on the device of the data.
+        model: What is trained, on the device of the data.
         task: Loss and metrics.
         train_set: Training split.
         val_set: Validation split, which selects the checkpoint.
@@ -57,7 +58,7 @@ def train(
             parameters.
         run: The run folder.
         logger: Gets what the metrics file gets.
-        drawing: What the reader's last ``num_drawn`` outputs have to draw.
+        reconstruction: Auxiliary loss of the model's last ``num_reconstructed`` outputs, if any.
         processes: Those that train together, all called with the same arguments.
 
     Returns:
@@ -69,7 +70,7 @@ def train(
     """
     trainer = resolve(trainer, len(train_set), processes.size)
     augmentations = Augmentations(augment)
-    state = TrainingState(reader, optim, trainer, len(train_set), seed)
+    state = TrainingState(model, optim, trainer, len(train_set), seed)
     if run.last_checkpoint.is_file():
         content = load_checkpoint(run.last_checkpoint, *state.content())
         state.load(content, run.last_checkpoint)
@@ -84,7 +85,7 @@ def train(
         logger.catch_up(run.metrics())
 
     compiled = trainer.compile == "always"
-    forward = torch.compile(reader, dynamic=False) if compiled else processes.wrap(reader)
+    forward = torch.compile(model, dynamic=False) if compiled else processes.wrap(model)
     bfloat16 = torch.autocast(
         train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
     )
@@ -95,7 +96,7 @@ def train(
         disable=not processes.is_first,
     ) as bar:  # fmt: skip
         while not state.finished:
-            reader.train()
+            model.train()
             began = time.perf_counter() - state.seconds
             batches = train_set.shuffled_batches(
                 trainer.batch_size, state.start_epoch(), skip=state.step_in_epoch
@@ -106,7 +107,7 @@ def train(
                     augmentations.apply(
                         weights,
                         state.draws,
-                        layer_std=reader.standardize.std,
+                        layer_std=model.standardize.std,
                         progress=progress,
                     )
                     for _ in range(task.num_views)
@@ -115,14 +116,14 @@ def train(
                 with bfloat16:
                     outputs = forward(parts)
                 outputs = processes.gather(outputs.float(), task.num_views)
-                answers, drawn = reader.split(outputs)
-                losses = [task.loss(answers, targets)]
+                predictions, reconstructed = model.split(outputs)
+                losses = [task.loss(predictions, targets)]
                 total = losses[0]
-                if drawing:
-                    wanted = processes.gather(drawing.targets(parts), task.num_views)
-                    losses.append(mse_loss(drawn, wanted))
-                    total = total + drawing.weight * losses[1]
-                reader.zero_grad()
+                if reconstruction:
+                    values = processes.gather(reconstruction.targets(parts), task.num_views)
+                    losses.append(mse_loss(reconstructed, values))
+                    total = total + reconstruction.weight * losses[1]
+                model.zero_grad()
                 total.backward()
                 state.update(*losses)
                 bar.update()
@@ -162,51 +163,3 @@ def train(
             saved = time.monotonic()
     assert state.best is not None  # num_epochs >= 1
     return state.best
-
-
-@torch.no_grad()
-def predict(
-    reader: Reader,
-    task: Task,
-    split: LabelledNetworks,
-    *,
-    train_set: LabelledNetworks,
-    batch_size: int,
-    known: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Outputs and targets of a whole split, in order, with the reader in evaluation mode.
-
-    Args:
-        reader: The reader.
-        task: What the outputs are for. If it has two views they are read off the embedding.
-        split: What is read.
-        train_set: To which the linear regression on the embedding is fitted.
-        batch_size: Networks at once.
-        known: The embedding of ``train_set``, if it has been computed.
-
-    Returns:
-        (n, F) and (n,), or (n, K) and (n, K). Outputs are NaN if an embedding is not finite.
-    """
-    reader.eval()
-    if task.num_views == 1:
-        outputs = [reader(weights) for weights, _ in split.batches(batch_size)]
-        return torch.cat(outputs), split.targets
-    if known is None:
-        known = embed(reader, train_set, batch_size=batch_size)
-    known = known.cpu().double()
-    asked = embed(reader, split, batch_size=batch_size).cpu().double()
-    if not bool(known.isfinite().all() and asked.isfinite().all()):  # nothing that lstsq takes
-        return torch.full_like(split.targets, math.nan), split.targets
-    truth = train_set.targets.cpu().double()
-    solution = torch.linalg.lstsq(
-        known - known.mean(0), truth - truth.mean(0), driver="gelsd"
-    ).solution  # embeddings may be collinear
-    outputs = (asked - known.mean(0)) @ solution + truth.mean(0)
-    return outputs.to(split.targets), split.targets
-
-
-@torch.no_grad()
-def embed(reader: Reader, split: LabelledNetworks, *, batch_size: int) -> Tensor:
-    """Embeddings of a whole split, in order, (n, E)."""
-    reader.eval()
-    return torch.cat([reader.embed(weights) for weights, _ in split.batches(batch_size)])

@@ -1,4 +1,4 @@
-"""Several processes that train one reader together, one for each GPU or group of cores."""
+"""Several processes that train one model together, one for each GPU or group of cores."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Processes:
         """Whether this process writes and prints."""
         return self.rank == 0
 
-    def wrap(self, reader: nn.Module) -> nn.Module:
-        """The reader, with gradients averaged over the processes."""
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model, with gradients averaged over the processes."""
         if self.size == 1:
-            return reader
+            return model
         # outputs are gathered, so each process's gradient is its part of the whole one, times size
-        return DistributedDataParallel(reader, broadcast_buffers=False)
+        return DistributedDataParallel(model, broadcast_buffers=False)
 
     def part(self, batch: WeightBatch) -> WeightBatch:
         """This process's networks of a batch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dws.errors import UserError
-from dws.hardware import computes_bfloat16, find_device, should_compile
+from dws.runtime import computes_bfloat16, find_device, should_compile
 from dws.settings import TrainerConfig
 
 # networks trained on from which compiling, half a minute for a DWSNet, clearly pays

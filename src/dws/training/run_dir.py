@@ -14,16 +14,10 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from dws.errors import NotFoundError, UserError
-from dws.files import (
-    append_json_line,
-    check_claim,
-    check_content,
-    claim_folder,
-    read_json_lines,
-    read_yaml,
-    settings_hash,
-    write_atomically,
-)
+from dws.io.atomic import write_atomically
+from dws.io.content import append_json_line, check_content, read_json_lines, read_yaml
+from dws.io.folders import check_claim, claim_folder
+from dws.io.hashing import settings_hash
 from dws.settings import (
     ModelSettings,
     Seed,

@@ -15,10 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dws.errors import UserError
-from dws.sampling import derive_seed
+from dws.seeding import derive_seed
 from dws.settings import OptimConfig, TrainerConfig
-from dws.tasks import Reader
 from dws.training.checkpoint import load_weights
+from dws.training.model import WeightSpaceModel
 
 LOSSES = ("train_loss", "train_drawing_loss")
 
@@ -27,7 +27,7 @@ class TrainingState:
     """Weights, optimiser, generators and position of a training.
 
     Args:
-        reader: What is trained, on its device.
+        model: What is trained, on its device.
         optim: Optimiser and schedule.
         trainer: Length and batch size.
         num_networks: Size of the training split.
@@ -36,30 +36,30 @@ class TrainingState:
 
     def __init__(
         self,
-        reader: Reader,
+        model: WeightSpaceModel,
         optim: OptimConfig,
         trainer: TrainerConfig,
         num_networks: int,
         seed: int,
     ) -> None:
-        self.reader = reader
+        self.model = model
         self.optim, self.trainer = optim, trainer
         self.batch_size = min(trainer.batch_size, num_networks)
         self.steps_per_epoch = num_networks // self.batch_size
         self.num_steps = trainer.num_epochs * self.steps_per_epoch
-        self.optimizers = build_optimizers(reader, optim)
+        self.optimizers = build_optimizers(model, optim)
         self.schedulers = [
             LambdaLR(optimizer, lambda step: optim.factor(step, self.num_steps))
             for optimizer in self.optimizers
         ]
         self.average = (
             AveragedModel(
-                reader, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay), use_buffers=True
+                model, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay), use_buffers=True
             )
             if trainer.ema_decay
             else None
         )
-        self.device = next(reader.parameters()).device
+        self.device = next(model.parameters()).device
         torch.manual_seed(derive_seed(seed, 0))  # of dropout
         self.order = torch.Generator().manual_seed(derive_seed(seed, 1))  # of batches
         self.draws = torch.Generator(self.device).manual_seed(derive_seed(seed, 2))  # of augment
@@ -89,9 +89,9 @@ class TrainingState:
         )
 
     @property
-    def evaluated(self) -> Reader:
+    def evaluated(self) -> WeightSpaceModel:
         """The weights to evaluate: the average, if there is one."""
-        return self.average.module if self.average else self.reader  # type: ignore[return-value]
+        return self.average.module if self.average else self.model  # type: ignore[return-value]
 
     def start_epoch(self) -> torch.Generator:
         """The generator of the order of batches, as it was when the current epoch began."""
@@ -101,12 +101,12 @@ class TrainingState:
     def update(self, *losses: Tensor) -> None:
         """One step of the optimisers, the gradients of these losses being there."""
         if self.optim.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.reader.parameters(), self.optim.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
             optimizer.step()
             scheduler.step()
         if self.average:
-            self.average.update_parameters(self.reader)
+            self.average.update_parameters(self.model)
         self.losses.append(torch.stack(losses).detach())
 
     def end_epoch(self) -> dict[str, float]:
@@ -140,7 +140,7 @@ class TrainingState:
     def content(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
-            "reader": self.reader.state_dict(),
+            "reader": self.model.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
@@ -177,7 +177,7 @@ class TrainingState:
                 f"{self.device.type}; set trainer.device={content['device']} or choose another "
                 "run_dir"
             )
-        load_weights(self.reader, content["reader"], path)
+        load_weights(self.model, content["reader"], path)
         if self.average:
             load_weights(self.average, content["average"], path)
         try:
@@ -200,20 +200,20 @@ class TrainingState:
             ) from error
 
 
-def build_optimizers(reader: Reader, optim: OptimConfig) -> list[Optimizer]:
+def build_optimizers(model: WeightSpaceModel, optim: OptimConfig) -> list[Optimizer]:
     """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps."""
     adamw = partial(
         AdamW, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad, fused=True
     )
     if optim.muon_lr is None:
-        return [adamw(reader.parameters())]
-    check_optim(optim, reader.net)
-    matrices = _linear_weights(reader.net)
+        return [adamw(model.parameters())]
+    check_optim(optim, model.net)
+    matrices = _linear_weights(model.net)
     muon = Muon(
         matrices, lr=optim.muon_lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
     taken = set(matrices)
-    return [adamw([p for p in reader.parameters() if p not in taken]), muon]
+    return [adamw([p for p in model.parameters() if p not in taken]), muon]
 
 
 def check_optim(optim: OptimConfig, metanet: nn.Module) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dws.errors import UserError
-from dws.files import beside, check_claim, claim_folder
+from dws.io.folders import check_claim, claim_folder
+from dws.io.names import beside
 from dws.weightspace.alignment import align
 from dws.zoo.manifest import ALIGNED_TO, CONFIG, OtherFormatError
 from dws.zoo.store import COLUMNS, Zoo, ZooSplit, is_whole, shard_name, write_manifest, write_shard

@@ -15,10 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dws.errors import UserError
-from dws.files import append_json_line, as_written, check_claim, claim_folder, settings_hash
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import psnr, use_compiler
-from dws.sampling import derive_seed
+from dws.io.content import append_json_line
+from dws.io.folders import check_claim, claim_folder
+from dws.io.hashing import as_written, settings_hash
+from dws.seeding import derive_seed
 from dws.settings import ZooConfig
 from dws.signals import SPLITS, CheckedSignals, SignalSource
 from dws.weightspace import WeightBatch, WeightSpaceSpec

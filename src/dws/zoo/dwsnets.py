@@ -22,9 +22,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dws.errors import NotFoundError, UserError
-from dws.files import beside, check_can_make, file_name, write_json
 from dws.inr import SirenConfig
-from dws.sampling import balanced_subset, derive_seed
+from dws.io.content import write_json
+from dws.io.folders import check_can_make
+from dws.io.names import beside, file_name
+from dws.seeding import balanced_subset, derive_seed
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch
 from dws.zoo.imports import Entry, NewZoo, import_networks, some

@@ -19,9 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dws.errors import UnreachableError, UserError
-from dws.hardware import compiler_problem, compiler_works, find_device
 from dws.inr import FitConfig, FitResult, SirenConfig, fit_inrs
-from dws.memory import keep_freed_memory
+from dws.runtime import compiler_problem, compiler_works, find_device, keep_freed_memory
 from dws.weightspace import WeightBatch
 
 CPU_CHUNK_SIZE = 32

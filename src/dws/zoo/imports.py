@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dws.checked_load import load_tensors
 from dws.errors import UserError
-from dws.files import check_can_make, check_claim, claim_folder, hold_folder, read_yaml
 from dws.inr import SirenConfig
+from dws.io.checked_load import load_tensors
+from dws.io.content import read_yaml
+from dws.io.folders import check_can_make, check_claim, claim_folder, hold_folder
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.build import CONFIG
@@ -306,7 +307,7 @@ def read_state_dict(file: Path) -> WeightBatch:
     ``net.0.linear.weight``, ``module.seq.0.weight`` or ``0.weight``; all keys have the same prefix
     before the number. Plain values, the state of an optimizer, and tensors outside the dictionary
     with the layers are ignored. Floating dtypes become float32. Files without checksums are read
-    unchecked, see ``dws.checked_load``.
+    unchecked, see ``dws.io.checked_load``.
 
     Raises:
         FileNotFoundError: If there is no such file.

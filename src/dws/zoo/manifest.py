@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from dws.errors import UserError
-from dws.files import check_content, read_json, read_yaml
+from dws.io.content import check_content, read_json, read_yaml
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
 

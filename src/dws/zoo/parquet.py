@@ -10,7 +10,8 @@ import torch
 from tqdm import tqdm
 
 from dws.errors import UserError
-from dws.files import check_can_make, open_atomically
+from dws.io.atomic import open_atomically
+from dws.io.folders import check_can_make
 from dws.signals import SPLITS
 from dws.zoo.store import COLUMNS, Zoo, ZooSplit
 

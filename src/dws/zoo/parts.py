@@ -9,19 +9,12 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from dws.errors import UserError
-from dws.files import (
-    as_written,
-    beside,
-    check_claim,
-    check_content,
-    claim_folder,
-    read_json,
-    read_yaml,
-    sha256,
-    write_atomically,
-    write_json,
-)
 from dws.inr import FitConfig, SirenConfig
+from dws.io.atomic import write_atomically
+from dws.io.content import check_content, read_json, read_yaml, write_json
+from dws.io.folders import check_claim, claim_folder
+from dws.io.hashing import as_written, sha256
+from dws.io.names import beside
 from dws.settings import ZooConfig
 from dws.signals import CheckedSignals, SignalSource
 from dws.zoo.build import CONFIG, NOTES, Builder

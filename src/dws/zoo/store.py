@@ -27,8 +27,10 @@ from torch import Tensor
 
 import dws
 from dws.errors import NotFoundError, UserError
-from dws.files import sha256, write_atomically, write_json
 from dws.inr.fit import psnr
+from dws.io.atomic import write_atomically
+from dws.io.content import write_json
+from dws.io.hashing import sha256
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 from dws.zoo.manifest import MANIFEST, how_to_make_again, num_shards, read_manifest

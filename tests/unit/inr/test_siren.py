@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.oracle.plain_siren import PlainSiren
+from oracles.plain_siren import PlainSiren
 
 from dws.inr import SirenConfig, init_siren, siren_apply
 from dws.weightspace import WeightSpaceSpec

@@ -7,13 +7,16 @@ from pathlib import Path
 import torch
 
 from dws.metanets import DWSNet
-from dws.tasks import Drawing, DrawingConfig, Reader, Regression, Task
+from dws.tasks import Regression, Task
 from dws.training import (
     AugmentConfig,
     LabelledNetworks,
     OptimConfig,
+    ReconstructionConfig,
+    ReconstructionLoss,
     RunDir,
     TrainerConfig,
+    WeightSpaceModel,
     train,
 )
 from dws.training.loggers import WandbLogger
@@ -32,24 +35,30 @@ def run_training(
     dropout: float = 0.0,
     task: Task = TASK,
     optim: OptimConfig = OptimConfig(lr=1e-3),  # noqa: B008
-    drawing: DrawingConfig = DrawingConfig(),  # noqa: B008
+    reconstruction: ReconstructionConfig = ReconstructionConfig(),  # noqa: B008
     **trainer: object,
-) -> tuple[Reader, dict[str, float]]:
+) -> tuple[WeightSpaceModel, dict[str, float]]:
     cpu = torch.device("cpu")
     folder.mkdir(exist_ok=True)
     train_set = LabelledNetworks.load(zoo.split("train"), task, cpu)
     torch.manual_seed(0)
-    num_drawn = drawing.num_values(zoo.spec.dims)
-    out_features = task.out_features + num_drawn
+    num_reconstructed = reconstruction.num_values(zoo.spec.dims)
+    out_features = task.out_features + num_reconstructed
     net = DWSNet(
         zoo.spec, out_features=out_features, hidden_channels=4, num_layers=2, dropout=dropout
     )
     output_layer = task.output_layer(train_set.targets)
     embeds_output = task.num_views > 1
-    reader = Reader(zoo.spec, net, output_layer, embeds_output=embeds_output, num_drawn=num_drawn)
-    reader.fit(train_set.weights)
+    model = WeightSpaceModel(
+        zoo.spec,
+        net,
+        output_layer,
+        embeds_output=embeds_output,
+        num_reconstructed=num_reconstructed,
+    )
+    model.fit(train_set.weights)
     best = train(
-        reader,
+        model,
         task,
         train_set=train_set,
         val_set=LabelledNetworks.load(zoo.split("val"), task, cpu),
@@ -61,8 +70,10 @@ def run_training(
         seed=0,
         run=RunDir(folder),
         logger=WandbLogger(None),
-        drawing=Drawing(drawing, train_set.weights, low=(-1.0,), high=(1.0,), omega_0=30.0)
-        if drawing.weight
+        reconstruction=ReconstructionLoss(
+            reconstruction, train_set.weights, low=(-1.0,), high=(1.0,), omega_0=30.0
+        )
+        if reconstruction.weight
         else None,
     )
-    return reader, best
+    return model, best

@@ -12,13 +12,14 @@ from torch import nn
 from dws.inr import FitConfig, SirenConfig
 from dws.metanets import MLP, DWSNet
 from dws.signals import SineSignals
-from dws.tasks import Reader, Regression
+from dws.tasks import Regression
 from dws.training import (
     AugmentConfig,
     LabelledNetworks,
     OptimConfig,
     RunDir,
     TrainerConfig,
+    WeightSpaceModel,
     train,
 )
 from dws.training.loggers import WandbLogger
@@ -44,7 +45,7 @@ def best_r2(zoo: Zoo, make: Callable[[], nn.Module], lr: float, folder: Path) ->
         LabelledNetworks.load(zoo.split(name), task, cpu) for name in ("train", "val")
     )
     torch.manual_seed(0)
-    model = Reader(zoo.spec, make(), task.output_layer(train_set.targets))
+    model = WeightSpaceModel(zoo.spec, make(), task.output_layer(train_set.targets))
     model.fit(train_set.weights)
     best = train(
         model, task, train_set=train_set, val_set=val_set, optim=OptimConfig(lr=lr),

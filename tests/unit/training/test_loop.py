@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from sklearn.linear_model import LinearRegression
 from tests.conftest import needs_compiler
 from tests.unit.training.conftest import run_training
 
-from dws.metanets import DWSNet
-from dws.tasks import Contrastive, DrawingConfig, Reader
-from dws.training import AugmentConfig, LabelledNetworks, OptimConfig, RunDir
+from dws.tasks import Contrastive
+from dws.training import (
+    AugmentConfig,
+    OptimConfig,
+    ReconstructionConfig,
+    RunDir,
+)
 from dws.training import loop as loop_module
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
-from dws.training.loop import embed, predict
 from dws.zoo import Zoo
 
 
@@ -66,7 +68,7 @@ EVERYTHING = {
     "augment": AugmentConfig(noise=0.1, mask=0.1, permute=True, until=0.5),
     "dropout": 0.2,
     "optim": OptimConfig(lr=1e-3, muon_lr=1e-2, amsgrad=True, clip_norm=1.0),
-    "drawing": DrawingConfig(0.5, 8),
+    "reconstruction": ReconstructionConfig(0.5, 8),
     "ema_decay": 0.9,
     "checkpoint_minutes": 0.0,
 }
@@ -141,32 +143,6 @@ def test_an_embedding_goes_on_exactly_and_patience_too(
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     assert best["val_mse_frequency"] == best_resumed["val_mse_frequency"]
-
-
-def test_the_probe_is_fitted_to_the_training_split_alone(sine_zoo: Zoo) -> None:
-    task, cpu = Contrastive(out_features=3, labels=("frequency",)), torch.device("cpu")
-    net = DWSNet(sine_zoo.spec, out_features=3, hidden_channels=4, num_layers=1)
-    reader = Reader(sine_zoo.spec, net, task.output_layer(None), embeds_output=True).eval()
-    train_set, val_set = (
-        LabelledNetworks.load(sine_zoo.split(name), task, cpu) for name in ("train", "val")
-    )
-    outputs, targets = predict(reader, task, val_set, train_set=train_set, batch_size=7)
-    known, asked = (embed(reader, s, batch_size=7) for s in (train_set, val_set))
-    probe = LinearRegression().fit(known.numpy(), train_set.targets.numpy())
-    expected = torch.from_numpy(probe.predict(asked.numpy()))
-    torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
-    assert torch.equal(targets, val_set.targets)
-    read_before = predict(reader, task, val_set, train_set=train_set, batch_size=7, known=known)
-    assert torch.equal(read_before[0], outputs)
-    with torch.no_grad():  # a dimension that says nothing
-        net.head.map.weight[0].zero_()
-    assert bool(
-        predict(reader, task, val_set, train_set=train_set, batch_size=7)[0].isfinite().all()
-    )
-    with torch.no_grad():  # as after a step that was too long
-        net.head.map.weight[0].fill_(torch.inf)
-    outputs, _ = predict(reader, task, val_set, train_set=train_set, batch_size=7)
-    assert bool(outputs.isnan().all())
 
 
 @needs_compiler

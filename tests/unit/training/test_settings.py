@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from dws import hardware
+from dws import runtime
 from dws.training import OptimConfig, TrainerConfig
 from dws.training import settings as settings_module
 
@@ -58,7 +58,7 @@ def test_auto_is_decided_by_the_length_and_the_processor(
     expected: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hardware, "compiler_works", lambda: True)
+    monkeypatch.setattr(runtime, "compiler_works", lambda: True)
     monkeypatch.setattr(settings_module, "computes_bfloat16", lambda device: has_bfloat16)
     decided = TrainerConfig(num_epochs=1, device="cpu", precision="auto").resolved(num_networks)
     assert (decided.compile, decided.precision) == expected

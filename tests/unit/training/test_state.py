@@ -7,8 +7,8 @@ import torch
 from tests.unit.training.conftest import run_training
 
 from dws.metanets import SignDWSNet
-from dws.tasks import Contrastive, Reader
-from dws.training import OptimConfig, RunDir
+from dws.tasks import Contrastive
+from dws.training import OptimConfig, RunDir, WeightSpaceModel
 from dws.training.checkpoint import is_finished, load_checkpoint, save_checkpoint
 from dws.training.state import build_optimizers
 from dws.zoo import Zoo
@@ -65,10 +65,10 @@ def test_gradients_are_clipped(sine_zoo: Zoo, tmp_path: Path) -> None:
 def test_muon_trains_the_matrices_of_the_metanet_and_adamw_the_rest(sine_zoo: Zoo) -> None:
     task = Contrastive(out_features=3)
     net = SignDWSNet(sine_zoo.spec, out_features=3, hidden_channels=4, num_layers=1)
-    reader = Reader(sine_zoo.spec, net, task.output_layer(None), embeds_output=True)
-    adamw, muon = build_optimizers(reader, OptimConfig(lr=1e-3, muon_lr=1e-2))
+    model = WeightSpaceModel(sine_zoo.spec, net, task.output_layer(None), embeds_output=True)
+    adamw, muon = build_optimizers(model, OptimConfig(lr=1e-3, muon_lr=1e-2))
     groups = [{p for g in o.param_groups for p in g["params"]} for o in (adamw, muon)]
-    assert groups[0] | groups[1] == set(reader.parameters())
+    assert groups[0] | groups[1] == set(model.parameters())
     assert groups[1] == {m.weight for m in net.modules() if isinstance(m, torch.nn.Linear)}
     assert not groups[0] & groups[1]
     assert [o.param_groups[0]["lr"] for o in (adamw, muon)] == [1e-3, 1e-2]

@@ -8,7 +8,7 @@ from tests.conftest import random_batch
 
 from dws.weightspace import Permutation, WeightSpaceSpec
 from dws.weightspace.alignment import align, similarity
-from dws.weightspace.augment import permute_neurons
+from dws.weightspace.transforms import permute_neurons
 
 SPEC = WeightSpaceSpec((2, 8, 6, 7, 3))
 

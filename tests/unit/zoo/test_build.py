@@ -12,8 +12,8 @@ import pytest
 import torch
 from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS
 
-from dws.files import hold_folder
 from dws.inr import SirenConfig, siren_apply
+from dws.io.folders import hold_folder
 from dws.signals import SineSignals
 from dws.zoo import Zoo, ZooConfig, build_zoo
 from dws.zoo import build as build_module
@@ -136,7 +136,7 @@ def test_a_shared_start_keeps_neurons_alike(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from dws.files import hold_folder\n"
+        "import sys, time; from pathlib import Path; from dws.io.folders import hold_folder\n"
         "with hold_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     path = tmp_path / "zoo"

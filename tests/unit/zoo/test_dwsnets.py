@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.conftest import random_batch
 
-from dws.files import write_json
 from dws.inr import SirenConfig
+from dws.io.content import write_json
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, export_dwsnets, export_parquet, import_dwsnets

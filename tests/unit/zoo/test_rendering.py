@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dws.files import write_json
 from dws.inr import FitConfig, SirenConfig, init_siren
 from dws.inr.fit import fit_inrs, psnr
+from dws.io.content import write_json
 from dws.signals import SineSignals
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, import_dwsnets

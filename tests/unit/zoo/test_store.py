@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from tests.conftest import random_batch
 
-from dws.files import write_json
+from dws.io.content import write_json
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo
 from dws.zoo.manifest import FORMAT_VERSION, split_rows

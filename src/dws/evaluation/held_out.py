@@ -1,0 +1,149 @@
+"""Read the test split, once, with the weights that validation selected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from dws.errors import UserError
+from dws.evaluation.measures import (
+    accuracy_by_class,
+    confidence_interval,
+    confusion,
+    describe_embedding,
+    error_by_target,
+)
+from dws.evaluation.tsne import is_map, tsne
+from dws.io.atomic import write_atomically
+from dws.io.content import write_json
+from dws.io.names import distinct_file_name
+from dws.plots import plot_confusion_matrix, plot_embedding, plot_predicted_against_true
+from dws.tasks import Task
+from dws.training import LabelledNetworks, RunDir, WeightSpaceModel
+from dws.training.checkpoint import load_best, load_weights
+from dws.training.inference import embed, predict
+
+
+def evaluate(
+    run: RunDir,
+    model: WeightSpaceModel,
+    task: Task,
+    *,
+    test_set: LabelledNetworks,
+    train_set: LabelledNetworks,
+    permuted_set: LabelledNetworks,
+    batch_size: int,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write ``result.json``, ``predictions.safetensors`` and pictures to the run folder.
+
+    Args:
+        run: A finished run.
+        model: A model built as for the training; its weights are loaded here.
+        task: Metrics.
+        test_set: The test split.
+        train_set: The training split, to which linear probes are fitted.
+        permuted_set: The test split with the hidden neurons of every network reordered at random,
+            which changes no function: how far the figures depend on the order.
+        batch_size: Networks at once.
+        about: What else the result is to say, such as seed and machine.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the model, or there is no note of the epochs.
+    """
+    began = time.perf_counter()
+    epochs = run.metrics()
+    if not epochs:
+        raise UserError(
+            f"expected the epochs of the run in {run.metrics_file}, got none; remove {run.path} "
+            "and train again"
+        )
+    checkpoint = load_best(run.best_checkpoint, task.monitor)
+    load_weights(model, checkpoint["reader"], run.best_checkpoint)
+    known, embeddings = (
+        embed(model, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
+    )
+    (outputs, targets), (permuted, _) = (
+        predict(model, task, split, train_set=train_set, batch_size=batch_size, known=known)
+        for split in (test_set, permuted_set)
+    )
+    outputs, targets = outputs.cpu(), targets.cpu()
+    if num_bad := int((~outputs.isfinite()).flatten(1).any(dim=1).sum()):
+        print(f"dws: predictions for {num_bad} of {len(outputs)} test networks are not finite")
+    map_2d = tsne(embeddings)
+    best = checkpoint["metrics"]
+    result = {
+        **about,
+        "metric": task.monitor,
+        "higher_is_better": task.higher_is_better,
+        "labels": list(task.labels),
+        "reads": model.reads,
+        "test": task.metrics(outputs, targets),
+        "test_interval": confidence_interval(task.scores(outputs, targets)),
+        "test_permuted": task.metrics(permuted.cpu(), targets),
+        "validation": {k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
+        **_details(task, outputs, targets),
+        "embedding": describe_embedding(known, train_set.targets.cpu(), embeddings, targets),
+        "num_test": len(targets),
+        "num_epochs": len(epochs),
+        "best_epoch": best["epoch"],
+        "train_seconds": sum(row["seconds"] for row in epochs),
+        "networks_per_second": float(
+            torch.tensor([row["networks_per_second"] for row in epochs]).median()
+        ),
+    }
+    pictures = _draw(run.path, task, outputs, targets, map_2d)
+    result["pictures"] = [path.name for path in pictures]
+    write_atomically(
+        run.path / "predictions.safetensors",
+        save({"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}),
+    )
+    result["evaluate_seconds"] = time.perf_counter() - began
+    write_json(run.result_file, result)  # last: it says that all is there
+    return result
+
+
+def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    """Where the errors are: by class, or by the size of each label."""
+    if not targets.is_floating_point():
+        counts = confusion(outputs, targets)
+        return {"confusion": counts.tolist(), "accuracy_by_class": accuracy_by_class(counts)}
+    columns = _columns(task, outputs, targets)
+    return {"mse_by_target": {label: error_by_target(*pair) for label, *pair in columns}}
+
+
+def _columns(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, predicted and true values of each label."""
+    pair = outputs.flatten(1).T, targets.view(len(targets), -1).T
+    return zip(task.labels, *pair, strict=True)
+
+
+def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
+    """Write pictures; none of nothing, such as predictions that are not finite."""
+    pictures = []
+    if not targets.is_floating_point():
+        if is_map(map_2d):
+            pictures.append(folder / "tsne.png")
+            plot_embedding(pictures[-1], map_2d, targets, task.labels[0])
+        if outputs.isfinite().any():
+            pictures.append(folder / "outcome.png")
+            plot_confusion_matrix(pictures[-1], confusion(outputs, targets))
+        return pictures
+    for label, predicted, true in _columns(task, outputs, targets):
+        names = [label] if len(task.labels) > 1 else []
+        if is_map(map_2d):
+            pictures.append(folder / distinct_file_name("tsne", *names, suffix=".png"))
+            plot_embedding(pictures[-1], map_2d, true, label)
+        if predicted.isfinite().any():
+            pictures.append(folder / distinct_file_name("outcome", *names, suffix=".png"))
+            plot_predicted_against_true(pictures[-1], predicted, true, label)
+    return pictures

@@ -1,0 +1,1 @@
+"""Files that are whole or not there, folders that belong to one process, and names."""

@@ -1,0 +1,99 @@
+"""Plain values in files of JSON, lines of JSON, and YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from dws.errors import UserError
+from dws.io.atomic import write_atomically
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically, one key a line."""
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: If the file holds something else, or text that UTF-8 cannot encode; the message
+            names it.
+    """
+    try:
+        content = json.loads(path.read_text())
+        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is refused
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"expected JSON in {path}, got something else ({error})") from error
+    return content
+
+
+def append_json_line(path: Path, content: Mapping[str, Any]) -> None:
+    """Add a line of JSON to a file, after whole lines only: one that was cut off is dropped."""
+    with path.open("a+b") as stream:
+        stream.seek(0)
+        whole = stream.read().rpartition(b"\n")[0]
+        stream.truncate(len(whole) + 1 if whole else 0)
+        stream.write(json.dumps(content).encode() + b"\n")
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of ``append_json_line``; a last line that was cut off does not count.
+
+    Raises:
+        ValueError: If another line is no JSON object; the message names it.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1]
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(
+                f"expected a JSON object in line {number} of {path}, got something else; "
+                "take that line out"
+            )
+        rows.append(row)
+    return rows
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML of plain values.
+
+    Raises:
+        ValueError: If the file holds something else; the message names it.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"expected YAML in {path}, got something else ({reason})") from error
+
+
+def check_content(content: object, kind: Any, *, what: str) -> None:
+    """Make sure that plain values, read from a file, are of a type.
+
+    Args:
+        content: What was read.
+        kind: The type, such as a ``typing_extensions.TypedDict``; other keys may be there.
+        what: What it should be, and where it is, for the message: "a result in result.json".
+
+    Raises:
+        ValueError: If it is of another type; the message names the first place that does not fit.
+    """
+    try:
+        TypeAdapter(kind).validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise UserError(
+            f"expected {what}, got one that does not fit: {place}: {first['msg']}"
+        ) from error

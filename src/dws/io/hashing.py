@@ -1,0 +1,27 @@
+"""Hashes of files and of settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def as_written(folder: Path, checksums: Mapping[str, str]) -> bool:
+    """Whether files in a folder are there with the given SHA-256, by file name. Only reads."""
+    files = {folder / name: digest for name, digest in checksums.items()}
+    return all(file.is_file() and sha256(file) == digest for file, digest in files.items())
+
+
+def settings_hash(settings: Mapping[str, Any], *, num_digits: int = 8) -> str:
+    """Hexadecimal digits that tell settings apart, for folder names and manifests."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return digest[:num_digits]

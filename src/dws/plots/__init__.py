@@ -1,0 +1,20 @@
+"""Figures of embeddings, curves, predictions and functions, from arrays alone."""
+
+from dws.plots.curves import drawable, plot_curves, plot_learning_curve
+from dws.plots.embeddings import plot_embedding, plot_embeddings
+from dws.plots.figure import supported_formats
+from dws.plots.functions import plot_functions, plot_reconstructions
+from dws.plots.predictions import plot_confusion_matrix, plot_predicted_against_true
+
+__all__ = [
+    "drawable",
+    "plot_confusion_matrix",
+    "plot_curves",
+    "plot_embedding",
+    "plot_embeddings",
+    "plot_functions",
+    "plot_learning_curve",
+    "plot_predicted_against_true",
+    "plot_reconstructions",
+    "supported_formats",
+]

@@ -1,0 +1,52 @@
+"""Predictions of a test split against its targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dws.plots.figure import open_axes, plain_text
+
+
+def plot_confusion_matrix(path: Path, counts: Int[Tensor, "k c"]) -> None:
+    """Share of each true class (row) by predicted class (column), in percent.
+
+    The row of a class without networks is grey and says so. A column beyond the classes is that of
+    networks whose outputs hold NaN, see ``confusion``.
+    """
+    num_classes, num_columns = counts.shape
+    shares = 100 * counts.double() / counts.sum(dim=1, keepdim=True)  # NaN of no networks
+    with open_axes(path) as axes:
+        axes.set_facecolor("lightgrey")
+        image = axes.imshow(shares.numpy(), vmin=0, vmax=100, cmap="Blues")
+        for row in range(num_classes):
+            if not counts[row].any():
+                axes.text((num_columns - 1) / 2, row, "no test networks", ha="center", va="center",
+                          fontsize=7)  # fmt: skip
+                continue
+            for column in range(num_columns):
+                share = float(shares[row, column])
+                axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7,
+                          color="white" if share > 60 else "black")  # fmt: skip
+        title = "test networks, % of each true class"
+        axes.set(xlabel="predicted", ylabel="true", title=title)
+        axes.set_xticks(range(num_columns), [*range(num_classes), "NaN"][:num_columns])
+        axes.set_yticks(range(num_classes))
+        axes.figure.colorbar(image, ax=axes)
+
+
+def plot_predicted_against_true(
+    path: Path, predicted: Float[Tensor, " n"], true: Float[Tensor, " n"], name: str
+) -> None:
+    """Scatter with the diagonal; predictions that are not finite are counted in the title."""
+    finite = predicted.isfinite()
+    without = len(true) - int(finite.sum())
+    with open_axes(path) as axes:
+        axes.scatter(true[finite].numpy(), predicted[finite].numpy(), s=9)
+        axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
+        title = f"{len(true)} test networks" + (f", {without} not finite" if without else "")
+        axes.set(
+            xlabel=plain_text(f"true {name}"), ylabel=plain_text(f"predicted {name}"), title=title
+        )

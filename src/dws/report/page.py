@@ -1,0 +1,95 @@
+"""One page with every table and picture, and the same tables as Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+
+from dws.io.folders import hold_folder
+from dws.report import sections
+from dws.report.evidence import Evidence
+from dws.report.own_files import OwnFiles
+
+PAGE = "index.html"
+RECORD = ".dws-report.json"
+RAW_WEIGHTS = "raw-weights"
+
+
+def files_of_reports(folder: Path) -> OwnFiles:
+    """The files of an earlier report in a folder, which the next one may replace or remove.
+
+    Raises:
+        ValueError: If no report can be written there, since other files are in the way.
+    """
+    remedy = (
+        "choose another folder with report=DIR. If an earlier version of dws-report wrote the "
+        "files, move the whole folder"
+    )
+    own = OwnFiles(folder, RECORD, cache=RAW_WEIGHTS, remedy=remedy)
+    own.check(["results.json", PAGE])
+    return own
+
+
+def write_report(evidence: Evidence, own: OwnFiles) -> Path:
+    """Write ``index.html``, ``tables/``, ``pictures/``, ``raw-weights/`` and ``results.json``.
+
+    Args:
+        evidence: What to report.
+        own: Files of an earlier report in the folder, from ``files_of_reports``.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: If files that no report wrote are in the way; nothing is written then.
+    """
+    files = _render(evidence)
+    own.check(files)
+    with hold_folder(own.folder):
+        own.write(files)
+    return own.folder / PAGE
+
+
+def _render(evidence: Evidence) -> dict[str, bytes]:
+    """The content of every file of the report, the page last."""
+    files = {name: c for raw in evidence.raw.values() for name, c in raw.files.items()}
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures = Path(temporary)
+        parts = [
+            sections.classification(evidence),
+            sections.contrastive(evidence),
+            sections.regression(evidence, pictures),
+            sections.learning_from_more(evidence, pictures),
+            sections.other_settings(evidence),
+            sections.symmetry(evidence),
+            sections.embeddings(evidence, pictures),
+            sections.learning(evidence, pictures),
+            sections.zoos(evidence),
+            sections.runs(evidence),
+        ]
+        files |= {f"pictures/{f.name}": f.read_bytes() for f in sorted(pictures.iterdir())}
+    for table in (table for part in parts for table in part.tables):
+        for suffix, text in {
+            "md": table.document(),
+            "tex": table.latex(),
+            "csv": table.csv(),
+        }.items():
+            files[f"tables/{table.name}.{suffix}"] = text.encode()
+    results = {
+        "scale": evidence.scale,
+        "results": [result for group in evidence.groups for result in group.results],
+        "zoos": evidence.zoos,
+        "raw_weights": {task: raw.embedding for task, raw in evidence.raw.items()},
+    }
+    files["results.json"] = (json.dumps(results, indent=1) + "\n").encode()
+    environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)
+    page = environment.get_template("report.html.j2").render(
+        sections=[part for part in parts if part.tables or part.pictures],
+        scale=evidence.scale,
+        left_out=evidence.left_out,
+    )
+    files[PAGE] = page.encode()
+    return files

@@ -1,0 +1,131 @@
+"""Augmentation of training networks: which random changes they undergo at every step."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dws.errors import UserError
+from dws.settings import AugmentConfig
+from dws.targets import build
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace.transforms import (
+    add_noise,
+    drop_smallest,
+    flip_signs,
+    mask_entries,
+    move_images,
+    permute_neurons,
+    shift_phases,
+)
+
+
+class Augmentation(Protocol):
+    """An augmentation of the user's, to be named in ``augment.extra``."""
+
+    def __call__(self, batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
+        """Change every network of a batch in its own way.
+
+        Args:
+            batch: B networks.
+            generator: Source of all draws, on the batch's device.
+        """
+
+
+class Augmentations:
+    """The built-in augmentations, then those of the user.
+
+    Args:
+        config: Strengths of the built-in ones, and what ``extra`` ones to construct.
+
+    Raises:
+        UserError: If an extra one cannot be constructed, or is not callable.
+    """
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self.config = config
+        self.extra: list[Augmentation] = [build(each) for each in config.extra]
+        for each, settings in zip(self.extra, config.extra, strict=True):
+            if not callable(each):
+                raise UserError(
+                    f"augment.extra: {settings['_target_']} has no __call__(batch, generator). "
+                    "Define it."
+                )
+
+    def check_fits(self, spec: WeightSpaceSpec, num_views: int, omega_0: float) -> None:
+        """Make sure that this makes sense for some networks and a task.
+
+        Args:
+            spec: Architecture of the networks.
+            num_views: See ``Task``.
+            omega_0: ω0 of the networks.
+
+        Raises:
+            UserError: If images are to move and the networks do not have two inputs, phases are
+                to be shifted and their ω0 is another, or two views would be the same.
+        """
+        config = self.config
+        moves = {k: v for k, v in asdict(config).items() if k.startswith("max_") and v}
+        if moves and spec.dims[0] != 2:
+            raise UserError(
+                f"expected networks with two inputs for augment.{next(iter(moves))}, got "
+                f"{spec.dims[0]}; use augment=none"
+            )
+        if config.shift_phases and config.omega_0 != omega_0:
+            raise UserError(
+                f"expected augment.omega_0={omega_0}, that of the zoo, got {config.omega_0}"
+            )
+        if num_views > 1 and config.until < 1:
+            raise UserError(
+                "expected augment.until=1 for a task that compares two views of a network, got "
+                f"{config.until}"
+            )
+        if num_views > 1 and replace(config, omega_0=AugmentConfig.omega_0) == AugmentConfig():
+            raise UserError(
+                "expected augmentations for a task that compares two views of a network, got none; "
+                "use augment=contrastive"
+            )
+
+    def apply(
+        self,
+        batch: WeightBatch,
+        generator: torch.Generator,
+        *,
+        layer_std: Float[Tensor, " two_m"],
+        progress: float = 0.0,
+    ) -> WeightBatch:
+        """Change every network of a batch in its own way.
+
+        Args:
+            batch: B networks.
+            generator: Source of all draws, on the batch's device.
+            layer_std: Standard deviations of weight.0, bias.0, weight.1, ... in the training split.
+            progress: Fraction of the training's steps that are done.
+        """
+        config = self.config
+        if progress >= config.until:
+            return batch
+        angle, shift, scale = config.max_angle, config.max_shift, config.max_scale
+        if angle or shift or scale:
+            batch = move_images(batch, generator, max_angle=angle, max_shift=shift, max_scale=scale)
+        if config.noise:
+            batch = add_noise(batch, generator, std=config.noise * layer_std)
+        if config.quantile_dropout:
+            batch = drop_smallest(batch, generator, max_quantile=config.quantile_dropout)
+        if config.mask:
+            batch = mask_entries(batch, generator, probability=config.mask)
+        if config.flip_signs:
+            batch = flip_signs(batch, generator)
+        if config.shift_phases:
+            batch = shift_phases(
+                batch, generator, omega_0=config.omega_0, max_shift=config.shift_phases
+            )
+        if config.permute:
+            batch = permute_neurons(batch, generator)
+        for augmentation in self.extra:
+            batch = augmentation(batch, generator)
+        return batch

@@ -1,0 +1,97 @@
+"""From raw weights to predictions: standardisation, metanet, and the task's output layer."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.errors import UserError
+from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phases
+
+READS = ("standardized", "scaled", "wrapped", "raw")  # in what form weights reach a metanet
+
+
+@runtime_checkable
+class Metanet(Protocol):
+    """What a metanet offers; see ``dws.metanets``."""
+
+    def embed(self, batch: WeightBatch) -> Tensor:
+        """Features, (B, E)."""
+
+
+class WeightSpaceModel(nn.Module):
+    """A metanet that takes networks as they lie in a zoo and predicts in the task's units.
+
+    Its ``state_dict`` is all that an evaluation needs. The metanet may say with an attribute
+    ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs;
+    ``"wrapped"``, the same after ``wrap_phases`` with its ``omega_0``; or ``"raw"``, so that it can
+    compute what they compute. Else they are ``"standardized"``. Networks of another dtype are
+    converted to that of the parameters.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        net: The metanet.
+        output_layer: See ``Task.output_layer``.
+        embeds_output: Whether the embedding is the metanet's output instead of its features.
+        num_reconstructed: How many of the metanet's outputs, the last ones, are for a
+            ``ReconstructionLoss``.
+
+    Raises:
+        ValueError: If the metanet wants weights in another form.
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        net: nn.Module,
+        output_layer: nn.Module,
+        *,
+        embeds_output: bool = False,
+        num_reconstructed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.num_reconstructed = num_reconstructed
+        self.embeds_output = embeds_output
+        self.standardize = Standardize(spec)
+        self.net = net
+        self.reads = getattr(net, "reads", READS[0])
+        if self.reads not in READS:
+            raise UserError(f"expected a metanet that reads {READS}, got {self.reads!r}")
+        self.output_layer = output_layer
+
+    def fit(self, reference: WeightBatch) -> None:
+        """Standardise as befits the metanet from now on; ``reference`` is the training split."""
+        keep_signs = self.reads in ("scaled", "wrapped")
+        self.standardize.fit(self._wrap(reference), keep_signs=keep_signs)
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Predict; in training the reconstructed values follow the prediction."""
+        output, reconstructed = self.split(self.net(self._input(batch)))
+        # float32: units are beyond the digits of bf16
+        prediction: Tensor = self.output_layer(output.float())
+        if self.training and self.num_reconstructed:
+            return torch.cat([prediction, reconstructed], dim=1)
+        return prediction
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """What represents a network in pictures and probes."""
+        net: Metanet = self.net  # type: ignore[assignment]
+        read = self._input(batch)
+        return self.split(self.net(read))[0] if self.embeds_output else net.embed(read)
+
+    def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
+        """Outputs in training, or the metanet's own: for the task, and reconstructed."""
+        num_for_task = outputs.shape[1] - self.num_reconstructed
+        return outputs[:, :num_for_task], outputs[:, num_for_task:]
+
+    def _input(self, batch: WeightBatch) -> WeightBatch:
+        batch = batch.to(self.standardize.mean.dtype)
+        return batch if self.reads == "raw" else self.standardize(self._wrap(batch))
+
+    def _wrap(self, batch: WeightBatch) -> WeightBatch:
+        if self.reads != "wrapped":
+            return batch
+        return wrap_phases(batch, omega_0=self.net.omega_0)  # type: ignore[arg-type]

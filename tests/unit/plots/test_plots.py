@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dws.plots import (
+    figure,
+    plot_confusion_matrix,
+    plot_curves,
+    plot_embedding,
+    plot_embeddings,
+    plot_predicted_against_true,
+)
+
+
+def test_the_matrix_has_no_share_of_a_class_without_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(figure, "save_figure", lambda made, path: drawn.append(made))
+    plot_confusion_matrix(tmp_path / "x.png", torch.tensor([[0, 0], [1, 3]]))
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["no test networks", "25", "75"]
+
+
+@pytest.mark.parametrize("name", ["$x^$", r"$\frac$", "_hidden", "y" * 300, "日本", "a\nb"])
+def test_any_name_can_be_drawn(name: str, tmp_path: Path) -> None:
+    plot_curves(tmp_path / "c.png", {name: ([1.0], [[1.0]])}, x_label=name, y_label=name)
+    plot_embedding(tmp_path / "e.png", torch.randn(4, 2), torch.randn(4), name)
+    plot_embeddings(tmp_path / "f.png", {name: torch.randn(4, 2)}, torch.arange(4), name)
+    plot_predicted_against_true(tmp_path / "p.png", torch.randn(4), torch.randn(4), name)

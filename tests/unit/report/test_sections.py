@@ -1,0 +1,216 @@
+"""Which figures go into which cell; the page itself is tested in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dws.report import sections
+from dws.report.evidence import Evidence
+from dws.report.published import METHODS
+from dws.report.results import group_by_seed
+from dws.report.tables import Table
+
+
+def result(task: str, model: str, test: float, **changes: object) -> dict[str, object]:
+    metric = "mse" if task in ("sine", "ssl") else "accuracy"
+    figures = {metric: test, "mse_amplitude": 1.0, "mse_frequency": 2.0}
+    return {
+        "task": task,
+        "model": model,
+        "num_train": 100,
+        "seed": 0,
+        "settings_hash": "a",
+        "zoo": "a",
+        "zoo_path": "zoos/mnist",
+        "metric": metric,
+        "test": figures,
+        "test_permuted": figures,
+        "validation": figures,
+        "embedding": {"neighbours": 0.5, "linear_probe": None},
+        "num_parameters": 1234,
+        "networks_per_second": 10.0,
+        "train_seconds": 3600.0,
+        "pictures": [],
+        "best_epoch": 1,
+        "num_epochs": 2,
+        "num_test": 50,
+        "reads": "standardized",
+        "higher_is_better": metric == "accuracy",
+        "folder": None,
+        **changes,
+    }
+
+
+def evidence(*results: dict[str, object]) -> Evidence:
+    return Evidence(group_by_seed(results), zoos={}, raw={}, scale="small", make="SCALE=small")
+
+
+def row(table: Table, method: str) -> dict[str, str]:
+    (found,) = [cells for cells in table.rows if cells[0] == method]
+    return dict(zip(table.header, found, strict=True))
+
+
+def test_measured_and_published_stand_side_by_side() -> None:
+    runs = [result("mnist", "dwsnet", test, seed=seed) for seed, test in enumerate((0.7, 0.8))]
+    (table,) = sections.classification(evidence(*runs)).tables
+    cells = row(table, "dwsnet")
+    assert cells["MNIST, published"] == "85.71 ± 0.57 %"
+    assert cells["MNIST, here"] == "75.0 ± 7.1 % (n = 2)"
+    assert cells["Fashion-MNIST, here"] == "not run"
+    assert cells["minutes a run"] == "60.0"
+    assert [cells[0] for cells in table.rows][-1] == "dwsnet"  # the paper's order
+
+
+def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> None:
+    (table,) = sections.classification(
+        evidence(
+            result("mnist", "mlp", 0.9, num_train=900),
+            result("mnist", "mlp", 0.2, settings_hash="a"),
+            result("mnist", "mlp", 0.3, settings_hash="b"),
+            result("mnist", "dwsnet", 0.8),
+        )
+    ).tables
+    assert row(table, "mlp")["MNIST, here"] == "30.0 % (n = 1)"
+    assert row(table, "dwsnet")["MNIST, here"] == "80.0 % (n = 1)"
+
+
+def test_one_lucky_seed_does_not_replace_several() -> None:
+    runs = [result("mnist", "mlp", 0.5, seed=seed) for seed in range(3)]
+    lucky = result("mnist", "mlp", 0.6, settings_hash="b")
+    (table,) = sections.classification(evidence(*runs, lucky)).tables
+    assert row(table, "mlp")["MNIST, here"] == "50.0 ± 0.0 % (n = 3)"
+
+
+def test_runs_that_are_here_go_before_kept_figures_of_other_settings() -> None:
+    kept = result("mnist", "mlp", 0.6)
+    here = result("mnist", "mlp", 0.5, settings_hash="b", folder="runs/mnist/mlp/seed0")
+    (table,) = sections.classification(evidence(kept, here)).tables
+    assert row(table, "mlp")["MNIST, here"] == "50.0 % (n = 1)"
+
+
+def test_lower_is_better_for_errors() -> None:
+    runs = [result("ssl", "mlp", mse, settings_hash=str(mse)) for mse in (7.0, 5.0)]
+    (table,) = sections.contrastive(evidence(*runs)).tables
+    assert row(table, "mlp")["here"] == "5.0000 (n = 1)"
+    assert row(table, "mlp")["frequency"] == "2.0000"
+
+
+def test_a_method_that_is_not_in_the_paper_has_a_table_of_its_own() -> None:
+    published, others = sections.classification(evidence(result("mnist", "mine", 0.5))).tables
+    assert "mine" not in [cells[0] for cells in published.rows]
+    assert [cells[0] for cells in others.rows] == ["mine"]
+    assert row(others, "mine")["MNIST, here"] == "50.0 % (n = 1)"
+    assert others.name == "classification-others"
+
+
+def test_access_to_the_functions_is_no_reading_of_weights() -> None:
+    asks = result("mnist", "probe", 0.9, reads="raw")
+    scaled = result("mnist", "dwsnet_sign", 0.8, reads="scaled")
+    _, others, functions = sections.classification(evidence(asks, scaled)).tables
+    assert [cells[0] for cells in others.rows] == ["dwsnet_sign"]
+    assert [cells[0] for cells in functions.rows] == ["probe"]
+    assert functions.title.endswith("with access to the functions")
+
+
+def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
+    runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
+    section = sections.regression(evidence(*runs), tmp_path)
+    cells = row(section.tables[0], "dwsnet")
+    assert (cells["100 networks"], cells["900 networks"]) == ("2.0000 (n = 1)", "1.0000 (n = 1)")
+    assert row(section.tables[0], "mlp")["900 networks"] == "not run"
+    (curve,) = section.pictures
+    assert curve.source.startswith("data:image/svg+xml;base64,")
+    few = result("sine", "mine", 3.0, num_train=100)
+    others = sections.regression(evidence(*runs, few), tmp_path).tables[1]
+    assert row(others, "mine")["100 networks"] == "3.0000 (n = 1)"  # though most have other sizes
+    (nothing,) = sections.regression(evidence(result("ssl", "mlp", 1.0)), tmp_path).tables
+    assert row(nothing, "dwsnet")["here"] == "not run"
+
+
+def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -> None:
+    runs = [result("mnist", "dwsnet", a, num_train=n) for n, a in ((100, 0.5), (900, 0.75))]
+    once = result("mnist", "mlp", 0.1)
+    section = sections.learning_from_more(evidence(*runs, once), tmp_path)
+    (table,) = section.tables
+    assert [cells[0] for cells in table.rows] == ["dwsnet"]
+    assert row(table, "dwsnet")["900 networks"] == "75.0 % (n = 1)"
+    assert table.note.endswith("100: 2 epochs, 50 test networks; 900: 2 epochs, 50 test networks.")
+    assert len(section.pictures) == 1
+    assert not sections.learning_from_more(evidence(once), tmp_path).tables
+
+
+def test_other_settings_say_what_differs() -> None:
+    usual = {"optim": {"lr": 0.01, "muon_lr": 0.1}, "drawing": {"weight": 1.0}, "zoo": "a"}
+    plain = {"optim": {"lr": 0.01, "clip_norm": None}, "zoo": "a"}
+    views = {"settings": usual | {"zoo": "b"}, "zoo": "b", "zoo_path": "zoos/two_views"}
+    runs = [
+        result("mnist", "dwsnet", 0.5, settings_hash="b", settings=plain),
+        result("mnist", "dwsnet", 0.75, settings_hash="a", settings=usual),
+        result("mnist", "dwsnet", 0.4, settings_hash="c", **views),
+        result("mnist", "dwsnet", 0.25, settings_hash="older"),
+        result("mnist", "dwsnet", 0.5, num_train=900),
+    ]
+    (table,) = sections.other_settings(evidence(*runs)).tables
+    assert table.name == "settings-mnist-dwsnet-100"
+    assert [cells[:2] for cells in table.rows] == [
+        ["nothing", "75.0 % (n = 1)"],
+        ["without drawing, optim.clip_norm=null, without optim.muon_lr", "50.0 % (n = 1)"],
+        ["zoo.path=zoos/two_views", "40.0 % (n = 1)"],
+        ["not known: older", "25.0 % (n = 1)"],
+    ]
+
+
+def test_an_ablation_is_told_from_its_recipe_even_if_it_does_better() -> None:
+    recipe = {"optim": {"lr": 0.01, "weight_decay": 0.1}, "augment": {"noise": 0.1}}
+    others = [{"optim": {"lr": 0.01, "weight_decay": 0.0}}, {"augment": {"noise": 0.0}}]
+    runs = [
+        result("mnist", "dwsnet", figure, settings_hash=str(figure), settings=recipe | changes)
+        for figure, changes in zip((0.5, 0.75, 0.25), ({}, *others), strict=True)
+    ]
+    (table,) = sections.other_settings(evidence(*runs)).tables
+    assert [cells[0] for cells in table.rows] == [
+        "nothing", "optim.weight_decay=0.0", "augment.noise=0.0",
+    ]  # fmt: skip
+
+
+def test_cells_that_are_not_of_the_same_test_split_are_told() -> None:
+    runs = [result("mnist", "mlp", 0.5), result("mnist", "dwsnet", 0.5, num_test=10_000)]
+    (table,) = sections.classification(evidence(*runs)).tables
+    assert "MNIST: 100 training, 50 or 10,000 test networks" in table.note
+
+
+def test_a_run_without_its_predictions_is_not_drawn_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = evidence(result("mnist", "mlp", 0.5, folder=str(tmp_path)))
+    assert sections.embeddings(run, tmp_path).pictures == []
+    expected = f"expected {tmp_path}/predictions.safetensors, got none; mlp is not"
+    assert expected in capsys.readouterr().out
+
+
+def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path) -> None:
+    kept = evidence(result("mnist", "mlp", 0.5, pictures=["outcome.png"]))
+    section = sections.classification(kept)
+    assert row(section.tables[0], "mlp")["MNIST, here"] == "50.0 % (n = 1)"
+    assert section.details == []
+    assert sections.embeddings(kept, tmp_path).pictures == []
+    assert sections.learning(kept, tmp_path).pictures == []
+
+
+def test_a_point_of_the_curve_that_is_missing_can_be_run(tmp_path: Path) -> None:
+    runs = [result("sine", m, 1.0, num_train=n) for m in METHODS for n in (100, 900)]
+    assert sections.regression(evidence(*runs), tmp_path).text == ""
+    runs.remove(result("sine", "mlp", 1.0, num_train=100))
+    text = sections.regression(evidence(*runs), tmp_path).text
+    assert text.endswith("SCALE=small EXPERIMENTS='sine/mlp' SIZES='100'")
+
+
+def test_the_rest_can_be_run() -> None:
+    runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "inr2vec")]
+    text = sections.contrastive(evidence(*runs)).text
+    assert text == (
+        "What was not run: make reproduce-all SCALE=small EXPERIMENTS='ssl/"
+        "mlp_permutation_augmentation ssl/mlp_alignment ssl/transformer'"
+    )

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dws.report.tables import Table, spread
+
+
+def test_a_table_in_three_formats() -> None:
+    table = Table("t", "title", ["method", "a, b"], [["x_y & <z>", "50 %"], ["w", "1.0"]])
+    assert [line.split("|")[2].strip() for line in table.markdown().splitlines()[2:]] == [
+        "50 %",
+        "1.0",
+    ]
+    assert table.csv() == 'method,"a, b"\nx_y & <z>,50 %\nw,1.0\n'
+    latex = table.latex()
+    assert "\\toprule" in latex
+    assert r"x\_y \& " in latex
+    assert r"50 \%" in latex
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.5, 0.7, math.nan], "0.6000 ± 0.1414 (1 of 3 not finite)"),
+        ([0.5, math.inf, -math.inf], "0.5000 (2 of 3 not finite)"),
+        ([math.nan], "nan"),
+        ([math.inf, math.inf], "inf"),
+        ([math.inf, math.nan], "not finite"),
+        ([None, 0.5], "0.5000 (1 of 2 not known)"),
+        ([None, None], "not known"),
+    ],
+)
+def test_a_value_that_is_not_finite_is_not_dropped_silently(
+    values: list[float | None], expected: str
+) -> None:
+    assert spread(values, is_share=False) == expected
+
+
+def test_shares_and_seeds_are_told_beside_what_is_not_finite() -> None:
+    values = [0.5, 0.7, math.nan]
+    assert spread(values, is_share=True, with_seeds=True) == "60.0 ± 14.1 % (n = 3, 1 not finite)"
+    assert spread([math.nan] * 2, is_share=True, with_seeds=True) == "nan (n = 2)"
+
+
+def test_a_cell_of_several_lines_stays_one_row_in_markdown() -> None:
+    table = Table("t", "title", ["model"], [["a\nb"]])
+    assert "| a b" in table.document()

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dws.tasks import Classification
+
+
+def test_accuracy_counts_the_largest_logit() -> None:
+    outputs = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 9.0]])
+    metrics = Classification(num_classes=2).metrics(outputs, torch.tensor([0, 1, 1, 1]))
+    assert metrics["accuracy"] == 0.75
+    outputs[0] = torch.nan  # which argmax takes for the largest
+    assert Classification(num_classes=2).scores(outputs, torch.tensor([0, 1, 1, 1])).sum() == 2
+
+
+@pytest.mark.parametrize("classes", [[0, 10], [-1, 3]])
+def test_classes_out_of_range_are_refused(classes: list[int]) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected label from 0 to 9, got .* set task.num_classes"
+    ):
+        Classification().targets({"label": torch.tensor(classes)})
+
+
+def test_fractions_are_no_classes() -> None:
+    with pytest.raises(ValueError, match=r"expected whole numbers for the label label, got torch"):
+        Classification().targets({"label": torch.tensor([0.5, 1.0])})
+
+
+def test_a_missing_label_lists_those_there() -> None:
+    with pytest.raises(
+        ValueError, match="expected a zoo with the label 'label', got one with freq"
+    ):
+        Classification().targets({"frequency": torch.zeros(1)})

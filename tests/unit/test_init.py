@@ -1,0 +1,33 @@
+"""Importing dws decides how the threads of PyTorch wait for each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def waiting(**given: str) -> dict[str, str]:
+    """What GNU's OpenMP says of its settings in a process that imports dws."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", "import dws.cli.train"],
+        env={**env, "OMP_DISPLAY_ENV": "verbose", **given},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    shown = dict(re.findall(r"(OMP_WAIT_POLICY|GOMP_SPINCOUNT) = '(\w+)'", done.stderr))
+    if not shown:
+        pytest.skip("PyTorch uses another OpenMP here")
+    return shown
+
+
+def test_threads_sleep_while_they_wait() -> None:
+    assert waiting() == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+
+
+def test_a_policy_that_the_user_has_set_is_kept() -> None:
+    assert waiting(OMP_WAIT_POLICY="ACTIVE")["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert waiting(GOMP_SPINCOUNT="77")["GOMP_SPINCOUNT"] == "77"

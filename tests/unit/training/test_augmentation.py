@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.inr import siren_apply
+from dws.training import AugmentConfig
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace.transforms import (
+    add_noise,
+    drop_smallest,
+    flip_signs,
+    mask_entries,
+    move_images,
+    permute_neurons,
+    shift_phases,
+)
+
+SPEC = WeightSpaceSpec((2, 9, 7, 3))
+STD = torch.arange(1.0, 7.0)
+OMEGA_0 = 3.0
+STRENGTHS: dict[str, float] = {  # in the order in which they are applied
+    "max_angle": 20.0,
+    "max_shift": 0.3,
+    "max_scale": 0.2,
+    "noise": 0.1,
+    "quantile_dropout": 0.5,
+    "mask": 0.3,
+    "flip_signs": True,
+    "shift_phases": 2,
+    "permute": True,
+}
+SYMMETRIES = ("flip_signs", "shift_phases", "permute")
+strengths = pytest.mark.parametrize("name", STRENGTHS)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def only(*names: str) -> AugmentConfig:
+    return AugmentConfig(omega_0=OMEGA_0, **{name: STRENGTHS[name] for name in names})
+
+
+def apply(config: AugmentConfig, batch: WeightBatch, seed: int = 0) -> WeightBatch:
+    return config.apply(batch, seeded(seed), layer_std=STD)
+
+
+def render(batch: WeightBatch) -> torch.Tensor:
+    points = torch.rand(20, 2, generator=seeded(), dtype=torch.float64) * 2 - 1
+    return siren_apply(batch, points.to(batch.weights[0]), omega_0=OMEGA_0)
+
+
+def test_every_field_is_tested() -> None:
+    assert {field.name for field in fields(AugmentConfig)} == {*STRENGTHS, "omega_0", "until"}
+
+
+@strengths
+def test_each_alone_changes_every_network_as_its_seed_says(name: str) -> None:
+    batch = random_batch(SPEC, 6)
+    once, again, other = (apply(only(name), batch, seed).flatten() for seed in (0, 0, 1))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    assert bool((once != batch.flatten()).flatten(1).any(1).all())
+    twins = batch[torch.zeros(6, dtype=torch.long)]
+    assert len(torch.unique(apply(only(name), twins).flatten(), dim=0)) == 6
+    assert torch.equal(batch.flatten(), random_batch(SPEC, 6).flatten())  # is left alone
+
+
+def test_without_strengths_nothing_is_changed_or_drawn() -> None:
+    batch, generator = random_batch(SPEC), seeded()
+    changed = AugmentConfig().apply(batch, generator, layer_std=STD)
+    assert torch.equal(changed.flatten(), batch.flatten())
+    assert torch.equal(generator.get_state(), seeded().get_state())
+
+
+def test_the_rest_of_the_training_has_networks_as_they_are() -> None:
+    config, batch, generator = AugmentConfig(noise=0.1, until=0.75), random_batch(SPEC), seeded()
+    kwargs = {"generator": generator, "layer_std": STD}
+    assert config.apply(batch, progress=0.75, **kwargs) is batch
+    assert torch.equal(generator.get_state(), seeded().get_state())
+    assert not torch.equal(config.apply(batch, progress=0.749, **kwargs).flatten(), batch.flatten())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)], ids=str
+)
+@pytest.mark.parametrize("names", [*((name,) for name in SYMMETRIES), SYMMETRIES], ids="-".join)
+def test_symmetries_keep_what_is_drawn(
+    names: tuple[str, ...], dtype: torch.dtype, tolerance: float
+) -> None:
+    batch = random_batch(SPEC, 6, dtype=dtype)
+    changed = apply(only(*names), batch)
+    assert changed.weights[0].dtype == dtype
+    assert (changed.flatten() != batch.flatten()).float().mean() > 0.1
+    torch.testing.assert_close(render(changed), render(batch), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", [name for name in STRENGTHS if name not in SYMMETRIES])
+def test_the_others_change_what_is_drawn(name: str) -> None:
+    batch = random_batch(SPEC, 6)
+    difference = render(apply(only(name), batch)) - render(batch)
+    assert float(difference.abs().amax(dim=(1, 2)).min()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, strength in STRENGTHS.items() if isinstance(strength, float)]
+)
+def test_a_small_strength_is_a_small_change(name: str) -> None:
+    batch = random_batch(SPEC, 50)
+    weak = replace(only(), **{name: STRENGTHS[name] / 20})
+    small, large = (
+        float((apply(c, batch).flatten() - batch.flatten()).square().mean())
+        for c in (weak, only(name))
+    )
+    assert 0 < small < large / 10
+
+
+def test_all_are_applied_in_the_order_of_the_fields() -> None:
+    batch, generator = random_batch(SPEC, 6), seeded()
+    expected = move_images(batch, generator, max_angle=20.0, max_shift=0.3, max_scale=0.2)
+    expected = add_noise(expected, generator, std=0.1 * STD)
+    expected = drop_smallest(expected, generator, max_quantile=0.5)
+    expected = mask_entries(expected, generator, probability=0.3)
+    expected = flip_signs(expected, generator)
+    expected = shift_phases(expected, generator, omega_0=OMEGA_0, max_shift=2)
+    expected = permute_neurons(expected, generator)
+    assert torch.equal(apply(only(*STRENGTHS), batch).flatten(), expected.flatten())
+
+
+@pytest.mark.parametrize(
+    ("config", "num_views", "complaint"),
+    [
+        (AugmentConfig(max_shift=0.1), 1, r"two inputs for augment.max_shift, got 1"),
+        (AugmentConfig(), 2, "use augment=contrastive"),
+        (AugmentConfig(noise=0.1, until=0.9), 2, r"augment.until=1 for .* got 0.9"),
+        (AugmentConfig(omega_0=20.0), 2, "use augment=contrastive"),
+        (AugmentConfig(shift_phases=1, omega_0=20.0), 1, r"augment.omega_0=30.0, that of the zoo"),
+    ],
+)
+def test_augmentations_that_make_no_sense_are_refused(
+    config: AugmentConfig, num_views: int, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        config.check_fits(WeightSpaceSpec((1, 4, 1)), num_views, 30.0)
+
+
+@pytest.mark.parametrize("bad", [{"noise": -1.0}, {"noise": float("nan")}, {"mask": 1.0}])
+def test_strengths_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected strengths >= 0 in augment"):
+        AugmentConfig(**bad)
+
+
+def test_augmenting_for_longer_than_the_training_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected augment.until between 0 and 1, got 1.5"):
+        AugmentConfig(until=1.5)

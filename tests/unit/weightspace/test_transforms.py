@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.inr import siren_apply
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.weightspace.transforms import (
+    add_noise,
+    change_coordinates,
+    drop_smallest,
+    flip_signs,
+    mask_entries,
+    move_images,
+    permute_neurons,
+    shift_phases,
+)
+
+SPEC = WeightSpaceSpec((2, 9, 7, 3))
+BATCH = random_batch(SPEC, 6)
+OMEGA_0 = 3.0
+STD = torch.arange(1.0, 7.0)
+Augmentation = Callable[[WeightBatch, torch.Generator], WeightBatch]
+SAME_FUNCTION: dict[str, Augmentation] = {
+    "permute_neurons": permute_neurons,
+    "flip_signs": flip_signs,
+    "shift_phases": partial(shift_phases, omega_0=OMEGA_0, max_shift=2),
+}
+OTHER_FUNCTION: dict[str, Augmentation] = {
+    "add_noise": partial(add_noise, std=STD),
+    "mask_entries": partial(mask_entries, probability=0.3),
+    "drop_smallest": partial(drop_smallest, max_quantile=0.5),
+    "move_images": partial(move_images, max_angle=30, max_shift=0.2, max_scale=0.1),
+}
+ALL = {**SAME_FUNCTION, **OTHER_FUNCTION}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def render(batch: WeightBatch, points: torch.Tensor) -> torch.Tensor:
+    return siren_apply(batch, points, omega_0=OMEGA_0)
+
+
+def points(num: int = 20) -> torch.Tensor:
+    return torch.rand(num, 2, generator=seeded(), dtype=torch.float64) * 2 - 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_seed_decides_and_networks_differ(name: str) -> None:
+    once, again, other = (ALL[name](BATCH, seeded(s)).flatten() for s in (0, 0, 1))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    twins = BATCH[torch.zeros(6, dtype=torch.long)]
+    changed = ALL[name](twins, seeded()).flatten()
+    assert len(torch.unique(changed, dim=0)) == 6
+    assert torch.equal(twins.flatten()[0], BATCH.flatten()[0])  # the input is left alone
+
+
+@pytest.mark.parametrize("name", SAME_FUNCTION)
+def test_what_is_drawn_stays_the_same(name: str) -> None:
+    changed = SAME_FUNCTION[name](BATCH, seeded())
+    assert (changed.flatten() != BATCH.flatten()).float().mean() > 0.1
+    torch.testing.assert_close(render(changed, points()), render(BATCH, points()))
+
+
+def test_noise_has_the_deviation_of_each_layer() -> None:
+    many = random_batch(SPEC, 4000)
+    noise = add_noise(many, seeded(), std=STD).flatten() - many.flatten()
+    parts = WeightBatch.from_flat(SPEC, noise).tensors()
+    torch.testing.assert_close(
+        torch.stack([t.std() for t in parts]), STD.double(), rtol=0.03, atol=0
+    )
+    assert abs(float(noise.mean())) < 0.05
+
+
+def test_a_mask_leaves_the_survivors_as_they_are() -> None:
+    many = random_batch(SPEC, 500)
+    masked = mask_entries(many, seeded(), probability=0.3).flatten()
+    gone = masked == 0
+    assert float(gone.double().mean()) == pytest.approx(0.3, abs=0.01)
+    assert torch.equal(masked[~gone], many.flatten()[~gone])
+
+
+def test_the_smallest_entries_go() -> None:
+    dropped = drop_smallest(BATCH, seeded(), max_quantile=0.5)
+    shares = set()
+    for before, after in zip(BATCH.tensors(), dropped.tensors(), strict=True):
+        for old, new in zip(before.flatten(1), after.flatten(1), strict=True):
+            gone = new == 0
+            assert torch.equal(new[~gone], old[~gone])
+            if gone.any():
+                assert old[gone].abs().max() <= old[~gone].abs().min()
+            shares.add(round(float(gone.double().mean()), 2))
+    assert max(shares) <= 0.5
+    assert len(shares) > 5
+
+
+def test_changed_coordinates_are_exact() -> None:
+    generator = seeded()
+    matrix = torch.randn(6, 2, 2, generator=generator, dtype=torch.float64)
+    shift = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    changed = render(change_coordinates(BATCH, matrix, shift), points())
+    for i in range(6):
+        moved = points() @ matrix[i].T + shift[i]
+        torch.testing.assert_close(changed[i], render(BATCH[i : i + 1], moved)[0])
+
+
+def test_images_turn_by_a_right_angle() -> None:
+    """On a grid a quarter turn only moves pixels, so the rendered picture is the turned one."""
+    side = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    grid = torch.cartesian_prod(side, side).flip(1)  # x first, row by row
+    picture = render(BATCH, grid).view(6, 5, 5, 3)
+    quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64).expand(6, 2, 2)
+    still = torch.zeros(6, 2, dtype=torch.float64)
+    turned = render(change_coordinates(BATCH, quarter, still), grid).view(6, 5, 5, 3)
+    torch.testing.assert_close(turned, picture.rot90(1, (1, 2)))
+
+
+def test_images_move_within_the_limits() -> None:
+    limits = {"max_angle": 20.0, "max_shift": 0.3, "max_scale": 0.25}
+    plain = random_batch(WeightSpaceSpec((2, 2, 1)), 2000).map(torch.zeros_like)
+    plain.weights[0][:] = torch.eye(2).view(1, 2, 2, 1)  # shows A, and the bias t
+    moved = move_images(plain, seeded(), **limits)
+    matrix, shift = moved.weights[0][..., 0].mT, moved.biases[0][..., 0]
+    factor = torch.linalg.det(matrix).sqrt()
+    angle = torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]))
+    for value, limit in ((factor - 1, 0.25), (angle, 20.0), (shift, 0.3)):
+        assert float(value.max()) == pytest.approx(limit, rel=0.02)
+        assert float(value.min()) == pytest.approx(-limit, rel=0.02)
+
+
+def test_only_pictures_are_moved() -> None:
+    with pytest.raises(ValueError, match="expected networks with two inputs, got 1"):
+        move_images(random_batch(WeightSpaceSpec((1, 4, 1))), seeded())
