@@ -263,7 +263,7 @@ def test_text_that_looks_like_a_number_is_to_be_quoted(key: str) -> None:
     [
         ("train", "optim.lrr"), ("train", "nothing"), ("train", "trainer.foo"),
         ("train", "zoo.limit"), ("train", "scale.foo"), ("train", "wandb.entity"),
-        ("fit_inrs", "fit.lr"), ("fit_inrs", "inr.omega0"), ("fit_inrs", "task.name"),
+        ("fit_inrs", "fit.lr"), ("fit_inrs", "inr.omega0"), ("fit_inrs", "zoo.foo"),
         ("evaluate", "runs"), ("evaluate", "wandb.x"), ("report", "run"),
     ],
 )  # fmt: skip

@@ -47,7 +47,7 @@ def test_a_package_is_not_imported_before_it_is_allowed(
     allow_plugins("unheard_of")
     assert type(build({"_target_": "unheard_of.Net"})).__name__ == "Net"
     assert Path("imported").exists()
-    with pytest.raises(ValueError, match="unheard_of.system is not a class"):
+    with pytest.raises(ValueError, match=r"unheard_of\.system is not a class"):
         build({"_target_": "unheard_of.system"})
 
 
