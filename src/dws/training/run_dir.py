@@ -235,6 +235,11 @@ class RunDir:
         return self.path / "result.json"
 
     @property
+    def learning_curve(self) -> Path:
+        """Plot of the training loss and the monitored metric."""
+        return self.path / "learning_curve.png"
+
+    @property
     def metrics_file(self) -> Path:
         """One line of JSON an epoch."""
         return self.path / "metrics.jsonl"
