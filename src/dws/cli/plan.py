@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dws.cli.command import user_errors
+from dws.cli.errors import user_errors
 
 
 def main() -> None:
