@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +22,13 @@ from dws.cli.errors import command_name, user_errors, wants_tracebacks
 from dws.cli.help import register_help
 from dws.config import config_dir, one_line, to_settings
 from dws.errors import UserError
+
+EXTRAS = {  # what to install for plugins of Hydra
+    "hydra/sweeper/optuna": "sweep",
+    "hydra/launcher/joblib": "slurm",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+}
 
 
 def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
@@ -66,7 +73,10 @@ def _errors_of_hydra() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise UserError(one_line(error)) from error
+        missing = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
+        extra = EXTRAS.get(missing or "")
+        remedy = f". Install it with: pip install -e '.[{extra}]'" if extra else ""
+        raise UserError(f"{one_line(error)}{remedy}") from error
     except Exception as error:
         if type(error).__module__.startswith("submitit."):  # ends with the traceback of a job
             raise UserError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
