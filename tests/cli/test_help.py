@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from dws.cli.arguments import FLAGS
 from hydra._internal.utils import get_args_parser
 from tests.cli.conftest import Command
 
-from dws.cli.arguments import FLAGS
 from dws.config import config_dir
 
 COMMANDS = {

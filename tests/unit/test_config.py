@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dws.schemas import ZooSchema
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from dws import config as config_module
 from dws.config import build, config_dir, register_schemas, to_plain
 from dws.experiment.building import build_reader, build_task
-from dws.schemas import ZooSchema
 from dws.tasks import Classification
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig
