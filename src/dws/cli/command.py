@@ -42,8 +42,7 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
     register_help()
 
     def job(config: DictConfig) -> object:
-        settings = to_settings(config, name)
-        return function(settings, shlex.join([command_name(), *HydraConfig.get().overrides.task]))
+        return function(to_settings(config, name), _command(name))
 
     start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -95,6 +94,18 @@ def user_errors() -> Iterator[None]:
 def command_name() -> str:
     """What the user has typed."""
     return Path(sys.argv[0]).name
+
+
+def _command(name: str) -> str:
+    """The command of this job alone, as one can paste it into a shell."""
+    hydra_config = HydraConfig.get()
+    flags: list[str] = []
+    for source in hydra_config.runtime.config_sources:
+        if source.provider == "command-line":
+            flags += ["--config-dir", source.path]
+    if hydra_config.job.config_name != name:
+        flags += ["--config-name", str(hydra_config.job.config_name)]
+    return shlex.join([command_name(), *flags, *hydra_config.overrides.task])
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dws.config import as_argument
+from dws.config import as_argument, as_plugins
 from dws.errors import UserError
 from dws.experiment.building import (
     build_model,
@@ -60,7 +60,7 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
     path = given.zoo.path
     fit = (
         f"dws-fit-inrs {as_argument('zoo', given.task['zoo'])} {as_argument('zoo.path', path)} "
-        f"scale={given.scale.name}"
+        f"scale={given.scale.name}{as_plugins(given.plugins)}"
     )
     with processes.first_goes_ahead():
         zoo = open_zoo(path, command=fit, aligned=given.zoo.aligned)
@@ -91,7 +91,7 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
             f"expected model.omega_0={omega_0}, that of the zoo, got {model.net.omega_0}"
         )
 
-    after = f"next: dws-evaluate {as_argument('run', run.path)}"
+    after = f"next: dws-evaluate {as_argument('run', run.path)}{as_plugins(given.plugins)}"
     picture = run.path / "learning_curve.png"
     if is_finished(run.last_checkpoint):
         run.check_whole(num_epochs_done(run.last_checkpoint))
