@@ -44,6 +44,12 @@ def as_override(key: str, value: object) -> str:
     return f"{key}={text}"
 
 
+def as_plugins(packages: Sequence[str]) -> str:
+    """``plugins=[...]`` to be pasted into a shell after other arguments, or nothing."""
+    argument = f"plugins=[{','.join(packages)}]"
+    return f" {shlex.quote(argument)}" if packages else ""
+
+
 def compose_settings(name: str, overrides: Sequence[str]) -> Any:
     """The settings of a command, composed as the command composes them.
 
@@ -98,9 +104,12 @@ def _complaint(error: Any) -> str:
         return f"{setting}: no such setting"
     if error["type"] == "missing":
         return f"{setting}: missing; give {setting}=..."
+    value = error["input"]
+    if not isinstance(value, str | float):
+        value = json.dumps(value)  # null, true, [1]: as in YAML
     is_text = error["type"] == "string_type"
     hint = f"; to give it as text, quote it: '{setting}=\"...\"'" if is_text else ""
-    return f"{setting}={error['input']}: {error['msg']}{hint}"
+    return f"{setting}={value}: {error['msg']}{hint}"
 
 
 def one_line(error: BaseException) -> str:

@@ -47,8 +47,7 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
     tracebacks = wants_tracebacks()
 
     def job(config: DictConfig) -> object:
-        settings = to_settings(config, name)
-        return function(settings, shlex.join([command_name(), *HydraConfig.get().overrides.task]))
+        return function(to_settings(config, name), _command(name))
 
     def quiet_job(config: DictConfig) -> object:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe on another machine: tell the sweep
@@ -81,3 +80,15 @@ def _errors_of_hydra() -> Iterator[None]:
         if type(error).__module__.startswith("submitit."):  # ends with the traceback of a job
             raise UserError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise
+
+
+def _command(name: str) -> str:
+    """The command of this job alone, as one can paste it into a shell."""
+    hydra_config = HydraConfig.get()
+    flags: list[str] = []
+    for source in hydra_config.runtime.config_sources:
+        if source.provider == "command-line":
+            flags += ["--config-dir", source.path]
+    if hydra_config.job.config_name != name:
+        flags += ["--config-name", str(hydra_config.job.config_name)]
+    return shlex.join([command_name(), *flags, *hydra_config.overrides.task])

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dws.config import as_argument
+from dws.config import as_argument, as_plugins
 from dws.errors import UserError
 from dws.experiment.building import (
     build_model,
@@ -79,7 +79,7 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
     run.check_claim(given, record)
     if run.config_file.is_file():  # begun, perhaps on another machine
         trainer = replace(trainer, precision=run.config().get("precision", trainer.precision))
-    after = f"next: dws-evaluate {as_argument('run', run.path)}"
+    after = f"next: dws-evaluate {as_argument('run', run.path)}{as_plugins(given.plugins)}"
     if _is_complete(run, given.wandb):  # needs no lock, nor a disk to write to
         if processes.is_first:
             print(f"run {run.path} is already complete; {after}")
@@ -124,7 +124,7 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
 def _how_to_fit(given: TrainSettings) -> str:
     """The command that makes the zoo."""
     zoo, path = as_argument("zoo", given.task["zoo"]), as_argument("zoo.path", given.zoo.path)
-    return f"dws-fit-inrs {zoo} {path} scale={given.scale.name}"
+    return f"dws-fit-inrs {zoo} {path} scale={given.scale.name}{as_plugins(given.plugins)}"
 
 
 def _is_complete(run: Run, wandb: WandbConfig) -> bool:
