@@ -104,9 +104,12 @@ def _complaint(error: Any) -> str:
         return f"{setting}: no such setting"
     if error["type"] == "missing":
         return f"{setting}: missing; give {setting}=..."
+    value = error["input"]
+    if not isinstance(value, str | float):
+        value = json.dumps(value)  # null, true, [1]: as in YAML
     is_text = error["type"] == "string_type"
     hint = f"; to give it as text, quote it: '{setting}=\"...\"'" if is_text else ""
-    return f"{setting}={error['input']}: {error['msg']}{hint}"
+    return f"{setting}={value}: {error['msg']}{hint}"
 
 
 def one_line(error: BaseException) -> str:

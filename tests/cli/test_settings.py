@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dws.cli.arguments import is_text, prepare_arguments
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from tests.cli.conftest import Command
 
 from dws.cli import entry
-from dws.cli.arguments import is_text, prepare_arguments
 from dws.config import COMMANDS, config_dir, register_schemas
 from dws.zoo import Zoo
 

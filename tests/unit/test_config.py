@@ -1,61 +1,292 @@
-"""Every YAML that is shipped composes, and what it names can be built."""
+"""Every YAML that is shipped composes, and recipes and experiments say what they should."""
 
 from __future__ import annotations
 
-import inspect
-import pkgutil
-from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+import json
+import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from dws import config as config_module
-from dws.config import build, config_dir, register_schemas, to_plain
-from dws.experiment.building import build_reader, build_task
-from dws.schemas import ZooSchema
+from dws.config import compose_settings, config_dir, to_settings
+from dws.experiment.building import build_model, build_task
+from dws.settings import TrainSettings
+from dws.signals import SineSignals
+from dws.targets import build
 from dws.tasks import Classification
 from dws.weightspace import WeightBatch, WeightSpaceSpec
-from dws.zoo import Zoo, ZooConfig
+from dws.zoo import Zoo
 
 GROUPS = {
     "fit_inrs": ("zoo", "fit", "engine", "scale", "paths"),
-    "train": ("task", "model", "optim", "trainer", "augment", "wandb", "scale", "paths"),
-}
+    "train": (
+        "task", "model", "optim", "trainer", "augment", "wandb", "scale", "paths", "experiment",
+    ),
+}  # fmt: skip
 CHOICES = [
     (name, group, file.stem)
     for name, groups in GROUPS.items()
     for group in groups
     for file in sorted(Path(config_dir(), group).glob("*.yaml"))
 ]
-EXPERIMENTS = [
-    "/".join(file.with_suffix("").parts[-2:])
-    for file in sorted(Path(config_dir(), "experiment").glob("*/*.yaml"))
-]
+MODELS = [choice for _, group, choice in CHOICES if group == "model"]
+TASKS = [choice for _, group, choice in CHOICES if group == "task"]
+RECIPES = sorted(Path(config_dir(), "recipe").rglob("*.yaml"))
+
+
+def train_settings(*overrides: str) -> TrainSettings:
+    settings: TrainSettings = compose_settings("train", overrides)
+    return settings
+
+
+# --- what is shipped ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "group", "choice"), CHOICES)
-def test_every_choice_composes_and_fits_its_schema(name: str, group: str, choice: str) -> None:
-    register_schemas()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        config = compose(name, [f"{group}={choice}"])
-    OmegaConf.to_object(config)  # runs the checks of the settings' classes
+def test_every_choice_composes_and_validates(name: str, group: str, choice: str) -> None:
+    compose_settings(name, [f"{group}={choice}"])
 
 
-@pytest.mark.parametrize("model", [c for n, g, c in CHOICES if g == "model"])
-@pytest.mark.parametrize("task", [c for n, g, c in CHOICES if g == "task"])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo: Zoo) -> None:
-    register_schemas()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        settings = to_plain(compose("train", [f"model={model}", f"task={task}"]))
+    settings = asdict(train_settings(f"model={model}", f"task={task}"))
     built = build_task(settings)
-    reader = build_reader(settings, sine_zoo.spec, built, None).eval()
+    reader = build_model(settings, sine_zoo.spec, built, None).eval()
     outputs = reader(sine_zoo.split("val").weights())
-    assert outputs.shape == (8, built.out_features)
+    assert outputs.shape[0] == 8
+    assert outputs.shape[1] >= built.out_features  # and reconstructed values
+
+
+def test_every_group_is_tested() -> None:
+    folders = {path.name for path in Path(config_dir()).iterdir() if path.is_dir()}
+    tested = {group for groups in GROUPS.values() for group in groups}
+    assert folders - {"recipe", "hparams_search"} == tested
+
+
+@pytest.mark.parametrize("group", ["model", "task", "optim", "augment", "trainer", "zoo", "fit"])
+def test_a_group_fills_its_own_node_only(group: str) -> None:
+    files = list(Path(config_dir(), group).glob("*.yaml"))
+    assert files
+    assert [file for file in files if "@package" in file.read_text()] == []
+
+
+def test_no_measured_results_stand_in_config_files() -> None:
+    files = sorted(Path(config_dir()).rglob("*.yaml"))
+    comments = [
+        f"{file.name}: {comment}"
+        for file in files
+        for comment in re.findall(r"(?:^|\s)#(.*)", file.read_text())
+    ]
+    assert len(comments) > 50
+    measured = r"\d\s*%|±|\d\s*(min|minutes?|h|hours)\b|\d\s*dB|\baccuracy\b|\bR²"
+    assert [comment for comment in comments if re.search(measured, comment)] == []
+
+
+@pytest.mark.parametrize("zoo", ["sine", "sine_ssl"])
+def test_signals_are_built(zoo: str) -> None:
+    settings = compose_settings("fit_inrs", [f"zoo={zoo}", "zoo.seed=5"])
+    signals = build(settings.zoo.signals)
+    assert isinstance(signals, SineSignals)
+    assert signals.seed == 5
+
+
+# --- recipes --------------------------------------------------------------------------------------
+
+LEARNING_RATES = {  # of every method, whatever the task
+    "dwsnet": 2e-2, "dwsnet_550k": 2e-2, "dwsnet_attention": 3e-3, "dwsnet_sign": 3e-3,
+    "inr2vec": 3e-3, "inr2vec_550k": 3e-3, "mlp": 1e-3, "mlp_550k": 1e-3, "mlp_alignment": 1e-2,
+    "mlp_alignment_550k": 1e-2, "mlp_permutation_augmentation": 1e-2,
+    "mlp_permutation_augmentation_550k": 1e-2, "probe": 3e-3, "transformer": 1e-3,
+    "transformer_550k": 1e-3,
+}  # fmt: skip
+IMAGES = ("mnist", "fashion_mnist", "cifar10")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("task", TASKS)
+def test_a_method_is_trained_by_its_recipe(task: str, model: str) -> None:
+    settings = train_settings(f"task={task}", f"model={model}")
+    sign_on_images = model == "dwsnet_sign" and task in IMAGES
+    assert settings.optim.lr == LEARNING_RATES[model]
+    assert settings.optim.muon_lr == (1e-2 if sign_on_images else None)
+    assert settings.optim.weight_decay == (0.1 if sign_on_images else 5e-4)
+    assert settings.reconstruction.weight == (10.0 if sign_on_images else 0.0)
+    assert settings.zoo.aligned == model.startswith("mlp_alignment")
+    assert settings.augment.permute == model.startswith("mlp_permutation_augmentation")
+    moves = model in ("dwsnet_sign", "probe") and task in IMAGES
+    assert settings.augment.max_angle == (15.0 if moves else 0.0)
+    assert settings.augment.mask == (0.5 if task == "ssl" else 0.0)
+    noise = 0.2 if task == "ssl" else 0.1 if sign_on_images else 0.02 if moves else 0.0
+    assert settings.augment.noise == noise
+    assert settings.augment.until == (0.8 if sign_on_images else 1.0)
+    assert settings.trainer.num_epochs == (500 if task == "ssl" else 100)
+    slow_in_bf16 = model.startswith("transformer")
+    assert settings.trainer.precision == ("fp32" if slow_in_bf16 else "auto")
+
+
+def test_the_representation_of_the_contrastive_task_is_as_in_the_released_code() -> None:
+    assert train_settings("task=ssl", "model=dwsnet").model["hidden_channels"] == 16
+    assert train_settings("task=sine", "model=dwsnet").model["hidden_channels"] == 32
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("augment=none",), {"augment.noise": 0.0, "augment.max_angle": 0.0, "optim.lr": 3e-3}),
+        (("augment=images",), {"augment.noise": 0.02, "augment.until": 1.0}),
+        (("augment.noise=0.3",), {"augment.noise": 0.3, "augment.max_angle": 15.0}),
+        (("optim=adamw",), {"optim.muon_lr": None, "optim.weight_decay": 5e-4}),
+        (("optim.lr=0.5",), {"optim.lr": 0.5, "optim.muon_lr": 1e-2}),
+        (("optim.muon_lr=null",), {"optim.muon_lr": None, "optim.weight_decay": 0.1}),
+        (("reconstruction.weight=0",), {"reconstruction.weight": 0.0, "augment.noise": 0.1}),
+    ],
+)
+def test_what_is_chosen_explicitly_beats_the_recipe(
+    overrides: tuple[str, ...], expected: dict[str, object]
+) -> None:
+    settings = train_settings("task=mnist", "model=dwsnet_sign", *overrides)
+    values = OmegaConf.create(json.loads(json.dumps(asdict(settings))))
+    assert {key: OmegaConf.select(values, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_every_recipe_is_of_choices_that_there_are(file: Path) -> None:
+    known = {
+        "task": TASKS,
+        "model": MODELS,
+        "task_model": [f"{t}_{m}" for t in (*TASKS, "images") for m in MODELS],
+    }
+    assert file.stem in known[file.parent.name]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_the_best_experiment_is_the_recipe_and_its_length(name: str) -> None:
+    best = train_settings(f"experiment={name}_best")
+    recipe = train_settings(f"task={name}", "model=dwsnet_sign", "trainer.num_epochs=20")
+    assert best == recipe
+
+
+# --- experiments of the user ----------------------------------------------------------------------
+
+VALUES = {
+    "train": {
+        "seed": 7, "run_dir": "mine", "zoo.path": "elsewhere", "zoo.aligned": True,
+        "paths.runs": "there", "trainer.num_epochs": 3, "task.num_train": 5, "optim.lr": 0.5,
+        "augment.noise": 0.25, "wandb.mode": "disabled", "reconstruction.weight": 2.0,
+        "model.hidden_channels": 6,
+    },
+    "fit_inrs": {
+        "zoo.path": "elsewhere", "zoo.seed": 7, "zoo.limit": 9, "inr.hidden": [3],
+        "fit.num_steps": 2, "paths.data": "there",
+    },
+    "evaluate": {"run": "mine", "batch_size": 3, "wandb.mode": "disabled"},
+    "report": {"runs": "mine", "report": "there", "paths.outputs": "elsewhere"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_an_experiment_file_of_the_user_wins_over_every_default(name: str, tmp_path: Path) -> None:
+    content = OmegaConf.create({})
+    for key, value in VALUES[name].items():
+        OmegaConf.update(content, key, value)
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment/mine.yaml"
+    file.write_text(f"# @package _global_\n{OmegaConf.to_yaml(content)}")
+    choice = "experiment=mine" if name == "train" else "+experiment=mine"
+    settings = compose_settings(name, [f"hydra.searchpath=[file://{tmp_path}]", choice])
+    values = OmegaConf.create(json.loads(json.dumps(asdict(settings))))
+    assert {key: OmegaConf.select(values, key) for key in VALUES[name]} == VALUES[name]
+
+
+def test_the_command_line_wins_over_an_experiment(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    added = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine"]
+    assert compose_settings("train", added).seed == 7
+    assert compose_settings("train", [*added, "seed=8"]).seed == 8
+
+
+# --- settings that are refused --------------------------------------------------------------------
+
+REFUSED = [
+    ("train", "seed=-1"), ("train", "seed=1.5"), ("train", "seed=null"), ("train", "seed=true"),
+    ("train", "seed=99999999999999999999"),
+    ("train", "optim.lr=nan"), ("train", "optim.lr=fast"), ("train", "optim.schedule=linear"),
+    ("train", "trainer.batch_size=1"), ("train", "trainer.device=1"),
+    ("train", "reconstruction.resolution=0"), ("train", "zoo.aligned=1"),
+    ("train", "task.num_train=0"), ("train", "task.repeat_train=2"), ("train", "plugins=[1]"),
+    ("train", "augment.extra=[3]"),
+    ("train", "run_dir=2026_11_26"), ("train", "model.name=1e3"), ("train", "wandb.project=true"),
+    ("fit_inrs", "fit.stop_mse=-1"), ("fit_inrs", "inr.hidden=[]"), ("fit_inrs", "inr.hidden=8"),
+    ("fit_inrs", "zoo.limit=1.5"), ("fit_inrs", "inr.init=other"), ("fit_inrs", "zoo.path=1_0"),
+    ("evaluate", "batch_size=0"), ("evaluate", "wandb.mode=perhaps"), ("evaluate", "run=7"),
+    ("report", "kept=1"), ("report", "runs=null"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "override"), REFUSED)
+def test_a_wrong_type_or_value_is_named(name: str, override: str) -> None:
+    key, _, value = override.partition("=")
+    more = ["run=x"] if name == "evaluate" else []
+    with pytest.raises(ValueError, match=re.escape(key)) as error:
+        compose_settings(name, [*more, override])
+    shown = yaml.safe_load(value) if "_" not in value else int(value.replace("_", ""))
+    shown = float(value) if value == "1e3" else shown
+    assert str(shown).strip("[]") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["run_dir", "zoo.path", "paths.outputs", "model.name", "task.name", "task.zoo", "wandb.group"],
+)
+def test_text_that_looks_like_a_number_is_to_be_quoted(key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key}=20261126.* quote it: '{key}=") as error:
+        compose_settings("train", [f"{key}=2026_11_26"])
+    proposed = re.findall(rf"'({key}=.*)'", str(error.value))
+    (quoted,) = (text.replace("...", "2026_11_26") for text in proposed)
+    values = OmegaConf.create(json.loads(json.dumps(asdict(compose_settings("train", [quoted])))))
+    assert OmegaConf.select(values, key) == "2026_11_26"
+
+
+@pytest.mark.parametrize("prefix", ["", "+", "++"])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("train", "optim.lrr"), ("train", "nothing"), ("train", "trainer.foo"),
+        ("train", "zoo.limit"), ("train", "scale.foo"), ("train", "wandb.entity"),
+        ("fit_inrs", "fit.lr"), ("fit_inrs", "inr.omega0"), ("fit_inrs", "zoo.foo"),
+        ("evaluate", "runs"), ("evaluate", "wandb.x"), ("report", "run"),
+    ],
+)  # fmt: skip
+def test_an_unknown_setting_is_named(name: str, key: str, prefix: str) -> None:
+    more = ["run=x"] if name == "evaluate" else []
+    with pytest.raises(ValueError, match=re.escape(key)):
+        compose_settings(name, [*more, f"{prefix}{key}=1"])
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(ValueError, match=r"optim\.lr=-1") as error:
+        compose_settings("train", ["optim.lr=-1", "seed=x", "trainer.num_epochs=0"])
+    assert {"seed=x", "trainer.num_epochs=0"} <= set(re.split(r"[:;] ?", str(error.value)))
+
+
+def test_settings_of_another_composition_are_validated_too() -> None:
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        config = compose("train", ["optim.lr=0"])
+    with pytest.raises(ValueError, match=r"optim\.lr=0"):
+        to_settings(config, "train")
+
+
+# --- metanets of the user -------------------------------------------------------------------------
 
 
 class Odd(nn.Module):
@@ -86,143 +317,6 @@ def test_what_is_no_metanet_is_refused(
     net: nn.Module, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dws.experiment.building.build", lambda *_, **__: net)
-    settings = {"seed": 0, "model": {}}
+    settings: dict[str, Any] = {"seed": 0, "model": {}, "reconstruction": {}}
     with pytest.raises(ValueError, match=complaint):
-        build_reader(settings, WeightSpaceSpec((1, 3, 1)), Classification(num_classes=5), None)
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_is_the_cell_that_it_is_named_for(experiment: str, sine_zoo: Zoo) -> None:
-    register_schemas()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        config = compose("train", [f"experiment={experiment}", "scale=demo"])
-    OmegaConf.to_object(config)
-    settings = to_plain(config)
-    assert f"{settings['task']['name']}/{settings['model']['name']}" == experiment
-    assert settings["trainer"]["num_epochs"] == (10 if experiment.startswith("ssl/") else 15)
-    built = build_task(settings)
-    reader = build_reader(settings, sine_zoo.spec, built, None).eval()
-    assert reader(sine_zoo.split("val").weights()).shape[0] == 8
-    drawn = ("mnist/dwsnet_sign", "fashion_mnist/dwsnet_sign")
-    assert (settings["drawing"]["weight"] > 0) == (experiment in drawn)
-    head = Path(config_dir(), "experiment", f"{experiment}.yaml").read_text()
-    assert f"dws-train experiment={experiment}" in head
-
-
-VALUES = {
-    "train": {
-        "seed": 7, "run_dir": "mine", "zoo.path": "elsewhere", "zoo.aligned": True,
-        "paths.runs": "there", "trainer.num_epochs": 3, "task.num_train": 5, "optim.lr": 0.5,
-        "augment.noise": 0.25, "wandb.mode": "disabled", "drawing.weight": 2.0,
-        "model.hidden_channels": 6,
-    },
-    "fit_inrs": {
-        "zoo.path": "elsewhere", "zoo.seed": 7, "zoo.limit": 9, "inr.hidden": [3],
-        "fit.num_steps": 2, "paths.data": "there",
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", VALUES)
-def test_an_experiment_file_of_the_user_wins_over_every_default(name: str, tmp_path: Path) -> None:
-    content = OmegaConf.create({})
-    for key, value in VALUES[name].items():
-        OmegaConf.update(content, key, value)
-    (tmp_path / "experiment").mkdir()
-    file = tmp_path / "experiment/mine.yaml"
-    file.write_text(f"# @package _global_\n{OmegaConf.to_yaml(content)}")
-    added = [f"hydra.searchpath=[file://{tmp_path}]"]
-    register_schemas()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        choice = "experiment=mine" if name == "train" else "+experiment=mine"
-        config = compose(name, [*added, choice])
-    settings = {key: OmegaConf.select(config, key) for key in VALUES[name]}
-    assert settings == VALUES[name]
-
-
-@pytest.mark.parametrize("zoo", ["sine", "sine_ssl"])
-def test_signals_are_built(zoo: str) -> None:
-    register_schemas()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        settings = to_plain(compose("fit_inrs", [f"zoo={zoo}", "zoo.seed=5"]))
-    assert build(settings["zoo"]["signals"]).seed == 5
-
-
-def test_every_group_is_tested() -> None:
-    folders = {path.name for path in Path(config_dir()).iterdir() if path.is_dir()}
-    assert folders == {group for groups in GROUPS.values() for group in groups} | {"experiment"}
-
-
-def test_an_unknown_target_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected _target_ to name a class, got dws.nothing"):
-        build({"_target_": "dws.nothing.Here"})
-
-
-class Fussy:
-    """A class of ours, as the configuration knows it."""
-
-    def __init__(self, width: int, *, names: Sequence[str] = (), other: Nothing = None) -> None:
-        width + other
-
-
-class Typed(Fussy):
-    """Arguments of known types."""
-
-    def __init__(self, width: int, *, shape: tuple[int, ...] = (), path: str | Path = "") -> None:
-        super().__init__(width, other="a bug")
-
-
-@pytest.mark.parametrize(
-    ("kind", "arguments", "expected"),
-    [
-        (Typed, {"width": 1, "colour": 2, "size": 3}, "unknown: colour, size; it takes width, sh"),
-        (Typed, {}, "missing a required argument: 'width'"),
-        (Typed, {"width": "x"}, "width='x': Input should be a valid integer"),
-        (Typed, {"width": 1.5}, "width=1.5: Input should be a valid integer"),
-        (Typed, {"width": 1, "shape": 3}, "shape=3: Input should be a valid"),
-        (Typed, {"width": 1, "path": 3}, "path=3: Input should be a valid"),
-        (Fussy, {"colour": 1}, "unknown: colour"),
-    ],
-)
-def test_arguments_that_do_not_fit_are_named(
-    kind: type, arguments: dict[str, object], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config_module, "class_of", lambda target: kind)
-    with pytest.raises(ValueError, match=r"expected arguments of dws.x, got") as error:
-        build({"_target_": "dws.x", **arguments})
-    assert expected in str(error.value)
-
-
-@pytest.mark.parametrize("kind", [Typed, Fussy])
-def test_a_bug_in_a_class_keeps_its_traceback(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_module, "class_of", lambda target: kind)
-    with pytest.raises(TypeError, match="unsupported operand"):
-        build({"_target_": "dws.x", "width": 1})
-
-
-SCHEMAS = [
-    schema
-    for schema in vars(config_module).values()
-    if is_dataclass(schema) and hasattr(schema, "_target_")
-]
-
-
-@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
-def test_defaults_of_a_schema_are_those_of_the_class_that_it_is_for(schema: type) -> None:
-    settings = vars(schema())
-    constructor = pkgutil.resolve_name(settings["_target_"])
-    known = inspect.signature(constructor).parameters
-    default = {name: p.default for name, p in known.items() if p.default is not p.empty}
-    shared = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in settings.items()
-        if name in default
-    }
-    assert shared == {name: default[name] for name in shared}
-
-
-def test_a_zoo_is_as_its_class_has_it() -> None:
-    """Its schema has no ``_target_``, since it holds more than the class."""
-    defaults = asdict(ZooConfig())
-    schema = vars(ZooSchema())
-    assert {name: schema[name] for name in defaults} == defaults
+        build_model(settings, WeightSpaceSpec((1, 3, 1)), Classification(num_classes=5), None)

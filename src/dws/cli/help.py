@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -30,17 +33,20 @@ def list_settings(command: str, *, _root_: DictConfig) -> str:
     return "\n".join(lines).replace("$", "$$")  # the template's own sign
 
 
-def _settings(node: Mapping[str, Any], kind: Any, prefix: str = "") -> Iterator[str]:
-    explained = explanations(kind)
+def _settings(
+    node: Mapping[str, Any], kind: Any, prefix: str = "", more: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    explained = {**(more or {}), **explanations(kind)}
     kinds = get_type_hints(kind) if is_dataclass(kind) else {}
     for key, value in node.items():
         if key in NOT_LISTED:
             continue
         if isinstance(value, Mapping) and value:
-            of = f"Arguments of {value['_target_']}" if "_target_" in value else ""
-            if of:
-                yield _paragraph(f"  {prefix}{key}:", of)
-            yield from _settings(value, kinds.get(key, Any), f"{prefix}{key}.")
+            target = str(value.get("_target_", ""))
+            if target:
+                yield _paragraph(f"  {prefix}{key}:", f"Arguments of {target}")
+            more = arguments_explained(target)
+            yield from _settings(value, kinds.get(key, Any), f"{prefix}{key}.", more)
         else:
             text = "" if value == "???" else "null" if value is None else value
             yield _paragraph(f"  {prefix}{key}={text}", explained.get(key, ""))
@@ -50,11 +56,34 @@ def explanations(kind: Any) -> dict[str, str]:
     """What the docstring of a class of ``dws.settings`` says of its attributes."""
     explained: dict[str, str] = {}
     for each in inspect.getmro(kind) if isinstance(kind, type) else ():
-        for section in re.findall(
-            r"^Attributes:\n((?:    .*\n?|\n)+)", inspect.getdoc(each) or "", re.M
-        ):
-            for name, text in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section, re.M):
-                explained.setdefault(name, " ".join(text.split()).replace("``", ""))
+        explained = {**_listed("Attributes", inspect.getdoc(each) or ""), **explained}
+    return explained
+
+
+def arguments_explained(target: str) -> dict[str, str]:
+    """What the docstring of a class that ``_target_`` names says of its arguments.
+
+    It is read from the source: importing the class would load torch, or run code of a package that
+    is not allowed.
+    """
+    package, name = target.partition(".")[0], target.rpartition(".")[2]
+    spec = find_spec(package) if package.isidentifier() and name.isidentifier() else None
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for file in sorted(Path(folder).rglob("*.py")):
+            text = file.read_text()
+            if re.search(rf"^class {name}\b", text, re.M):
+                classes = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+                docs = (ast.get_docstring(node) or "" for node in classes if node.name == name)
+                return _listed("(?:Args|Attributes)", next(docs, ""))
+    return {}
+
+
+def _listed(section: str, docstring: str) -> dict[str, str]:
+    """Names and texts of a section of a docstring."""
+    explained = {}
+    for content in re.findall(rf"^{section}:\n((?:    .*\n?|\n)+)", docstring, re.M):
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", content, re.M):
+            explained[name] = " ".join(text.split()).replace("``", "")
     return explained
 
 

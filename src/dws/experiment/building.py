@@ -14,7 +14,6 @@ from dws.settings import ReconstructionConfig
 from dws.targets import build
 from dws.tasks import Task
 from dws.training import LabelledNetworks, WeightSpaceModel
-from dws.training.reconstruction import num_values
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -112,7 +111,7 @@ def build_model(
         UserError: On the complaints of ``build``, or if the model is no metanet.
     """
     reconstruction = ReconstructionConfig(**settings["reconstruction"])
-    num_reconstructed = num_values(reconstruction, spec.dims)
+    num_reconstructed = reconstruction.num_values(spec.dims)
     out_features = task.out_features + num_reconstructed
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])

@@ -82,7 +82,7 @@ def build_zoo(
     file = builder.path / CONFIG
     check_claim(file, builder.identity, option="zoo.path", notes=builder.notes)
     if builder.is_complete():  # needs no lock
-        print(f"dws: {path} is done already, {len(builder.ids)} INRs")
+        print(f"dws: {path} is already complete, {len(builder.ids)} INRs")
         return Zoo.open(path)
     with claim_folder(file, builder.identity, option="zoo.path", notes=builder.notes):
         try:
