@@ -38,8 +38,11 @@ THREADS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) / $(at_once) + ($$(getc
 FIT ?=
 # those of the paper
 METHODS ?= mlp mlp_permutation_augmentation mlp_alignment inr2vec transformer dwsnet
-ALL := $(sort $(patsubst configs/experiment/%.yaml,%,$(wildcard configs/experiment/*/*.yaml)))
-EXPERIMENTS ?= $(filter $(addprefix %/,$(METHODS)),$(ALL))
+TASKS := $(basename $(notdir $(wildcard configs/task/*.yaml)))
+MODELS := $(basename $(notdir $(wildcard configs/model/*.yaml)))
+ALL := $(foreach t,$(TASKS),$(MODELS:%=$t/%))
+# <task>/<model>: the tasks of the paper with these methods; functions are probed for images only
+EXPERIMENTS ?= $(sort $(filter-out sine/probe ssl/probe,$(foreach t,mnist fashion_mnist sine ssl,$(METHODS:%=$t/%))))
 COMMON := scale=$(SCALE) paths.outputs=$(OUT)
 
 CURVE ?= $(filter sine/%,$(EXPERIMENTS)) # trained on each of SIZES networks too
@@ -58,8 +61,9 @@ $(call matches,OUT,[A-Za-z0-9_./@+-]+,a path of letters and digits and any of _.
 $(call matches,SEEDS,[1-9][0-9]*,a number from 1 on)
 $(call matches,JOBS,[1-9][0-9]*,a number from 1 on)
 $(call matches,SIZES,([1-9][0-9]* *)*,numbers from 1 on)
-$(call among,METHODS,$(sort $(notdir $(ALL))),)
-$(call among,EXPERIMENTS,$(ALL),<task>/<model>: )
+$(call among,METHODS,$(sort $(MODELS)),)
+$(if $(filter-out $(ALL),$(EXPERIMENTS)),$(error expected EXPERIMENTS of <task>/<model> with a task of \
+	$(sort $(TASKS)) and a model of $(sort $(MODELS)), got $(filter-out $(ALL),$(EXPERIMENTS))))
 $(call among,CURVE,$(EXPERIMENTS),EXPERIMENTS: )
 $(if $(EXPERIMENTS),,$(error expected EXPERIMENTS or METHODS, got none))
 endif
@@ -81,7 +85,7 @@ reproduce-all: reproduce-plan ## every table and figure of the paper; SCALE=demo
 
 reproduce-plan: .venv/installed ## what of it is done, what is left, and how long that takes
 	@$(MAKE) --no-print-directory --dry-run results | \
-		OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m dws.experiment.plan --jobs $(at_once) $(COMMON)
+		OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(THREADS)} $(BIN)/python -m dws.cli.plan --jobs $(at_once) $(COMMON)
 
 results: $(RESULTS) ## all that the page is made of, without the page
 
@@ -98,7 +102,7 @@ $(foreach z,$(zoos),$(eval $(call zoo_rule,$z)))
 # experiment, name of the run's folder, seed, other settings
 define run_rule
 $(call result,$1,$2): | $(OUT)/zoos/$(call zoo_of,$(call task_of,$1))$(if $(findstring alignment,$1),.aligned)/manifest.json
-	$(RUN) $(BIN)/dws-train $(COMMON) experiment=$1 seed=$3 run_dir=$(OUT)/runs/$1/$2 wandb=$(WANDB) $4
+	$(RUN) $(BIN)/dws-train $(COMMON) task=$(call task_of,$1) model=$(notdir $1) seed=$3 run_dir=$(OUT)/runs/$1/$2 wandb=$(WANDB) $4
 	$(RUN) $(BIN)/dws-evaluate run=$(OUT)/runs/$1/$2 wandb=$(WANDB)
 endef
 $(foreach s,$(seeds),$(foreach e,$(EXPERIMENTS),$(eval $(call run_rule,$e,seed$s,$s))))

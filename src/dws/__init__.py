@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dws.experiment import Run, fit_zoo, load_trained, train
+    from dws.targets import allow_plugins
 
-__all__ = ["Run", "fit_zoo", "load_trained", "train"]
-__version__ = "0.1.0"
+__all__ = ["Run", "allow_plugins", "fit_zoo", "load_trained", "train"]
+__version__ = "0.2.0"
 
 # OpenMP reads this when torch is loaded. Threads that spin while they wait for each other take the
 # processor from the thread they wait for as soon as anything else runs on the machine.
@@ -16,7 +17,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:
-    """Load what ``dws.experiment`` offers when it is asked for: torch takes seconds."""
+    """Load what is offered when it is asked for: ``dws.experiment`` loads torch, for seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("dws.experiment"), name)
+    home = "dws.targets" if name == "allow_plugins" else "dws.experiment"
+    return getattr(importlib.import_module(home), name)

@@ -44,6 +44,12 @@ def as_override(key: str, value: object) -> str:
     return f"{key}={text}"
 
 
+def as_plugins(packages: Sequence[str]) -> str:
+    """``plugins=[...]`` to be pasted into a shell after other arguments, or nothing."""
+    argument = f"plugins=[{','.join(packages)}]"
+    return f" {shlex.quote(argument)}" if packages else ""
+
+
 def compose_settings(name: str, overrides: Sequence[str]) -> Any:
     """The settings of a command, composed as the command composes them.
 

@@ -9,6 +9,7 @@ Nothing here imports torch, so that commands refuse bad settings at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
@@ -245,6 +246,10 @@ class ReconstructionConfig:
 
     weight: NonNegative = 0.0
     resolution: Count = 14
+
+    def num_values(self, dims: Sequence[int]) -> int:
+        """Outputs that a metanet needs in addition, for networks of widths ``dims``."""
+        return int(self.resolution ** dims[0] * dims[-1]) if self.weight else 0
 
 
 @dataclass(frozen=True, config=STRICT)

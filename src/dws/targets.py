@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -16,25 +17,53 @@ from dws.errors import UserError
 
 ENTRY_POINTS = "dws.plugins"
 
-_allowed: set[str] = {"dws"}
+_allowed: set[str] = set()
 
 
 def allow_plugins(*packages: str) -> None:
     """Let ``_target_`` name classes of these packages, for the rest of the process.
 
-    Packages that are installed with an entry point of the group ``dws.plugins`` are allowed from
-    the start.
+    The folder ``configs`` of each package, if there is one, is searched for choices such as
+    ``task=...``, after the folder of dws. Packages that are installed with an entry point of the
+    group ``dws.plugins`` are allowed from the start.
 
     Args:
         *packages: Names as in an ``import`` statement, such as ``mypackage`` or ``mypackage.nets``.
+
+    Raises:
+        UserError: If there is no such package.
     """
+    for package in packages:
+        if package_folders(package) is None:
+            raise UserError(
+                f"plugins=[{package}]: there is no package {package}. Check its spelling, install "
+                "it, or add the folder that it is in to PYTHONPATH."
+            )
     _allowed.update(packages)
+
+
+def plugins() -> tuple[str, ...]:
+    """Packages that are allowed, beside dws itself."""
+    return tuple(sorted({*_allowed, *installed_plugins()}))
 
 
 @cache
 def installed_plugins() -> tuple[str, ...]:
     """Packages that declare an entry point of the group ``dws.plugins``."""
-    return tuple(sorted({point.value for point in entry_points(group=ENTRY_POINTS)}))
+    values = (point.value for point in entry_points(group=ENTRY_POINTS))
+    return tuple(sorted({value.partition(":")[0].strip() for value in values}))
+
+
+def package_folders(package: str) -> list[str] | None:
+    """The folders of a package, none of a module, or None if there is neither.
+
+    The package itself is not imported, but those that it is in are.
+    """
+    try:
+        spec = find_spec(package)
+    except Exception:  # whatever the import of an outer package raises
+        return None
+    return None if spec is None else list(spec.submodule_search_locations or [])
 
 
 def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
@@ -92,7 +121,7 @@ def signature_defaults(target: str) -> dict[str, Any]:
 
 
 def _is_allowed(name: str) -> bool:
-    packages: Iterable[str] = (*_allowed, *installed_plugins())
+    packages = ("dws", *plugins())
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 

@@ -1,15 +1,14 @@
-"""Lets Hydra find the folder ``configs`` of packages that are installed as plugins of ``dws``."""
+"""Lets Hydra find the folder ``configs`` of packages that are plugins of ``dws``."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from dws.config import config_dir
-from dws.targets import installed_plugins
+from dws.targets import package_folders, plugins
 
 
 class DwsPluginsSearchPath(SearchPathPlugin):
@@ -17,10 +16,10 @@ class DwsPluginsSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Called by Hydra for every application in this environment."""
-        if all(element.path != f"file://{config_dir()}" for element in search_path.get_path()):
+        known = [str(element.path).removeprefix("file://") for element in search_path.get_path()]
+        if config_dir() not in known:
             return  # not one of ours
-        for package in installed_plugins():
-            spec = find_spec(package)
-            for folder in (spec.submodule_search_locations or []) if spec else []:
+        for package in plugins():
+            for folder in package_folders(package) or []:
                 if Path(folder, "configs").is_dir():
                     search_path.append(f"plugin {package}", f"file://{folder}/configs")

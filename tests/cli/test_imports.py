@@ -554,14 +554,14 @@ def occupied() -> None:
 
 EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
     (occupied, (), ("got other files in zoo", "another path")),
-    (lambda: Path("zoo").touch(), (), ("zoo: a file is in the way",)),
+    (lambda: Path("zoo").touch(), (), ("zoo is a file where a folder is needed",)),
     (lambda: None, ("--grid", "0", "28"), ("a grid of (0, 28)",)),
     (lambda: None, ("--domain", "1", "-1"), ("LOW < HIGH", "(1.0, -1.0)")),
     (lambda: None, ("--domain", "0", "1", "0"), ("LOW < HIGH", "(0.0, 1.0, 0.0)")),
     (lambda: None, ("--domain", "0", "nan"), ("LOW < HIGH", "nan")),
     (lambda: None, ("--domain", "-inf", "1"), ("LOW < HIGH", "-inf")),
-    (lambda: None, ("--omega-0", "0"), ("omega_0=0.0",)),
-    (lambda: None, ("--output-offset", "nan"), ("output_offset=nan",)),
+    (lambda: None, ("--omega-0", "0"), ("--omega-0 0.0", "greater than 0")),
+    (lambda: None, ("--output-offset", "nan"), ("--output-offset nan", "finite")),
     (lambda: None, ("--num-val", "3"), ("--num-val", "leave it out")),
     (lambda: None, ("--file-name", "x"), ("--file-name", "leave it out")),
     (lambda: None, ("--prefix", "x"), ("--prefix", "leave it out")),
@@ -588,7 +588,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
     path: str, nets: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "load_tensors", lambda file: pytest.fail(f"reads {file}"))
-    assert "got /proc/x: " in complaint(*IMPORT, str(SPLITS_FILE), path)
+    assert "/proc/x cannot be used" in complaint(*IMPORT, str(SPLITS_FILE), path)
 
 
 def test_the_folder_of_another_zoo_is_refused_before_anything_is_read(
@@ -755,14 +755,20 @@ def test_an_output_offset_may_have_an_exponent(nets: Path, command: Command) -> 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("export", "--format", "dwsnets", "zoo", "file/out"), "file: a file is in the way"),
-        (("export", "--format", "parquet", "zoo", "file/out"), "file: a file is in the way"),
-        (("render", "zoo", "--output", "file/out.png"), "file: a file is in the way"),
+        (
+            ("export", "--format", "dwsnets", "zoo", "file/out"),
+            "file is a file where a folder is needed",
+        ),
+        (
+            ("export", "--format", "parquet", "zoo", "file/out"),
+            "file is a file where a folder is needed",
+        ),
+        (("render", "zoo", "--output", "file/out.png"), "file is a file where a folder is needed"),
         (("render", "zoo", "--output", "out.xyz"), "out.xyz"),
         (("render", "zoo", "--output", "out"), "expected a picture of"),
         (("render", "zoo", "--output", "zoo"), "expected a picture of"),
         (("merge", "zoo", "nets"), "got other files in nets"),
-        (("merge", "zoo", "file/out"), "file: a file is in the way"),
+        (("merge", "zoo", "file/out"), "file is a file where a folder is needed"),
     ],
 )
 def test_targets_are_refused_before_shards_are_read(
@@ -783,4 +789,4 @@ def test_a_zoo_of_few_is_rendered_whole(nets: Path, command: Command) -> None:
         {s: {name: values[:1] for name, values in part.items()} for s, part in content.items()},
     )
     command(*IMPORT, str(SPLITS_FILE), "zoo")
-    assert "3 INRs of zoo are drawn in" in command("dws-zoo", "render", "zoo")
+    assert "3 INRs of zoo are rendered in" in command("dws-zoo", "render", "zoo")

@@ -107,7 +107,7 @@ def test_every_file_is_made_once_and_after_what_it_needs(graph: Graph) -> None:
     assert names.count("dws-train") == names.count("dws-evaluate") == 2 * 2 * 2
     assert names[0] == "dws-fit-inrs"
     assert names[-1] == "dws-report"
-    aligned = [i for i, call in enumerate(calls) if "experiment=sine/mlp_alignment" in call]
+    aligned = [i for i, call in enumerate(calls) if "task=sine model=mlp_alignment" in call]
     assert names.index("dws-zoo") < min(aligned)
     assert sum("task.num_train=80 task.repeat_train=true" in call for call in calls) == 4
     assert graph.page() == []  # nothing is done twice
@@ -122,7 +122,7 @@ def test_the_zoo_is_the_one_that_the_task_names(graph: Graph) -> None:
 def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
     whole = graph.page("--dry-run")
     assert whole == []
-    (graph.bin / "fails").write_text("experiment=sine/mlp_alignment seed=1")
+    (graph.bin / "fails").write_text("task=sine model=mlp_alignment seed=1")
     before = graph.page(status=2)
     (graph.bin / "fails").unlink()
     after = graph.page()
@@ -136,9 +136,9 @@ def test_after_a_failure_it_goes_on_where_it_stopped(graph: Graph) -> None:
     ("given", "complaint"),
     [
         ("METHODS=mpl", "expected METHODS of dwsnet"),
-        ("METHODS=mlp mpl", "transformer, got mpl"),
-        ("EXPERIMENTS=deepsets", "expected EXPERIMENTS of <task>/<model>: fashion_mnist/dwsnet"),
-        ("EXPERIMENTS=sine/mlp sine/mpl", "got sine/mpl"),
+        ("METHODS=mlp mpl", "transformer_550k, got mpl"),
+        ("EXPERIMENTS=deepsets", "expected EXPERIMENTS of <task>/<model> with a task of cifar10"),
+        ("EXPERIMENTS=sine/mlp sine/mpl", "transformer_550k, got sine/mpl"),
         ("EXPERIMENT=sine/mlp", "expected settings of PYTHON BIN CONSTRAINTS SCALE"),
         ("SEEDS=x", "expected SEEDS to be a number from 1 on, got 'x'"),
         ("SEEDS=0", "expected SEEDS to be a number from 1 on, got '0'"),

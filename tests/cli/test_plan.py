@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import write_result
 
 from dws.cli import plan
+from dws.experiment.plan import Job, print_plan
 from dws.training import RunDir
 from dws.zoo import Zoo
 from dws.zoo.build import TIMING
@@ -72,7 +73,7 @@ def test_earlier_rates_are_used(planned: object, tmp_path: Path) -> None:
 def test_jobs_side_by_side_share_the_time(
     seconds: tuple[float, ...], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan.print_plan([plan.Job("train", "1", "1", s) for s in seconds], side_by_side=2)
+    print_plan([Job("train", "1", "1", s) for s in seconds], side_by_side=2)
     assert f"in all about {expected}" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ def waiting(**given: str) -> dict[str, str]:
     """What GNU's OpenMP says of its settings in a process that imports dws."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     done = subprocess.run(
-        [sys.executable, "-c", "import dws.cli.train"],
+        [sys.executable, "-c", "import dws.cli.train, torch"],
         env={**env, "OMP_DISPLAY_ENV": "verbose", **given},
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip

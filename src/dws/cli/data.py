@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated, Literal
 
-from dws.cli.command import user_errors
-from dws.signals.download import DATASETS, ensure_dataset
+import typer
+
+from dws.cli.app import TRACEBACKS, Command, Version, run
+
+DataSet = Literal["fashion_mnist", "mnist"]
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(cls=Command, epilog=TRACEBACKS)
+def data(
+    name: Annotated[DataSet, typer.Argument(help="The data set.")],
+    root: Annotated[Path, typer.Option(help="Data folder.")] = Path("outputs/data"),
+    version: Version = False,
+) -> None:
+    """Fetch and verify a data set."""
+    from dws.signals.download import DATASETS, ensure_dataset  # loads torch, for seconds
+
+    folder = ensure_dataset(name, root)
+    print(f"{DATASETS[name].title} is verified in {folder}")
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="dws-data", description="Fetch and verify a data set.")
-    parser.add_argument("name", choices=sorted(DATASETS))
-    parser.add_argument(
-        "--root", type=Path, default=Path("outputs/data"), help="data folder (%(default)s)"
-    )
-    arguments = parser.parse_args()
-    with user_errors():
-        folder = ensure_dataset(arguments.name, arguments.root)
-        print(f"{DATASETS[arguments.name].title} is verified in {folder}")
+    run(app)

@@ -114,23 +114,40 @@ def evaluate(
 
 def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     """Where the errors are: by class, or by the size of each label."""
-    if not targets.is_floating_point():
+    if _is_of_classes(outputs, targets):
         counts = confusion(outputs, targets)
         return {"confusion": counts.tolist(), "accuracy_by_class": accuracy_by_class(counts)}
-    columns = _columns(task, outputs, targets)
-    return {"mse_by_target": {label: error_by_target(*pair) for label, *pair in columns}}
+    errors = {
+        label: error_by_target(predicted, true)
+        for label, predicted, true in _columns(task, outputs, targets)
+        if predicted is not None
+    }
+    return {"mse_by_target": errors} if errors else {}
 
 
-def _columns(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, predicted and true values of each label."""
-    pair = outputs.flatten(1).T, targets.view(len(targets), -1).T
-    return zip(task.labels, *pair, strict=True)
+def _is_of_classes(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether outputs are logits: whole numbers as targets, and a column for each of them."""
+    is_whole = not targets.is_floating_point() and targets.ndim == 1
+    return is_whole and int(targets.min()) >= 0 and int(targets.max()) < outputs[0].numel()
+
+
+def _columns(
+    task: Task, outputs: Tensor, targets: Tensor
+) -> Iterator[tuple[str, Tensor | None, Tensor]]:
+    """Name, predicted and true values of each label.
+
+    There are no predicted values if a task has another number of outputs than labels.
+    """
+    true = targets.view(len(targets), -1).T.float()
+    predicted = outputs.flatten(1).T
+    is_one_each = len(predicted) == len(true)
+    return zip(task.labels, predicted if is_one_each else [None] * len(true), true, strict=True)
 
 
 def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
     """Write pictures; none of nothing, such as predictions that are not finite."""
     pictures = []
-    if not targets.is_floating_point():
+    if _is_of_classes(outputs, targets):
         if is_map(map_2d):
             pictures.append(folder / "tsne.png")
             plot_embedding(pictures[-1], map_2d, targets, task.labels[0])
@@ -143,7 +160,7 @@ def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Te
         if is_map(map_2d):
             pictures.append(folder / distinct_file_name("tsne", *names, suffix=".png"))
             plot_embedding(pictures[-1], map_2d, true, label)
-        if predicted.isfinite().any():
+        if predicted is not None and predicted.isfinite().any():
             pictures.append(folder / distinct_file_name("outcome", *names, suffix=".png"))
             plot_predicted_against_true(pictures[-1], predicted, true, label)
     return pictures

@@ -110,9 +110,11 @@ def describe_embedding(
     if not bool(varies.any()):
         return unknown
     known_targets, targets = known_targets[:, varies], targets[:, varies]
+    is_class = not targets.is_floating_point() and targets.shape[1] == 1
+    if not is_class:
+        known_targets, targets = known_targets.float(), targets.float()
     nearest = NearestNeighbors(n_neighbors=NUM_NEIGHBOURS).fit(asked.numpy())
     around = targets[torch.from_numpy(nearest.kneighbors(return_distance=False))]  # (n, 10, K)
-    is_class = not targets.is_floating_point()
     probe: Any = make_pipeline(StandardScaler(), RidgeClassifier() if is_class else Ridge())
     probe.fit(known.double().numpy(), known_targets.squeeze(1).numpy())
     return {

@@ -1,14 +1,12 @@
 """What ``make reproduce-all`` has left to do, and how long it takes here.
 
-Reads the commands that make would run (``make --dry-run``) from standard input. Rates are those of
-earlier fits and trainings below ``outputs``; what has none is measured, uncompiled, for seconds.
+Rates are those of earlier fits and trainings below ``outputs``; what has none is measured,
+uncompiled, for seconds.
 """
 
 from __future__ import annotations
 
-import argparse
 import shlex
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -21,7 +19,6 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from dws.cli.command import user_errors
 from dws.config import compose_settings
 from dws.experiment.building import build_model, build_task
 from dws.inr import init_siren
@@ -54,18 +51,22 @@ class Job:
     seconds: float
 
 
-def main() -> None:
-    """Entry point: prints the plan."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="plan")
-    parser.add_argument("--jobs", type=int, default=1, help="how many run side by side")
-    parser.add_argument("settings", nargs="*", help="of all commands, such as scale=small")
-    arguments = parser.parse_args()
+def plan(commands: str, settings: list[str], *, side_by_side: int = 1) -> None:
+    """Print what is left to do.
+
+    Args:
+        commands: The commands that make would run, one a line.
+        settings: Settings of all commands, such as ``scale=small``.
+        side_by_side: How many run at a time.
+
+    Raises:
+        UserError: If a setting is refused, or a zoo or source of signals cannot be used.
+    """
     keep_freed_memory()
-    with user_errors():
-        here = Path(compose_settings("report", arguments.settings).paths.outputs)
-        outputs = Path("outputs")
-        planner = Planner([here, outputs, *sorted(outputs.glob("*"))], arguments.settings)
-        print_plan(list(planner.jobs(sys.stdin.read())), side_by_side=arguments.jobs)
+    here = Path(compose_settings("report", settings).paths.outputs)
+    outputs = Path("outputs")
+    planner = Planner([here, outputs, *sorted(outputs.glob("*"))], settings)
+    print_plan(list(planner.jobs(commands)), side_by_side=side_by_side)
 
 
 def print_plan(jobs: list[Job], *, side_by_side: int) -> None:
@@ -264,7 +265,3 @@ def _seconds(
 def _duration(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dws.config import as_argument
+from dws.config import as_argument, as_plugins
 from dws.errors import UserError, describe
 from dws.experiment.building import build_task, zoo_hash
 from dws.io.folders import check_can_make
@@ -65,7 +65,8 @@ def report_runs(config: ReportSettings) -> None:
     unread = [run for run in unread if not os.path.lexists(run / "result.json")]
     if unread:
         print(f"\nwithout {len(unread)} runs that were not evaluated:")
-        print("\n".join(f"dws-evaluate {as_argument('run', run)}" for run in unread))
+        allowed = as_plugins(config.plugins)
+        print("\n".join(f"dws-evaluate {as_argument('run', run)}{allowed}" for run in unread))
     print(f"\nevery table and picture: {page}")
     if evidence.left_out:
         raise UserError(_summary(len(damaged), len(results), evidence.left_out, page))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from dws.config import as_argument
+from dws.config import as_argument, as_plugins
 from dws.errors import UserError
 from dws.experiment.building import (
     build_model,
@@ -21,9 +23,10 @@ from dws.experiment.origin import describe_origin
 from dws.experiment.run import Run
 from dws.plots import plot_learning_curve
 from dws.runtime import find_device, keep_freed_memory
-from dws.settings import TrainSettings
+from dws.settings import TrainSettings, WandbConfig
 from dws.targets import allow_plugins
-from dws.training import LabelledNetworks, ReconstructionLoss, RunDir, train
+from dws.tasks import Task
+from dws.training import LabelledNetworks, ReconstructionLoss, RunDir, WeightSpaceModel, train
 from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.identity import identity, outcome_settings
@@ -32,6 +35,7 @@ from dws.training.processes import Processes, join_processes
 from dws.training.resolve import resolve
 from dws.training.run_dir import Record
 from dws.training.state import check_optim
+from dws.zoo import Zoo
 
 
 def train_run(given: TrainSettings, *, command: str) -> Run:
@@ -57,13 +61,8 @@ def train_run(given: TrainSettings, *, command: str) -> Run:
 
 
 def _train(given: TrainSettings, command: str, device: torch.device, processes: Processes) -> Run:
-    path = given.zoo.path
-    fit = (
-        f"dws-fit-inrs {as_argument('zoo', given.task['zoo'])} {as_argument('zoo.path', path)} "
-        f"scale={given.scale.name}"
-    )
     with processes.first_goes_ahead():
-        zoo = open_zoo(path, command=fit, aligned=given.zoo.aligned)
+        zoo = open_zoo(given.zoo.path, command=_how_to_fit(given), aligned=given.zoo.aligned)
     settings = outcome_settings(given, zoo_hash(zoo))
     task = build_task(settings)
     repeat = settings["task"].get("repeat_train", False)
@@ -80,47 +79,29 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
     run.check_claim(given, record)
     if run.config_file.is_file():  # begun, perhaps on another machine
         trainer = replace(trainer, precision=run.config().get("precision", trainer.precision))
-    val_set = LabelledNetworks.load(zoo.split("val"), task, device)
-    omega_0 = zoo.manifest["inr"]["omega_0"]
-    Augmentations(given.augment).check_fits(zoo.spec, task.num_views, omega_0)
-    model = build_model(settings, zoo.spec, task, train_set.targets).to(device)
+    after = f"next: dws-evaluate {as_argument('run', run.path)}{as_plugins(given.plugins)}"
+    if _is_complete(run, given.wandb):  # needs no lock, nor a disk to write to
+        if processes.is_first:
+            print(f"run {run.path} is already complete; {after}")
+        return run
+    model = _build_model(given, settings, zoo, task, train_set).to(device)
     model.fit(train_set.weights)
-    check_optim(given.optim, model.net)
-    if getattr(model.net, "omega_0", None) not in (None, omega_0):
-        raise UserError(
-            f"expected model.omega_0={omega_0}, that of the zoo, got {model.net.omega_0}"
-        )
+    val_set = LabelledNetworks.load(zoo.split("val"), task, device)
 
-    after = f"next: dws-evaluate {as_argument('run', run.path)}"
-    picture = run.path / "learning_curve.png"
-    if is_finished(run.last_checkpoint):
-        run.check_whole(num_epochs_done(run.last_checkpoint))
-        is_logged = given.wandb.mode == "disabled" or history_is_logged(run.path)
-        if picture.is_file() and is_logged:  # needs no lock, nor a disk to write to
-            if processes.is_first:
-                print(f"run {run.path} is already complete; {after}")
-            return run
     claimed = run.claim(given, record)
     with claimed if processes.is_first else nullcontext():
         processes.wait()
-        reconstruction = None
-        if given.reconstruction.weight:
-            low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
-            reconstruction = ReconstructionLoss(
-                given.reconstruction, train_set.weights, low=low, high=high, omega_0=omega_0
-            )
-        wandb = given.wandb
+        reconstruction = _reconstruction_loss(given, zoo, train_set)
         if processes.is_first:
             print(
                 f"dws: {given.task['name']} with {given.model['name']}, "
                 f"{sum(p.numel() for p in model.parameters()):,} parameters, on {len(train_set)} "
-                f"networks of {path}, {device}, {trainer.precision}"
+                f"networks of {given.zoo.path}, {device}, {trainer.precision}"
                 f"{', compiled' if trainer.compile == 'always' else ''}"
                 f"{f', {processes.size} processes' if processes.size > 1 else ''}; "
                 f"run folder {run.path}"
             )
-        else:
-            wandb = replace(wandb, mode="disabled")
+        wandb = given.wandb if processes.is_first else replace(given.wandb, mode="disabled")
         with open_wandb(wandb, run.path, settings) as logger:
             logger.zoo(zoo.path, zoo.manifest)
             best = train(
@@ -130,14 +111,68 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
             )  # fmt: skip
             if not processes.is_first:
                 return run
-            plot_learning_curve(picture, run.metrics(), task.monitor)
-            logger.picture("learning_curve", picture)
+            plot_learning_curve(run.learning_curve, run.metrics(), task.monitor)
+            logger.picture(run.learning_curve.stem, run.learning_curve)
     value = best[f"val_{task.monitor}"]
     print(
         f"run {run.path}: best validation {task.monitor} {value:.4g} in epoch {best['epoch']:.0f} "
         f"of {trainer.num_epochs}; {after}"
     )
     return run
+
+
+def _how_to_fit(given: TrainSettings) -> str:
+    """The command that makes the zoo."""
+    zoo, path = as_argument("zoo", given.task["zoo"]), as_argument("zoo.path", given.zoo.path)
+    return f"dws-fit-inrs {zoo} {path} scale={given.scale.name}{as_plugins(given.plugins)}"
+
+
+def _is_complete(run: Run, wandb: WandbConfig) -> bool:
+    """Whether nothing is left to do.
+
+    Raises:
+        UserError: If the run is finished, and files of it are missing.
+    """
+    if not is_finished(run.last_checkpoint):
+        return False
+    run.check_whole(num_epochs_done(run.last_checkpoint))
+    is_logged = wandb.mode == "disabled" or history_is_logged(run.path)
+    return run.learning_curve.is_file() and is_logged
+
+
+def _build_model(
+    given: TrainSettings,
+    settings: Mapping[str, Any],
+    zoo: Zoo,
+    task: Task,
+    train_set: LabelledNetworks,
+) -> WeightSpaceModel:
+    """The model to train, if all settings fit the zoo, the task and each other.
+
+    Raises:
+        UserError: If they do not.
+    """
+    omega_0 = zoo.manifest["inr"]["omega_0"]
+    Augmentations(given.augment).check_fits(zoo.spec, task.num_views, omega_0)
+    model = build_model(settings, zoo.spec, task, train_set.targets)
+    check_optim(given.optim, model.net)
+    if getattr(model.net, "omega_0", None) not in (None, omega_0):
+        raise UserError(
+            f"expected model.omega_0={omega_0}, that of the zoo, got {model.net.omega_0}"
+        )
+    return model
+
+
+def _reconstruction_loss(
+    given: TrainSettings, zoo: Zoo, train_set: LabelledNetworks
+) -> ReconstructionLoss | None:
+    if not given.reconstruction.weight:
+        return None
+    low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
+    omega_0 = zoo.manifest["inr"]["omega_0"]
+    return ReconstructionLoss(
+        given.reconstruction, train_set.weights, low=low, high=high, omega_0=omega_0
+    )
 
 
 def run_folder(given: TrainSettings, record: Record) -> Path:

@@ -44,7 +44,7 @@ class Evidence:
         """Say what is left out and why, once."""
         if reason not in self.left_out:
             self.left_out.append(reason)
-            print(f"dws: {reason}; it is left out of the report")
+            print(f"dws: {reason.removesuffix('.')}; it is left out of the report")
 
     @property
     def tasks(self) -> list[str]:

@@ -12,6 +12,7 @@ from dws.io.folders import hold_folder
 from dws.report import sections
 from dws.report.evidence import Evidence
 from dws.report.own_files import OwnFiles
+from dws.report.published import TASKS
 
 PAGE = "index.html"
 RECORD = ".dws-report.json"
@@ -58,10 +59,15 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
     files = {name: c for raw in evidence.raw.values() for name, c in raw.files.items()}
     with tempfile.TemporaryDirectory() as temporary:
         pictures = Path(temporary)
-        parts = [
+        of_paper = [
             sections.classification(evidence),
             sections.contrastive(evidence),
             sections.regression(evidence, pictures),
+        ]
+        has_paper = any(task in TASKS for task in evidence.tasks)
+        parts = [
+            *(of_paper if has_paper else []),
+            sections.other_tasks(evidence),
             sections.learning_from_more(evidence, pictures),
             sections.other_settings(evidence),
             sections.symmetry(evidence),
@@ -89,6 +95,7 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
     page = environment.get_template("report.html.j2").render(
         sections=[part for part in parts if part.tables or part.pictures],
         scale=evidence.scale,
+        has_paper=has_paper,
         left_out=evidence.left_out,
     )
     files[PAGE] = page.encode()

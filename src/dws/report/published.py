@@ -30,6 +30,7 @@ RESULTS: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 METHODS = tuple(RESULTS["mnist"])
+TASKS = (*RESULTS, "sine")  # of the last there is a plot only
 
 # standard deviations over all INRs of the released zoos, layer by layer
 ZOO_STD: dict[str, dict[str, tuple[float, ...]]] = {

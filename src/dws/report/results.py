@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from dws.errors import NotFoundError, UserError
 from dws.io.content import check_content, read_json
 from dws.report.tables import spread
+from dws.training.identity import from_earlier_version, identity, with_defaults
 from dws.zoo.manifest import Quantiles
 
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
@@ -147,7 +148,8 @@ def read_kept(file: Path | None) -> dict[str, Any]:
     check_content(content, Kept, what=f"the results.json of a report in {file}")
     for result in content["results"]:
         _check_metric(result, file)
-    return {**empty, **content}
+    results = [_with_current_settings(result) for result in content["results"]]
+    return {**empty, **content, "results": results}
 
 
 def load_results(
@@ -218,7 +220,24 @@ def read_result(file: Path) -> dict[str, Any]:
             f"expected a result in {file}, got something that cannot be read ({error.strerror}); "
             "make it readable, or remove it and run dws-evaluate again"
         ) from error
-    return dict(result)
+    return _with_current_settings(result)
+
+
+def _with_current_settings(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result with all settings, and its run's identity, as they are recorded now."""
+    settings = result.get("settings", {})
+    is_complete = {"task", "model", "optim", "trainer", "augment"} <= settings.keys()
+    if not is_complete or not all("_target_" in settings[group] for group in ("task", "model")):
+        return dict(result)
+    current, digits = settings, result["settings_hash"]
+    try:
+        if "reconstruction" not in settings:
+            command = result.get("origin", {}).get("command", "")
+            current = from_earlier_version(settings, command)
+            digits = identity(current)
+        return {**result, "settings": with_defaults(current), "settings_hash": digits}
+    except UserError:  # of a plugin that is not allowed
+        return {**result, "settings": current}
 
 
 def _check_metric(result: Mapping[str, Any], file: Path) -> None:

@@ -37,7 +37,7 @@ from dws.report.pictures import (
     outcomes,
     read_picture,
 )
-from dws.report.published import METHODS, ZOO_STD
+from dws.report.published import METHODS, TASKS, ZOO_STD
 from dws.report.results import Group
 from dws.report.tables import Table, spread
 from dws.training import RunDir
@@ -131,6 +131,37 @@ def regression(evidence: Evidence, pictures: Path) -> Section:
         list(data_efficiency(evidence, "sine", pictures, "test MSE of b")),
         list(outcomes(evidence, ("sine",))),
     )
+
+
+def other_tasks(evidence: Evidence) -> Section:
+    """Tasks that are not in the paper, such as a user's own: all methods, all metrics."""
+    tasks = [task for task in evidence.tasks if task not in TASKS]
+    tables = []
+    for task in tasks:
+        cells = [evidence.cell(task, method) for method in evidence.methods]
+        groups = [cell for cell in cells if cell]
+        monitored = groups[0]["metric"]
+        metrics = dict.fromkeys([monitored, *(name for group in groups for name in group["test"])])
+        rows = [
+            [
+                *(group["model"], *parameters([group]), with_seeds(group, "validation")),
+                *(_metric(group, name) for name in metrics),
+                *cost([group]),
+            ]
+            for group in groups
+        ]
+        columns = [f"validation {monitored}", *(f"test {name}" for name in metrics)]
+        header = ["method", "parameters", *columns, "networks/s", "minutes a run"]
+        title = f"{TITLES.get(task, task)}: metrics of the test networks"
+        note = f"{training_sizes(evidence, (task,))} {MINUTES}"
+        tables.append(Table(distinct_file_name("task", task), title, header, rows, note))
+    return Section("Other tasks", tables=tables, details=list(outcomes(evidence, tasks)))
+
+
+def _metric(group: Group, name: str) -> str:
+    """A metric of the test split, mean and deviation over seeds."""
+    values = [run["test"].get(name) for run in group.results]
+    return spread(values, is_share=name == "accuracy", with_seeds=True)
 
 
 def learning_from_more(evidence: Evidence, pictures: Path) -> Section:

@@ -3,6 +3,13 @@
 from dws.signals.checked import CheckedSignals
 from dws.signals.images import ImageSignals
 from dws.signals.sine import SineSignals
-from dws.signals.source import SPLITS, SignalSource
+from dws.signals.source import SPLITS, SignalSource, limit_sizes
 
-__all__ = ["SPLITS", "CheckedSignals", "ImageSignals", "SignalSource", "SineSignals"]
+__all__ = [
+    "SPLITS",
+    "CheckedSignals",
+    "ImageSignals",
+    "SignalSource",
+    "SineSignals",
+    "limit_sizes",
+]

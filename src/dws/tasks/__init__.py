@@ -2,7 +2,8 @@
 
 from dws.tasks.classification import Classification
 from dws.tasks.contrastive import Contrastive
+from dws.tasks.labels import pick_label, pick_number
 from dws.tasks.regression import Regression
 from dws.tasks.task import Task
 
-__all__ = ["Classification", "Contrastive", "Regression", "Task"]
+__all__ = ["Classification", "Contrastive", "Regression", "Task", "pick_label", "pick_number"]

@@ -13,8 +13,11 @@ from torch import Tensor, nn
 class Task(Protocol):
     """Something to learn from networks. Write one to add a task.
 
+    It need not inherit from this class. Its outputs are what ``output_layer`` returns, best in the
+    units of the targets.
+
     Attributes:
-        labels: The zoo's labels that are predicted.
+        labels: The zoo's labels that are predicted: one name for each column of the targets.
         num_views: Augmented copies of each network in a training step: 1, or 2 for a loss that
             compares them. Then the outputs of the second copies follow those of the first, the
             metanet's output is an embedding, and what is predicted is read off it by a linear
@@ -40,10 +43,18 @@ class Task(Protocol):
     def higher_is_better(self) -> bool: ...  # noqa: D102
 
     def targets(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """The targets of a split, (n,) or (n, K), from its labels."""
+        """The targets of a split from its labels: (n,), or (n, K) for K labels.
+
+        Whole numbers (n,) below the number of outputs are classes, of which an evaluation counts
+        the confusions. For other targets it draws predicted against true values, if there are as
+        many outputs as labels.
+        """
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """What follows the metanet's output, fitted to the training targets if they are given."""
+        """What follows the metanet's output, fitted to the training targets if they are given.
+
+        What is fitted has to be in its ``state_dict``: where a run is loaded there are no targets.
+        """
 
     def loss(self, outputs: Float[Tensor, "b f"], targets: Tensor) -> Float[Tensor, ""]:
         """What is minimised."""
@@ -52,4 +63,4 @@ class Task(Protocol):
         """What each network contributes to ``monitor``, which is their mean."""
 
     def metrics(self, outputs: Float[Tensor, "n f"], targets: Tensor) -> dict[str, float]:
-        """Figures of a whole split, ``monitor`` among them."""
+        """Metrics of a whole split, ``monitor`` among them."""

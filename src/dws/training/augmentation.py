@@ -25,7 +25,11 @@ from dws.weightspace.transforms import (
 
 
 class Augmentation(Protocol):
-    """An augmentation of the user's, to be named in ``augment.extra``."""
+    """An augmentation of the user's, to be named in ``augment.extra``.
+
+    It gets networks as they are in the zoo, before they are standardised, and does not change them
+    in place: a task may ask for two views of one batch.
+    """
 
     def __call__(self, batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
         """Change every network of a batch in its own way.
@@ -33,6 +37,9 @@ class Augmentation(Protocol):
         Args:
             batch: B networks.
             generator: Source of all draws, on the batch's device.
+
+        Returns:
+            As many networks of the same widths, in the same order.
         """
 
 
@@ -66,7 +73,8 @@ class Augmentations:
 
         Raises:
             UserError: If images are to move and the networks do not have two inputs, phases are
-                to be shifted and their ω0 is another, or two views would be the same.
+                to be shifted and their ω0 is another, two views would be the same, or an extra
+                augmentation does not return networks of the same shape.
         """
         config = self.config
         moves = {k: v for k, v in asdict(config).items() if k.startswith("max_") and v}
@@ -89,6 +97,8 @@ class Augmentations:
                 "expected augmentations for a task that compares two views of a network, got none; "
                 "use augment=contrastive"
             )
+        for each in self.extra:
+            _check_shape(each, spec)
 
     def apply(
         self,
@@ -129,3 +139,29 @@ class Augmentations:
         for augmentation in self.extra:
             batch = augmentation(batch, generator)
         return batch
+
+
+def _check_shape(augmentation: Augmentation, spec: WeightSpaceSpec) -> None:
+    """Let an augmentation of the user's change two networks before it is trained with.
+
+    Raises:
+        UserError: If it returns something else than two networks of the same widths and dtype.
+    """
+    generator = torch.Generator().manual_seed(0)
+    batch = WeightBatch.from_flat(spec, torch.randn(2, spec.num_params, 1, generator=generator))
+    expected, got = _described(batch), _described(augmentation(batch, generator))
+    if got != expected:
+        raise UserError(
+            f"augment.extra: {type(augmentation).__name__} returned {got} for {expected}. Return "
+            "as many networks, of the same widths and dtype."
+        )
+
+
+def _described(batch: object) -> str:
+    if not isinstance(batch, WeightBatch):
+        return f"a {type(batch).__name__}"
+    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in batch.tensors()}
+    return (
+        f"a WeightBatch of {batch.batch_size} networks of widths {batch.spec.dims} with "
+        f"{batch.num_channels} channels in {' and '.join(sorted(dtypes))}"
+    )

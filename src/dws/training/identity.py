@@ -7,6 +7,7 @@ decides, such as the precision where ``auto`` is requested, are recorded but ide
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -38,6 +39,23 @@ def outcome_settings(given: TrainSettings, zoo: str) -> dict[str, Any]:
     for key in NOT_PART_OF_A_RUN:
         del settings["trainer"][key]
     return {**settings, "aligned": plain["zoo"]["aligned"], "zoo": zoo}
+
+
+def from_earlier_version(recorded: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Settings as versions before 0.2 recorded them, as they are recorded now.
+
+    These versions recorded the precision that ``auto`` resolved to, not the one requested.
+
+    Args:
+        recorded: Settings on which the outcome depends.
+        command: The command that was run.
+    """
+    requested = re.search(r"trainer\.precision=|experiment=\w+/transformer", command)
+    trainer = dict(recorded["trainer"])
+    if not requested:
+        trainer["precision"] = "auto"
+    others = {key: value for key, value in recorded.items() if key != "drawing"}
+    return {**others, "trainer": trainer, "reconstruction": recorded.get("drawing", {})}
 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

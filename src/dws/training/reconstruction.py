@@ -16,11 +16,6 @@ from dws.weightspace import WeightBatch
 NUM_AT_ONCE = 1024  # networks evaluated together when values are standardised
 
 
-def num_values(config: ReconstructionConfig, dims: Sequence[int]) -> int:
-    """Outputs that a metanet needs in addition, for networks of widths ``dims``."""
-    return config.resolution ** dims[0] * dims[-1] if config.weight else 0
-
-
 class ReconstructionLoss:
     """Values of SIRENs at a grid as targets, which hold for every augmented copy too.
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NotRequired
 
@@ -17,7 +16,6 @@ from dws.errors import NotFoundError, UserError
 from dws.io.atomic import write_atomically
 from dws.io.content import append_json_line, check_content, read_json_lines, read_yaml
 from dws.io.folders import check_claim, claim_folder
-from dws.io.hashing import settings_hash
 from dws.settings import (
     ModelSettings,
     Seed,
@@ -26,6 +24,7 @@ from dws.settings import (
 )
 from dws.training.identity import (
     NOT_PART_OF_A_RUN,
+    from_earlier_version,
     identity,
     outcome_settings,
     with_defaults,
@@ -156,7 +155,7 @@ class RunDir:
             option="run_dir",
             content=content,
             header=HEADER,
-            comparable=partial(self._comparable, given, record),
+            comparable=self._comparable,
         ):
             self.check_zoo(given.zoo.path, record["zoo_digest"])
             yield
@@ -169,29 +168,20 @@ class RunDir:
                 ``check_zoo``.
         """
         settings = with_defaults(outcome_settings(given, record["zoo"]))
-        comparable = partial(self._comparable, given, record)
-        check_claim(self.config_file, settings, option="run_dir", comparable=comparable)
+        check_claim(self.config_file, settings, option="run_dir", comparable=self._comparable)
         self.check_zoo(given.zoo.path, record["zoo_digest"])
 
     def is_of(self, given: TrainSettings, record: Record) -> bool:
         """Whether the folder holds a run with these settings on the same kind of zoo."""
         try:
-            content = read_yaml(self.config_file)
-            existing = self._comparable(given, record, content)
+            existing = self._comparable(read_yaml(self.config_file))
         except (UserError, OSError):  # damaged, or of a plugin that is not allowed
             return False
         return existing == with_defaults(outcome_settings(given, record["zoo"]))
 
-    def _comparable(self, given: TrainSettings, record: Record, content: Any) -> dict[str, Any]:
-        """What the folder's ``config.yaml`` says of the outcome, as it is compared."""
+    def _comparable(self, content: Any) -> dict[str, Any]:
+        """What the content of ``config.yaml`` says of the outcome, as it is compared."""
         settings = {k: v for k, v in self._settings(content).items() if k not in NOTES}
-        is_older = "record" not in content  # and recorded the precision that auto came to
-        if (
-            is_older
-            and given.trainer.precision == "auto"
-            and settings["trainer"].get("precision") == record["precision"]
-        ):
-            settings["trainer"]["precision"] = "auto"
         return with_defaults(settings)
 
     def check_zoo(self, zoo_path: str, zoo_digest: str) -> None:
@@ -245,6 +235,11 @@ class RunDir:
         return self.path / "result.json"
 
     @property
+    def learning_curve(self) -> Path:
+        """Plot of the training loss and the monitored metric."""
+        return self.path / "learning_curve.png"
+
+    @property
     def metrics_file(self) -> Path:
         """One line of JSON an epoch."""
         return self.path / "metrics.jsonl"
@@ -261,8 +256,8 @@ class RunDir:
         what = f"the settings of a run that dws-train made in {self.config_file}"
         if isinstance(content, Mapping) and "record" not in content:
             check_content(content, RecordedBefore, what=what)
-            settings = {key: value for key, value in content.items() if key != "drawing"}
-            return {**settings, "reconstruction": content.get("drawing", {})}
+            settings = from_earlier_version(content, content["origin"].get("command", ""))
+            return {**settings, "precision": content["trainer"].get("precision", "fp32")}
         check_content(content, Recorded, what=what)
         groups = ("task", "model", "optim", "trainer", "augment", "reconstruction", "seed")
         settings = {key: content[key] for key in groups}
@@ -277,12 +272,7 @@ class RunDir:
         Raises:
             UserError: As ``config``, or if a class is not allowed or not found.
         """
-        content = read_yaml(self.config_file)
-        settings = self._settings(content)
-        if "record" in content:
-            return identity({k: v for k, v in settings.items() if k not in NOTES})
-        # as versions before 0.2 named it
-        return settings_hash({k: v for k, v in content.items() if k not in ("seed", *NOTES)})
+        return identity({k: v for k, v in self.config().items() if k not in NOTES})
 
     def metrics(self) -> list[dict[str, float]]:
         """The epochs so far.

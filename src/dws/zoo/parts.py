@@ -12,7 +12,7 @@ from dws.errors import UserError
 from dws.inr import FitConfig, SirenConfig
 from dws.io.atomic import write_atomically
 from dws.io.content import check_content, read_json, read_yaml, write_json
-from dws.io.folders import check_claim, claim_folder
+from dws.io.folders import check_can_make, check_claim, claim_folder
 from dws.io.hashing import as_written, sha256
 from dws.io.names import beside
 from dws.settings import ZooConfig
@@ -146,6 +146,10 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
     """
     if not parts:
         raise UserError("expected the parts of a zoo, got none")
+    if not path.exists():
+        check_can_make(path)
+    elif not (path / CONFIG).is_file():  # otherwise compared with the parts
+        check_claim(path / CONFIG, {}, option="path")
     plans = [_plan(part) for part in parts]
     for part, plan in zip(parts, plans, strict=True):
         different = sorted(key for key in {*plan, *plans[0]} if plan.get(key) != plans[0].get(key))

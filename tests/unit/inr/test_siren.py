@@ -4,7 +4,7 @@ import pytest
 import torch
 from oracles.plain_siren import PlainSiren
 
-from dws.inr import SirenConfig, init_siren, siren_apply
+from dws.inr import init_siren, siren_apply
 from dws.weightspace import WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
@@ -42,20 +42,9 @@ def test_several_channels_are_refused() -> None:
         siren_apply(batch, torch.zeros(1, 2))
 
 
-@pytest.mark.parametrize("bad", [{"hidden": ()}, {"omega_0": 0.0}])
-def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="expected at least one hidden width"):
-        SirenConfig(**bad)
-
-
 def test_the_init_of_sitzmann() -> None:
     batch = init_siren(SPEC, range(200), omega_0=30.0, init="siren")
     bounds = [t.abs().amax().item() for t in (*batch.weights, *batch.biases)]
     sine = (6 / 32) ** 0.5 / 30
     expected = [1 / 2, sine, sine, 2**-0.5, 32**-0.5, 32**-0.5]
     assert bounds == pytest.approx(expected, rel=0.05)
-
-
-def test_an_unknown_init_lists_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"expected inr.init=released\|siren, got 'zeros'"):
-        SirenConfig(init="zeros")

@@ -20,6 +20,7 @@ from dws.training import (
     RunDir,
     WeightSpaceModel,
 )
+from dws.training.augmentation import Augmentations
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo
 
@@ -49,14 +50,8 @@ def test_values_are_standardised_over_many_networks_at_once() -> None:
 
 def test_networks_that_all_compute_the_same_are_refused() -> None:
     networks = random_batch(SPEC, 1)
-    with pytest.raises(ValueError, match=r"different things, for drawing\.weight=1\.0, got 1 that"):
+    with pytest.raises(ValueError, match=r"The 1 training networks .* reconstruction\.weight=1\.0"):
         ReconstructionLoss(ReconstructionConfig(1.0, 2), networks, **AREA, omega_0=2.0)
-
-
-@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"weight": float("inf")}, {"resolution": 0}])
-def test_bad_settings_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"expected a finite drawing\.weight >= 0 and"):
-        ReconstructionConfig(**bad)
 
 
 def test_without_weight_nothing_is_reconstructed() -> None:
@@ -89,7 +84,7 @@ def test_targets_are_what_the_augmented_networks_compute(sine_zoo: Zoo, tmp_path
     order, draws = (torch.Generator().manual_seed(derive_seed(0, i)) for i in (1, 2))
     losses = []
     for rows in torch.randperm(known.batch_size, generator=order).split(8):
-        networks = augment.apply(known[rows], draws, layer_std=model.standardize.std)
+        networks = Augmentations(augment).apply(known[rows], draws, layer_std=model.standardize.std)
         _, reconstructed = model.split(model.train()(networks))
         losses.append(mse_loss(reconstructed, loss.targets(networks)).item())
     (row,) = RunDir(tmp_path).metrics()

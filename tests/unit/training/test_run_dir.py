@@ -1,28 +1,31 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dws.config import compose_settings
 from dws.training import RunDir
+from dws.training.run_dir import Record
 
 
 def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
-    here, there = (
-        {"zoo_path": where, "zoo_digest": "a", "dims": (1, 8, 1), "origin": {"code": where}}
-        for where in ("here", "there")
+    settings = compose_settings("train", ["task=sine", "model=mlp", "optim.lr=0.1"])
+    record = Record(
+        zoo="a", zoo_digest="b", dims=[1, 8, 1], precision="fp32", origin={"code": "here"}
     )
+    moved = replace(settings, zoo=replace(settings.zoo, path="elsewhere"))
+    others = replace(settings, optim=replace(settings.optim, lr=0.2))
     run = RunDir(tmp_path / "run")
-    with run.claim({"optim": {"lr": 0.1}}, **here), run.last_checkpoint.open("x"):
+    with run.claim(settings, record), run.last_checkpoint.open("x"):
         pass
-    with run.claim({"optim": {"lr": 0.1}}, **there):
+    with run.claim(moved, {**record, "origin": {"code": "there"}}):
         pass
-    refused = r"optim.lr: 0.1 there, 0.2 asked for.* another run_dir"
-    with pytest.raises(ValueError, match=refused), run.claim({"optim": {"lr": 0.2}}, **here):
+    refused = r"optim.lr: 0.1 \(existing\) vs 0.2 \(requested\).* another run_dir"
+    with pytest.raises(ValueError, match=refused), run.claim(others, record):
         pass
-    fitted_anew = {**here, "zoo_digest": "b"}
-    with (
-        pytest.raises(ValueError, match=r"expected the networks that .*run was begun on in here"),
-        run.claim({"optim": {"lr": 0.1}}, **fitted_anew),
-    ):
+    fitted_anew: Record = {**record, "zoo_digest": "c"}
+    refused = r"expected the networks that .*run was begun on in outputs/zoos/sine"
+    with pytest.raises(ValueError, match=refused), run.claim(settings, fitted_anew):
         pass

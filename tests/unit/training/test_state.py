@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from tests.unit.training.conftest import run_training
+from torch import nn
 
 from dws.metanets import SignDWSNet
 from dws.tasks import Contrastive
 from dws.training import OptimConfig, RunDir, WeightSpaceModel
 from dws.training.checkpoint import is_finished, load_checkpoint, save_checkpoint
-from dws.training.state import build_optimizers
+from dws.training.state import build_optimizers, check_optim
 from dws.zoo import Zoo
 
 
@@ -87,3 +88,10 @@ def test_each_optimiser_has_its_own_learning_rate(sine_zoo: Zoo, tmp_path: Path)
 def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"became .* in epoch 1 .* lower optim.lr=1e\+30"):
         run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e30))
+
+
+def test_muon_needs_a_linear_layer() -> None:
+    check_optim(OptimConfig(muon_lr=1e-2), nn.Sequential(nn.Linear(2, 2)))
+    check_optim(OptimConfig(), nn.Identity())
+    with pytest.raises(ValueError, match=r"nn\.Linear in it for optim\.muon_lr, got Identity"):
+        check_optim(OptimConfig(muon_lr=1e-2), nn.Identity())

@@ -115,7 +115,7 @@ def test_parts_that_cannot_be_are_refused(index: int, num_parts: int, tmp_path: 
 
 def test_the_plan_of_a_part_is_its_own(tmp_path: Path) -> None:
     shutil.move(part(tmp_path / "sine", 0), tmp_path / "sine.parts/1-of-2")
-    with pytest.raises(ValueError, match=r"part: \[0, 2\] there, \[1, 2\] asked for"):
+    with pytest.raises(ValueError, match=r"part: \[0, 2\] .existing. vs \[1, 2\] .requested."):
         part(tmp_path / "sine", 1)
 
 

@@ -1,0 +1,20 @@
+"""``dws-zoo merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dws.cli.zoo.arguments import ZooPath
+
+
+def merge(
+    parts: Annotated[list[Path], typer.Argument(help="Folders of all parts.")], path: ZooPath
+) -> None:
+    """Make one zoo of parts that were fitted separately."""
+    from dws.zoo import merge_parts  # loads torch, for seconds
+
+    zoo = merge_parts(parts, path)
+    print(f"zoo {zoo.path}: {len(zoo):,} INRs of {len(parts)} parts")

@@ -1,0 +1,165 @@
+"""``dws-zoo`` and ``dws-data``: help, completion, misuse and tracebacks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from tests.cli.conftest import Command
+
+import dws
+from dws.cli.data import DataSet
+from dws.errors import UserError
+from dws.signals.download import DATASETS
+from dws.zoo import Zoo
+
+# runs a command, then says on standard error what it has loaded of the libraries that take long
+LOADED = """
+import sys
+sys.argv = sys.argv[1:]
+from importlib import import_module
+main = import_module(f"dws.cli.{sys.argv[0].removeprefix('dws-')}").main
+try:
+    main()
+finally:
+    slow = {"torch", "sklearn", "wandb", "matplotlib", "hydra", "omegaconf", "numpy"}
+    print("loaded", *sorted(slow & set(sys.modules)), file=sys.stderr)
+"""
+SUBCOMMANDS = ("info", "verify", "render", "align", "import", "merge", "export")
+AT_ONCE: list[tuple[tuple[str, ...], int]] = [
+    (("dws-zoo", "--help"), 0),
+    *((("dws-zoo", name, "--help"), 0) for name in SUBCOMMANDS),
+    (("dws-zoo", "--version"), 0),
+    (("dws-zoo", "import", "--fomat", "nfn"), 2),
+    (("dws-zoo", "inof", "zoo"), 2),
+    (("dws-data", "--help"), 0),
+    (("dws-data", "--version"), 0),
+    (("dws-data", "minst"), 2),
+]
+MISUSE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
+    (("dws-zoo",), ("Missing command",)),
+    (("dws-zoo", "inof", "zoo"), ("'inof'", "'info'")),
+    (("dws-zoo", "render"), ("'path'", "dws-zoo render --help")),
+    (("dws-zoo", "render", "zoo", "more"), ("more",)),
+    (("dws-zoo", "render", "zoo", "--magnify"), ("--magnify",)),
+    (("dws-zoo", "render", "zoo", "--rows"), ("--rows",)),
+    (("dws-zoo", "render", "zoo", "--rows", "first"), ("--rows", "integer")),
+    (("dws-zoo", "import", "a", "b"), ("--format", "dwsnets", "nfn")),
+    (("dws-zoo", "import", "--format", "x", "a", "b"), ("'x'", "dwsnets", "nfn")),
+    (("dws-zoo", "import", "--fomat", "nfn", "a", "b"), ("--fomat", "--format")),
+    (("dws-zoo", "import", "--format", "nfn", "--split-points", "3", "a", "b"), ("integer",)),
+    (("dws-zoo", "merge", "part"), ("Missing argument",)),
+    (("dws-data", "minst"), ("'minst'", "mnist")),
+]
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", LOADED, *words],
+        capture_output=True, text=True, timeout=60, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "status"), AT_ONCE)
+def test_nothing_slow_is_loaded_for_help_and_refusals(words: tuple[str, ...], status: int) -> None:
+    done = run(*words)
+    assert done.returncode == status
+    assert done.stderr.splitlines()[-1] == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("dws-zoo ", set(SUBCOMMANDS)),
+        ("dws-zoo re", {"render"}),
+        ("dws-zoo import --format ", {"dwsnets", "nfn"}),
+        ("dws-zoo import --o", {"--omega-0", "--output-offset"}),
+        ("dws-data ", set(DATASETS)),
+    ],
+)
+def test_tab_completes_without_loading_anything_slow(typed: str, expected: set[str]) -> None:
+    name = typed.split()[0]
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = run(name, **words, **{f"_{name.replace('-', '_').upper()}_COMPLETE": "complete_bash"})
+    assert set(done.stdout.split()) == expected
+    assert done.stderr.splitlines() == ["loaded"]
+
+
+@pytest.mark.parametrize("words", [words for words, status in AT_ONCE if words[-1] == "--help"])
+def test_help_explains_every_option(
+    words: tuple[str, ...], command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = command(*words)
+    assert f"Usage: {' '.join(words[:-1])} " in text
+    options = [line.split() for line in text.splitlines() if line.startswith("  --")]
+    assert [words[0] for words in options if len(words) < 3] == []
+    if words[1] == "--help":
+        assert "HYDRA_FULL_ERROR=1" in text
+
+
+@pytest.mark.parametrize("name", ["dws-zoo", "dws-data"])
+def test_the_version_is_that_of_the_package(name: str, command: Command) -> None:
+    assert command(name, "--version") == f"{name} {dws.__version__}\n"
+
+
+@pytest.mark.parametrize(("words", "facts"), MISUSE)
+def test_misuse_is_one_line_and_status_2(
+    words: tuple[str, ...], facts: tuple[str, ...], command: Command,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit) as error:
+        command(*words)
+    assert error.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{words[0]}: ")
+    assert [fact for fact in (*facts, "--help says more") if fact not in line] == []
+
+
+def test_a_mistake_has_status_1(command: Command) -> None:
+    with pytest.raises(SystemExit) as error:
+        command("dws-zoo", "info", "nowhere")
+    assert error.value.code == 1
+
+
+def test_tracebacks_are_shown_on_request(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dws-zoo", "info", "nowhere"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    from dws.cli.zoo import main
+
+    with pytest.raises(UserError, match="nowhere"):
+        main()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--rows", "1", "0", "55"),
+        ("--rows", "1", "--rows", "0", "55"),
+        ("--rows", "1", "--magnify", "1", "--rows", "0", "55"),
+        ("--rows=1", "--rows", "0", "55"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_list_options_take_several_values(
+    options: tuple[str, ...], is_first: bool, command: Command, sine_zoo: Zoo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rows: list[Any] = []
+    monkeypatch.setattr("dws.zoo.figures.plot_rows", lambda path, zoo, r, **_: rows.extend(r))
+    path = str(sine_zoo.path)
+    command("dws-zoo", "render", *((*options, path) if is_first else (path, *options)))
+    assert rows == [1, 0, 55]
+
+
+def test_a_folder_may_have_a_number_for_its_name(command: Command, sine_zoo: Zoo) -> None:
+    Path("2026").symlink_to(sine_zoo.path)
+    assert "rendered in" in command("dws-zoo", "render", "--magnify", "2", "2026")
+    assert "1 INRs of 2026" in command("dws-zoo", "render", "--rows", "3", "--", "2026")
+
+
+def test_all_data_sets_can_be_named() -> None:
+    assert set(get_args(DataSet)) == set(DATASETS)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from dws import runtime
+from dws.settings import TrainerConfig
+from dws.training import resolve as resolve_module
+from dws.training.resolve import resolve
+
+
+@pytest.mark.parametrize(
+    ("num_networks", "has_bfloat16", "expected"),
+    [
+        (99_999, True, ("never", "fp32")),
+        (100_000, True, ("always", "bf16")),
+        (100_000, False, ("always", "fp32")),
+    ],
+)
+def test_auto_is_decided_by_the_length_and_the_processor(
+    num_networks: int,
+    has_bfloat16: bool,
+    expected: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "compiler_works", lambda: True)
+    monkeypatch.setattr(resolve_module, "computes_bfloat16", lambda device: has_bfloat16)
+    decided = resolve(TrainerConfig(num_epochs=1, device="cpu"), num_networks)
+    assert (decided.compile, decided.precision) == expected
+    assert resolve(decided, 2) == decided  # nothing is left to decide
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_networks", "num_processes", "complaint"),
+    [
+        (7, 99, 2, r"a multiple of the 2 processes and at least 4 networks, got 7 of 99"),
+        (2, 99, 2, r"a multiple of the 2 processes and at least 4 networks, got 2 of 99"),
+        (8, 7, 2, r"a multiple of the 2 processes and at least 4 networks, got 7 of 7"),
+        (8, 1, 1, r"expected at least 2 training networks, got 1"),
+    ],
+)
+def test_batches_that_cannot_be_shared_out_are_refused(
+    batch_size: int, num_networks: int, num_processes: int, complaint: str
+) -> None:
+    trainer = TrainerConfig(batch_size=batch_size, compile="never")
+    resolve(trainer, 8 * batch_size, 1)
+    with pytest.raises(ValueError, match=complaint):
+        resolve(trainer, num_networks, num_processes)

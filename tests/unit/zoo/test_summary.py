@@ -1,0 +1,15 @@
+"""What a zoo is, in words."""
+
+from __future__ import annotations
+
+from dws.zoo import Zoo
+from dws.zoo.summary import summarise
+
+
+def test_the_summary_has_sizes_architecture_and_fit(sine_zoo: Zoo) -> None:
+    text = summarise(sine_zoo)
+    facts = (
+        str(sine_zoo.path), "40 INRs, rows 0 to 39", "(1, 8, 8, 1)", "omega_0=30.0", "custom:",
+        "learning_rate=0.001", "frequency", "dB", "weight.0",
+    )  # fmt: skip
+    assert [fact for fact in facts if fact not in text] == []
