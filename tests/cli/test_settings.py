@@ -65,8 +65,14 @@ def test_runs_of_a_sweep_lie_where_they_were_asked_for(command: Command, sine_zo
     assert Path("2026_11_26/result.json").is_file()
 
 
-def test_a_refused_job_of_a_sweep_names_its_setting(complaint: Command) -> None:
-    assert "optim.lr=-1" in complaint("dws-train", "-m", *SMALL, "optim.lr=-1,1")
+def test_a_refused_job_of_a_sweep_is_named(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        command("dws-train", "-m", *SMALL, "optim.lr=-1,1")
+    *_, job, line = capsys.readouterr().err.splitlines()
+    assert "'optim.lr=-1'" in job  # Hydra says which
+    assert line.startswith("dws-train: optim.lr=-1")
 
 
 @pytest.mark.parametrize("name", ["fit-inrs", "train", "evaluate", "report"])
