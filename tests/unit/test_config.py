@@ -306,11 +306,11 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("net", "complaint"),
     [
-        (Odd(forward=()), r"Odd.forward\(batch\) of two networks .* \(2, 5\), got \(2,\)"),
-        (Odd(forward=(6,)), r"Odd.forward\(batch\) .* \(2, 5\), got \(2, 6\)"),
-        (Odd(embed=(3, 4)), r"Odd.embed\(batch\) of two networks .* \(2, E\), got \(2, 3, 4\)"),
-        (nn.Flatten(), r"an nn.Module with forward\(batch\) and embed\(batch\), got Flatten"),
-        (nn.Module(), r"got Module, which is not one"),
+        (Odd(forward=()), r"Odd.forward\(batch\) returned \(2,\) for .* \(2, 5\)"),
+        (Odd(forward=(6,)), r"Odd.forward\(batch\) returned \(2, 6\) for .* \(2, 5\)"),
+        (Odd(embed=(3, 4)), r"Odd.embed\(batch\) returned \(2, 3, 4\) for .* \(2, E\)"),
+        (nn.Flatten(), r"Flatten is not an nn.Module .* forward\(batch\) and embed\(batch\)"),
+        (nn.Module(), r"Module is not an nn.Module"),
     ],
 )
 def test_what_is_no_metanet_is_refused(

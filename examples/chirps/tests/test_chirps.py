@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from chirps import ChirpSignals, GatedNet, LogRegression, Reflect
 from torch import nn
 
+from chirps import ChirpSignals, GatedNet, LogRegression, Reflect
 from dws.inr import siren_apply
 from dws.signals import CheckedSignals
 from dws.tasks import Task

@@ -140,8 +140,8 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
         or not hasattr(net, "embed")
     ):
         raise UserError(
-            f"expected model._target_ to name an nn.Module with forward(batch) and embed(batch), "
-            f"got {name}, which is not one"
+            f"model: {name} is not an nn.Module with the methods forward(batch) and embed(batch). "
+            "Define them, or set model._target_ to another class."
         )
     batch = WeightBatch.from_flat(spec, torch.zeros(2, spec.num_params, 1))
     net.eval()
@@ -151,8 +151,8 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
         shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
         if len(shape) != 2 or shape[0] != 2 or width not in (None, shape[1]):
             raise UserError(
-                f"expected {name}.{method}(batch) of two networks to be of shape "
-                f"(2, {width or 'E'}), got {shape or type(got).__name__}"
+                f"model: {name}.{method}(batch) returned {shape or type(got).__name__} for two "
+                f"networks. Return a tensor of shape (2, {width or 'E'})."
             )
     net.train()
 
