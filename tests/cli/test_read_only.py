@@ -71,7 +71,7 @@ def disk(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (FIT, "disk/fitted is done already, 6 INRs"),
+        (FIT, "disk/fitted is already complete, 6 INRs"),
         (("dws-zoo", "align", "disk/zoo"), "aligned to the first of disk/zoo"),
         (("dws-zoo", "verify", "disk/zoo"), "as they were written"),
         (EVALUATE, "was evaluated already"),

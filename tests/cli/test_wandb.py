@@ -115,8 +115,8 @@ def test_what_wandb_raises_stops_nothing_and_is_made_up_for(
         printed = command("dws-evaluate", "run=run")
         assert "W&B does not work here" in printed
         assert "test split, 8 networks" in printed
-    assert "is done already" not in command(*train)  # but logged now
-    assert "is done already" in command(*train)
+    assert "is already complete" not in command(*train)  # but logged now
+    assert "is already complete" in command(*train)
     command("dws-evaluate", "run=run")
     trained, evaluated = histories(Path("run"))
     assert epochs_of(trained, Path("run")) == epochs_of(evaluated, Path("run")) == [1, 2, 3]
@@ -160,7 +160,7 @@ def test_a_damaged_note_on_wandb_stops_nothing(
     train = ("dws-train", *small, f"zoo.path={sine_zoo.path}", "trainer.num_epochs=1")
     command(*train, "wandb=disabled")
     Path("run/wandb.json").write_text(content)
-    assert "is done already" in command(*train, f"wandb={mode}")
+    assert "is already complete" in command(*train, f"wandb={mode}")
     printed = command("dws-evaluate", "run=run", *(["wandb.mode=offline"] * (mode == "offline")))
     assert "run/wandb.json" in printed
     assert "test split, 8 networks" in printed
