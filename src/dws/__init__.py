@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from dws.targets import allow_plugins
 
 __all__ = ["Run", "allow_plugins", "fit_zoo", "load_trained", "train"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # OpenMP reads this when torch is loaded. Threads that spin while they wait for each other take the
 # processor from the thread they wait for as soon as anything else runs on the machine.
