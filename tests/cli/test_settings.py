@@ -19,12 +19,14 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ["a:b", "a b", "a+b", "a@b", "a%b", "a\\b", "a.b-c_d", "/x y/z"])
+@pytest.mark.parametrize(
+    "value", ["a:b", "a b", "a+b", "a@b", "a%b", "a\\b", "a.b-c_d", "/x y/z", "007", "0x1F"]
+)
 def test_such_paths_need_no_quotes(value: str) -> None:
     assert compose_settings("train", [f"run_dir={value}"]).run_dir == value
 
 
-@pytest.mark.parametrize("value", ["2026_11_26", "1e3", "0x1F", "true", "007", "-5", "nan"])
+@pytest.mark.parametrize("value", ["2026_11_26", "1e3", "1.50", "true", "False", "-5", ".5", "nan"])
 def test_text_that_looks_like_a_number_is_refused_with_a_hint_that_works(
     value: str, complaint: Command
 ) -> None:
