@@ -227,7 +227,7 @@ def test_a_trained_reader_is_used_as_the_readme_says(command: Command) -> None:
     names = readme_code("load_trained")
     assert names["frequency"].shape == (1, 1)
     with torch.no_grad():
-        again = names["reader"](Zoo.open("zoo").split("test").weights())
+        again = names["model"](Zoo.open("zoo").split("test").weights())
     torch.testing.assert_close(again, load_file(f"{run}/predictions.safetensors")["outputs"])
     with pytest.raises(FileNotFoundError, match="expected a run folder with"):
         load_trained("there", names["spec"])
