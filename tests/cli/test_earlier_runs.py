@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from safetensors.torch import load_file
 from tests.cli.conftest import Command
 
 import dws
+from dws.settings import TrainerConfig
 from dws.training import RunDir
+from dws.training.checkpoint import is_finished, load_checkpoint
+from dws.training.resolve import resolve
 from dws.zoo import Zoo
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -159,3 +163,43 @@ def test_seeds_share_the_identity_that_names_folder_and_result(run: Path, comman
 def test_a_changed_default_is_refused_in_the_same_folder(run: Path, complaint: Command) -> None:
     change_config(lambda content: content["optim"].update(lr=0.5), run / "config.yaml")
     assert "optim.lr: 0.5 (existing) vs 0.001 (requested)" in complaint(*NEW)
+
+
+# --- runs that another machine began --------------------------------------------------------------
+
+
+def resolved_to_bf16(*arguments: Any) -> TrainerConfig:
+    return replace(resolve(*arguments), precision="bf16")
+
+
+def test_a_run_is_resumed_in_the_precision_that_it_began_in(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = RunDir.append_metrics
+
+    def interrupted(run: RunDir, row: dict[str, float]) -> None:
+        append(run, row)
+        if row["epoch"] == 1 and run.path.name == "halved":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # a machine where auto is bf16
+        patch.setattr("dws.experiment.training.resolve", resolved_to_bf16)
+        patch.setattr(RunDir, "append_metrics", interrupted)
+        assert "cpu, bf16; run folder whole" in command(*TRAIN, "run_dir=whole")
+        with pytest.raises(SystemExit, match="130"):
+            command(*TRAIN, "run_dir=halved", "trainer.checkpoint_minutes=0")
+    assert not is_finished(Path("halved/checkpoint-last.pt"))
+    assert "cpu, bf16; run folder halved" in command(*TRAIN, "run_dir=halved")
+    assert "cpu, fp32; run folder other" in command(*TRAIN, "run_dir=other")  # auto is fp32 here
+    whole, halved, other = (
+        load_checkpoint(Path(run, "checkpoint-last.pt"))["reader"]
+        for run in ("whole", "halved", "other")
+    )
+    assert all(torch.equal(whole[name], halved[name]) for name in whole)
+    assert not all(torch.equal(whole[name], other[name]) for name in whole)
+    assert RunDir(Path("whole")).identity() == RunDir(Path("other")).identity()
+
+
+def test_a_precision_that_is_asked_for_is_another_run(run: Path, command: Command) -> None:
+    command(*NEW, "trainer.precision=fp32")
+    assert len(list(run.parent.iterdir())) == 2
