@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -120,6 +121,20 @@ def signature_defaults(target: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
 
 
+def with_floats(target: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the class that ``_target_`` names, with 30.0 for 30 where it takes a float.
+
+    Raises:
+        UserError: As ``class_of``.
+    """
+    converted = dict(arguments)
+    for name, kind in _kinds(class_of(target), arguments).items():
+        if isinstance(arguments[name], int):
+            with suppress(ValidationError):
+                converted[name] = kind.validate_json(json.dumps(arguments[name]), strict=True)
+    return converted
+
+
 def _is_allowed(name: str) -> bool:
     packages = ("dws", *plugins())
     return any(name == package or name.startswith(f"{package}.") for package in packages)
@@ -141,14 +156,20 @@ def _check_arguments(
             f"The arguments do not fit {target}: {error}. It takes "
             f"{', '.join(signature.parameters)}."
         ) from error
-    for name, value in given.items():
+    for name, kind in _kinds(constructor, given).items():
         try:
-            hints = get_type_hints(constructor.__init__)  # type: ignore[misc]
-            kind = TypeAdapter(hints.get(name, Any))
-        except (NameError, PydanticUserError):  # a type that only its author knows
-            continue
-        try:
-            kind.validate_json(json.dumps(value), strict=True)
+            kind.validate_json(json.dumps(given[name]), strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise UserError(f"{name}={value!r} does not fit {target}: {reason}.") from error
+            raise UserError(f"{name}={given[name]!r} does not fit {target}: {reason}.") from error
+
+
+def _kinds(constructor: type, names: Iterable[str]) -> dict[str, TypeAdapter[Any]]:
+    """Types of arguments, without those that only their author knows."""
+    kinds = {}
+    with suppress(NameError):
+        hints = get_type_hints(constructor.__init__)  # type: ignore[misc]
+        for name in names:
+            with suppress(PydanticUserError):
+                kinds[name] = TypeAdapter(hints.get(name, Any))
+    return kinds

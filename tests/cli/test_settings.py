@@ -19,12 +19,14 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ["a:b", "a b", "a+b", "a@b", "a%b", "a\\b", "a.b-c_d", "/x y/z"])
+@pytest.mark.parametrize(
+    "value", ["a:b", "a b", "a+b", "a@b", "a%b", "a\\b", "a.b-c_d", "/x y/z", "007", "0x1F"]
+)
 def test_such_paths_need_no_quotes(value: str) -> None:
     assert compose_settings("train", [f"run_dir={value}"]).run_dir == value
 
 
-@pytest.mark.parametrize("value", ["2026_11_26", "1e3", "0x1F", "true", "007", "-5", "nan"])
+@pytest.mark.parametrize("value", ["2026_11_26", "1e3", "1.50", "true", "False", "-5", ".5", "nan"])
 def test_text_that_looks_like_a_number_is_refused_with_a_hint_that_works(
     value: str, complaint: Command
 ) -> None:
@@ -63,8 +65,14 @@ def test_runs_of_a_sweep_lie_where_they_were_asked_for(command: Command, sine_zo
     assert Path("2026_11_26/result.json").is_file()
 
 
-def test_a_refused_job_of_a_sweep_names_its_setting(complaint: Command) -> None:
-    assert "optim.lr=-1" in complaint("dws-train", "-m", *SMALL, "optim.lr=-1,1")
+def test_a_refused_job_of_a_sweep_is_named(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        command("dws-train", "-m", *SMALL, "optim.lr=-1,1")
+    *_, job, line = capsys.readouterr().err.splitlines()
+    assert "'optim.lr=-1'" in job  # Hydra says which
+    assert line.startswith("dws-train: optim.lr=-1")
 
 
 @pytest.mark.parametrize("name", ["fit-inrs", "train", "evaluate", "report"])

@@ -29,7 +29,7 @@ def test_the_source_distribution_holds_what_the_tests_use() -> None:
     files = {path.name for path in REPOSITORY.glob("[!.]*") if path.is_file() and path.name in text}
     assert {"scripts", "tests"} <= folders
     assert {"Makefile", "README.md"} <= files
-    assert folders | files | {"src", "configs"} <= included
+    assert folders | files | {"src", "configs", "examples"} <= included
 
 
 def test_the_pinned_versions_are_those_that_the_project_asks_for() -> None:

@@ -28,6 +28,7 @@ from dws.targets import allow_plugins
 from dws.tasks import Task
 from dws.training import LabelledNetworks, RunDir
 from dws.training.checkpoint import is_finished, num_epochs_done
+from dws.training.identity import with_defaults
 from dws.training.loggers import (
     note_result_is_logged,
     open_wandb,
@@ -95,7 +96,7 @@ def _evaluate(
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
     run.check_zoo(path, zoo.digest)
-    shared = {k: v for k, v in settings.items() if k not in ("seed", *NOTES)}
+    shared = with_defaults({k: v for k, v in settings.items() if k not in ("seed", *NOTES)})
     task = build_task(settings)
     train_set = load_training_split(settings, zoo, task, device, repeat=False)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)

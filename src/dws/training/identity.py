@@ -20,7 +20,7 @@ from dws.settings import (
     TrainerConfig,
     TrainSettings,
 )
-from dws.targets import signature_defaults
+from dws.targets import signature_defaults, with_floats
 
 # how and where a run is computed, not what comes out
 NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
@@ -78,11 +78,14 @@ def identity(settings: Mapping[str, Any]) -> str:
         UserError: As ``with_defaults``.
     """
     defaults = _defaults(settings)
+    typed = {
+        key: with_floats(settings[key]["_target_"], settings[key]) for key in ("task", "model")
+    }
     changed = {
         key: {k: v for k, v in value.items() if k not in defaults[key] or v != defaults[key][k]}
         if key in defaults
         else value
-        for key, value in settings.items()
+        for key, value in {**settings, **typed}.items()
         if key != "seed"
     }
     return settings_hash({key: value for key, value in changed.items() if value != {}})

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.conftest import needs_compiler, random_batch, randomise, readme_code
+from tests.conftest import needs_compiler, random_batch, randomise
 from torch import nn
 
+from chirps import GatedNet
 from dws.metanets import MLP, DWSNet, INR2Vec, ProbeNet, SignDWSNet, Transformer
 from dws.weightspace import (
     Permutation,
@@ -36,7 +37,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "inr2vec": lambda **kw: INR2Vec(hidden_features=(16, 8), **kw),
     "transformer": lambda **kw: Transformer(hidden_features=8, num_layers=2, num_heads=2, **kw),
 }
-NETS["deepsets_of_the_readme"] = lambda **kw: readme_code("class DeepSets")["DeepSets"](**kw)
+NETS["gated_of_the_example"] = lambda **kw: GatedNet(hidden_channels=4, num_layers=2, **kw)
 NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
 BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
 
