@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tests.cli.conftest import Command
 from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, random_batch, readme_code
 
+from dws.cli.train import train
 from dws.config import as_argument, compose_settings
 from dws.experiment import load_trained
 from dws.io.folders import hold_folder
@@ -86,6 +87,64 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert "every table and picture: outputs/report/index.html" in table
     assert "dwsnet" in table
     assert "mlp" in table
+
+
+def test_the_debug_scale_runs_every_stage(command: Command) -> None:
+    assert "60 INRs" in command("dws-fit-inrs", "scale=debug", "zoo=sine")
+    command("dws-train", "scale=debug", "task=sine", "wandb=disabled")
+    (run,) = Path("outputs/debug/runs/sine/dwsnet").iterdir()
+    assert "test split" in command("dws-evaluate", f"run={run}", "wandb=disabled")
+    printed = command("dws-report", "scale=debug")
+    assert "every table and picture: outputs/debug/report/index.html" in printed
+    assert {path.name for path in Path("outputs").iterdir()} == {"debug"}
+
+
+def lasting(run: Path) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    """What a run has left, but for times."""
+    timing = ("seconds", "networks_per_second")
+    rows = [{k: v for k, v in row.items() if k not in timing} for row in RunDir(run).metrics()]
+    tensors = {
+        f"{name}: {key}": value
+        for name in ("checkpoint-best.pt", "checkpoint-last.pt")
+        for key, value in load_checkpoint(run / name)["reader"].items()
+    }
+    return rows, tensors
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("task=sine", "model=dwsnet_sign", "optim=muon", "reconstruction.weight=1", "seed=3"),
+        ("task=ssl", "model=mlp_permutation_augmentation", "trainer.ema_decay=0.9"),
+        ("task=sine", "model=mlp_alignment", "task.num_train=20", "augment.noise=0.2"),
+    ],
+)
+def test_the_config_of_a_run_repeats_it_exactly(
+    settings: tuple[str, ...], command: Command, sine_zoo: Zoo
+) -> None:
+    shutil.copytree(sine_zoo.path, "zoo")
+    short = ("trainer.num_epochs=2", "trainer.batch_size=8", "wandb=disabled", "model.name=a")
+    command("dws-train", *settings, *short, "zoo.path=zoo", "run_dir=run")
+    command("dws-train", "--config-dir", "run", "--config-name", "config", "run_dir=again")
+    (rows, tensors), (rows_again, tensors_again) = lasting(Path("run")), lasting(Path("again"))
+    assert len(rows) == 2
+    assert rows == rows_again
+    assert tensors.keys() == tensors_again.keys()
+    assert [name for name in tensors if not torch.equal(tensors[name], tensors_again[name])] == []
+    assert RunDir(Path("run")).identity() == RunDir(Path("again")).identity()
+
+
+@pytest.mark.parametrize("task", ["sine", "mnist"])
+def test_training_returns_the_best_monitored_metric_of_validation(
+    task: str, command: Command, pitches: Zoo
+) -> None:
+    more = ["task.num_classes=2"] if task == "mnist" else []
+    words = [f"task={task}", "zoo.path=zoo", "run_dir=run", *SMALL, *more]
+    value = train(compose_settings("train", words), "dws-train")
+    name, best = ("val_accuracy", max) if task == "mnist" else ("val_mse", min)
+    assert value == best(row[name] for row in RunDir(Path("run")).metrics())
+    again = train(compose_settings("train", words), "dws-train")  # a run that is complete
+    assert again == value
 
 
 @pytest.mark.parametrize(
