@@ -71,7 +71,11 @@ def package_folders(package: str) -> list[str] | None:
 
 
 def build(
-    settings: Mapping[str, Any], *, what: str, methods: Sequence[str], **arguments: Any
+    settings: Mapping[str, Any],
+    *,
+    what: str = "what is needed here",
+    methods: Sequence[str] = (),
+    **arguments: Any,
 ) -> Any:
     """Construct what ``_target_`` names.
 
