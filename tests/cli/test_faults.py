@@ -312,16 +312,19 @@ def hear() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_an_interruption_while_libraries_load_is_quiet(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from dws.cli.entry import train; train()"]
+def test_an_interruption_while_libraries_load_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from dws.cli.train import main; main()"]
     process = start(command, tmp_path, before=hear)
     maps = Path(f"/proc/{process.pid}/maps")
     while "torch" not in maps.read_text():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == ("", "")
-    assert process.returncode == -signal.SIGINT
+    assert process.communicate(timeout=60) == (
+        "",
+        "-c: interrupted; rerun the same command to resume\n",
+    )
+    assert process.returncode == 130
 
 
 @pytest.mark.parametrize("name", ["fit", "train"])
@@ -345,5 +348,5 @@ def test_an_interruption_ends_within_two_seconds_and_says_how_to_go_on(
         assert process.stderr is not None
         line = next(line for line in process.stderr if "interrupted" in line)
         assert time.monotonic() - began < 2
-    assert line.endswith("interrupted; what was saved stays, the same command goes on\n")
+    assert line.endswith("interrupted; rerun the same command to resume\n")
     assert process.returncode == 130
