@@ -38,7 +38,7 @@ def train(folder: Path, zoo: Zoo, *settings: str, num_processes: int) -> None:
     [
         # biases before a batch norm have no gradient but rounding, which Adam makes large
         ("task=sine", "model.hidden_channels=4", "model.num_layers=2", "model.norm=layer"),
-        ("task=ssl", "model=mlp", "model.hidden_features=[16]", "drawing.weight=1"),
+        ("task=ssl", "model=mlp", "model.hidden_features=[16]", "reconstruction.weight=1"),
     ],
 )
 def test_two_processes_train_as_one_does(

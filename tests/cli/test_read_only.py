@@ -108,8 +108,8 @@ def test_what_is_unfinished_is_refused_in_one_line(
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert f"got {folder}: " in line
-    assert "choose another" in line
+    assert f"{folder} cannot be used: " in line
+    assert "Choose another" in line
 
 
 @pytest.mark.parametrize(
