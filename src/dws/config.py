@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -18,6 +19,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from dws.errors import UserError
 from dws.settings import COMMANDS
+from dws.targets import plugins
+
+_composing = RLock()  # Hydra composes one configuration at a time
 
 
 def config_dir() -> str:
@@ -63,23 +67,31 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
     Raises:
         UserError: If a setting is unknown, of another type or out of range.
     """
-    outer = GlobalHydra.instance().hydra  # of a command or notebook that composes by itself
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(config_dir(), version_base="1.3"):
-            return to_settings(compose(name, list(overrides)), name)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from error
-    finally:
-        GlobalHydra.instance().hydra = outer
+    with _composing:
+        outer = GlobalHydra.instance().hydra  # of a command or notebook that composes by itself
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(config_dir(), version_base="1.3"):
+                config = compose(name, list(overrides))
+            return to_settings(config, name, overrides=overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(one_line(error)) from error
+        finally:
+            GlobalHydra.instance().hydra = outer
 
 
-def to_settings(config: DictConfig, name: str) -> Any:
+def to_settings(config: DictConfig, name: str, *, overrides: Sequence[str]) -> Any:
     """A composed configuration as an object of the command's class in ``dws.settings``.
 
+    Args:
+        config: The configuration.
+        name: A key of ``COMMANDS``.
+        overrides: What the user typed: only there ``plugins`` may name packages that are not
+            allowed yet, since a file can come from somebody else.
+
     Raises:
-        UserError: If a setting is unknown, of another type or out of range, or a zoo has no such
-            preset.
+        UserError: If a setting is unknown, of another type or out of range, a zoo has no such
+            preset, or a file names plugins that are not allowed.
     """
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -90,6 +102,22 @@ def to_settings(config: DictConfig, name: str) -> Any:
             f"The zoo {config.zoo.name} has no such preset of fit; it has "
             f"{', '.join(config.zoo.presets) or 'none'}."
         ) from error
+    settings = validate(plain, name)
+    unknown = [package for package in settings.plugins if package not in plugins()]
+    if unknown and not any(override.lstrip("+").startswith("plugins=") for override in overrides):
+        raise UserError(
+            f"A configuration file names the package {unknown[0]}, whose code would run. If you "
+            f"trust it, add{as_plugins(settings.plugins)}."
+        )
+    return settings
+
+
+def validate(plain: Any, name: str) -> Any:
+    """Plain values as an object of the command's class in ``dws.settings``.
+
+    Raises:
+        UserError: If a setting is unknown, of another type or out of range.
+    """
     try:
         kind: TypeAdapter[Any] = TypeAdapter(COMMANDS[name])
         return kind.validate_json(json.dumps(plain), strict=True)

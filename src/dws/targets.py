@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
@@ -35,7 +36,9 @@ def allow_plugins(*packages: str) -> None:
         UserError: If there is no such package.
     """
     for package in packages:
-        if package_folders(package) is None:
+        if package.partition(".")[0] in sys.stdlib_module_names:
+            raise UserError(f"plugins=[{package}]: Python's own packages are no plugins.")
+        if not package or package_folders(package) is None:
             raise UserError(
                 f"plugins=[{package}]: there is no package {package}. Check its spelling, install "
                 "it, or add the folder that it is in to PYTHONPATH."
@@ -67,19 +70,33 @@ def package_folders(package: str) -> list[str] | None:
     return None if spec is None else list(spec.submodule_search_locations or [])
 
 
-def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
+def build(
+    settings: Mapping[str, Any],
+    *,
+    what: str = "what is needed here",
+    methods: Sequence[str] = (),
+    **arguments: Any,
+) -> Any:
     """Construct what ``_target_`` names.
 
     Args:
         settings: Plain values: ``_target_`` and the arguments that the configuration has.
+        what: What it has to be, such as ``a metanet``, for messages.
+        methods: Methods that its class has to have; nothing else is constructed.
         **arguments: Other arguments, such as the weight space.
 
     Raises:
-        UserError: If the class is not allowed or not found, or the arguments do not fit its
-            signature. Errors that its constructor raises pass through.
+        UserError: If the class is not allowed or not found, lacks a method, or the arguments do
+            not fit its signature. Errors that its constructor raises pass through.
     """
     target = str(settings.get("_target_"))
     constructor = class_of(target)
+    missing = [name for name in methods if not callable(getattr(constructor, name, None))]
+    if missing:
+        raise UserError(
+            f"_target_={target} is not {what}: it has no {', '.join(missing)}. Define what is "
+            "missing, or name another class."
+        )
     given = {key: value for key, value in settings.items() if key != "_target_"}
     _check_arguments(constructor, given, arguments, target)
     return constructor(**given, **arguments)
@@ -93,6 +110,8 @@ def class_of(target: str) -> type:
     """
     if not _is_allowed(target):
         package = target.partition(".")[0]
+        if package in sys.stdlib_module_names:
+            raise UserError(f"_target_={target} is neither in dws nor in a plugin. Name another.")
         raise UserError(
             f"_target_={target} is neither in dws nor in a plugin. If you trust the package, allow "
             f"it with plugins=[{package}] (in Python: dws.allow_plugins({package!r})), or install "
@@ -112,13 +131,21 @@ def class_of(target: str) -> type:
 
 
 def signature_defaults(target: str) -> dict[str, Any]:
-    """Defaults of the arguments of the class that ``_target_`` names.
+    """Defaults of the arguments of the class that ``_target_`` names, as far as JSON has them.
 
     Raises:
         UserError: As ``class_of``.
     """
-    parameters = inspect.signature(class_of(target)).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    try:
+        parameters = inspect.signature(class_of(target)).parameters.values()
+    except ValueError:  # of a class that is not written in Python
+        return {}
+    defaults = {}
+    for parameter in parameters:
+        if parameter.default is not inspect.Parameter.empty:
+            with suppress(TypeError):  # an object, which no configuration can give either
+                defaults[parameter.name] = json.loads(json.dumps(parameter.default))
+    return defaults
 
 
 def with_floats(target: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

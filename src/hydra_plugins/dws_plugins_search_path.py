@@ -7,9 +7,6 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from dws.config import config_dir
-from dws.targets import package_folders, plugins
-
 
 class DwsPluginsSearchPath(SearchPathPlugin):
     """Appends ``<package>/configs`` of each plugin to the search path of the ``dws`` commands."""
@@ -17,8 +14,13 @@ class DwsPluginsSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Called by Hydra for every application in this environment."""
         known = [str(element.path).removeprefix("file://") for element in search_path.get_path()]
+        if all(Path(path).name != "configs" for path in known):
+            return  # not one of ours, and dws need not be loaded to see that
+        from dws.config import config_dir
+        from dws.targets import package_folders, plugins
+
         if config_dir() not in known:
-            return  # not one of ours
+            return
         for package in plugins():
             for folder in package_folders(package) or []:
                 if Path(folder, "configs").is_dir():

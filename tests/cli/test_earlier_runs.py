@@ -203,3 +203,9 @@ def test_a_run_is_resumed_in_the_precision_that_it_began_in(
 def test_a_precision_that_is_asked_for_is_another_run(run: Path, command: Command) -> None:
     command(*NEW, "trainer.precision=fp32")
     assert len(list(run.parent.iterdir())) == 2
+
+
+def test_a_run_that_was_moved_away_is_not_taken_for_the_run(run: Path, command: Command) -> None:
+    moved = [run.rename(run.with_name(name)) for name in ("seed0-backup",)]
+    assert "is already complete" not in command(*NEW)
+    assert RunDir(moved[0]).last_checkpoint.is_file()

@@ -247,8 +247,8 @@ def mypackage(
 @pytest.mark.parametrize(
     ("target", "facts"),
     [
-        ("os.system", ("os.system", "plugins=[os]")),
-        ("subprocess.Popen", ("subprocess.Popen", "plugins=[subprocess]")),
+        ("os.system", ("os.system", "neither in dws nor in a plugin")),
+        ("subprocess.Popen", ("subprocess.Popen", "neither in dws nor in a plugin")),
         ("mypackage.os.system", ("mypackage.os.system", "plugins=[mypackage]")),
         ("mypackage.Net", ("mypackage.Net", "plugins=[mypackage]", "allow_plugins('mypackage')")),
         ("mypackages.Net", ("mypackages.Net", "plugins=[mypackages]")),
@@ -278,9 +278,13 @@ def test_what_is_not_allowed_never_runs(
         ("model", "mypackage.Nte", ("mypackage.Nte cannot be imported", "spelling")),
         ("model", "mypackage.broken.Net", ("RuntimeError: no such licence",)),
         ("model", "mypackage.Wide", ("Wide.forward", "(2, 1)", "(2, 3)")),
-        ("model", "mypackage.Bare", ("forward(batch) and embed(batch)", "Bare")),
-        ("model", "mypackage.Idle", ("mypackage.Idle", "arguments")),
-        ("task", "mypackage.Half", ("higher_is_better, loss, metrics, output_layer, scores",)),
+        ("model", "mypackage.Bare", ("mypackage.Bare is not a metanet", "embed")),
+        ("model", "mypackage.Idle", ("mypackage.Idle is not a metanet", "embed")),
+        (
+            "task",
+            "mypackage.Half",
+            ("mypackage.Half is not a task", "output_layer, loss, scores, metrics"),
+        ),
     ],
 )
 def test_what_an_allowed_package_has_wrong_is_one_line(
@@ -297,7 +301,7 @@ def test_what_an_allowed_package_has_wrong_is_one_line(
 @pytest.mark.parametrize(
     ("target", "facts"),
     [
-        ("os.system", ("plugins=[os]",)),
+        ("os.system", ("neither in dws nor in a plugin",)),
         ("mypackage.Idle", ("mypackage.Idle", "__call__(batch, generator)")),
         ("mypackage.Halves", ("Halves returned a WeightBatch of 1 networks", "of 2 networks")),
         ("mypackage.Tensors", ("Tensors returned a Tensor",)),
@@ -402,6 +406,49 @@ def test_a_plugin_that_is_broken_leaves_the_commands_of_others_alone(
 
 
 def test_allowing_plugins_loads_no_torch() -> None:
-    script = "import sys, dws; dws.allow_plugins('json'); print('torch' in sys.modules)"
+    script = "import sys, dws; dws.allow_plugins('scipy'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.usefixtures("mypackage")
+@pytest.mark.parametrize("package", ["subprocess", "mypackage"])
+def test_the_config_of_a_foreign_run_allows_no_packages(
+    package: str, command: Command, complaint: Command, sine_zoo: Zoo
+) -> None:
+    """Its file names the class to construct, and must not grant the permission as well."""
+    command("dws-train", *TRAIN, f"zoo.path={sine_zoo.path}")
+    config = Path("new/config.yaml")
+    target = {"subprocess": "subprocess.Popen", "mypackage": "mypackage.Net"}[package]
+    foreign = config.read_text().replace("plugins: []", f"plugins: [{package}]")
+    foreign = foreign.replace("_target_: dws.metanets.MLP", f"_target_: {target}")
+    foreign = foreign.replace("hidden_features:", "args:")
+    config.write_text(foreign)
+    again = ("dws-train", "--config-dir", "new", "--config-name", "config", "run_dir=again")
+    line = complaint(*again)
+    assert f"names the package {package}" in line
+    assert f"plugins=[{package}]" in line
+    assert "mypackage" not in sys.modules
+    if package == "subprocess":
+        assert "no plugins" in complaint(*again, "plugins=[subprocess]")
+    assert not Path("again").exists()
+
+
+@pytest.mark.usefixtures("mypackage")
+def test_only_what_looks_like_a_task_is_constructed(complaint: Command, sine_zoo: Zoo) -> None:
+    given = ("task._target_=dws.signals.ImageSignals", "~task.label", "+task.root=fetched")
+    line = complaint("dws-train", *TRAIN, f"zoo.path={sine_zoo.path}", *given)
+    assert "dws.signals.ImageSignals is not a task" in line
+    assert not Path("fetched").exists()
+
+
+@pytest.mark.usefixtures("mypackage")
+def test_a_class_default_that_changes_is_noticed(
+    command: Command, complaint: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("plugins=[mypackage]", "model._target_=mypackage.Net", "~model.hidden_features")
+    train = ("dws-train", *TRAIN, f"zoo.path={sine_zoo.path}", *given)
+    command(*train)
+    monkeypatch.setattr(sys.modules["mypackage"].Net.__init__, "__kwdefaults__", {"width": 9})
+    assert "model.width: 4 (existing) vs 9 (requested)" in complaint(*train)
+    assert dws.load_trained("new").net.first.out_features == 4

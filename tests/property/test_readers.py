@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import shutil
@@ -14,10 +13,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dws.cli.zoo import print_info
 from dws.report.results import load_results
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.zoo import Zoo
+from dws.zoo.summary import summarise
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -67,7 +66,7 @@ def test_manifests(data: st.DataObject, sine_zoo: Zoo, copy: Path) -> None:
     with contextlib.suppress(ValueError, FileNotFoundError):
         zoo = Zoo.open(copy)
         zoo.find_problems()
-        print_info(argparse.Namespace(path=copy))
+        assert str(copy) in summarise(zoo)
         for split in ("train", "val", "test"):
             assert zoo.split(split).weights().spec == zoo.spec
             assert all(len(v) == len(zoo.split(split)) for v in zoo.split(split).labels.values())

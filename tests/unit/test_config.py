@@ -318,3 +318,11 @@ def test_what_is_no_metanet_is_refused(
     settings: dict[str, Any] = {"seed": 0, "model": {}, "reconstruction": {}}
     with pytest.raises(ValueError, match=complaint):
         build_model(settings, WeightSpaceSpec((1, 3, 1)), Classification(num_classes=5), None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_epochs"),
+    [(["task=ssl"], 500), (["task=ssl", "trainer=default"], 100), (["task=mnist"], 100)],
+)
+def test_an_explicit_trainer_beats_the_recipe(overrides: list[str], num_epochs: int) -> None:
+    assert compose_settings("train", overrides).trainer.num_epochs == num_epochs

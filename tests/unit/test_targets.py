@@ -20,8 +20,8 @@ from dws.targets import allow_plugins, build
         ("dws.zoo.build_zoo", ("dws.zoo.build_zoo", "not a class")),
         ("dws.io.folders.os.system", ("dws.io.folders.os.system", "not a class")),
         ("dws.io.folders.Path", ("dws.io.folders.Path", "not a class")),
-        ("os.system", ("os.system", "plugins=[os]", "dws.allow_plugins('os')", "dws.plugins")),
-        ("dwsother.Net", ("dwsother.Net", "plugins=[dwsother]")),
+        ("os.system", ("os.system", "neither in dws nor in a plugin")),
+        ("dwsother.Net", ("plugins=[dwsother]", "dws.allow_plugins('dwsother')", "dws.plugins")),
         ("", ("_target_=",)),
     ],
 )

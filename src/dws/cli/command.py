@@ -47,7 +47,8 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
     tracebacks = wants_tracebacks()
 
     def job(config: DictConfig) -> object:
-        return function(to_settings(config, name), _command(name))
+        overrides = HydraConfig.get().overrides.task
+        return function(to_settings(config, name, overrides=overrides), _command(name))
 
     def quiet_job(config: DictConfig) -> object:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe on another machine: tell the sweep
@@ -77,6 +78,8 @@ def _errors_of_hydra() -> Iterator[None]:
         remedy = f". Install it with: pip install -e '.[{extra}]'" if extra else ""
         raise UserError(f"{one_line(error)}{remedy}") from error
     except Exception as error:
+        if "Config group override" in str(error):  # as task=null: has no type of its own
+            raise UserError(one_line(error)) from error
         if type(error).__module__.startswith("submitit."):  # ends with the traceback of a job
             raise UserError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise

@@ -41,6 +41,9 @@ def user_errors(*, tracebacks: bool | None = None) -> Iterator[None]:
         is_of_system = isinstance(error, OSError) and error.errno is not None  # as a full disk
         if isinstance(error, UserError) or is_of_system or is_out_of_memory(error):
             exit_with(describe(error))
+        if hasattr(error, "is_announced"):
+            raise
+        error.is_announced = True  # type: ignore[attr-defined]
         print(
             f"{command_name()}: the following error is a bug, in dws or in a class of yours; "
             "please report it with its traceback if it is in dws",

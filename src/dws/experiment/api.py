@@ -54,7 +54,7 @@ def train(
     model: str | None = None,
     *,
     zoo: Zoo | str | Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     experiment: str | None = None,
     run_dir: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -65,11 +65,14 @@ def train(
         task: What is learned: a choice of ``configs/task``; None for ``mnist``.
         model: The metanet: a choice of ``configs/model``; None for ``dwsnet``.
         zoo: What is trained on, or its folder; None for the one that the task names.
-        seed: Of the parameters, the batches and the augmentations.
+        seed: Of the parameters, the batches and the augmentations; None for 0, or for that of the
+            experiment.
         experiment: A choice of ``configs/experiment``, which has its own task and model.
         run_dir: The run's folder; None for one that the same settings always give.
         settings: Other settings, by the names that ``dws-train --help`` lists, such as
             ``{"optim.lr": 1e-2, "trainer.num_epochs": 5, "wandb": "disabled"}``.
+
+    It seeds the random generators of the process: do not train in several threads at once.
 
     Returns:
         The finished run.
@@ -93,6 +96,15 @@ def _overrides(named: Mapping[str, Any], settings: Mapping[str, Any] | None) -> 
 
 
 def _override(key: str, value: object) -> str:
+    return as_override(key, value) if isinstance(value, str | Path) else f"{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    """A value in Hydra's grammar of overrides."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_written, value)) + "]"
     if isinstance(value, str | Path):
-        return as_override(key, value)
-    return f"{key}={json.dumps(value)}"
+        return as_override("", value).removeprefix("=")
+    return json.dumps(value.item() if hasattr(value, "item") else value)  # of NumPy or torch

@@ -89,7 +89,11 @@ def build_task(settings: Mapping[str, Any]) -> Task:
     Raises:
         UserError: On the complaints of ``build``, or if it is no task.
     """
-    task = build(_arguments(settings["task"]))
+    task = build(
+        _arguments(settings["task"]),
+        what="a task",
+        methods=["targets", "output_layer", "loss", "scores", "metrics"],
+    )
     if not isinstance(task, Task):
         missing = sorted(name for name in _members(Task) if not hasattr(task, name))
         raise UserError(
@@ -115,7 +119,13 @@ def build_model(
     out_features = task.out_features + num_reconstructed
     with torch.random.fork_rng():
         torch.manual_seed(settings["seed"])
-        net = build(_arguments(settings["model"]), spec=spec, out_features=out_features)
+        net = build(
+            _arguments(settings["model"]),
+            what="a metanet",
+            methods=["forward", "embed"],
+            spec=spec,
+            out_features=out_features,
+        )
         _check_metanet(net, spec, out_features)
         output_layer = task.output_layer(train_targets)
     return WeightSpaceModel(

@@ -35,7 +35,7 @@ from dws.training.loggers import (
     recorded_wandb,
     result_is_logged,
 )
-from dws.training.run_dir import NOTES
+from dws.training.run_dir import without_notes
 from dws.weightspace.alignment import align
 from dws.weightspace.transforms import permute_neurons
 from dws.zoo import Zoo, ZooSplit
@@ -96,7 +96,8 @@ def _evaluate(
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
     run.check_zoo(path, zoo.digest)
-    shared = with_defaults({k: v for k, v in settings.items() if k not in ("seed", *NOTES)})
+    shared = with_defaults(without_notes(settings))
+    del shared["seed"]
     task = build_task(settings)
     train_set = load_training_split(settings, zoo, task, device, repeat=False)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)

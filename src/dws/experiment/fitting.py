@@ -34,7 +34,11 @@ def fit_inrs(settings: FitInrsSettings) -> Zoo | None:
     """
     keep_freed_memory()
     allow_plugins(*settings.plugins)
-    signals = build(settings.zoo.signals)
+    signals = build(
+        settings.zoo.signals,
+        what="a source of signals",
+        methods=["split", "values", "labels", "describe"],
+    )
     common: dict[str, Any] = {
         "zoo": ZooConfig(
             seed=settings.zoo.seed,
@@ -45,7 +49,7 @@ def fit_inrs(settings: FitInrsSettings) -> Zoo | None:
         "inr": settings.inr,
         "fit": settings.fit,
         "preset": preset_name(settings),
-        "engine": build(settings.engine),
+        "engine": build(settings.engine, what="an engine", methods=["run"]),
     }
     if isinstance(common["engine"], InProcess):  # the machines of others have their own devices
         find_device(settings.fit.device, option="fit.device")

@@ -204,7 +204,7 @@ def _fits(root: Path) -> Iterator[tuple[str, float]]:
 @cache
 def _zoo(overrides: tuple[str, ...]) -> tuple[FitInrsSettings, SignalSource]:
     settings: FitInrsSettings = compose_settings("fit_inrs", overrides)
-    return settings, build(settings.zoo.signals)
+    return settings, build(settings.zoo.signals, what="a source of signals", methods=["split"])
 
 
 def _split_sizes(settings: FitInrsSettings, signals: SignalSource) -> dict[str, int]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dws.config import as_argument
+from dws.config import as_argument, validate
 from dws.errors import UserError
 from dws.experiment.building import build_model, build_task
 from dws.experiment.evaluation import evaluate_run
-from dws.settings import EvaluateSettings, EvaluateWandb
 from dws.training import RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightSpaceSpec
@@ -50,13 +49,9 @@ class Run(RunDir):
             ValueError: If the run is not finished or damaged, or the zoo is another.
             FileNotFoundError: If the zoo is gone.
         """
-        settings = EvaluateSettings(
-            run=str(self.path),
-            device=device,
-            batch_size=batch_size,
-            zoo_path=None if zoo_path is None else str(zoo_path),
-            wandb=EvaluateWandb(mode=wandb),
-        )
+        given = {"run": str(self.path), "device": device, "batch_size": batch_size}
+        given |= {"zoo_path": None if zoo_path is None else str(zoo_path), "wandb": {"mode": wandb}}
+        settings = validate(given, "evaluate")
         return evaluate_run(settings, command=f"dws-evaluate {as_argument('run', self.path)}")
 
     def best_metric(self) -> float:

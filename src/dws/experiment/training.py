@@ -196,5 +196,6 @@ def run_folder(given: TrainSettings, record: Record) -> Path:
     named = folder / f"{seed}-{identity(outcome_settings(given, record['zoo']))}"
     if named.exists():
         return named
-    others = (other for other in sorted(folder.glob(f"{seed}-*")))
-    return next((other for other in others if RunDir(other).is_of(given, record)), named)
+    digits = "[0-9a-f]" * 8
+    others = sorted(folder.glob(f"{seed}-{digits}"))
+    return next((other for other in others if RunDir(other).is_earlier(given, record)), named)

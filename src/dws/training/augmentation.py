@@ -55,7 +55,9 @@ class Augmentations:
 
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
-        self.extra: list[Augmentation] = [build(each) for each in config.extra]
+        self.extra: list[Augmentation] = [
+            build(each, what="an augmentation", methods=["__call__"]) for each in config.extra
+        ]
         for each, settings in zip(self.extra, config.extra, strict=True):
             if not callable(each):
                 raise UserError(

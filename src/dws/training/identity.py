@@ -22,6 +22,7 @@ from dws.settings import (
 )
 from dws.targets import signature_defaults, with_floats
 
+MISSING = object()
 # how and where a run is computed, not what comes out
 NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
 
@@ -65,10 +66,15 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
         UserError: If the class of the task or model is not allowed or not found.
     """
     defaults = _defaults(settings)
-    return {
+    filled = {
         key: {**defaults[key], **value} if key in defaults else value
         for key, value in {**defaults, **settings}.items()
     }
+    for key in ("task", "model"):
+        filled[key] = with_floats(filled[key]["_target_"], filled[key])
+    filled["augment"]["extra"] = [_with_its_defaults(each) for each in filled["augment"]["extra"]]
+    plain: dict[str, Any] = json.loads(json.dumps(filled), parse_constant=str)  # NaN is not NaN
+    return plain
 
 
 def identity(settings: Mapping[str, Any]) -> str:
@@ -78,17 +84,24 @@ def identity(settings: Mapping[str, Any]) -> str:
         UserError: As ``with_defaults``.
     """
     defaults = _defaults(settings)
-    typed = {
-        key: with_floats(settings[key]["_target_"], settings[key]) for key in ("task", "model")
-    }
     changed = {
-        key: {k: v for k, v in value.items() if k not in defaults[key] or v != defaults[key][k]}
+        key: {k: v for k, v in value.items() if not _is_same(v, defaults[key].get(k, MISSING))}
         if key in defaults
         else value
-        for key, value in {**settings, **typed}.items()
+        for key, value in with_defaults(settings).items()
         if key != "seed"
     }
     return settings_hash({key: value for key, value in changed.items() if value != {}})
+
+
+def _is_same(value: object, default: object) -> bool:
+    """Whether two plain values agree; true is not 1."""
+    return value == default and isinstance(value, bool) == isinstance(default, bool)
+
+
+def _with_its_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    filled = {**signature_defaults(settings["_target_"]), **settings}
+    return with_floats(settings["_target_"], filled)
 
 
 def _defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -107,5 +120,5 @@ def _defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
     for key in NOT_PART_OF_A_RUN:
         del groups["trainer"][key]
-    plain: dict[str, dict[str, Any]] = json.loads(json.dumps(groups, default=repr))
+    plain: dict[str, dict[str, Any]] = json.loads(json.dumps(groups))
     return plain

@@ -33,9 +33,16 @@ from dws.training.identity import (
 HEADER = """\
 # The settings of this run. To repeat it in another folder:
 #   dws-train --config-dir THIS_FOLDER --config-name config run_dir=ANOTHER_FOLDER
+# If it uses classes of packages that are not installed as plugins, and you trust them, add
+# plugins=[...].
 """
 # keys of the settings that say where a run comes from, not what it is
-NOTES = ("zoo_path", "zoo_digest", "dims", "origin", "precision")
+NOTES = ("zoo_path", "zoo_digest", "dims", "origin", "precision", "identity")
+
+
+def without_notes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run on which its outcome depends."""
+    return {key: value for key, value in settings.items() if key not in NOTES}
 
 
 class Record(TypedDict):
@@ -47,6 +54,7 @@ class Record(TypedDict):
         dims: Widths of the networks.
         precision: In which it is trained; resumed in the same.
         origin: Command, code and machine that began the run.
+        identity: See ``dws.training.identity``; written by ``RunDir.claim``.
     """
 
     zoo: str
@@ -54,6 +62,7 @@ class Record(TypedDict):
     dims: list[int]
     precision: Literal["fp32", "bf16"]
     origin: dict[str, str]
+    identity: NotRequired[str]
 
 
 class RecordedZoo(TypedDict):
@@ -144,14 +153,17 @@ class RunDir:
             UserError: If it belongs to a run with other settings (the message names them), another
                 process is writing there, or on the complaint of ``check_zoo``.
         """
+        settings = with_defaults(outcome_settings(given, record["zoo"]))
         content = {
             "defaults": ["quiet", "_self_"],  # of Hydra
             **asdict(replace(given, run_dir=None, record=None)),
-            "record": dict(record),
+            # with the defaults of their classes, which may change
+            **{group: settings[group] for group in ("task", "model", "augment")},
+            "record": {**record, "identity": identity(settings)},
         }
         with claim_folder(
             self.config_file,
-            with_defaults(outcome_settings(given, record["zoo"])),
+            settings,
             option="run_dir",
             content=content,
             header=HEADER,
@@ -171,18 +183,20 @@ class RunDir:
         check_claim(self.config_file, settings, option="run_dir", comparable=self._comparable)
         self.check_zoo(given.zoo.path, record["zoo_digest"])
 
-    def is_of(self, given: TrainSettings, record: Record) -> bool:
-        """Whether the folder holds a run with these settings on the same kind of zoo."""
+    def is_earlier(self, given: TrainSettings, record: Record) -> bool:
+        """Whether a version before 0.2 made it, with these settings on the same kind of zoo."""
         try:
-            existing = self._comparable(read_yaml(self.config_file))
+            content = read_yaml(self.config_file)
+            existing = self._comparable(content)
         except (UserError, OSError):  # damaged, or of a plugin that is not allowed
             return False
-        return existing == with_defaults(outcome_settings(given, record["zoo"]))
+        return "record" not in content and existing == with_defaults(
+            outcome_settings(given, record["zoo"])
+        )
 
     def _comparable(self, content: Any) -> dict[str, Any]:
         """What the content of ``config.yaml`` says of the outcome, as it is compared."""
-        settings = {k: v for k, v in self._settings(content).items() if k not in NOTES}
-        return with_defaults(settings)
+        return with_defaults(without_notes(self._settings(content)))
 
     def check_zoo(self, zoo_path: str, zoo_digest: str) -> None:
         """Make sure that the run began on these very networks, and not on others fitted alike.
@@ -272,7 +286,8 @@ class RunDir:
         Raises:
             UserError: As ``config``, or if a class is not allowed or not found.
         """
-        return identity({k: v for k, v in self.config().items() if k not in NOTES})
+        settings = self.config()
+        return str(settings.get("identity") or identity(without_notes(settings)))
 
     def metrics(self) -> list[dict[str, float]]:
         """The epochs so far.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import dws
 from dws.config import compose_settings, config_dir
+from dws.errors import UserError
 from dws.zoo import Zoo
 
 SMALL = {
@@ -22,6 +24,7 @@ SMALL = {
     "model.num_layers": 2, "wandb": "disabled",
 }  # fmt: skip
 SCRIPT = """
+import inspect
 import json
 import dws
 
@@ -100,6 +103,31 @@ def test_text_stays_text(value: str, tmp_path: Path) -> None:
 
     composed = compose_settings("train", _overrides({"run_dir": value, "zoo.path": value}, {}))
     assert (composed.run_dir, composed.zoo.path) == (value, value)
+
+
+def test_nested_values_and_tensors_are_settings() -> None:
+    from dws.experiment.api import _overrides
+
+    extra = [{"_target_": "mypackage.Aug", "text": "a, b", "p": 0.5, "on": True, "of": None}]
+    given = {"augment.extra": extra, "optim.lr": torch.tensor(0.5)}
+    composed = compose_settings("train", _overrides({"seed": None}, given))
+    assert list(composed.augment.extra) == extra
+    assert composed.optim.lr == 0.5
+
+
+def test_an_experiment_keeps_its_seed() -> None:
+    from dws.experiment.api import train
+
+    assert inspect.signature(train).parameters["seed"].default is None
+
+
+@pytest.mark.parametrize("bad", [{"batch_size": 0}, {"wandb": "onlin"}])
+def test_bad_settings_of_an_evaluation_are_one_line(
+    bad: dict[str, object], trained: dws.Run
+) -> None:
+    with pytest.raises(UserError, match=next(iter(bad))) as error:
+        trained.evaluate(**bad)
+    assert "\n" not in str(error.value)
 
 
 def test_hydra_of_the_caller_is_left_as_it_was() -> None:
