@@ -325,7 +325,7 @@ NEW_RUN = [  # refused by their names and values
         ("+nothing=1", "nothing: no such setting"),
         ("++trainer.foo=1", "trainer.foo: no such setting"),
         ("model._target_=dws.io.folders.os.system", "dws.io.folders.os.system is not a class"),
-        ("model._target_=os.system", "plugins=[os]"),
+        ("model._target_=os.system", "_target_=os.system is neither in dws nor in a plugin"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_written(

@@ -281,7 +281,7 @@ def test_settings_of_another_composition_are_validated_too() -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose("train", ["optim.lr=0"])
     with pytest.raises(ValueError, match=r"optim\.lr=0"):
-        to_settings(config, "train")
+        to_settings(config, "train", overrides=[])
 
 
 # --- metanets of the user -------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_what_does_not_affect_the_outcome_is_no_part_of_the_identity(override: s
         *("task=fashion_mnist", "model.hidden_channels=65", "optim.lr=0.004", "augment=none"),
         *("trainer.num_epochs=7", "trainer.batch_size=8", "trainer.precision=fp32"),
         *("reconstruction.weight=0", "zoo.aligned=true", "task.num_train=50", "model.name=other"),
-        "augment.extra=[{_target_: dws.x.Y}]",
+        "augment.extra=[{_target_: dws.metanets.MLP}]",
     ],
 )
 def test_what_changes_the_outcome_changes_the_identity(override: str) -> None:
