@@ -13,7 +13,7 @@ def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
     for _ in range(2):
         with claim_folder(file, settings, option="run_dir"):
             pass
-    refused = r"lr: 1e-05 there, 0.1 asked for\); choose another run_dir"
+    refused = r"lr: 1e-05 \(existing\) vs 0.1 \(requested\)\); choose another run_dir"
     other = claim_folder(file, {**settings, "lr": 0.1}, option="run_dir")
     with pytest.raises(ValueError, match=refused), other:
         pass
