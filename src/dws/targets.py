@@ -191,7 +191,7 @@ def _check_arguments(
             raise UserError(f"{name}={given[name]!r} does not fit {target}: {reason}.") from error
 
 
-def _kinds(constructor: type, names: Iterable[str]) -> dict[str, TypeAdapter[Any]]:
+def _kinds(constructor: type, names: Iterable[str]) -> dict[str, Any]:  # of TypeAdapter
     """Types of arguments, without those that only their author knows."""
     kinds = {}
     with suppress(NameError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,7 @@ from dws.weightspace.transforms import (
 )
 
 
+@runtime_checkable
 class Augmentation(Protocol):
     """An augmentation of the user's, to be named in ``augment.extra``.
 
