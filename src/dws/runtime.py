@@ -100,9 +100,9 @@ def _compile_error() -> str | None:
     """What a compiler that is there dies of, said once."""
     try:
         torch.compile(torch.sin)(torch.zeros(8))
-    except Exception as error:  # whatever a compiler dies of, most work goes on without it
+    except Exception as error:  # whatever a compiler raises: most work does not need it
         reason = _informative_line(str(error))
-        print(f"dws: torch.compile does not work here ({reason}); going on without it")
+        print(f"dws: torch.compile does not work here ({reason}); continuing without it")
         return reason
     return None
 

@@ -31,7 +31,9 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             if error.filename == str(part):
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
-        reason = f"{error.strerror} while writing {path}; make room, and the same command goes on"
+        reason = (
+            f"{error.strerror} while writing {path}; make room and rerun the same command to resume"
+        )
         raise OSError(error.errno, reason) from error
     finally:
         part.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 AdamW, perhaps Muon too, warm-up and cosine decay; after each epoch the validation split is read and
 the best epoch's weights are kept. After each epoch, and every few minutes within one, a checkpoint
-is written from which the same command goes on, on a CPU to the very same weights.
+is written from which the same command resumes, on a CPU to the very same weights.
 """
 
 from __future__ import annotations

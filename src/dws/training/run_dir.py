@@ -87,32 +87,31 @@ class RecordedTrainer(TypedDict):
     num_epochs: int
 
 
-@with_config(ConfigDict(extra="allow"))
-class Recorded(TypedDict):
-    """What evaluating relies on in the ``config.yaml`` of a run."""
+class RecordedGroups(TypedDict):
+    """What every version records in the same way."""
 
     task: TaskSettings
     model: ModelSettings
     optim: dict[str, Any]
     trainer: RecordedTrainer
     augment: dict[str, Any]
-    reconstruction: RecordedReconstruction
     seed: Seed
+
+
+@with_config(ConfigDict(extra="allow"))
+class Recorded(RecordedGroups):
+    """What evaluating relies on in the ``config.yaml`` of a run."""
+
+    reconstruction: RecordedReconstruction
     zoo: RecordedZoo
     record: Record
 
 
 @with_config(ConfigDict(extra="allow"))
-class RecordedBefore(TypedDict):
+class RecordedBefore(RecordedGroups):
     """The same as versions before 0.2 wrote it."""
 
-    task: TaskSettings
-    model: ModelSettings
-    optim: dict[str, Any]
-    trainer: RecordedTrainer
-    augment: dict[str, Any]
     drawing: NotRequired[RecordedReconstruction]
-    seed: Seed
     aligned: bool
     zoo: str
     zoo_path: str

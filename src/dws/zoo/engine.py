@@ -207,8 +207,7 @@ class Ray:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UnreachableError(
                 f"expected machines that stay for one fit, got a fit that was lost "
-                f"{self.max_retries + 1} times ({reason[0]}); what was saved stays, the same "
-                "command goes on"
+                f"{self.max_retries + 1} times ({reason[0]}); rerun the same command to resume"
             ) from error
 
     def _check_room(self, nodes: list[dict[str, Any]], num_gpus: float) -> None:
