@@ -36,12 +36,12 @@ def report_runs(config: ReportSettings) -> None:
     check_can_make(own.folder / own.record)
     kept = read_kept(Path(config.kept) if config.kept else None)
     damaged: list[str] = []
-    results = load_results(Path(config.runs), kept=kept["results"], damaged=damaged)
+    results = load_results(Path(config.runs), kept=kept.results, damaged=damaged)
     groups = group_by_seed(results)
     outputs, usual = config.paths.outputs, config.scale.outputs
     make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
-    zoos = dict(kept["zoos"])
-    raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}
+    zoos = dict(kept.zoos)
+    raw = {task: RawWeights(None, figures) for task, figures in kept.raw_weights.items()}
     evidence = Evidence(groups, zoos, raw, config.scale.name, make)
     for reason in damaged:
         evidence.leave_out(reason)
@@ -84,14 +84,14 @@ def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Pat
 
 def _facts(zoo: Zoo) -> ZooFacts:
     manifest = zoo.manifest
-    return {
-        "path": str(zoo.path),
-        "signals": manifest["signals"]["name"],
-        "num_inrs": len(zoo),
-        "fit": manifest.get("fit_preset", {}).get("name", "not known"),
-        "psnr": manifest["train_psnr"],
-        "std": manifest["train_std"],
-    }
+    return ZooFacts(
+        path=str(zoo.path),
+        signals=manifest["signals"]["name"],
+        num_inrs=len(zoo),
+        fit=manifest.get("fit_preset", {}).get("name", "not known"),
+        psnr=manifest["train_psnr"],
+        std=manifest["train_std"],
+    )
 
 
 def _zoo(

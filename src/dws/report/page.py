@@ -87,8 +87,8 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
     results = {
         "scale": evidence.scale,
         "results": [result for group in evidence.groups for result in group.results],
-        "zoos": evidence.zoos,
-        "raw_weights": {task: raw.embedding for task, raw in evidence.raw.items()},
+        "zoos": {task: zoo.model_dump() for task, zoo in evidence.zoos.items()},
+        "raw_weights": {task: raw.embedding.model_dump() for task, raw in evidence.raw.items()},
     }
     files["results.json"] = (json.dumps(results, indent=1) + "\n").encode()
     environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)

@@ -285,7 +285,10 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
     for method, groups in rows_of(evidence, tasks, published=False):
         described = [[r["embedding"] for r in group.results] if group else [] for group in groups]
         rows.append([method, *(cell for each in described for cell in open_in(each))])
-    raw = [[evidence.raw[task].embedding] if task in evidence.raw else [] for task in tasks]
+    raw = [
+        [evidence.raw[task].embedding.model_dump()] if task in evidence.raw else []
+        for task in tasks
+    ]
     rows.append(["weights as they are", *(cell for each in raw for cell in open_in(each))])
     kinds = ("neighbours", "probe")
     table = Table(
@@ -344,16 +347,16 @@ def _epochs(evidence: Evidence, group: Group) -> Iterator[list[float]]:
 
 def zoos(evidence: Evidence) -> Section:
     """What the networks are that were read."""
-    zoos = {zoo["path"]: zoo for zoo in evidence.zoos.values()}
-    layers = max((len(zoo["std"]) // 2 for zoo in zoos.values()), default=3)
+    zoos = {zoo.path: zoo for zoo in evidence.zoos.values()}
+    layers = max((len(zoo.std) // 2 for zoo in zoos.values()), default=3)
     names = [f"{kind} {i + 1}" for kind in ("weight", "bias") for i in range(layers)]
     rows: list[list[str]] = []
     drawn: list[Picture] = []
     for path, zoo in zoos.items():
-        kind, std, quality = zoo["signals"], zoo["std"], zoo["psnr"]
+        kind, std, quality = zoo.signals, zoo.std, zoo.psnr
         rows.append(
             [
-                *(path, f"{zoo['num_inrs']:,}", zoo["fit"]),
+                *(path, f"{zoo.num_inrs:,}", zoo.fit),
                 f"{quality['median']:.1f} ({quality['q05']:.1f} to {quality['q95']:.1f})"
                 if quality
                 else "not known",
