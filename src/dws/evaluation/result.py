@@ -20,7 +20,15 @@ FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
-class Origin(BaseModel):
+class Record(BaseModel):
+    """Part of a file; ``part["name"]`` is the same as ``part.name``."""
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name in the file."""
+        return getattr(self, name)
+
+
+class Origin(Record):
     """What made a run or its evaluation."""
 
     code: str
@@ -29,14 +37,14 @@ class Origin(BaseModel):
     torch: str | None = None
 
 
-class EmbeddingScores(BaseModel):
+class EmbeddingScores(Record):
     """How well labels can be predicted from an embedding; None where it was not measured."""
 
     neighbours: float | None
     linear_probe: float | None
 
 
-class Bin(BaseModel):
+class Bin(Record):
     """Networks whose true value is in a range, and their mean squared error."""
 
     low: float
@@ -52,8 +60,8 @@ class Settings(TypedDict, total=False):
     task: dict[str, Any]
 
 
-class Result(BaseModel):
-    """An evaluated run; ``result["test"]`` is the same as ``result.test``.
+class Result(Record):
+    """An evaluated run.
 
     Attributes:
         format_version: Of the file.
@@ -121,10 +129,6 @@ class Result(BaseModel):
     networks_per_second: float
     pictures: list[FileName]
     evaluate_seconds: float | None = None
-
-    def __getitem__(self, name: str) -> Any:
-        """A field by its name in the file."""
-        return getattr(self, name)
 
     def write(self, file: Path) -> None:
         """Write a ``result.json`` atomically."""
