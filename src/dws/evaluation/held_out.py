@@ -38,6 +38,7 @@ def evaluate(
     test_set: LabelledNetworks,
     train_set: LabelledNetworks,
     permuted_set: LabelledNetworks,
+    test_signals: Tensor,
     batch_size: int,
     about: Mapping[str, Any],
 ) -> Result:
@@ -51,6 +52,7 @@ def evaluate(
         train_set: The training split, to which linear probes are fitted.
         permuted_set: The test split with the hidden neurons of every network reordered at random,
             which changes no function: how far the figures depend on the order.
+        test_signals: Id of the signal of each network of the test split, (n,).
         batch_size: Networks at once.
         about: Other fields of the result, such as the seed.
 
@@ -81,7 +83,9 @@ def evaluate(
         print(f"dws: predictions for {num_bad} of {len(outputs)} test networks are not finite")
     map_2d = tsne(embeddings)
     best = checkpoint["metrics"]
-    described = describe_embedding(known, train_set.targets.cpu(), embeddings, targets)
+    described = describe_embedding(
+        known, train_set.targets.cpu(), embeddings, targets, test_signals
+    )
     pictures = _draw(run.path, task, outputs, targets, map_2d)
     write_atomically(
         run.path / "predictions.safetensors",
@@ -96,7 +100,7 @@ def evaluate(
         labels=list(task.labels),
         reads=model.reads,
         test=task.metrics(outputs, targets),
-        test_interval=confidence_interval(task.scores(outputs, targets)),
+        test_interval=confidence_interval(task.scores(outputs, targets), test_signals),
         test_permuted=task.metrics(permuted.cpu(), targets),
         validation={k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
         embedding=EmbeddingScores(**described),

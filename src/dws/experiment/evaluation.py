@@ -104,6 +104,7 @@ def _evaluate(run: RunDir, given: EvaluateSettings, command: str, device: torch.
         test_set=test_set,
         train_set=train_set,
         permuted_set=_permuted(test_set, zoo, aligned=settings["aligned"]),
+        test_signals=zoo.split("test").column("signal_id"),
         batch_size=given.batch_size,
         about={
             "task": settings["task"]["name"],

@@ -53,6 +53,8 @@ def report_runs(config: ReportSettings) -> None:
         try:
             built = build_task(settings)
             content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
+            if zoo.manifest["zoo"]["num_views"] > 1:
+                content["neighbours"] = "of other signals"  # earlier versions took views as well
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
         except (ValueError, OSError) as error:

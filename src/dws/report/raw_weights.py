@@ -59,7 +59,9 @@ class RawWeights:
                 standardize(split.weights()).flatten().squeeze(-1) for split in (train, test)
             )
             targets = [task.targets(split.labels) for split in (train, test)]
-            described = describe_embedding(known, targets[0], asked, targets[1])
+            described = describe_embedding(
+                known, targets[0], asked, targets[1], test.column("signal_id")
+            )
             files = {
                 points: save({"tsne": tsne(asked)}),
                 figures: (json.dumps(described, indent=1) + "\n").encode(),

@@ -358,10 +358,10 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
         "embeddings",
         "How well labels can be predicted from the embedding of the test networks",
         by_method([*evidence.main["model"].unique(), weights], columns),
-        "neighbours: for classes the share of the 10 nearest networks with the same one, for "
-        "numbers R² of their mean; probe: accuracy or R² of a ridge classifier or regression, "
-        "fitted to the training split (for the weights to its first 10,000 networks). Not known "
-        "where there are 10 test networks or less, all labels are the same, or an "
+        "neighbours: for classes the share of the 10 nearest networks of other signals with the "
+        "same one, for numbers R² of their mean; probe: accuracy or R² of a ridge classifier or "
+        "regression, fitted to the training split (for the weights to its first 10,000 networks). "
+        "Not known where there are 10 test networks or less, all labels are the same, or an "
         "embedding is not finite. " + training_sizes(evidence, evidence.tasks),
     )
     return Section(
@@ -471,7 +471,7 @@ def every_run(evidence: Evidence) -> Section:
         }
     )
     note = (
-        "Intervals are bootstrapped over test networks, for the one trained network. Minutes are "
+        "Intervals are bootstrapped over test signals, for the one trained network. Minutes are "
         "of training steps, without validation."
     )
     table = Table("runs", "Every run", frame, note)
