@@ -19,7 +19,7 @@ from dws.evaluation.measures import (
     describe_embedding,
     error_by_target,
 )
-from dws.evaluation.result import FORMAT_VERSION, EmbeddingScores, Result
+from dws.evaluation.result import FORMAT_VERSION, UNITS, EmbeddingScores, Result
 from dws.evaluation.tsne import is_map, tsne
 from dws.io.atomic import write_atomically
 from dws.io.names import distinct_file_name
@@ -95,8 +95,10 @@ def evaluate(
         **about,
         **_details(task, outputs, targets),
         format_version=FORMAT_VERSION,
+        title=getattr(task, "title", None),
         metric=task.monitor,
         higher_is_better=task.higher_is_better,
+        units=dict(getattr(task, "units", UNITS)),
         labels=list(task.labels),
         reads=model.reads,
         test=task.metrics(outputs, targets),

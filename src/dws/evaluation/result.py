@@ -15,6 +15,7 @@ from dws.training.identity import from_earlier_version, identity, with_defaults
 
 FORMAT_VERSION = 2  # files of version 1 have no format_version
 SPLITS = ("validation", "test", "test_permuted")  # fields of a result with metrics
+UNITS = {"accuracy": "%"}  # of metrics, where a task does not say
 
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -66,6 +67,7 @@ class Result(Record):
     Attributes:
         format_version: Of the file.
         task: Name of the task.
+        title: What reports call the task; None for its name.
         model: Name of the model.
         seed: Of the training.
         settings: On which the outcome depends; None in old files.
@@ -78,6 +80,7 @@ class Result(Record):
         evaluated: What made this evaluation; None in old files.
         metric: Name of the monitored metric, by which validation selected the epoch.
         higher_is_better: Whether more of it is better.
+        units: Units of metrics, by name; shares of 1 have "%".
         labels: Names of the zoo's labels that are predicted.
         reads: Input of the model: ``standardized``, ``scaled`` or ``raw`` weights. Models of raw
             weights may evaluate the functions.
@@ -100,6 +103,7 @@ class Result(Record):
 
     format_version: int = 1
     task: str
+    title: str | None = None
     model: str
     seed: int
     settings: Settings | None = None
@@ -112,6 +116,7 @@ class Result(Record):
     evaluated: Origin | None = None
     metric: str
     higher_is_better: bool
+    units: dict[str, str] = UNITS
     labels: list[str]
     reads: str
     test: dict[str, float]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dws.report.raw_weights import RawWeights
 from dws.report.results import ZooFacts
-from dws.report.tasks import METHODS, TASKS, Family, describe
+from dws.report.tasks import METHODS, TASKS, Family, TaskInfo, describe
 
 CELL = ["task", "num_train", "model"]
 GROUP = [*CELL, "identity"]  # runs that agree in these differ in nothing but the seed
@@ -99,12 +99,17 @@ class Evidence:
         names = {*METHODS, *self.results["model"]}
         return sorted(names, key=lambda name: ([*METHODS, name].index(name), name))
 
+    def describe(self, task: str) -> TaskInfo:
+        """What is known of a task."""
+        titles = (result.title for result in self.of_task(self.results, task)["result"])
+        return describe(task, next(filter(None, titles), None))
+
     def tasks_of(self, family: Family) -> list[str]:
         """The tasks of a table: those with runs, and if any is the paper's, all of the paper."""
         return [
             name
             for name in dict.fromkeys([*TASKS, *self.tasks])
-            if describe(name).family == family
+            if self.describe(name).family == family
             and (name in self.tasks or (self.has_paper and TASKS[name].in_paper))
         ]
 

@@ -15,7 +15,7 @@ from dws.report.evidence import Evidence
 from dws.report.own_files import OwnFiles
 from dws.report.results import Kept
 from dws.report.sections import Section
-from dws.report.tasks import FAMILIES, TASKS, describe
+from dws.report.tasks import FAMILIES, TASKS
 
 PAGE = "index.html"
 RECORD = ".dws-report.json"
@@ -64,7 +64,7 @@ def make_sections(evidence: Evidence, pictures: Path) -> list[Section]:
         evidence: What to report.
         pictures: Folder to which pictures are written.
     """
-    unknown = [describe(task).family for task in evidence.tasks if task not in TASKS]
+    unknown = [evidence.describe(task).family for task in evidence.tasks if task not in TASKS]
     families = [family for family in (*FAMILIES, *unknown) if evidence.tasks_of(family)]
     return [
         *(sections.results_of(evidence, family, pictures) for family in families),

@@ -20,7 +20,6 @@ from dws.evaluation.tsne import is_map
 from dws.io.names import distinct_file_name
 from dws.plots import drawable, plot_curves, plot_embeddings
 from dws.report.evidence import Evidence
-from dws.report.tasks import describe
 
 PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # how a file begins, and how it ends
 
@@ -59,7 +58,7 @@ class Picture:
 
 def data_efficiency(evidence: Evidence, task: str, pictures: Path) -> Iterator[Picture]:
     """The test metric against the number of training networks, if there are several."""
-    info = describe(task)
+    info = evidence.describe(task)
     cells = evidence.of_task(evidence.cells, task)
     if not info.family.by_size:
         cells = cells[cells.groupby("model")["num_train"].transform("nunique") > 1]
@@ -171,7 +170,7 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
         for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
             file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
             plot_embeddings(file, panels, column, label)
-            text = f"t-SNE of {len(targets):,} test networks of {describe(task).title}"
+            text = f"t-SNE of {len(targets):,} test networks of {evidence.describe(task).title}"
             yield Picture.read(
                 file,
                 f"{text} by {', '.join(panels)}; coloured by {label}",
@@ -219,5 +218,5 @@ def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
                     print(f"dws: expected {file}, got none; it is left out of the report")
                 elif name.startswith("outcome"):
                     method, seed = run["model"], run["seed"]
-                    text = f"{describe(task).title}, {method}, seed {seed}: outcome"
+                    text = f"{evidence.describe(task).title}, {method}, seed {seed}: outcome"
                     yield from read_picture(evidence, file, text)

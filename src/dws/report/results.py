@@ -96,7 +96,8 @@ def load_results(folder: str | Path, *, kept: str | Path | None = None) -> pd.Da
         A frame with the columns
 
         - ``task``, ``model``, ``seed``, ``num_train`` (different training networks), ``identity``
-        - ``metric`` (name of the monitored one), ``higher_is_better``
+        - ``metric`` (name of the monitored one), ``higher_is_better``,
+          ``unit`` ("%" if it is a share of 1)
         - ``validation``, ``test``, ``permuted``: the monitored metric on the validation split, on
           the test split, and on the test split with permuted neurons
         - ``interval_low``, ``interval_high``: 95 % bootstrap interval of ``test``
@@ -164,6 +165,7 @@ def _row(result: Result, folder: str | None) -> dict[str, Any]:
         **{key: result[key] for key in ("task", "model", "seed", "num_train")},
         "identity": result.settings_hash,
         **{key: result[key] for key in ("metric", "higher_is_better")},
+        "unit": result.units.get(result.metric, ""),
         **{column: result[split][result.metric] for column, split in names.items()},
         "interval_low": result.test_interval[0],
         "interval_high": result.test_interval[1],

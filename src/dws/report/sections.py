@@ -24,7 +24,7 @@ from dws.report.pictures import (
     read_picture,
 )
 from dws.report.tables import Several, Spread, Table
-from dws.report.tasks import METHODS, SHARES, ZOO_STD, Family, describe
+from dws.report.tasks import METHODS, ZOO_STD, Family, TaskInfo, describe
 from dws.training import RunDir
 
 NOT_RUN = "not run"
@@ -70,13 +70,13 @@ def by_method(methods: Sequence[str], columns: Sequence[Column]) -> pd.DataFrame
     cells = {n: [c.cells.get(m, c.fill) for m in methods] for n, c in enumerate(columns)}
     frame = pd.DataFrame(cells, index=list(methods), dtype=object)
     frame.columns = pd.Index([column.title for column in columns])  # titles may be equal
-    frame.insert(0, "method", list(methods))
+    frame.insert(0, "method", list(methods), allow_duplicates=True)
     return frame
 
 
 def spread(runs: pd.DataFrame, split: str = "test") -> Spread:
     """The monitored metric of runs that differ in the seed."""
-    return Spread(tuple(runs[split]), is_share=runs["metric"].iloc[0] in SHARES)
+    return Spread(tuple(runs[split]), runs["unit"].iloc[0])
 
 
 def with_seeds(runs: pd.DataFrame, split: str = "test") -> Spread:
@@ -97,7 +97,11 @@ def results_of(evidence: Evidence, family: Family, pictures: Path) -> Section:
             costed,
             lambda rows: Several(sorted({*rows["num_parameters"]}), " / ", ","),
         ),
-        *(column for task in tasks for column in _columns_of(family, task, tasks, runs)),
+        *(
+            column
+            for task in tasks
+            for column in _columns_of(evidence.describe(task), task, tasks, runs)
+        ),
         Column.of("networks/s", costed, lambda rows: rows["networks_per_second"].median()),
         Column.of("minutes a run", costed, lambda rows: rows["train_seconds"].mean() / 60),
     ]
@@ -122,10 +126,10 @@ def results_of(evidence: Evidence, family: Family, pictures: Path) -> Section:
 
 
 def _columns_of(
-    family: Family, task: str, tasks: Sequence[str], runs: pd.DataFrame
+    info: TaskInfo, task: str, tasks: Sequence[str], runs: pd.DataFrame
 ) -> Iterator[Column]:
     """Published and measured results of a task."""
-    info = describe(task)
+    family = info.family
     prefix = f"{info.title}, " if len(tasks) > 1 else ""
     runs = runs[runs["task"] == task]
     if info.published:
@@ -153,7 +157,8 @@ def _columns_of(
 def metric(runs: pd.DataFrame, name: str, *, seeds: bool = False) -> Spread:
     """A metric of the test split, of runs that differ in the seed."""
     values = tuple(result.test.get(name) for result in runs["result"])
-    return Spread(values, is_share=name in SHARES, with_seeds=seeds)
+    unit = runs["result"].iloc[0].units.get(name, "")
+    return Spread(values, unit, with_seeds=seeds)
 
 
 def tables_apart(evidence: Evidence, table: Table) -> list[Table]:
@@ -177,7 +182,7 @@ def tables_apart(evidence: Evidence, table: Table) -> list[Table]:
 def training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
     """How many training and test networks a table is of."""
     sizes = [
-        f"{describe(task).title}: {evidence.main_sizes[task]:,} training, "
+        f"{evidence.describe(task).title}: {evidence.main_sizes[task]:,} training, "
         f"{numbers_tested(evidence.of_task(evidence.main, task))} test networks"
         for task in tasks
         if task in evidence.tasks
@@ -192,13 +197,13 @@ def numbers_tested(runs: pd.DataFrame) -> str:
 
 def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
     """The command for the paper's cells that are missing, or nothing."""
-    by_size = [task for task in tasks if describe(task).family.by_size]
+    by_size = [task for task in tasks if evidence.describe(task).family.by_size]
     cells = evidence.cells if by_size else evidence.main
     found = set(zip(cells["task"], cells["model"], cells["num_train"], strict=True))
     missing = dict.fromkeys(
         f"{task}/{method}"
         for task in tasks
-        if describe(task).in_paper
+        if evidence.describe(task).in_paper
         for method in METHODS
         for size in (evidence.sizes(task) if by_size else [evidence.main_sizes.get(task)]) or [None]
         if (task, method, size) not in found
@@ -216,7 +221,7 @@ def learning_from_more(evidence: Evidence, pictures: Path) -> Section:
     tables: list[Table] = []
     drawn: list[Picture] = []
     for task in evidence.tasks:
-        info = describe(task)
+        info = evidence.describe(task)
         cells = evidence.of_task(evidence.cells, task)
         cells = cells[cells.groupby("model")["num_train"].transform("nunique") > 1]
         if info.family.by_size or not len(cells):
@@ -269,11 +274,9 @@ def other_settings(evidence: Evidence) -> Section:
                 "networks/s": [runs[key]["networks_per_second"].mean() for key in order],
             }
         )
-        title = (
-            f"{describe(task).title}, {method}, {size:,} training networks, trained in other ways"
-        )
+        of_what = f"{evidence.describe(task).title}, {method}, {size:,} training networks"
         name = distinct_file_name("settings", task, method, str(size))
-        tables.append(Table(name, title, frame))
+        tables.append(Table(name, f"{of_what}, trained in other ways", frame))
     text = (
         "Rows say in what the training differs from the first. The tables above have the runs with "
         "most seeds, and of equals those best on validation."
@@ -327,7 +330,9 @@ def symmetry(evidence: Evidence) -> Section:
         return Several([spread(runs), with_seeds(runs, "permuted")], " → ")
 
     columns = [
-        Column.of(describe(task).title, evidence.of_task(evidence.main, task), cell, NOT_RUN)
+        Column.of(
+            evidence.describe(task).title, evidence.of_task(evidence.main, task), cell, NOT_RUN
+        )
         for task in tasks
     ]
     table = Table(
@@ -353,7 +358,7 @@ def embeddings(evidence: Evidence, pictures: Path) -> Section:
             }
             if task in evidence.raw:
                 cells[weights] = Spread([evidence.raw[task].embedding[key]], digits=3)
-            columns.append(Column(f"{describe(task).title}, {kind}", cells, "not known"))
+            columns.append(Column(f"{evidence.describe(task).title}, {kind}", cells, "not known"))
     table = Table(
         "embeddings",
         "How well labels can be predicted from the embedding of the test networks",
@@ -381,7 +386,7 @@ def learning(evidence: Evidence, pictures: Path) -> Section:
             epochs = list(zip(*_epochs(evidence, runs), strict=False))  # those that all seeds have
             if epochs:
                 series[str(method)] = (list(range(1, len(epochs) + 1)), epochs)
-        text = f"{describe(task).title}: {label} by epoch, by method"
+        text = f"{evidence.describe(task).title}: {label} by epoch, by method"
         file = pictures / distinct_file_name("learning", task, suffix=".svg")
         drawn += curve_picture(
             file, series, f"{text}; bands span the seeds", x_label="epoch", y_label=label
@@ -452,9 +457,8 @@ def every_run(evidence: Evidence) -> Section:
 
     def metrics(*columns: str, join: str = "") -> list[Several]:
         """The monitored metric of each run."""
-        is_share = runs["metric"].isin(SHARES)
-        rows = zip(is_share, *(runs[column] for column in columns), strict=True)
-        return [Several([Spread([v], share) for v in values], join) for share, *values in rows]
+        rows = zip(runs["unit"], *(runs[column] for column in columns), strict=True)
+        return [Several([Spread([v], unit) for v in values], join) for unit, *values in rows]
 
     epochs = zip(runs["best_epoch"], runs["num_epochs"], strict=True)
     frame = pd.DataFrame(

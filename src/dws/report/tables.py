@@ -31,18 +31,18 @@ class Spread:
 
     Attributes:
         values: One a seed; None where it is not known.
-        is_share: Whether they are shares of 1, which are written in percent.
-        digits: After the point; by default 1 for a share and else 4.
+        unit: Of the values; "%" of shares of 1.
+        digits: After the point; by default 1 in percent and else 4.
         with_seeds: Whether the text says how many seeds there are, as ``(n = 3)``.
     """
 
     values: Sequence[float | None]
-    is_share: bool = False
+    unit: str = ""
     digits: int | None = None
     with_seeds: bool = False
 
     def __str__(self) -> str:
-        scale, unit, usual = (100, " %", 1) if self.is_share else (1, "", 4)
+        scale, usual = (100, 1) if self.unit == "%" else (1, 4)
         digits = usual if self.digits is None else self.digits
         finite = [value for value in self.values if value is not None and math.isfinite(value)]
         without = len(self.values) - len(finite)
@@ -51,7 +51,7 @@ class Spread:
             text = f"{scale * mean(finite):.{digits}f}"
             if len(finite) > 1:
                 text += f" ± {scale * stdev(finite):.{digits}f}"
-            text += unit
+            text += f" {self.unit}" if self.unit else ""
         else:
             kinds = {str(value) for value in self.values}
             text = kind if len(kinds) > 1 or None in self.values else kinds.pop()

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 
 from dws.io.names import distinct_file_name
 
-# shown in percent; other metrics have the unit of their task
-SHARES = ("accuracy",)
-
 
 @dataclass(frozen=True)
 class Family:
@@ -127,11 +124,13 @@ TASKS: dict[str, TaskInfo] = {
 METHODS = tuple(TASKS["mnist"].published)  # of the paper, in its order
 
 
-def describe(task: str) -> TaskInfo:
+def describe(task: str, title: str | None = None) -> TaskInfo:
     """What is known of a task, or what can be said of any."""
-    name = distinct_file_name("task", task)
-    title = f"{task}: metrics of the test networks"
-    return TASKS.get(task) or TaskInfo(task, Family(name, task, title), in_paper=False)
+    title = title or task
+    family = Family(
+        distinct_file_name("task", task), title, f"{title}: metrics of the test networks"
+    )
+    return TASKS.get(task) or TaskInfo(title, family, in_paper=False)
 
 
 # standard deviations over all INRs of the released zoos, layer by layer

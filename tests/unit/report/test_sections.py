@@ -232,18 +232,21 @@ def test_the_rest_can_be_run() -> None:
 
 def test_a_task_that_the_report_does_not_know_has_a_table_of_all_its_metrics() -> None:
     mine = [
-        result("mine", method, {"error": x, "accuracy": 1 - x}, metric="error")
+        result(
+            "mine", method, {"error": x, "near": 1 - x}, metric="error", title="My task",
+            units={"error": "rad", "near": "%"},
+        )
         for method, x in (("mlp", 0.5), ("my_net", 0.25))
-    ]
-    shown = sections.results_of(evidence(*mine), describe("mine").family, Path())
+    ]  # fmt: skip
+    shown = sections.results_of(evidence(*mine), describe("mine", "My task").family, Path())
     (table,) = shown.tables
-    assert (shown.title, table.name, shown.text) == ("mine", "task-mine", "")
+    assert (shown.title, table.name, shown.text) == ("My task", "task-mine", "")
     assert row(table, "my_net") == {
         "method": "my_net",
         "parameters": "1,234",
-        "validation error": "0.2500 (n = 1)",
-        "test error": "0.2500 (n = 1)",
-        "test accuracy": "75.0 % (n = 1)",
+        "validation error": "0.2500 rad (n = 1)",
+        "test error": "0.2500 rad (n = 1)",
+        "test near": "75.0 % (n = 1)",
         "networks/s": "10",
         "minutes a run": "60.0",
     }

@@ -42,9 +42,10 @@ def test_a_value_that_is_not_finite_is_not_dropped_silently(
 
 def test_shares_and_seeds_are_told_beside_what_is_not_finite() -> None:
     values = [0.5, 0.7, math.nan]
-    text = str(Spread(values, is_share=True, with_seeds=True))
+    text = str(Spread(values, unit="%", with_seeds=True))
     assert text == "60.0 ± 14.1 % (n = 3, 1 not finite)"
-    assert str(Spread([math.nan] * 2, is_share=True, with_seeds=True)) == "nan (n = 2)"
+    assert str(Spread([0.5, 0.7], unit="rad")) == "0.6000 ± 0.1414 rad"
+    assert str(Spread([math.nan] * 2, unit="%", with_seeds=True)) == "nan (n = 2)"
 
 
 def test_a_cell_of_several_lines_stays_one_row_in_markdown() -> None:
