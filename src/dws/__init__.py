@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dws.experiment import Run, fit_zoo, load_trained, train
+    from dws.report.results import load_results
     from dws.targets import allow_plugins
 
-__all__ = ["Run", "allow_plugins", "fit_zoo", "load_trained", "train"]
+__all__ = ["Run", "allow_plugins", "fit_zoo", "load_results", "load_trained", "train"]
 __version__ = "0.2.0"
 
 # OpenMP reads this when torch is loaded. Threads that spin while they wait for each other take the
@@ -20,5 +21,5 @@ def __getattr__(name: str) -> Any:
     """Load what is offered when it is asked for: ``dws.experiment`` loads torch, for seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "dws.targets" if name == "allow_plugins" else "dws.experiment"
-    return getattr(importlib.import_module(home), name)
+    homes = {"allow_plugins": "dws.targets", "load_results": "dws.report.results"}
+    return getattr(importlib.import_module(homes.get(name, "dws.experiment")), name)

@@ -30,6 +30,12 @@ class LogRegression:
     out_features = 1
     monitor = "log_error"
     higher_is_better = False
+    title = "Chirp rate"  # what reports call the task; optional
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of metrics, for reports; optional."""
+        return {"within_10_percent": "%"}
 
     @property
     def labels(self) -> tuple[str]:

@@ -19,9 +19,9 @@ from dws.evaluation.measures import (
     describe_embedding,
     error_by_target,
 )
+from dws.evaluation.result import FORMAT_VERSION, UNITS, EmbeddingScores, Result
 from dws.evaluation.tsne import is_map, tsne
 from dws.io.atomic import write_atomically
-from dws.io.content import write_json
 from dws.io.names import distinct_file_name
 from dws.plots import plot_confusion_matrix, plot_embedding, plot_predicted_against_true
 from dws.tasks import Task
@@ -38,9 +38,10 @@ def evaluate(
     test_set: LabelledNetworks,
     train_set: LabelledNetworks,
     permuted_set: LabelledNetworks,
+    test_signals: Tensor,
     batch_size: int,
     about: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> Result:
     """Write ``result.json``, ``predictions.safetensors`` and pictures to the run folder.
 
     Args:
@@ -51,11 +52,12 @@ def evaluate(
         train_set: The training split, to which linear probes are fitted.
         permuted_set: The test split with the hidden neurons of every network reordered at random,
             which changes no function: how far the figures depend on the order.
+        test_signals: Id of the signal of each network of the test split, (n,).
         batch_size: Networks at once.
-        about: What else the result is to say, such as seed and machine.
+        about: Other fields of the result, such as the seed.
 
     Returns:
-        The content of ``result.json``.
+        What ``result.json`` holds.
 
     Raises:
         ValueError: If the checkpoint does not fit the model, or there is no note of the epochs.
@@ -81,34 +83,40 @@ def evaluate(
         print(f"dws: predictions for {num_bad} of {len(outputs)} test networks are not finite")
     map_2d = tsne(embeddings)
     best = checkpoint["metrics"]
-    result = {
-        **about,
-        "metric": task.monitor,
-        "higher_is_better": task.higher_is_better,
-        "labels": list(task.labels),
-        "reads": model.reads,
-        "test": task.metrics(outputs, targets),
-        "test_interval": confidence_interval(task.scores(outputs, targets)),
-        "test_permuted": task.metrics(permuted.cpu(), targets),
-        "validation": {k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
-        **_details(task, outputs, targets),
-        "embedding": describe_embedding(known, train_set.targets.cpu(), embeddings, targets),
-        "num_test": len(targets),
-        "num_epochs": len(epochs),
-        "best_epoch": best["epoch"],
-        "train_seconds": sum(row["seconds"] for row in epochs),
-        "networks_per_second": float(
-            torch.tensor([row["networks_per_second"] for row in epochs]).median()
-        ),
-    }
+    described = describe_embedding(
+        known, train_set.targets.cpu(), embeddings, targets, test_signals
+    )
     pictures = _draw(run.path, task, outputs, targets, map_2d)
-    result["pictures"] = [path.name for path in pictures]
     write_atomically(
         run.path / "predictions.safetensors",
         save({"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}),
     )
-    result["evaluate_seconds"] = time.perf_counter() - began
-    write_json(run.result_file, result)  # last: it says that all is there
+    result = Result(
+        **about,
+        **_details(task, outputs, targets),
+        format_version=FORMAT_VERSION,
+        title=getattr(task, "title", None),
+        metric=task.monitor,
+        higher_is_better=task.higher_is_better,
+        units=dict(getattr(task, "units", UNITS)),
+        labels=list(task.labels),
+        reads=model.reads,
+        test=task.metrics(outputs, targets),
+        test_interval=confidence_interval(task.scores(outputs, targets), test_signals),
+        test_permuted=task.metrics(permuted.cpu(), targets),
+        validation={k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
+        embedding=EmbeddingScores(**described),
+        num_test=len(targets),
+        num_epochs=len(epochs),
+        best_epoch=best["epoch"],
+        train_seconds=sum(row["seconds"] for row in epochs),
+        networks_per_second=float(
+            torch.tensor([row["networks_per_second"] for row in epochs]).median()
+        ),
+        pictures=[path.name for path in pictures],
+        evaluate_seconds=time.perf_counter() - began,
+    )
+    result.write(run.result_file)  # last: it says that all is there
     return result
 
 

@@ -19,19 +19,39 @@ NUM_NEIGHBOURS = 10
 
 
 def confidence_interval(
-    scores: Float[Tensor, " n"], *, level: float = 0.95, num_resamples: int = 2000
+    scores: Float[Tensor, " n"],
+    signals: Int[Tensor, " n"] | None = None,
+    *,
+    level: float = 0.95,
+    num_resamples: int = 2000,
 ) -> list[float]:
-    """Percentile bootstrap over networks (Efron and Tibshirani 1993) of the mean, seeded.
+    """Percentile bootstrap of the mean (Efron and Tibshirani 1993), seeded.
 
-    It says how far the figure would move with other test networks, not with another seed of the
-    training. Both ends are the mean itself if there is one network only, or a score that is not
+    It says how far the mean would move with other test signals, not with another seed of the
+    training. Both ends are the mean itself if there is one signal only, or a score that is not
     finite.
+
+    Args:
+        scores: One a network.
+        signals: Id of the signal of each network. All views of a signal are drawn together, since
+            they are not independent (cluster bootstrap). None if there is one view of each.
+        level: Of the interval.
+        num_resamples: Of the bootstrap.
     """
-    if len(scores) < 2 or not bool(scores.isfinite().all()):
+    signals = torch.arange(len(scores)) if signals is None else signals
+    ids, of_row, num_views = signals.unique(return_inverse=True, return_counts=True)
+    if len(ids) < 2 or not bool(scores.isfinite().all()):
         return [float(scores.mean())] * 2
+    values = scores.double()
+    data: tuple[Any, ...] = (values.numpy(),)
+    statistic: Any = np.mean
+    if len(ids) < len(scores):
+        sums = torch.zeros(len(ids), dtype=torch.double).index_add_(0, of_row, values)
+        data, statistic = (sums.numpy(), num_views.numpy()), _mean_of_clusters
     interval = bootstrap(
-        (scores.double().numpy(),),
-        np.mean,
+        data,
+        statistic,
+        paired=True,
         confidence_level=level,
         n_resamples=num_resamples,
         batch=100,
@@ -39,6 +59,10 @@ def confidence_interval(
         rng=np.random.default_rng(0),
     ).confidence_interval
     return [float(interval.low), float(interval.high)]
+
+
+def _mean_of_clusters(sums: Any, sizes: Any, axis: int) -> Any:
+    return sums.sum(axis=axis) / sizes.sum(axis=axis)
 
 
 def confusion(outputs: Float[Tensor, "n k"], true: Int[Tensor, " n"]) -> Int[Tensor, "k c"]:
@@ -85,7 +109,11 @@ def error_by_target(
 
 
 def describe_embedding(
-    known: Float[Tensor, "m e"], known_targets: Tensor, asked: Float[Tensor, "n e"], targets: Tensor
+    known: Float[Tensor, "m e"],
+    known_targets: Tensor,
+    asked: Float[Tensor, "n e"],
+    targets: Tensor,
+    signals: Int[Tensor, " n"] | None = None,
 ) -> dict[str, float | None]:
     """How much of the targets lies open in an embedding.
 
@@ -94,16 +122,22 @@ def describe_embedding(
         known_targets: Its targets: classes, or numbers (m,) or (m, K).
         asked: Embedding of another split.
         targets: Its targets.
+        signals: Id of the signal of each of its networks; other views of the same signal are no
+            neighbours. None if there is one view of each.
 
     Returns:
-        ``neighbours``: of the 10 nearest other networks of the split, the share with the same
-        class; for numbers, R² of their mean as a prediction. ``linear_probe``: accuracy of a ridge
-        classifier, or R² of a ridge regression, on the standardised embedding, fitted to the
-        training split. None where an embedding is not finite, there are too few networks, or all
-        have the same label; of several labels those that vary in both splits count.
+        ``neighbours``: of the 10 nearest networks of other signals of the split, the share with
+        the same class; for numbers, R² of their mean as a prediction. ``linear_probe``: accuracy
+        of a ridge classifier, or R² of a ridge regression, on the standardised embedding, fitted
+        to the training split. None where an embedding is not finite, there are too few networks,
+        or all have the same label; of several labels those that vary in both splits count.
     """
     unknown: dict[str, float | None] = {"neighbours": None, "linear_probe": None}
-    if len(asked) <= NUM_NEIGHBOURS or not bool(known.isfinite().all() and asked.isfinite().all()):
+    signals = torch.arange(len(asked)) if signals is None else signals
+    num_views = int(signals.unique(return_counts=True)[1].max()) if len(signals) else 0
+    if len(asked) < NUM_NEIGHBOURS + num_views or not bool(
+        known.isfinite().all() and asked.isfinite().all()
+    ):
         return unknown
     known_targets, targets = (t.view(len(t), -1) for t in (known_targets, targets))
     varies = (known_targets != known_targets[:1]).any(dim=0) & (targets != targets[:1]).any(dim=0)
@@ -113,8 +147,7 @@ def describe_embedding(
     is_class = not targets.is_floating_point() and targets.shape[1] == 1
     if not is_class:
         known_targets, targets = known_targets.float(), targets.float()
-    nearest = NearestNeighbors(n_neighbors=NUM_NEIGHBOURS).fit(asked.numpy())
-    around = targets[torch.from_numpy(nearest.kneighbors(return_distance=False))]  # (n, 10, K)
+    around = targets[_neighbours(asked, signals, num_views)]  # (n, 10, K)
     probe: Any = make_pipeline(StandardScaler(), RidgeClassifier() if is_class else Ridge())
     probe.fit(known.double().numpy(), known_targets.squeeze(1).numpy())
     return {
@@ -123,3 +156,14 @@ def describe_embedding(
         else float(r2_score(targets, around.mean(dim=1))),
         "linear_probe": float(probe.score(asked.double().numpy(), targets.squeeze(1).numpy())),
     }
+
+
+def _neighbours(
+    points: Float[Tensor, "n e"], signals: Int[Tensor, " n"], num_views: int
+) -> Int[Tensor, "n k"]:
+    """Rows of the nearest points of other signals, each of which has at most so many views."""
+    search = NearestNeighbors(n_neighbors=NUM_NEIGHBOURS + num_views - 1).fit(points.numpy())
+    rows = torch.from_numpy(search.kneighbors(return_distance=False))
+    is_same = signals[rows] == signals[:, None]
+    others_first = is_same.int().argsort(dim=1, stable=True)[:, :NUM_NEIGHBOURS]
+    return rows.gather(1, others_first)

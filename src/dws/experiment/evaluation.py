@@ -12,6 +12,7 @@ import torch
 
 from dws.errors import UserError
 from dws.evaluation.held_out import evaluate
+from dws.evaluation.result import Result, read_result, with_current_settings
 from dws.experiment.building import (
     build_model,
     build_task,
@@ -21,7 +22,6 @@ from dws.experiment.building import (
 )
 from dws.experiment.origin import describe_origin
 from dws.io.folders import hold_folder
-from dws.report.results import read_result
 from dws.runtime import find_device, keep_freed_memory
 from dws.settings import EvaluateSettings, WandbConfig
 from dws.targets import allow_plugins
@@ -41,7 +41,7 @@ from dws.weightspace.transforms import permute_neurons
 from dws.zoo import Zoo, ZooSplit
 
 
-def evaluate_run(given: EvaluateSettings, *, command: str) -> dict[str, Any]:
+def evaluate_run(given: EvaluateSettings, *, command: str) -> Result:
     """Evaluate once; say what came out, also if it was done before.
 
     Args:
@@ -49,7 +49,7 @@ def evaluate_run(given: EvaluateSettings, *, command: str) -> dict[str, Any]:
         command: The command that does the same, for the result's record.
 
     Returns:
-        The content of ``result.json``.
+        What ``result.json`` holds.
 
     Raises:
         FileNotFoundError: If there is no run, or its zoo is gone.
@@ -64,19 +64,17 @@ def evaluate_run(given: EvaluateSettings, *, command: str) -> dict[str, Any]:
         print(f"dws: {run.path} was evaluated already")
     else:
         with hold_folder(run.path):
-            result = _evaluate(run, given, command, device)
+            result = with_current_settings(_evaluate(run, given, command, device))
     wandb = {key: value for key, value in asdict(given.wandb).items() if value is not None}
     _log(run, replace(recorded_wandb(run.path), **wandb), result)
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["test"].items())
-    pictures = " ".join(str(run.path / name) for name in result["pictures"])
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result.test.items())
+    pictures = " ".join(str(run.path / name) for name in result.pictures)
     see = f"; see {pictures}" if pictures else ""
     print(f"test split, {result['num_test']} networks: {figures}{see}")
     return result
 
 
-def _evaluate(
-    run: RunDir, given: EvaluateSettings, command: str, device: torch.device
-) -> dict[str, Any]:
+def _evaluate(run: RunDir, given: EvaluateSettings, command: str, device: torch.device) -> Result:
     settings = run.config()
     if not run.last_checkpoint.is_file():
         run.check_new()
@@ -108,6 +106,7 @@ def _evaluate(
         test_set=test_set,
         train_set=train_set,
         permuted_set=_permuted(test_set, zoo, aligned=settings["aligned"]),
+        test_signals=zoo.split("test").column("signal_id"),
         batch_size=given.batch_size,
         about={
             "task": settings["task"]["name"],
@@ -138,7 +137,7 @@ def _num_parameters(settings: Mapping[str, Any], zoo: Zoo, task: Task) -> int:
     return sum(p.numel() for p in build_model(without, zoo.spec, task, None).parameters())
 
 
-def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:
+def _log(run: RunDir, wandb: WandbConfig, result: Result) -> None:
     """Send the result to the W&B run of the training, once."""
     if wandb.mode == "disabled" or result_is_logged(run.path):
         return
@@ -148,8 +147,8 @@ def _log(run: RunDir, wandb: WandbConfig, result: Mapping[str, Any]) -> None:
         return
     with open_wandb(wandb, run.path, run.config()) as logger:
         logger.catch_up(epochs)
-        logger.result(result["test"], step=int(epochs[-1]["step"]) + 1)
-        for name in result["pictures"]:
+        logger.result(result.test, step=int(epochs[-1]["step"]) + 1)
+        for name in result.pictures:
             logger.picture(Path(name).stem, run.path / name)
     if logger.is_on:
         note_result_is_logged(run.path)

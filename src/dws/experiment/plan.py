@@ -14,16 +14,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from tabulate import tabulate
 
 from dws.config import compose_settings
+from dws.evaluation.result import Result, read_result
 from dws.experiment.building import build_model, build_task
 from dws.inr import init_siren
 from dws.io.content import read_json_lines
-from dws.report.results import read_result
 from dws.runtime import keep_freed_memory
 from dws.settings import FitInrsSettings, TrainSettings
 from dws.signals import SPLITS, SignalSource
@@ -151,12 +150,11 @@ class Planner:
         trained = len(RunDir(Path(config.run_dir)).metrics()) if config.run_dir else 0
         networks = size * max(config.trainer.num_epochs - trained, 0)
         known = (
-            [r for r in results if (r["task"], r["model"]) == (task, model)]
-            for results in self.results
+            [r for r in results if (r.task, r.model) == (task, model)] for results in self.results
         )
         if done := next(filter(None, known), []):
-            rate, source = median(r["networks_per_second"] for r in done), EARLIER
-            evaluation = median(r.get("evaluate_seconds", 0.0) for r in done)
+            rate, source = median(r.networks_per_second for r in done), EARLIER
+            evaluation = median(r.evaluate_seconds or 0.0 for r in done)
         else:
             if (task, model) not in self.measured:
                 settings, signals = _zoo(zoo)
@@ -180,7 +178,7 @@ class Planner:
         return self.sizes[str(path)]
 
 
-def _results(root: Path) -> Iterator[dict[str, Any]]:
+def _results(root: Path) -> Iterator[Result]:
     """What the runs below an output folder gave; a damaged one is named and passed over."""
     for file in root.glob("runs/*/*/*/result.json"):
         try:

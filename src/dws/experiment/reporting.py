@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from dws.config import as_argument, as_plugins
 from dws.errors import UserError, describe
@@ -13,12 +15,11 @@ from dws.experiment.building import build_task, zoo_hash
 from dws.io.folders import check_can_make
 from dws.io.hashing import settings_hash
 from dws.io.names import distinct_file_name
-from dws.report.cells import first_runs
 from dws.report.evidence import Evidence
-from dws.report.overview import overview
 from dws.report.page import RAW_WEIGHTS, files_of_reports, write_report
 from dws.report.raw_weights import RawWeights
-from dws.report.results import ZooFacts, group_by_seed, load_results, read_kept
+from dws.report.results import ZooFacts, collect, read_kept
+from dws.report.sections import overview
 from dws.settings import ReportSettings
 from dws.targets import allow_plugins
 from dws.training import RunDir
@@ -35,19 +36,16 @@ def report_runs(config: ReportSettings) -> None:
     own = files_of_reports(Path(config.report))
     check_can_make(own.folder / own.record)
     kept = read_kept(Path(config.kept) if config.kept else None)
-    damaged: list[str] = []
-    results = load_results(Path(config.runs), kept=kept["results"], damaged=damaged)
-    groups = group_by_seed(results)
+    results, damaged = collect(Path(config.runs), kept=kept.results)
     outputs, usual = config.paths.outputs, config.scale.outputs
     make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
-    zoos = dict(kept["zoos"])
-    raw = {task: RawWeights(None, figures) for task, figures in kept["raw_weights"].items()}
-    evidence = Evidence(groups, zoos, raw, config.scale.name, make)
+    zoos = dict(kept.zoos)
+    raw = {task: RawWeights(None, figures) for task, figures in kept.raw_weights.items()}
+    evidence = Evidence(results, zoos, raw, config.scale.name, make)
     for reason in damaged:
         evidence.leave_out(reason)
     for task in evidence.tasks:
-        runs = first_runs([evidence.cell(task, method) for method in evidence.methods])
-        found = _zoo(runs, evidence)
+        found = _zoo(evidence.first_here(task), evidence)
         if found is None:
             continue
         zoo, settings = found
@@ -55,12 +53,14 @@ def report_runs(config: ReportSettings) -> None:
         try:
             built = build_task(settings)
             content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
+            if zoo.manifest["zoo"]["num_views"] > 1:
+                content["neighbours"] = "of other signals"  # earlier versions took views as well
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
         except (ValueError, OSError) as error:
             evidence.leave_out(f"weights of {zoo.path} as they are: {describe(error)}")
     page = write_report(evidence, own)
-    print(overview(groups).markdown())
+    print(overview(evidence).markdown())
     unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
     unread = [run for run in unread if not os.path.lexists(run / "result.json")]
     if unread:
@@ -84,19 +84,17 @@ def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Pat
 
 def _facts(zoo: Zoo) -> ZooFacts:
     manifest = zoo.manifest
-    return {
-        "path": str(zoo.path),
-        "signals": manifest["signals"]["name"],
-        "num_inrs": len(zoo),
-        "fit": manifest.get("fit_preset", {}).get("name", "not known"),
-        "psnr": manifest["train_psnr"],
-        "std": manifest["train_std"],
-    }
+    return ZooFacts(
+        path=str(zoo.path),
+        signals=manifest["signals"]["name"],
+        num_inrs=len(zoo),
+        fit=manifest.get("fit_preset", {}).get("name", "not known"),
+        psnr=manifest["train_psnr"],
+        std=manifest["train_std"],
+    )
 
 
-def _zoo(
-    runs: Sequence[Mapping[str, Any]], evidence: Evidence
-) -> tuple[Zoo, dict[str, Any]] | None:
+def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, dict[str, Any]] | None:
     """The first zoo of a task's runs that is still there, as it was fitted, and a run's settings.
 
     The others are named.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dws.config import as_argument, validate
 from dws.errors import UserError
+from dws.evaluation.result import Result
 from dws.experiment.building import build_model, build_task
 from dws.experiment.evaluation import evaluate_run
 from dws.training import RunDir, WeightSpaceModel
@@ -31,7 +32,7 @@ class Run(RunDir):
         batch_size: int = 128,
         zoo_path: str | Path | None = None,
         wandb: Literal["offline", "online", "disabled"] | None = None,
-    ) -> Mapping[str, Any]:
+    ) -> Result:
         """Read the test split, once, as ``dws-evaluate`` does; later calls give the same result.
 
         Args:
@@ -41,7 +42,7 @@ class Run(RunDir):
             wandb: ``offline``, ``online`` or ``disabled``; None logs as the training did.
 
         Returns:
-            The content of ``result.json``: ``test`` has the metrics of the test split,
+            What ``result.json`` holds: ``test`` has the metrics of the test split,
             ``test_interval`` the 95 % interval of the monitored one, ``validation`` the metrics
             of the epoch that validation selected.
 

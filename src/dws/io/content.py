@@ -78,19 +78,20 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"expected YAML in {path}, got something else ({reason})") from error
 
 
-def check_content(content: object, kind: Any, *, what: str) -> None:
-    """Make sure that plain values, read from a file, are of a type.
+def check_content(content: object, kind: Any, *, what: str) -> Any:
+    """Make sure that plain values, read from a file, are of a type; return them as that type.
 
     Args:
         content: What was read.
-        kind: The type, such as a ``typing_extensions.TypedDict``; other keys may be there.
+        kind: The type, such as a ``typing_extensions.TypedDict`` or a pydantic model; other keys
+            may be there.
         what: What it should be, and where it is, for the message: "a result in result.json".
 
     Raises:
         ValueError: If it is of another type; the message names the first place that does not fit.
     """
     try:
-        TypeAdapter(kind).validate_python(content, strict=True)
+        return TypeAdapter(kind).validate_python(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"

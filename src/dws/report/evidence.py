@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from dws.report.published import METHODS
+import pandas as pd
+
 from dws.report.raw_weights import RawWeights
-from dws.report.results import Group, ZooFacts
+from dws.report.results import ZooFacts
+from dws.report.tasks import METHODS, TASKS, Family, TaskInfo, describe
 
-TITLES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-    "ssl": "self-supervised embedding",
-    "sine": "sine regression",
-}
+CELL = ["task", "num_train", "model"]
+GROUP = [*CELL, "identity"]  # runs that agree in these differ in nothing but the seed
 
 
 @dataclass(frozen=True)
@@ -24,16 +22,16 @@ class Evidence:
     """All that the report is made of.
 
     Attributes:
-        groups: Every run, by seed.
-        zoos: What is known of the zoos that they read, by task.
-        raw: Their weights as they are, by task.
+        results: All results, see ``load_results``.
+        zoos: What is known of the zoos of the runs, by task.
+        raw: The weights of these zoos as an embedding, by task.
         scale: Of the experiments.
         make: The settings of make that fill missing cells, such as ``SCALE=small``.
         left_out: What is not in the report because a file of it is damaged, and why; grows while
             the report is made.
     """
 
-    groups: Sequence[Group]
+    results: pd.DataFrame
     zoos: Mapping[str, ZooFacts]
     raw: Mapping[str, RawWeights]
     scale: str
@@ -46,48 +44,89 @@ class Evidence:
             self.left_out.append(reason)
             print(f"dws: {reason.removesuffix('.')}; it is left out of the report")
 
-    @property
-    def tasks(self) -> list[str]:
-        """Those of the paper first."""
-        names = {group["task"] for group in self.groups}
-        return sorted(names, key=lambda name: ([*TITLES, name].index(name), name))
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Every run, in order; a seed of the same settings counts once, wherever it lies."""
+        key = [*GROUP, "seed"]
+        return self.results.drop_duplicates(key).sort_values(key, ignore_index=True)
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """Runs that differ in nothing but the seed: one row for each group, with its merit."""
+        groups = self.runs.groupby(GROUP)
+        value = groups["validation"].agg(lambda values: sum(values) / len(values))
+        merit = value.where(groups["higher_is_better"].first(), -value)
+        merit = merit.where(merit.map(math.isfinite), -math.inf)  # a diverged seed is worst
+        here = groups["folder"].count()
+        return pd.DataFrame({"seeds": groups.size(), "here": here, "merit": merit}).reset_index()
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The runs of the tables: of a method with several settings those with most seeds.
+
+        Among equals those whose folders are here go first, then those best on validation. Methods
+        are in the order of ``methods``.
+        """
+        order = ["seeds", "here", "merit"]
+        best = self.groups.sort_values(order, ascending=False, kind="stable").drop_duplicates(CELL)
+        runs = self.runs.merge(best[GROUP], on=GROUP)
+        return runs.sort_values(
+            "model", key=lambda models: models.map(self.methods.index), kind="stable"
+        )
+
+    @cached_property
+    def main(self) -> pd.DataFrame:
+        """Those of the cells with the number of training networks that most methods have."""
+        return self.cells[self.cells["num_train"] == self.cells["task"].map(self.main_sizes)]
+
+    @cached_property
+    def main_sizes(self) -> dict[str, int]:
+        """The number of training networks that most methods have; of several the largest."""
+        count = self.cells.groupby(["task", "num_train"])["model"].nunique().reset_index()
+        best = count.sort_values(["model", "num_train"]).drop_duplicates("task", keep="last")
+        return dict(zip(best["task"], best["num_train"], strict=True))
 
     @property
+    def tasks(self) -> list[str]:
+        """Those that are known first."""
+        return sorted(
+            set(self.results["task"]), key=lambda name: ([*TASKS, name].index(name), name)
+        )
+
+    @cached_property
     def methods(self) -> list[str]:
         """Those of the paper first, in its order."""
-        names = {*METHODS, *(group["model"] for group in self.groups)}
+        names = {*METHODS, *self.results["model"]}
         return sorted(names, key=lambda name: ([*METHODS, name].index(name), name))
+
+    def describe(self, task: str) -> TaskInfo:
+        """What is known of a task."""
+        titles = (result.title for result in self.of_task(self.results, task)["result"])
+        return describe(task, next(filter(None, titles), None))
+
+    def tasks_of(self, family: Family) -> list[str]:
+        """The tasks of a table: those with runs, and if any is the paper's, all of the paper."""
+        return [
+            name
+            for name in dict.fromkeys([*TASKS, *self.tasks])
+            if self.describe(name).family == family
+            and (name in self.tasks or (self.has_paper and TASKS[name].in_paper))
+        ]
+
+    @property
+    def has_paper(self) -> bool:
+        """Whether there are runs of a task of the paper."""
+        return any(describe(task).in_paper for task in self.tasks)
+
+    def of_task(self, frame: pd.DataFrame, task: str) -> pd.DataFrame:
+        """The rows of a task."""
+        return frame[frame["task"] == task]
 
     def sizes(self, task: str) -> list[int]:
         """Numbers of training networks that there are runs with."""
-        return sorted({group["num_train"] for group in self.groups if group["task"] == task})
+        return sorted(set(self.of_task(self.runs, task)["num_train"]))
 
-    def cell(self, task: str, method: str, num_train: int | None = None) -> Group | None:
-        """The runs of a cell: of several settings those with most seeds.
-
-        Among equals those whose folders are here go first, then those best on validation.
-
-        Args:
-            task: Its name.
-            method: The model's name.
-            num_train: Number of training networks; None for the one that most methods have runs
-                with, and of several the largest.
-        """
-        size = num_train or self.main_size(task)
-        found = [
-            group
-            for group in self.groups
-            if (group["task"], group["model"], group["num_train"]) == (task, method, size)
-        ]
-        return max(found, key=lambda g: (len(g.results), len(g.here), g.merit), default=None)
-
-    def by_size(self, task: str, method: str) -> dict[int, Group]:
-        """The cells of a method, by number of training networks."""
-        cells = {size: self.cell(task, method, size) for size in self.sizes(task)}
-        return {size: group for size, group in cells.items() if group}
-
-    def main_size(self, task: str) -> int:
-        """The number of training networks that most methods have runs with, or 0."""
-        methods = {(g["num_train"], g["model"]) for g in self.groups if g["task"] == task}
-        count = Counter(size for size, _ in methods)
-        return max(count, key=lambda size: (count[size], size), default=0)
+    def first_here(self, task: str) -> list[pd.Series]:
+        """Of each method in the table of a task the first run whose folder is here."""
+        here = self.of_task(self.main, task).dropna(subset="folder")
+        return [run for _, run in here.drop_duplicates("model").iterrows()]

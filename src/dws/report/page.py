@@ -8,11 +8,14 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
+from dws.evaluation.result import FORMAT_VERSION
 from dws.io.folders import hold_folder
 from dws.report import sections
 from dws.report.evidence import Evidence
 from dws.report.own_files import OwnFiles
-from dws.report.published import TASKS
+from dws.report.results import Kept
+from dws.report.sections import Section
+from dws.report.tasks import FAMILIES, TASKS
 
 PAGE = "index.html"
 RECORD = ".dws-report.json"
@@ -54,28 +57,33 @@ def write_report(evidence: Evidence, own: OwnFiles) -> Path:
     return own.folder / PAGE
 
 
+def make_sections(evidence: Evidence, pictures: Path) -> list[Section]:
+    """All parts of the report; those without content are empty.
+
+    Args:
+        evidence: What to report.
+        pictures: Folder to which pictures are written.
+    """
+    unknown = [evidence.describe(task).family for task in evidence.tasks if task not in TASKS]
+    families = [family for family in (*FAMILIES, *unknown) if evidence.tasks_of(family)]
+    return [
+        *(sections.results_of(evidence, family, pictures) for family in families),
+        sections.learning_from_more(evidence, pictures),
+        sections.other_settings(evidence),
+        sections.symmetry(evidence),
+        sections.embeddings(evidence, pictures),
+        sections.learning(evidence, pictures),
+        sections.zoos(evidence),
+        sections.every_run(evidence),
+    ]
+
+
 def _render(evidence: Evidence) -> dict[str, bytes]:
     """The content of every file of the report, the page last."""
     files = {name: c for raw in evidence.raw.values() for name, c in raw.files.items()}
     with tempfile.TemporaryDirectory() as temporary:
         pictures = Path(temporary)
-        of_paper = [
-            sections.classification(evidence),
-            sections.contrastive(evidence),
-            sections.regression(evidence, pictures),
-        ]
-        has_paper = any(task in TASKS for task in evidence.tasks)
-        parts = [
-            *(of_paper if has_paper else []),
-            sections.other_tasks(evidence),
-            sections.learning_from_more(evidence, pictures),
-            sections.other_settings(evidence),
-            sections.symmetry(evidence),
-            sections.embeddings(evidence, pictures),
-            sections.learning(evidence, pictures),
-            sections.zoos(evidence),
-            sections.runs(evidence),
-        ]
+        parts = make_sections(evidence, pictures)
         files |= {f"pictures/{f.name}": f.read_bytes() for f in sorted(pictures.iterdir())}
     for table in (table for part in parts for table in part.tables):
         for suffix, text in {
@@ -84,18 +92,19 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
             "csv": table.csv(),
         }.items():
             files[f"tables/{table.name}.{suffix}"] = text.encode()
-    results = {
-        "scale": evidence.scale,
-        "results": [result for group in evidence.groups for result in group.results],
-        "zoos": evidence.zoos,
-        "raw_weights": {task: raw.embedding for task, raw in evidence.raw.items()},
-    }
-    files["results.json"] = (json.dumps(results, indent=1) + "\n").encode()
+    kept = Kept(
+        format_version=FORMAT_VERSION,
+        scale=evidence.scale,
+        results=list(evidence.runs["result"]),
+        zoos=dict(evidence.zoos),
+        raw_weights={task: raw.embedding for task, raw in evidence.raw.items()},
+    )
+    files["results.json"] = (json.dumps(kept.model_dump(), indent=1) + "\n").encode()
     environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
         sections=[part for part in parts if part.tables or part.pictures],
         scale=evidence.scale,
-        has_paper=has_paper,
+        has_paper=evidence.has_paper,
         left_out=evidence.left_out,
     )
     files[PAGE] = page.encode()

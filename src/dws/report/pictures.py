@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -18,8 +19,7 @@ from dws.errors import UserError
 from dws.evaluation.tsne import is_map
 from dws.io.names import distinct_file_name
 from dws.plots import drawable, plot_curves, plot_embeddings
-from dws.report.cells import first_runs, rows_of
-from dws.report.evidence import TITLES, Evidence
+from dws.report.evidence import Evidence
 
 PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # how a file begins, and how it ends
 
@@ -56,25 +56,29 @@ class Picture:
         return cls(source, text, caption or text)
 
 
-def data_efficiency(
-    evidence: Evidence, task: str, pictures: Path, y_label: str
-) -> Iterator[Picture]:
+def data_efficiency(evidence: Evidence, task: str, pictures: Path) -> Iterator[Picture]:
     """The test metric against the number of training networks, if there are several."""
-    series: dict[str, tuple[list[float], list[list[float]]]] = {}
-    for method in evidence.methods:
-        cells = evidence.by_size(task, method)
-        if len(cells) > 1 or (cells and task == "sine"):
-            values = [group.values("test") for group in cells.values()]
-            series[method] = (list(map(float, cells)), values)
-    if len({size for sizes, _ in series.values() for size in sizes}) > 1:
-        text = f"{TITLES.get(task, task)}: {y_label} against training networks, by method"
+    info = evidence.describe(task)
+    cells = evidence.of_task(evidence.cells, task)
+    if not info.family.by_size:
+        cells = cells[cells.groupby("model")["num_train"].transform("nunique") > 1]
+    series = {
+        str(method): (
+            [float(size) for size in runs["num_train"].unique()],
+            [list(values) for _, values in runs.groupby("num_train")["test"]],
+        )
+        for method, runs in cells.groupby("model", sort=False)
+    }
+    if cells["num_train"].nunique() > 1:
+        y_label = f"test {info.metric or cells['metric'].iloc[0]}"
+        text = f"{info.title}: {y_label} against training networks, by method"
         yield from curve_picture(
             pictures / distinct_file_name(task, suffix=".svg"),
             series,
             f"{text}; bands span the seeds.",
             x_label="training networks",
             y_label=y_label,
-            log_axes="xy" if task == "sine" else "x",
+            log_axes="xy" if info.family.by_size else "x",
         )
 
 
@@ -123,32 +127,33 @@ def read_picture(evidence: Evidence, file: Path, text: str) -> Iterator[Picture]
 def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
     """t-SNE of all methods side by side, for each task and label."""
     for task in evidence.tasks:
-        found: list[tuple[str, dict[str, Any], Path, Tensor, Tensor]] = []
-        for method, groups in rows_of(evidence, (task,), published=False):
-            for run in first_runs(groups):
-                file = Path(run["folder"], "predictions.safetensors")
-                try:
-                    tsne, run_targets = _read_tsne(file)
-                    if run_targets.numel() != len(run_targets) * len(run["labels"]):
-                        raise UserError(f"expected targets of {run['labels']} in {file}")
-                except FileNotFoundError:
-                    print(f"dws: expected {file}, got none; {method} is not drawn")
-                    continue
-                except ValueError as error:
-                    evidence.leave_out(f"{error}; {method} is not drawn")
-                    continue
-                found.append((method, run, file, tsne, run_targets))
+        found: list[tuple[pd.Series, Path, Tensor, Tensor]] = []
+        for run in evidence.first_here(task):
+            file, labels = Path(run["folder"], "predictions.safetensors"), run["result"].labels
+            try:
+                tsne, run_targets = _read_tsne(file)
+                if run_targets.numel() != len(run_targets) * len(labels):
+                    raise UserError(f"expected targets of {labels} in {file}")
+            except FileNotFoundError:
+                print(f"dws: expected {file}, got none; {run['model']} is not drawn")
+                continue
+            except ValueError as error:
+                evidence.leave_out(f"{error}; {run['model']} is not drawn")
+                continue
+            found.append((run, file, tsne, run_targets))
         if not found:
             continue
         # the targets of most methods, so that one damaged file leaves out its own method only
-        _, usual, usual_file, _, targets = max(
+        usual, usual_file, _, targets = max(
             found, key=lambda one: sum(torch.equal(one[-1], other[-1]) for other in found)
         )
         panels = {}
-        for method, run, file, tsne, run_targets in found:
+        labels = usual["result"].labels
+        for run, file, tsne, run_targets in found:
+            method = run["model"]
             if not torch.equal(run_targets, targets):
                 differ = f"the test targets in {file} and {usual_file} differ"
-                if (run["zoo"], run["labels"]) == (usual["zoo"], usual["labels"]):
+                if (run["zoo"], run["result"].labels) == (usual["zoo"], labels):
                     again = "delete result.json of the damaged run and run dws-evaluate again"
                     evidence.leave_out(f"{differ}, but the zoo is the same; {again}")
                 else:
@@ -162,10 +167,10 @@ def embedding_pictures(evidence: Evidence, pictures: Path) -> Iterator[Picture]:
             panels["weights as they are"] = raw
         if not panels:
             continue
-        for label, column in zip(usual["labels"], targets.view(len(targets), -1).T, strict=True):
+        for label, column in zip(labels, targets.view(len(targets), -1).T, strict=True):
             file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
             plot_embeddings(file, panels, column, label)
-            text = f"t-SNE of {len(targets):,} test networks of {TITLES.get(task, task)}"
+            text = f"t-SNE of {len(targets):,} test networks of {evidence.describe(task).title}"
             yield Picture.read(
                 file,
                 f"{text} by {', '.join(panels)}; coloured by {label}",
@@ -206,12 +211,12 @@ def _read_tsne(file: Path) -> tuple[Tensor, Tensor]:
 def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
     """Confusion matrices, or predicted against true values, of the first seed of each cell."""
     for task in tasks:
-        for method, groups in rows_of(evidence, (task,), published=False):
-            for run in first_runs(groups):
-                for name in run["pictures"]:
-                    file = Path(run["folder"], name)
-                    if not os.path.lexists(file):
-                        print(f"dws: expected {file}, got none; it is left out of the report")
-                    elif name.startswith("outcome"):
-                        text = f"{TITLES.get(task, task)}, {method}, seed {run['seed']}: outcome"
-                        yield from read_picture(evidence, file, text)
+        for run in evidence.first_here(task):
+            for name in run["result"].pictures:
+                file = Path(run["folder"], name)
+                if not os.path.lexists(file):
+                    print(f"dws: expected {file}, got none; it is left out of the report")
+                elif name.startswith("outcome"):
+                    method, seed = run["model"], run["seed"]
+                    text = f"{evidence.describe(task).title}, {method}, seed {seed}: outcome"
+                    yield from read_picture(evidence, file, text)

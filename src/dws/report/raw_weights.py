@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from safetensors.torch import load, save
 from torch import Tensor
 
 from dws.evaluation.measures import describe_embedding
+from dws.evaluation.result import EmbeddingScores
 from dws.evaluation.tsne import is_map, tsne
 from dws.report.own_files import OwnFiles
 from dws.tasks import Task
@@ -27,12 +27,12 @@ class RawWeights:
 
     Attributes:
         tsne: Their map to the plane, (n, 2); None if there is none, or only the figures were kept.
-        embedding: What ``describe_embedding`` says of them.
+        embedding: How well labels can be predicted from them.
         files: Content of the report's files that keep them, by name.
     """
 
     tsne: Tensor | None
-    embedding: Mapping[str, Any]
+    embedding: EmbeddingScores
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
@@ -59,10 +59,13 @@ class RawWeights:
                 standardize(split.weights()).flatten().squeeze(-1) for split in (train, test)
             )
             targets = [task.targets(split.labels) for split in (train, test)]
-            described = describe_embedding(known, targets[0], asked, targets[1])
+            described = describe_embedding(
+                known, targets[0], asked, targets[1], test.column("signal_id")
+            )
             files = {
                 points: save({"tsne": tsne(asked)}),
                 figures: (json.dumps(described, indent=1) + "\n").encode(),
             }
         mapped = load(files[points])["tsne"]
-        return cls(mapped if is_map(mapped) else None, json.loads(files[figures]), files)
+        scores = EmbeddingScores.model_validate_json(files[figures])
+        return cls(mapped if is_map(mapped) else None, scores, files)

@@ -1,92 +1,135 @@
-"""Tables as Markdown, LaTeX and CSV, and the format of their numbers."""
+"""Tables of the report: numbers in data frames, and their text as Markdown, LaTeX, CSV and HTML."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from statistics import mean, stdev
+from typing import Any
 
-from tabulate import tabulate
+import pandas as pd
+
+# by column title; other numbers are written as they are
+FORMATS = {
+    "trained on": ",",
+    "parameters": ",",
+    "epochs": ".0f",
+    "INRs": ",",
+    "networks/s": ",.0f",
+    "minutes": ",.1f",
+    "minutes a run": ",.1f",
+}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over seeds; as text its mean, with ± deviation if there is more than one value.
+
+    Values that are not finite, or None, are counted beside the mean of the others.
+
+    Attributes:
+        values: One a seed; None where it is not known.
+        unit: Of the values; "%" of shares of 1.
+        digits: After the point; by default 1 in percent and else 4.
+        with_seeds: Whether the text says how many seeds there are, as ``(n = 3)``.
+    """
+
+    values: Sequence[float | None]
+    unit: str = ""
+    digits: int | None = None
+    with_seeds: bool = False
+
+    def __str__(self) -> str:
+        scale, usual = (100, 1) if self.unit == "%" else (1, 4)
+        digits = usual if self.digits is None else self.digits
+        finite = [value for value in self.values if value is not None and math.isfinite(value)]
+        without = len(self.values) - len(finite)
+        kind = "not known" if None in self.values else "not finite"
+        if finite:
+            text = f"{scale * mean(finite):.{digits}f}"
+            if len(finite) > 1:
+                text += f" ± {scale * stdev(finite):.{digits}f}"
+            text += f" {self.unit}" if self.unit else ""
+        else:
+            kinds = {str(value) for value in self.values}
+            text = kind if len(kinds) > 1 or None in self.values else kinds.pop()
+            without = 0
+        if self.with_seeds:
+            return f"{text} (n = {len(self.values)}{f', {without} {kind}' if without else ''})"
+        return text + (f" ({without} of {len(self.values)} {kind})" if without else "")
+
+
+@dataclass(frozen=True)
+class Several:
+    """Things in one cell.
+
+    Attributes:
+        parts: The things.
+        join: Text between them.
+        format: Of each.
+    """
+
+    parts: Sequence[Any]
+    join: str
+    format: str = ""
+
+    def __str__(self) -> str:
+        return self.join.join(f"{part:{self.format}}" for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows and columns.
+    """A table of the report.
 
     Attributes:
         name: Of its files.
         title: What it shows, in a line.
-        header: Of each column.
-        rows: As many cells each.
+        frame: Numbers, ``Spread`` and text; cells that are missing stay empty. The index is not
+            shown.
         note: What a reader has to know.
     """
 
     name: str
     title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    frame: pd.DataFrame
     note: str = ""
+
+    @property
+    def text(self) -> pd.DataFrame:
+        """Every cell as it is shown."""
+        columns = [
+            [_text(cell, FORMATS.get(title, "")) for cell in self.frame.iloc[:, number]]
+            for number, title in enumerate(self.frame.columns)
+        ]
+        # rows, since titles may be equal
+        rows = list(zip(*columns, strict=True))
+        return pd.DataFrame(rows, columns=list(self.frame.columns), dtype=object)
 
     def markdown(self) -> str:
         """For the terminal."""
-        return tabulate(self.rows, self.header, tablefmt="github", disable_numparse=True)
+        text = self.text.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+        return str(text)
 
     def document(self) -> str:
         """For a README: title, Markdown table with names as they are, note."""
-        rows = [
-            [" ".join(escape(cell, quote=False).replace("|", "\\|").splitlines()) for cell in row]
-            for row in self.rows
-        ]
-        table = replace(self, rows=rows).markdown()
+        plain = self.text.map(
+            lambda cell: " ".join(escape(cell, quote=False).replace("|", "\\|").splitlines())
+        )
+        table = replace(self, frame=plain).markdown()
         return "\n\n".join(filter(None, [f"**{self.title}**", table, self.note])) + "\n"
 
     def latex(self) -> str:
         """For a paper, with the package booktabs."""
-        text = tabulate(self.rows, self.header, tablefmt="latex_booktabs", disable_numparse=True)
-        return text.replace("→", r"$\to$")
+        return self.text.to_latex(index=False, escape=True).replace("→", r"$\to$")
 
     def csv(self) -> str:
         """For a spreadsheet."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
-        return buffer.getvalue()
+        return self.text.to_csv(index=False, lineterminator="\n")
 
 
-def spread(
-    values: Sequence[float | None],
-    *,
-    is_share: bool,
-    digits: int | None = None,
-    with_seeds: bool = False,
-) -> str:
-    """Mean, and ± only where there is more than one value; shares in percent.
-
-    Values that are not finite, or None, are counted beside the mean of the others.
-
-    Args:
-        values: One a seed.
-        is_share: Whether they are shares of 1.
-        digits: After the point; by default 1 for a share and else 4.
-        with_seeds: Say how many seeds there are, as ``(n = 3)``.
-    """
-    scale, unit, usual = (100, " %", 1) if is_share else (1, "", 4)
-    digits = usual if digits is None else digits
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    without = len(values) - len(finite)
-    kind = "not known" if None in values else "not finite"
-    if finite:
-        text = f"{scale * mean(finite):.{digits}f}"
-        if len(finite) > 1:
-            text += f" ± {scale * stdev(finite):.{digits}f}"
-        text += unit
-    else:
-        kinds = {str(value) for value in values}
-        text = kind if len(kinds) > 1 or None in values else kinds.pop()
-        without = 0
-    if with_seeds:
-        return f"{text} (n = {len(values)}{f', {without} {kind}' if without else ''})"
-    return text + (f" ({without} of {len(values)} {kind})" if without else "")
+def _text(cell: Any, number_format: str) -> str:
+    if isinstance(cell, str | Spread | Several):
+        return str(cell)
+    return "" if pd.isna(cell) else f"{cell:{number_format}}"

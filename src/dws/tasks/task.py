@@ -14,7 +14,8 @@ class Task(Protocol):
     """Something to learn from networks. Write one to add a task.
 
     It need not inherit from this class. Its outputs are what ``output_layer`` returns, best in the
-    units of the targets.
+    units of the targets. Two attributes are optional: ``title``, what reports call the task, and
+    ``units`` of metrics by name, where "%" is that of a share of 1. By default an accuracy is one.
 
     Attributes:
         labels: The zoo's labels that are predicted: one name for each column of the targets.

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import bootstrap
 from sklearn.metrics import confusion_matrix
+from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import one_hot
 
 from dws.evaluation.measures import (
@@ -111,3 +114,56 @@ def test_labels_that_are_all_the_same_say_nothing_of_an_embedding() -> None:
 def test_scores_that_are_not_finite_have_no_interval(value: float) -> None:
     low, high = confidence_interval(torch.tensor([1.0, value, 2.0]))
     assert str(low) == str(high) == str(value)
+
+
+def test_one_view_of_each_signal_changes_no_number() -> None:
+    """Values of the version before signals were told apart, to the last bit."""
+    scores = torch.rand(37, generator=generator())
+    signals = torch.randperm(1000, generator=generator())[:37]
+    expected = bootstrap(
+        (scores.double().numpy(),), np.mean, confidence_level=0.95, n_resamples=2000,
+        batch=100, method="percentile", rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    assert confidence_interval(scores, signals) == [expected.low, expected.high]
+    assert confidence_interval(scores) == [expected.low, expected.high]
+
+    points, classes = torch.randn(37, 3, generator=generator()), torch.arange(37) % 3
+    nearest = NearestNeighbors(n_neighbors=10).fit(points.numpy()).kneighbors(return_distance=False)
+    shown = describe_embedding(points, classes, points, classes, signals)
+    same = classes[torch.from_numpy(nearest)] == classes[:, None]
+    assert shown["neighbours"] == float(same.float().mean())
+    assert shown == describe_embedding(points, classes, points, classes)
+
+
+def test_copies_of_a_network_make_no_interval_narrower() -> None:
+    scores, signals = torch.rand(50, generator=generator()), torch.arange(50)
+    once = confidence_interval(scores)
+    four = confidence_interval(scores.repeat(4), signals.repeat(4))
+    assert four == pytest.approx(once, abs=1e-12)
+    low, high = confidence_interval(scores.repeat(4))
+    assert high - low < 0.6 * (once[1] - once[0])
+    assert (
+        confidence_interval(scores, torch.zeros(50, dtype=torch.long)) == [float(scores.mean())] * 2
+    )
+
+
+def test_signals_with_more_views_weigh_more_as_in_the_mean() -> None:
+    scores = torch.cat([torch.zeros(30), torch.ones(90)])
+    signals = torch.cat([torch.arange(30), torch.arange(30, 60).repeat(3)])
+    low, high = confidence_interval(scores, signals)
+    assert low < float(scores.mean()) < high
+
+
+def test_other_views_of_a_signal_are_no_neighbours() -> None:
+    """Views lie on top of each other; labels say nothing else of where."""
+    signals = torch.arange(40).repeat_interleave(4)
+    points = torch.randn(40, 3, generator=generator())[signals]
+    points = points + 1e-3 * torch.randn(160, 3, generator=generator())
+    numbers = torch.randn(40, generator=generator())[signals]
+    fooled = describe_embedding(points, numbers, points, numbers)["neighbours"]
+    honest = describe_embedding(points, numbers, points, numbers, signals)["neighbours"]
+    assert fooled is not None
+    assert honest is not None
+    assert fooled > 0.15 > 0 > honest
+    few = describe_embedding(points[:13], numbers[:13], points[:13], numbers[:13], signals[:13])
+    assert few["neighbours"] is None  # one of the signals has 9 networks of others

@@ -1,30 +1,67 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import write_result
 
-from dws.report.results import group_by_seed, load_results, read_kept
+import dws
+from dws.report.evidence import Evidence
+from dws.report.results import collect, load_results, read_kept
 
 
-@pytest.mark.parametrize("change", [{"num_train": 200}, {"settings_hash": "other"}])
-def test_different_experiments_are_not_mixed(tmp_path: Path, change: dict[str, object]) -> None:
+def keep(folder: Path, *results: Path) -> Path:
+    """A ``results.json`` as reports wrote it."""
+    file = folder / "results.json"
+    content = [json.loads((result / "result.json").read_text()) for result in results]
+    file.write_text(json.dumps({"scale": "small", "results": content}))
+    return file
+
+
+def test_results_are_rows_of_numbers(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
-    write_result(tmp_path / "b", **change)
-    assert len(group_by_seed(load_results(tmp_path))) == 2
+    splits = ("validation", "test", "test_permuted")
+    metrics = {"mse": math.nan, "mse_a": 0.5}
+    mse = {"task": "sine", "metric": "mse", **dict.fromkeys(splits, metrics)}
+    write_result(tmp_path / "b", **mse)
+    results = dws.load_results(tmp_path)
+    assert list(results["task"]) == ["mnist", "sine"]
+    assert results["test"].dtype == results["test_mse_a"].dtype == np.float64
+    first, second = results.to_dict("records")
+    assert (first["test"], first["validation"], first["permuted"]) == (0.5, 0.6, 0.5)
+    assert (first["interval_low"], first["interval_high"]) == (0.4, 0.6)
+    assert (first["neighbours"], first["command"]) == (0.3, "dws-train")
+    assert first["folder"] == str(tmp_path / "a")
+    assert math.isnan(first["test_mse_a"])
+    assert math.isnan(second["test"])
+    assert second["test_mse_a"] == 0.5
+    assert second["result"].test["mse_a"] == 0.5
+
+
+def test_the_documented_columns_are_those_of_the_frame(tmp_path: Path) -> None:
+    write_result(tmp_path / "a")
+    documented = set(
+        re.findall(r"``([a-z_<>]+)``", (dws.load_results.__doc__ or "").split("columns")[1])
+    )
+    columns = {column.replace("_accuracy", "_<name>") for column in dws.load_results(tmp_path)}
+    assert columns <= documented
 
 
 def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
     write_result(tmp_path / "runs/a")
     write_result(tmp_path / "gone/a", test={"accuracy": 0.1})
     write_result(tmp_path / "gone/b", test={"accuracy": 0.7}, seed=1)
-    kept = load_results(tmp_path / "gone")
-    (group,) = group_by_seed(load_results(tmp_path / "runs", kept=kept))
-    assert group.values("test") == [0.5, 0.7]
-    (here,) = group.here  # what lies in the folder of the other may be another run
-    assert here["folder"] == str(tmp_path / "runs/a")
+    kept = keep(tmp_path, tmp_path / "gone/a", tmp_path / "gone/b")
+    results = load_results(tmp_path / "runs", kept=kept)
+    assert list(results["test"]) == [0.5, 0.1, 0.7]
+    runs = Evidence(results, zoos={}, raw={}, scale="small", make="").runs
+    assert list(runs["test"]) == [0.5, 0.7]
+    # what lies in the folder of the other may be another run
+    assert list(runs["folder"].dropna()) == [str(tmp_path / "runs/a")]
 
 
 def test_kept_results_of_another_shape_are_refused(tmp_path: Path) -> None:
@@ -34,7 +71,7 @@ def test_kept_results_of_another_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=expected):
         read_kept(kept)
     kept.write_text('{"scale": "small", "results": []}')
-    assert read_kept(kept)["zoos"] == {}  # as reports of before had it
+    assert read_kept(kept).zoos == {}  # as reports of before had it
 
 
 def test_no_results_name_the_commands(tmp_path: Path) -> None:
@@ -50,22 +87,24 @@ def test_a_foreign_result_is_named(tmp_path: Path) -> None:
         load_results(tmp_path)
 
 
-def test_damaged_results_are_collected_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_damaged_results_are_named_and_the_others_are_read(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/result.json").write_text("{")
-    damaged: list[str] = []
-    (result,) = load_results(tmp_path, damaged=damaged)
-    assert result["folder"] == str(tmp_path / "a")
-    assert len(damaged) == 1
-    assert str(tmp_path / "b/result.json") in damaged[0]
+    results, (problem,) = collect(tmp_path)
+    assert list(results["folder"]) == [str(tmp_path / "a")]
+    assert str(tmp_path / "b/result.json") in problem
     with pytest.raises(ValueError, match=r"b/result\.json"):
         load_results(tmp_path)
 
 
 def test_a_kept_result_without_its_metric_is_refused(tmp_path: Path) -> None:
     write_result(tmp_path / "a", test={"loss": 1.0})
-    content = {"scale": "small", "results": [json.loads((tmp_path / "a/result.json").read_text())]}
-    (tmp_path / "results.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"expected accuracy of all splits in .*results\.json"):
+        read_kept(keep(tmp_path, tmp_path / "a"))
+
+
+def test_kept_results_of_a_newer_version_ask_for_an_update(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"format_version": 99}')
+    with pytest.raises(ValueError, match=r"results\.json, got 99; update dws"):
         read_kept(tmp_path / "results.json")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from dws.evaluation.result import Result
 from dws.report import sections
 from dws.report.evidence import Evidence
-from dws.report.published import METHODS
-from dws.report.results import group_by_seed
+from dws.report.results import to_frame
 from dws.report.tables import Table
+from dws.report.tasks import CLASSIFICATION, EMBEDDING, METHODS, REGRESSION, describe
 
 
-def result(task: str, model: str, test: float, **changes: object) -> dict[str, object]:
+def result(
+    task: str, model: str, test: float | dict[str, float], **changes: object
+) -> dict[str, object]:
     metric = "mse" if task in ("sine", "ssl") else "accuracy"
-    figures = {metric: test, "mse_amplitude": 1.0, "mse_frequency": 2.0}
+    figures = test
+    if not isinstance(test, dict):
+        figures = {metric: test, "mse_amplitude": 1.0, "mse_frequency": 2.0}
     return {
         "task": task,
         "model": model,
@@ -25,7 +32,9 @@ def result(task: str, model: str, test: float, **changes: object) -> dict[str, o
         "zoo": "a",
         "zoo_path": "zoos/mnist",
         "metric": metric,
+        "labels": ["label"],
         "test": figures,
+        "test_interval": [0.0, 1.0],
         "test_permuted": figures,
         "validation": figures,
         "embedding": {"neighbours": 0.5, "linear_probe": None},
@@ -44,34 +53,37 @@ def result(task: str, model: str, test: float, **changes: object) -> dict[str, o
 
 
 def evidence(*results: dict[str, object]) -> Evidence:
-    return Evidence(group_by_seed(results), zoos={}, raw={}, scale="small", make="SCALE=small")
+    frame = to_frame((Result(**content), content["folder"]) for content in results)
+    return Evidence(frame, zoos={}, raw={}, scale="small", make="SCALE=small")
 
 
 def row(table: Table, method: str) -> dict[str, str]:
-    (found,) = [cells for cells in table.rows if cells[0] == method]
-    return dict(zip(table.header, found, strict=True))
+    (found,) = (cells for _, cells in table.text.iterrows() if cells["method"] == method)
+    return dict(found)
+
+
+def classification(*runs: dict[str, object]) -> Sequence[Table]:
+    return sections.results_of(evidence(*runs), CLASSIFICATION, Path()).tables
 
 
 def test_measured_and_published_stand_side_by_side() -> None:
     runs = [result("mnist", "dwsnet", test, seed=seed) for seed, test in enumerate((0.7, 0.8))]
-    (table,) = sections.classification(evidence(*runs)).tables
+    (table,) = classification(*runs)
     cells = row(table, "dwsnet")
     assert cells["MNIST, published"] == "85.71 ± 0.57 %"
     assert cells["MNIST, here"] == "75.0 ± 7.1 % (n = 2)"
     assert cells["Fashion-MNIST, here"] == "not run"
     assert cells["minutes a run"] == "60.0"
-    assert [cells[0] for cells in table.rows][-1] == "dwsnet"  # the paper's order
+    assert list(table.frame["method"])[-1] == "dwsnet"  # the paper's order
 
 
 def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> None:
-    (table,) = sections.classification(
-        evidence(
-            result("mnist", "mlp", 0.9, num_train=900),
-            result("mnist", "mlp", 0.2, settings_hash="a"),
-            result("mnist", "mlp", 0.3, settings_hash="b"),
-            result("mnist", "dwsnet", 0.8),
-        )
-    ).tables
+    (table,) = classification(
+        result("mnist", "mlp", 0.9, num_train=900),
+        result("mnist", "mlp", 0.2, settings_hash="a"),
+        result("mnist", "mlp", 0.3, settings_hash="b"),
+        result("mnist", "dwsnet", 0.8),
+    )
     assert row(table, "mlp")["MNIST, here"] == "30.0 % (n = 1)"
     assert row(table, "dwsnet")["MNIST, here"] == "80.0 % (n = 1)"
 
@@ -79,28 +91,28 @@ def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> Non
 def test_one_lucky_seed_does_not_replace_several() -> None:
     runs = [result("mnist", "mlp", 0.5, seed=seed) for seed in range(3)]
     lucky = result("mnist", "mlp", 0.6, settings_hash="b")
-    (table,) = sections.classification(evidence(*runs, lucky)).tables
+    (table,) = classification(*runs, lucky)
     assert row(table, "mlp")["MNIST, here"] == "50.0 ± 0.0 % (n = 3)"
 
 
 def test_runs_that_are_here_go_before_kept_figures_of_other_settings() -> None:
     kept = result("mnist", "mlp", 0.6)
     here = result("mnist", "mlp", 0.5, settings_hash="b", folder="runs/mnist/mlp/seed0")
-    (table,) = sections.classification(evidence(kept, here)).tables
+    (table,) = classification(kept, here)
     assert row(table, "mlp")["MNIST, here"] == "50.0 % (n = 1)"
 
 
 def test_lower_is_better_for_errors() -> None:
     runs = [result("ssl", "mlp", mse, settings_hash=str(mse)) for mse in (7.0, 5.0)]
-    (table,) = sections.contrastive(evidence(*runs)).tables
+    (table,) = sections.results_of(evidence(*runs), EMBEDDING, Path()).tables
     assert row(table, "mlp")["here"] == "5.0000 (n = 1)"
     assert row(table, "mlp")["frequency"] == "2.0000"
 
 
 def test_a_method_that_is_not_in_the_paper_has_a_table_of_its_own() -> None:
-    published, others = sections.classification(evidence(result("mnist", "mine", 0.5))).tables
-    assert "mine" not in [cells[0] for cells in published.rows]
-    assert [cells[0] for cells in others.rows] == ["mine"]
+    published, others = classification(result("mnist", "mine", 0.5))
+    assert "mine" not in list(published.frame["method"])
+    assert list(others.frame["method"]) == ["mine"]
     assert row(others, "mine")["MNIST, here"] == "50.0 % (n = 1)"
     assert others.name == "classification-others"
 
@@ -108,9 +120,9 @@ def test_a_method_that_is_not_in_the_paper_has_a_table_of_its_own() -> None:
 def test_access_to_the_functions_is_no_reading_of_weights() -> None:
     asks = result("mnist", "probe", 0.9, reads="raw")
     scaled = result("mnist", "dwsnet_sign", 0.8, reads="scaled")
-    _, others, functions = sections.classification(evidence(asks, scaled)).tables
-    assert [cells[0] for cells in others.rows] == ["dwsnet_sign"]
-    assert [cells[0] for cells in functions.rows] == ["probe"]
+    _, others, functions = classification(asks, scaled)
+    assert list(others.frame["method"]) == ["dwsnet_sign"]
+    assert list(functions.frame["method"]) == ["probe"]
     assert functions.title.endswith("with access to the functions")
 
 
@@ -132,16 +144,18 @@ def test_a_task_that_is_not_in_the_paper_has_a_table_of_all_its_metrics() -> Non
 
 def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
     runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
-    section = sections.regression(evidence(*runs), tmp_path)
+    section = sections.results_of(evidence(*runs), REGRESSION, tmp_path)
     cells = row(section.tables[0], "dwsnet")
     assert (cells["100 networks"], cells["900 networks"]) == ("2.0000 (n = 1)", "1.0000 (n = 1)")
     assert row(section.tables[0], "mlp")["900 networks"] == "not run"
     (curve,) = section.pictures
     assert curve.source.startswith("data:image/svg+xml;base64,")
     few = result("sine", "mine", 3.0, num_train=100)
-    others = sections.regression(evidence(*runs, few), tmp_path).tables[1]
+    others = sections.results_of(evidence(*runs, few), REGRESSION, tmp_path).tables[1]
     assert row(others, "mine")["100 networks"] == "3.0000 (n = 1)"  # though most have other sizes
-    (nothing,) = sections.regression(evidence(result("ssl", "mlp", 1.0)), tmp_path).tables
+    (nothing,) = sections.results_of(
+        evidence(result("ssl", "mlp", 1.0)), REGRESSION, tmp_path
+    ).tables
     assert row(nothing, "dwsnet")["here"] == "not run"
 
 
@@ -150,7 +164,7 @@ def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -
     once = result("mnist", "mlp", 0.1)
     section = sections.learning_from_more(evidence(*runs, once), tmp_path)
     (table,) = section.tables
-    assert [cells[0] for cells in table.rows] == ["dwsnet"]
+    assert list(table.frame["method"]) == ["dwsnet"]
     assert row(table, "dwsnet")["900 networks"] == "75.0 % (n = 1)"
     assert table.note.endswith("100: 2 epochs, 50 test networks; 900: 2 epochs, 50 test networks.")
     assert len(section.pictures) == 1
@@ -170,7 +184,7 @@ def test_other_settings_say_what_differs() -> None:
     ]
     (table,) = sections.other_settings(evidence(*runs)).tables
     assert table.name == "settings-mnist-dwsnet-100"
-    assert [cells[:2] for cells in table.rows] == [
+    assert table.text.iloc[:, :2].to_numpy().tolist() == [
         ["nothing", "75.0 % (n = 1)"],
         ["without drawing, optim.clip_norm=null, without optim.muon_lr", "50.0 % (n = 1)"],
         ["zoo.path=zoos/two_views", "40.0 % (n = 1)"],
@@ -186,14 +200,14 @@ def test_an_ablation_is_told_from_its_recipe_even_if_it_does_better() -> None:
         for figure, changes in zip((0.5, 0.75, 0.25), ({}, *others), strict=True)
     ]
     (table,) = sections.other_settings(evidence(*runs)).tables
-    assert [cells[0] for cells in table.rows] == [
+    assert list(table.text["differs in"]) == [
         "nothing", "optim.weight_decay=0.0", "augment.noise=0.0",
     ]  # fmt: skip
 
 
 def test_cells_that_are_not_of_the_same_test_split_are_told() -> None:
     runs = [result("mnist", "mlp", 0.5), result("mnist", "dwsnet", 0.5, num_test=10_000)]
-    (table,) = sections.classification(evidence(*runs)).tables
+    (table,) = classification(*runs)
     assert "MNIST: 100 training, 50 or 10,000 test networks" in table.note
 
 
@@ -208,7 +222,7 @@ def test_a_run_without_its_predictions_is_not_drawn_and_named(
 
 def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path) -> None:
     kept = evidence(result("mnist", "mlp", 0.5, pictures=["outcome.png"]))
-    section = sections.classification(kept)
+    section = sections.results_of(kept, CLASSIFICATION, tmp_path)
     assert row(section.tables[0], "mlp")["MNIST, here"] == "50.0 % (n = 1)"
     assert section.details == []
     assert sections.embeddings(kept, tmp_path).pictures == []
@@ -217,16 +231,58 @@ def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path)
 
 def test_a_point_of_the_curve_that_is_missing_can_be_run(tmp_path: Path) -> None:
     runs = [result("sine", m, 1.0, num_train=n) for m in METHODS for n in (100, 900)]
-    assert sections.regression(evidence(*runs), tmp_path).text == ""
+    assert sections.results_of(evidence(*runs), REGRESSION, tmp_path).text == ""
     runs.remove(result("sine", "mlp", 1.0, num_train=100))
-    text = sections.regression(evidence(*runs), tmp_path).text
+    text = sections.results_of(evidence(*runs), REGRESSION, tmp_path).text
     assert text.endswith("SCALE=small EXPERIMENTS='sine/mlp' SIZES='100'")
 
 
 def test_the_rest_can_be_run() -> None:
     runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "inr2vec")]
-    text = sections.contrastive(evidence(*runs)).text
+    text = sections.results_of(evidence(*runs), EMBEDDING, Path()).text
     assert text == (
         "What was not run: make reproduce-all SCALE=small EXPERIMENTS='ssl/"
         "mlp_permutation_augmentation ssl/mlp_alignment ssl/transformer'"
     )
+
+
+def test_a_task_that_the_report_does_not_know_has_a_table_of_all_its_metrics() -> None:
+    mine = [
+        result(
+            "mine", method, {"error": x, "near": 1 - x}, metric="error", title="My task",
+            units={"error": "rad", "near": "%"},
+        )
+        for method, x in (("mlp", 0.5), ("my_net", 0.25))
+    ]  # fmt: skip
+    shown = sections.results_of(evidence(*mine), describe("mine", "My task").family, Path())
+    (table,) = shown.tables
+    assert (shown.title, table.name, shown.text) == ("My task", "task-mine", "")
+    assert row(table, "my_net") == {
+        "method": "my_net",
+        "parameters": "1,234",
+        "validation error": "0.2500 rad (n = 1)",
+        "test error": "0.2500 rad (n = 1)",
+        "test near": "75.0 % (n = 1)",
+        "networks/s": "10",
+        "minutes a run": "60.0",
+    }
+    assert list(table.frame["method"]) == ["mlp", "my_net"]
+
+
+def test_images_that_are_not_in_the_paper_stand_beside_those_that_are() -> None:
+    (alone,) = classification(result("cifar10", "mlp", 0.5))
+    assert list(alone.frame["method"]) == ["mlp"]
+    assert row(alone, "mlp")["here"] == "50.0 % (n = 1)"
+    (table,) = classification(result("cifar10", "mlp", 0.5), result("mnist", "mlp", 0.75))
+    assert row(table, "mlp")["CIFAR-10, here"] == "50.0 % (n = 1)"
+    assert row(table, "dwsnet")["CIFAR-10, here"] == "not run"
+
+
+def test_a_metric_that_a_run_lacks_is_told_from_one_that_is_not_finite() -> None:
+    runs = [
+        result("mine", "a", {"accuracy": 0.5, "loss": math.nan}),
+        result("mine", "b", {"accuracy": 0.5}),
+    ]
+    (table,) = sections.results_of(evidence(*runs), describe("mine").family, Path()).tables
+    assert row(table, "a")["test loss"] == "nan (n = 1)"
+    assert row(table, "b")["test loss"] == "not known (n = 1)"

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 
-from dws.report.tables import Table, spread
+from dws.report.tables import Several, Spread, Table
 
 
 def test_a_table_in_three_formats() -> None:
-    table = Table("t", "title", ["method", "a, b"], [["x_y & <z>", "50 %"], ["w", "1.0"]])
+    frame = pd.DataFrame({"method": ["x_y & <z>", "w"], "a, b": ["50 %", "1.0"]})
+    table = Table("t", "title", frame)
     assert [line.split("|")[2].strip() for line in table.markdown().splitlines()[2:]] == [
         "50 %",
         "1.0",
@@ -35,15 +37,32 @@ def test_a_table_in_three_formats() -> None:
 def test_a_value_that_is_not_finite_is_not_dropped_silently(
     values: list[float | None], expected: str
 ) -> None:
-    assert spread(values, is_share=False) == expected
+    assert str(Spread(values)) == expected
 
 
 def test_shares_and_seeds_are_told_beside_what_is_not_finite() -> None:
     values = [0.5, 0.7, math.nan]
-    assert spread(values, is_share=True, with_seeds=True) == "60.0 ± 14.1 % (n = 3, 1 not finite)"
-    assert spread([math.nan] * 2, is_share=True, with_seeds=True) == "nan (n = 2)"
+    text = str(Spread(values, unit="%", with_seeds=True))
+    assert text == "60.0 ± 14.1 % (n = 3, 1 not finite)"
+    assert str(Spread([0.5, 0.7], unit="rad")) == "0.6000 ± 0.1414 rad"
+    assert str(Spread([math.nan] * 2, unit="%", with_seeds=True)) == "nan (n = 2)"
 
 
 def test_a_cell_of_several_lines_stays_one_row_in_markdown() -> None:
-    table = Table("t", "title", ["model"], [["a\nb"]])
+    table = Table("t", "title", pd.DataFrame({"model": ["a\nb"]}))
     assert "| a b" in table.document()
+
+
+def test_numbers_stay_numbers_until_a_table_is_written() -> None:
+    cells = [Several([1234, 5678], " / ", ","), Spread([0.5, 0.7])]
+    frame = pd.DataFrame({"parameters": [1_000_000, None], "x": cells}, dtype=object)
+    table = Table("t", "title", frame)
+    assert table.csv() == 'parameters,x\n"1,000,000","1,234 / 5,678"\n,0.6000 ± 0.1414\n'
+
+
+def test_columns_of_the_same_title_stay_apart() -> None:
+    frame = pd.DataFrame([["a", "b"]], columns=["MNIST", "MNIST"])
+    table = Table("t", "title", frame)
+    assert table.csv() == "MNIST,MNIST\na,b\n"
+    assert "| a" in table.document()
+    assert "a & b" in table.latex()

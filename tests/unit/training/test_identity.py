@@ -14,7 +14,7 @@ KEPT = Path(__file__).parents[3] / "outputs/results/small/results.json"
 @pytest.mark.skipif(not KEPT.is_file(), reason="not in the source distribution")
 def test_kept_results_of_earlier_versions_are_runs_of_todays_recipes() -> None:
     """More seeds of their cells, trained now, are averaged with them."""
-    results = [result for result in read_kept(KEPT)["results"] if "settings" in result]
+    results = [result for result in read_kept(KEPT).results if result.settings]
     assert len(results) >= 26
     for result in results:
         task, trainer = result["settings"]["task"], result["settings"]["trainer"]

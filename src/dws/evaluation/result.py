@@ -1,0 +1,208 @@
+"""The record of an evaluated run, ``result.json``: its one declaration, and reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from dws.errors import UserError
+from dws.io.content import check_content, read_json, write_json
+from dws.training.identity import from_earlier_version, identity, with_defaults
+
+FORMAT_VERSION = 2  # files of version 1 have no format_version
+SPLITS = ("validation", "test", "test_permuted")  # fields of a result with metrics
+UNITS = {"accuracy": "%"}  # of metrics, where a task does not say
+
+FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Record(BaseModel):
+    """Part of a file; ``part["name"]`` is the same as ``part.name``."""
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name in the file."""
+        return getattr(self, name)
+
+
+class Origin(Record):
+    """What made a run or its evaluation."""
+
+    code: str
+    machine: str
+    command: str
+    torch: str | None = None
+
+
+class EmbeddingScores(Record):
+    """How well labels can be predicted from an embedding; None where it was not measured."""
+
+    neighbours: float | None
+    linear_probe: float | None
+
+
+class Bin(Record):
+    """Networks whose true value is in a range, and their mean squared error."""
+
+    low: float
+    high: float
+    n: int
+    mse: float
+
+
+@with_config(ConfigDict(extra="allow"))
+class Settings(TypedDict, total=False):
+    """Settings of a run; the kind of one group matters here."""
+
+    task: dict[str, Any]
+
+
+class Result(Record):
+    """An evaluated run.
+
+    Attributes:
+        format_version: Of the file.
+        task: Name of the task.
+        title: What reports call the task; None for its name.
+        model: Name of the model.
+        seed: Of the training.
+        settings: On which the outcome depends; None in old files.
+        settings_hash: Identity of the run: the same for runs that differ in nothing but the seed.
+        num_train: Number of different training networks.
+        num_parameters: Number of parameters of the model.
+        zoo: Hash of the zoo's signals and settings.
+        zoo_path: Folder of the zoo.
+        origin: What made the run; None in old files.
+        evaluated: What made this evaluation; None in old files.
+        metric: Name of the monitored metric, by which validation selected the epoch.
+        higher_is_better: Whether more of it is better.
+        units: Units of metrics, by name; shares of 1 have "%".
+        labels: Names of the zoo's labels that are predicted.
+        reads: Input of the model: ``standardized``, ``scaled`` or ``raw`` weights. Models of raw
+            weights may evaluate the functions.
+        test: Metrics of the test split, by name.
+        test_interval: 95 % bootstrap interval of the monitored metric over test signals.
+        test_permuted: Metrics of the test split with the hidden neurons of each network permuted.
+        validation: Metrics of the epoch that validation selected.
+        confusion: Number of test networks of each true class (row) by predicted class.
+        accuracy_by_class: Test accuracy of each true class; None for one without networks.
+        mse_by_target: For each label, test errors by the true value.
+        embedding: How well labels can be predicted from the embedding of the test networks.
+        num_test: Number of test networks.
+        num_epochs: Epochs of the training.
+        best_epoch: The epoch that validation selected.
+        train_seconds: Time of training steps, without validation.
+        networks_per_second: Median over epochs.
+        pictures: Names of files in the run's folder.
+        evaluate_seconds: Time of the evaluation; None in old files.
+    """
+
+    format_version: int = 1
+    task: str
+    title: str | None = None
+    model: str
+    seed: int
+    settings: Settings | None = None
+    settings_hash: str
+    num_train: int
+    num_parameters: int
+    zoo: str
+    zoo_path: str
+    origin: Origin | None = None
+    evaluated: Origin | None = None
+    metric: str
+    higher_is_better: bool
+    units: dict[str, str] = UNITS
+    labels: list[str]
+    reads: str
+    test: dict[str, float]
+    test_interval: Interval
+    test_permuted: dict[str, float]
+    validation: dict[str, float]
+    confusion: list[list[int]] | None = None
+    accuracy_by_class: list[float | None] | None = None
+    mse_by_target: dict[str, list[Bin]] | None = None
+    embedding: EmbeddingScores
+    num_test: int
+    num_epochs: int
+    best_epoch: float
+    train_seconds: float
+    networks_per_second: float
+    pictures: list[FileName]
+    evaluate_seconds: float | None = None
+
+    def write(self, file: Path) -> None:
+        """Write a ``result.json`` atomically."""
+        write_json(file, self.model_dump())
+
+
+def read_result(file: Path) -> Result:
+    """Read a ``result.json`` of this or an earlier version.
+
+    Raises:
+        UserError: If it cannot be read, holds something else, or a newer version of dws wrote it.
+    """
+    again = "run dws-evaluate again"
+    try:
+        content = read_json(file)
+    except ValueError as error:
+        raise UserError(f"{error}; delete that file and {again}") from error
+    except OSError as error:
+        raise UserError(
+            f"expected a result in {file}, got something that cannot be read ({error.strerror}); "
+            f"make it readable, or remove it and {again}"
+        ) from error
+    check_version(content, file)
+    try:
+        result: Result = check_content(content, Result, what=f"a result in {file}")
+        check_metric(result, file)
+    except ValueError as error:
+        raise UserError(f"{error}; delete that file and {again}") from error
+    return with_current_settings(result)
+
+
+def check_version(content: object, file: Path) -> None:
+    """Make sure that no newer version of dws wrote a file.
+
+    Raises:
+        UserError: If one did.
+    """
+    version = content.get("format_version") if isinstance(content, Mapping) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise UserError(
+            f"expected format version {FORMAT_VERSION} or lower in {file}, got {version}; "
+            "update dws"
+        )
+
+
+def check_metric(result: Result, file: Path) -> None:
+    """Make sure that a result has its monitored metric on every split.
+
+    Raises:
+        UserError: If it is missing.
+    """
+    known = [name for split in SPLITS for name in result[split]]
+    if known.count(result.metric) != len(SPLITS):
+        raise UserError(f"expected {result.metric} of all splits in {file}, got {known}")
+
+
+def with_current_settings(result: Result) -> Result:
+    """The result with all settings, and its run's identity, as they are recorded now."""
+    settings: Mapping[str, Any] = result.settings or {}
+    is_complete = {"task", "model", "optim", "trainer", "augment"} <= settings.keys()
+    if not is_complete or not all("_target_" in settings[group] for group in ("task", "model")):
+        return result
+    current, digits = settings, result.settings_hash
+    try:
+        if "reconstruction" not in settings:
+            command = result.origin.command if result.origin else ""
+            current = from_earlier_version(settings, command)
+            digits = identity(current)
+        changes = {"settings": with_defaults(current), "settings_hash": digits}
+    except UserError:  # of a plugin that is not allowed
+        changes = {"settings": current}
+    return result.model_copy(update=changes)
