@@ -139,16 +139,17 @@ def _sizes(evidence: Evidence, task: str) -> Sequence[int | None]:
 
 def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
     """The command for the paper's cells that are missing, or nothing."""
-    missing = dict.fromkeys(
-        f"{task}/{method}"
+    missing = [
+        (task, method)
         for task in tasks
         for method in METHODS
         for size in _sizes(evidence, task)
         if evidence.cell(task, method, size) is None
-    )
+    ]
     if not missing:
         return ""
-    command = f"make reproduce-all {evidence.make} EXPERIMENTS='{' '.join(missing)}'"
+    named, methods = (" ".join(dict.fromkeys(names)) for names in zip(*missing, strict=True))
+    command = f"make reproduce-all {evidence.make} TASKS='{named}' METHODS='{methods}'"
     smaller = evidence.sizes("sine")[:-1]
     if tasks == ("sine",) and smaller:
         command += f" SIZES='{' '.join(map(str, smaller))}'"
