@@ -132,6 +132,7 @@ class Reproduction:
         return self.process.wait() == 0
 
 
+@pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock, of util-linux")
 def test_killed_twice_it_resumes_and_ends_at_once_if_nothing_is_left(select: Select) -> None:
     selection = select()
     ((zoo,), (run,)) = selection.zoos.values(), selection.runs.values()
