@@ -123,5 +123,5 @@ def test_names_are_shown_as_they_are(page: Page) -> None:
 def test_what_was_not_run_names_its_command(page: Page, folder: Path) -> None:
     text = page.locator("main").inner_text()
     assert "not run" in text
-    command = f"make reproduce-all SCALE=small OUT={folder.parent} EXPERIMENTS='sine/mlp_perm"
+    command = f"make reproduce-all SCALE=small OUT={folder.parent} TASKS='sine' METHODS='mlp_perm"
     assert command in text

@@ -280,7 +280,7 @@ def test_the_library_is_used_as_the_readme_says(command: Command, sine_zoo: Zoo)
 
 def test_a_trained_reader_is_used_as_the_readme_says(command: Command) -> None:
     command("dws-fit-inrs", "zoo=sine", "zoo.limit=60", "fit.num_steps=5", "zoo.path=zoo")
-    run = "outputs/demo/runs/sine/dwsnet/seed0"
+    run = "outputs/demo/runs/sine/dwsnet/seed0-a37f4bf0"
     command("dws-train", "task=sine", "zoo.path=zoo", f"run_dir={run}", *SMALL)
     command("dws-evaluate", f"run={run}")
     names = readme_code("load_trained")

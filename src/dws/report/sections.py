@@ -200,17 +200,18 @@ def how_to_run_the_rest(evidence: Evidence, tasks: Sequence[str]) -> str:
     by_size = [task for task in tasks if evidence.describe(task).family.by_size]
     cells = evidence.cells if by_size else evidence.main
     found = set(zip(cells["task"], cells["model"], cells["num_train"], strict=True))
-    missing = dict.fromkeys(
-        f"{task}/{method}"
+    missing = [
+        (task, method)
         for task in tasks
         if evidence.describe(task).in_paper
         for method in METHODS
         for size in (evidence.sizes(task) if by_size else [evidence.main_sizes.get(task)]) or [None]
         if (task, method, size) not in found
-    )
+    ]
     if not missing:
         return ""
-    command = f"make reproduce-all {evidence.make} EXPERIMENTS='{' '.join(missing)}'"
+    named, methods = (" ".join(dict.fromkeys(names)) for names in zip(*missing, strict=True))
+    command = f"make reproduce-all {evidence.make} TASKS='{named}' METHODS='{methods}'"
     if smaller := [size for task in by_size for size in evidence.sizes(task)[:-1]]:
         command += f" SIZES='{' '.join(map(str, smaller))}'"
     return f"What was not run: {command}"

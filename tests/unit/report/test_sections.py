@@ -234,15 +234,15 @@ def test_a_point_of_the_curve_that_is_missing_can_be_run(tmp_path: Path) -> None
     assert sections.results_of(evidence(*runs), REGRESSION, tmp_path).text == ""
     runs.remove(result("sine", "mlp", 1.0, num_train=100))
     text = sections.results_of(evidence(*runs), REGRESSION, tmp_path).text
-    assert text.endswith("SCALE=small EXPERIMENTS='sine/mlp' SIZES='100'")
+    assert text.endswith("SCALE=small TASKS='sine' METHODS='mlp' SIZES='100'")
 
 
 def test_the_rest_can_be_run() -> None:
     runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "inr2vec")]
     text = sections.results_of(evidence(*runs), EMBEDDING, Path()).text
     assert text == (
-        "What was not run: make reproduce-all SCALE=small EXPERIMENTS='ssl/"
-        "mlp_permutation_augmentation ssl/mlp_alignment ssl/transformer'"
+        "What was not run: make reproduce-all SCALE=small TASKS='ssl' "
+        "METHODS='mlp_permutation_augmentation mlp_alignment transformer'"
     )
 
 

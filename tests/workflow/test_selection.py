@@ -1,0 +1,136 @@
+"""Which zoos and runs the variables of ``make reproduce-all`` select."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.workflow.conftest import Select
+
+import dws.config
+import selection
+from dws.errors import UserError
+from selection import Selection
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("scale", "num_runs", "folder"),
+    [
+        ("debug", 1, "outputs/debug"),
+        ("demo", 1 + 1, "outputs/demo"),
+        ("small", 2 * (1 + 2), "outputs/small"),
+        ("paper", 3 * (1 + 3), "outputs"),
+    ],
+)
+def test_each_scale_has_its_seeds_sizes_and_folder(
+    scale: str, num_runs: int, folder: str, select: Select
+) -> None:
+    runs = select(SCALE=scale).runs.values()
+    assert len(runs) == num_runs
+    assert {Path(run.folder).parent for run in runs} == {Path(folder, "runs/sine/mlp")}
+
+
+def test_by_default_the_cells_of_the_paper_are_selected(select: Select) -> None:
+    chosen = Selection({})
+    assert len(chosen.runs) == 2 * (4 * 6 + 6 * 2)
+    assert sorted(chosen.zoos) == ["fashion_mnist", "mnist", "sine", "sine_ssl"]
+
+
+def test_the_readme_names_the_folder_of_the_demo(select: Select) -> None:
+    (run,) = select(SCALE="demo", METHODS="dwsnet", SIZES="").runs.values()
+    assert run.folder in (REPOSITORY / "README.md").read_text()
+
+
+def test_curves_are_of_the_given_tasks_and_sizes(select: Select) -> None:
+    runs = select(TASKS="sine mnist", CURVE="mnist", SIZES="10 20").runs
+    sizes = {name.rpartition("-")[0] for name in runs}
+    assert sizes == {"sine/mlp/seed0"} | {f"mnist/mlp/seed0{n}" for n in ("", "-n10", "-n20")}
+    (ten,) = (run for name, run in runs.items() if "-n10-" in name)
+    assert "task.num_train=10 task.repeat_train=true" in ten.train
+
+
+def test_the_zoo_is_the_one_that_the_task_names(select: Select) -> None:
+    (zoo,) = select(TASKS="ssl").zoos.values()
+    assert zoo.fit == "dws-fit-inrs scale=debug zoo=sine_ssl"
+
+
+def test_networks_are_aligned_only_where_the_configuration_says_so(
+    select: Select, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
+    (configs / "recipe/model/mlp_alignment.yaml").write_text("optim: {lr: 1e-2}\n")
+    (configs / "recipe/model/dwsnet.yaml").write_text("zoo: {aligned: true}\n")
+    monkeypatch.setattr(dws.config, "config_dir", lambda: str(configs))
+    runs = select(METHODS="mlp mlp_alignment dwsnet").runs.values()
+    assert [run.networks == run.zoo.aligned for run in runs] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "changed"),
+    [
+        ("recipe/model/mlp.yaml", "optim: {lr: 5e-3}\n", {"sine/mlp", "ssl/mlp"}),
+        ("recipe/task_model/ssl_dwsnet.yaml", "model: {hidden_channels: 8}\n", {"ssl/dwsnet"}),
+        ("trainer/default.yaml", None, set()),
+    ],
+)
+def test_a_setting_changes_the_folders_of_what_depends_on_it(
+    file: str,
+    text: str | None,
+    changed: set[str],
+    select: Select,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = {"TASKS": "sine ssl", "METHODS": "mlp dwsnet"}
+    before = select(**chosen)
+    configs = shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
+    existing = (configs / file).read_text()
+    (configs / file).write_text(text or existing.replace("compile: auto", "compile: never"))
+    monkeypatch.setattr(dws.config, "config_dir", lambda: str(configs))
+    selection.compose.cache_clear()
+    after = select(**chosen)
+    assert {str(Path(name).parent) for name in {*before.runs} - {*after.runs}} == changed
+    assert [zoo.digits for zoo in before.zoos.values()] == [
+        zoo.digits for zoo in after.zoos.values()
+    ]
+
+
+def test_settings_of_a_fit_change_the_zoo_and_its_runs(select: Select) -> None:
+    (zoo,), (other,), (same,) = (
+        select(FIT=fit).zoos.values() for fit in ("", "fit=fast", "fit.device=cpu engine=ray")
+    )
+    assert zoo.fitted == same.fitted != other.fitted
+    assert {*select().runs}.isdisjoint(select(FIT="fit=fast").runs)
+
+
+def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
+    zoos = select(TASKS="mnist cifar10 sine").zoos
+    assert [zoo.data for zoo in zoos.values()] == [["outputs/data/.mnist"], [], []]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("SCALE", "*", r"Could not find 'scale/\*' .* debug demo paper small"),
+        ("TASKS", "sine mpl", "Could not find 'task/mpl' .* mnist sine ssl"),
+        ("METHODS", "mpl", "Could not find 'model/mpl' .* transformer"),
+        ("METHODS", "", "METHODS=: .* at least 1"),
+        ("SEEDS", "x", "SEEDS=x: .* integer"),
+        ("JOBS", "0", "JOBS=0: .* greater"),
+        ("SIZES", "5 abc", "SIZES=5 abc: .* integer"),
+        ("CURVE", "ssl", "CURVE=ssl: expected some of TASKS=sine"),
+        ("OUT", "it's; touch stolen", "OUT=it's; touch stolen: "),
+        ("OUT", "", "OUT=: "),
+        ("FIT", "fit.nope=3", "fit.nope"),
+        ("EXPERIMENTS", "sine/mlp", "EXPERIMENTS: no such variable; there are SCALE, SEEDS"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_refused(
+    name: str, value: str, complaint: str, select: Select
+) -> None:
+    with pytest.raises(UserError, match=complaint) as error:
+        select(**{name: value})
+    assert "\n" not in str(error.value)

@@ -1,0 +1,210 @@
+"""What a selection has left to do, and how long that takes, by the rates of earlier runs."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tabulate import tabulate
+
+from dws.errors import UserError
+from dws.io.content import read_json_lines, read_yaml
+from dws.report.results import read_result
+from dws.signals.download import DATASETS
+from dws.targets import build
+from dws.training import RunDir
+from dws.zoo.build import TIMING
+from selection import Run, Selection, Zoo
+
+UNKNOWN = "unknown"
+Sizes = dict[str, int] | None  # by split
+Results = dict[tuple[str, str], list[dict[str, Any]]]  # by task and model
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work that is left.
+
+    Attributes:
+        what: Which kind.
+        unit: What is counted.
+        amount: How many, or None if that is unknown.
+        rate: How many a second, or None if no earlier rate is known.
+        fixed: Seconds that do not depend on the amount.
+    """
+
+    what: str
+    unit: str
+    amount: int | None
+    rate: float | None
+    fixed: float = 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it takes, if that is known."""
+        if self.amount is None or self.rate is None:
+            return None
+        return self.amount / self.rate + self.fixed
+
+
+def jobs_left(selection: Selection) -> list[Job]:
+    """The fits, alignments and trainings (with their evaluations) that are left."""
+    outputs = Path("outputs")
+    roots = [Path(selection.paths.outputs), outputs, *sorted(outputs.glob("*"))]
+    runs = [run for run in selection.runs.values() if not Path(run.result).exists()]
+    waiting = {run.networks: run.zoo for run in runs if not Path(run.networks).exists()}
+    fits = {zoo.name: zoo for zoo in waiting.values() if not Path(zoo.fitted).exists()}
+    sizes = {zoo: _split_sizes(zoo) for zoo in {run.zoo: None for run in runs}}
+    earlier = _results(roots) if runs else {}
+    return [
+        *(_fit(zoo, sizes[zoo], roots) for zoo in fits.values()),
+        *(_align(zoo, sizes[zoo], roots) for file, zoo in waiting.items() if file == zoo.aligned),
+        *(_train(run, sizes[run.zoo], earlier) for run in runs),
+    ]
+
+
+def report_is_complete(selection: Selection) -> bool:
+    """Whether the report was written after all results."""
+    report = Path(selection.report)
+    results = [Path(run.result) for run in selection.runs.values()]
+    return report.exists() and all(
+        result.exists() and result.stat().st_mtime <= report.stat().st_mtime for result in results
+    )
+
+
+def describe(selection: Selection) -> str:
+    """A line for each kind of job that is left, and the time of all."""
+    jobs = jobs_left(selection)
+    if not jobs:
+        page = Path(selection.settings.report, "index.html")
+        is_complete = report_is_complete(selection)
+        return f"dws: complete, see {page}" if is_complete else f"dws: only {page} is left"
+    kinds: dict[Job, int] = defaultdict(int)
+    for job in jobs:
+        kinds[job] += 1
+    rows = [
+        (
+            job.what,
+            f"{count} x {UNKNOWN if job.amount is None else f'{job.amount:,}'} {job.unit}",
+            UNKNOWN if job.rate is None else f"{job.rate:,.1f} {job.unit}/s",
+            UNKNOWN if job.seconds is None else _duration(job.seconds * count),
+        )
+        for job, count in kinds.items()
+    ]
+    table = tabulate(rows, tablefmt="plain")
+    return f"dws: left to do: {len(jobs)} jobs\n{table}\nin all {time_of(jobs, selection)}"
+
+
+def time_of(jobs: Sequence[Job], selection: Selection) -> str:
+    """How long jobs take, so many at a time as the selection says."""
+    known = [job.seconds for job in jobs if job.seconds is not None]
+    num_unknown = len(jobs) - len(known)
+    if num_unknown == len(jobs) > 0:
+        return f"{UNKNOWN}, since no such job was done before"
+    at_a_time = selection.variables.JOBS
+    about = f"about {_duration(max([sum(known) / at_a_time, *known]))}, {at_a_time} at a time"
+    return f"{about}, and {num_unknown} of {UNKNOWN} length" if num_unknown else about
+
+
+def _fit(zoo: Zoo, sizes: Sizes, roots: Sequence[Path]) -> Job:
+    fitted = zoo.settings.zoo.shard_size * len(list(Path(zoo.folder).glob("shard-*.safetensors")))
+    amount = max(sum(sizes.values()) - fitted, 0) if sizes else None
+    rate = _longest(_fit_rate(root / "zoos" / zoo.name / TIMING) for root in roots)
+    return Job(f"fit {zoo.name}", "INRs", amount, rate)
+
+
+def _align(zoo: Zoo, sizes: Sizes, roots: Sequence[Path]) -> Job:
+    amount = sum(sizes.values()) if sizes else None
+    rate = _longest(_align_rate(root / "zoos" / f"{zoo.name}.aligned") for root in roots)
+    return Job(f"align {zoo.name}", "INRs", amount, rate)
+
+
+def _train(run: Run, sizes: Sizes, earlier: Results) -> Job:
+    task, model, amount = run.settings.task, run.settings.model, None
+    if sizes:
+        num_train = None if task.get("repeat_train") else task.get("num_train")
+        size = num_train * run.zoo.settings.zoo.num_views if num_train else sizes["train"]
+        amount = size * max(run.settings.trainer.num_epochs - _num_epochs(run), 0)
+    known = earlier.get((task["name"], model["name"]), [])
+    rate = median(result["networks_per_second"] for result in known) if known else None
+    evaluation = median(result.get("evaluate_seconds", 0.0) for result in known or [{}])
+    return Job(f"train {task['name']} {model['name']}", "networks", amount, rate, evaluation)
+
+
+def _num_epochs(run: Run) -> int:
+    """Epochs that the run has done."""
+    file = RunDir(Path(run.folder)).metrics_file
+    return len(file.read_text().splitlines()) if file.is_file() else 0
+
+
+def _results(roots: Sequence[Path]) -> Results:
+    """Results by task and model, of the output folder with the longest trainings of these."""
+    found: dict[tuple[str, str], dict[Path, list[dict[str, Any]]]] = {}
+    for root in roots:
+        for file in root.glob("runs/*/*/*/result.json"):
+            try:
+                result = read_result(file)
+            except ValueError:  # the report says what is wrong with it
+                continue
+            folders = found.setdefault((result["task"], result["model"]), {})
+            folders.setdefault(root, []).append(result)
+    return {
+        key: max(folders.values(), key=lambda results: max(r["train_seconds"] for r in results))
+        for key, folders in found.items()
+    }
+
+
+def _longest(measured: Iterable[tuple[float, float] | None]) -> float | None:
+    """The rate that was measured for the longest time, of pairs of amount and rate."""
+    return max(filter(None, measured), default=(0.0, None))[1]
+
+
+def _fit_rate(file: Path) -> tuple[float, float] | None:
+    """How many INRs were fitted, and how many a second; the first shard may have compiled."""
+    try:
+        rows = read_json_lines(file)
+        rate = 1 / median(row["seconds"] / row["num_inrs"] for row in rows)
+        return sum(row["num_inrs"] for row in rows), rate
+    except (OSError, ValueError, ZeroDivisionError):  # none yet, or damaged
+        return None
+
+
+def _align_rate(folder: Path) -> tuple[float, float] | None:
+    """How many INRs were aligned, and how many a second, from what Snakemake noted."""
+    for file in folder.glob(".aligned-*.tsv"):
+        try:
+            num_inrs = read_yaml(folder / "config.yaml")["num_rows"]
+            (row,) = csv.DictReader(file.read_text().splitlines(), delimiter="\t")
+            return num_inrs, num_inrs / float(row["s"])
+        except (OSError, ValueError, TypeError, KeyError):  # removed, or damaged
+            continue
+    return None
+
+
+def _split_sizes(zoo: Zoo) -> Sizes:
+    """INRs in each split, or None if they depend on data that are not here yet."""
+    try:
+        splits = read_yaml(Path(zoo.folder, "config.yaml"))["splits"]
+        return {split: end - start for split, (start, end) in splits.items()}
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    if zoo.dataset:
+        dataset = DATASETS[zoo.dataset]
+        folder = dataset.folder(Path(zoo.settings.paths.data))
+        if not all((folder / file).is_file() for file in dataset.sha256):
+            return None
+    try:
+        splits = build(zoo.settings.zoo.signals).split(zoo.settings.zoo.limit)
+    except UserError:
+        return None
+    return {split: zoo.settings.zoo.num_views * len(ids) for split, ids in splits.items()}
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
