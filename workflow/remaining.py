@@ -8,13 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from tabulate import tabulate
 
 from dws.errors import UserError
+from dws.evaluation.result import Result, read_result
 from dws.io.content import read_json_lines, read_yaml
-from dws.report.results import read_result
 from dws.signals.download import DATASETS
 from dws.targets import build
 from dws.training import RunDir
@@ -23,7 +22,7 @@ from selection import Run, Selection, Zoo
 
 UNKNOWN = "unknown"
 Sizes = dict[str, int] | None  # by split
-Results = dict[tuple[str, str], list[dict[str, Any]]]  # by task and model
+Results = dict[tuple[str, str], list[Result]]  # by task and model
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,8 @@ def _train(run: Run, sizes: Sizes, earlier: Results) -> Job:
         size = num_train * run.zoo.settings.zoo.num_views if num_train else sizes["train"]
         amount = size * max(run.settings.trainer.num_epochs - _num_epochs(run), 0)
     known = earlier.get((task["name"], model["name"]), [])
-    rate = median(result["networks_per_second"] for result in known) if known else None
-    evaluation = median(result.get("evaluate_seconds", 0.0) for result in known or [{}])
+    rate = median(result.networks_per_second for result in known) if known else None
+    evaluation = median([result.evaluate_seconds or 0.0 for result in known] or [0.0])
     return Job(f"train {task['name']} {model['name']}", "networks", amount, rate, evaluation)
 
 
@@ -144,17 +143,17 @@ def _num_epochs(run: Run) -> int:
 
 def _results(roots: Sequence[Path]) -> Results:
     """Results by task and model, of the output folder with the longest trainings of these."""
-    found: dict[tuple[str, str], dict[Path, list[dict[str, Any]]]] = {}
+    found: dict[tuple[str, str], dict[Path, list[Result]]] = {}
     for root in roots:
         for file in root.glob("runs/*/*/*/result.json"):
             try:
                 result = read_result(file)
             except ValueError:  # the report says what is wrong with it
                 continue
-            folders = found.setdefault((result["task"], result["model"]), {})
+            folders = found.setdefault((result.task, result.model), {})
             folders.setdefault(root, []).append(result)
     return {
-        key: max(folders.values(), key=lambda results: max(r["train_seconds"] for r in results))
+        key: max(folders.values(), key=lambda results: max(r.train_seconds for r in results))
         for key, folders in found.items()
     }
 

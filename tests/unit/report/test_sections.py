@@ -126,22 +126,6 @@ def test_access_to_the_functions_is_no_reading_of_weights() -> None:
     assert functions.title.endswith("with access to the functions")
 
 
-def test_a_task_that_is_not_in_the_paper_has_a_table_of_all_its_metrics() -> None:
-    metrics = [{"log_error": error, "within": 0.5} for error in (0.25, 0.75)]
-    own = {"metric": "log_error", "higher_is_better": False}
-    runs = [
-        {**result("chirps", "mine", 0.0, seed=seed, **own), "test": test, "validation": test}
-        for seed, test in enumerate(metrics)
-    ]
-    other = {"log_error": 0.5}
-    runs.append({**result("chirps", "mlp", 0.0, **own), "test": other, "validation": other})
-    (table,) = sections.other_tasks(evidence(*runs, result("mnist", "mlp", 0.5))).tables
-    assert table.name == "task-chirps"
-    assert row(table, "mine")["test log_error"] == "0.5000 ± 0.3536 (n = 2)"
-    assert row(table, "mine")["test within"] == "0.5000 ± 0.0000 (n = 2)"
-    assert row(table, "mlp")["test within"].startswith("not known")
-
-
 def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
     runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
     section = sections.results_of(evidence(*runs), REGRESSION, tmp_path)
