@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import SupportsIndex
+from typing import Any, SupportsIndex, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils._pytree import register_pytree_node, tree_map
 
 from dws.errors import UserError
 from dws.weightspace.spec import WeightSpaceSpec
@@ -19,7 +21,9 @@ from dws.weightspace.spec import WeightSpaceSpec
 class WeightBatch:
     """The weights and biases of B MLPs of one architecture, with C channels an entry.
 
-    Shapes are checked once, here; everything that takes a ``WeightBatch`` may rely on them.
+    It is a pytree whose leaves are weight.0, bias.0, weight.1, ..., so that the transformations of
+    ``torch.func`` take it as it is. Shapes are checked here, where batches are made; operations on
+    the tree rely on them.
 
     Attributes:
         weights: ``weights[i]`` is (B, d_i, d_{i+1}, C): rows are inputs, columns are outputs, the
@@ -70,6 +74,19 @@ class WeightBatch:
             d_in = d_out
 
     @classmethod
+    def from_tensors(cls, tensors: Iterable[Tensor]) -> WeightBatch:
+        """The inverse of ``tensors``. Shapes are not checked: it is how layers make their outputs.
+
+        Args:
+            tensors: weight.0, bias.0, weight.1, ...
+        """
+        tensors = tuple(tensors)
+        batch = object.__new__(cls)
+        object.__setattr__(batch, "weights", tensors[::2])
+        object.__setattr__(batch, "biases", tensors[1::2])
+        return batch
+
+    @classmethod
     def from_flat(cls, spec: WeightSpaceSpec, flat: Float[Tensor, "b num_params c"]) -> WeightBatch:
         """Cut flat parameters in the order weight.0, bias.0, weight.1, ... (views, no copy).
 
@@ -85,14 +102,9 @@ class WeightBatch:
                 f"expected flat parameters of shape (B, {spec.num_params}, C) for dims={spec.dims},"
                 f" got {tuple(flat.shape)}"
             )
-        weights, biases = [], []
-        start = 0
-        for d_in, d_out in spec.weight_shapes:
-            weights.append(flat[:, start : start + d_in * d_out].unflatten(1, (d_in, d_out)))
-            start += d_in * d_out
-            biases.append(flat[:, start : start + d_out])
-            start += d_out
-        return cls(tuple(weights), tuple(biases))
+        shapes = list(chain.from_iterable(zip(spec.weight_shapes, spec.bias_shapes, strict=True)))
+        parts = flat.split([math.prod(shape) for shape in shapes], dim=1)
+        return cls.from_tensors(t.unflatten(1, s) for t, s in zip(parts, shapes, strict=True))
 
     @classmethod
     def from_linear(
@@ -134,15 +146,16 @@ class WeightBatch:
             raise UserError("There is no batch to concatenate; give at least one.")
         for batch in batches:
             batch.check_fits(batches[0].spec, batches[0].num_channels)
-        return cls(
-            tuple(torch.cat(parts) for parts in zip(*(b.weights for b in batches), strict=True)),
-            tuple(torch.cat(parts) for parts in zip(*(b.biases for b in batches), strict=True)),
-        )
+        return cast(WeightBatch, tree_map(lambda *parts: torch.cat(parts), *batches))
 
     @property
     def spec(self) -> WeightSpaceSpec:
         """The architecture, read off the shapes."""
-        return WeightSpaceSpec((self.weights[0].shape[1], *(b.shape[1] for b in self.biases)))
+        return WeightSpaceSpec(self._dims)
+
+    @property
+    def _dims(self) -> tuple[int, ...]:
+        return (self.weights[0].shape[1], *(b.shape[1] for b in self.biases))
 
     @property
     def batch_size(self) -> int:
@@ -160,10 +173,10 @@ class WeightBatch:
         Raises:
             ValueError: If the architecture or the number of channels is another.
         """
-        if self.spec != spec or self.num_channels != num_channels:
+        if self._dims != spec.dims or self.num_channels != num_channels:
             raise UserError(
                 f"expected networks of widths {spec.dims} with {num_channels} channels, "
-                f"got {self.spec.dims} with {self.num_channels}"
+                f"got {self._dims} with {self.num_channels}"
             )
 
     def tensors(self) -> Iterator[Tensor]:
@@ -172,9 +185,7 @@ class WeightBatch:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> WeightBatch:
         """Apply one function to every weight and bias."""
-        return WeightBatch(
-            tuple(function(w) for w in self.weights), tuple(function(b) for b in self.biases)
-        )
+        return cast(WeightBatch, tree_map(function, self))
 
     def flatten(self) -> Float[Tensor, "b num_params c"]:
         """All entries as (B, num_params, C), the inverse of ``from_flat``."""
@@ -182,15 +193,12 @@ class WeightBatch:
 
     def __reduce__(self) -> tuple[type[WeightBatch], tuple[tuple[Tensor, ...], ...]]:
         """Pickle what is there, and not all of a larger tensor that this is a view of."""
-        weights, biases = (tuple(t.clone() for t in ts) for ts in (self.weights, self.biases))
-        return WeightBatch, (weights, biases)
+        copy = self.map(torch.clone)
+        return WeightBatch, (copy.weights, copy.biases)
 
     def __add__(self, other: WeightBatch) -> WeightBatch:
         """Entry by entry."""
-        return WeightBatch(
-            tuple(a + b for a, b in zip(self.weights, other.weights, strict=True)),
-            tuple(a + b for a, b in zip(self.biases, other.biases, strict=True)),
-        )
+        return cast(WeightBatch, tree_map(torch.add, self, other))
 
     def to(self, *args: torch.device | torch.dtype | str) -> WeightBatch:
         """Move or cast every tensor, as ``Tensor.to`` does."""
@@ -209,3 +217,10 @@ class WeightBatch:
                 f"batch[{number} : {number + 1}] is the batch of this one network."
             )
         return self.map(lambda t: t[index])
+
+
+def _unflatten(tensors: Iterable[Any], _: None) -> WeightBatch:
+    return WeightBatch.from_tensors(tensors)
+
+
+register_pytree_node(WeightBatch, lambda batch: (list(batch.tensors()), None), _unflatten)

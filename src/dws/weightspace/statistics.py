@@ -97,9 +97,6 @@ class Standardize(nn.Module):
         """Standardise a batch of the same architecture."""
         batch.check_fits(self.spec, batch.num_channels)
         scale = torch.where(self.std > 0, self.std, 1.0)
-        return WeightBatch(
-            tuple((w - self.mean[2 * i]) / scale[2 * i] for i, w in enumerate(batch.weights)),
-            tuple(
-                (b - self.mean[2 * i + 1]) / scale[2 * i + 1] for i, b in enumerate(batch.biases)
-            ),
+        return WeightBatch.from_tensors(
+            (t - m) / s for t, m, s in zip(batch.tensors(), self.mean, scale, strict=True)
         )

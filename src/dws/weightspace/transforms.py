@@ -30,11 +30,10 @@ def add_noise(
         std: Standard deviation of the noise for weight.0, bias.0, weight.1, ..., (2M,); a part of
             each layer's own, see ``layer_moments``.
     """
-    noisy = [
+    return WeightBatch.from_tensors(
         t + s * torch.randn(t.shape, generator=generator, device=t.device, dtype=t.dtype)
         for t, s in zip(batch.tensors(), std.to(batch.weights[0]), strict=True)
-    ]
-    return WeightBatch(tuple(noisy[::2]), tuple(noisy[1::2]))
+    )
 
 
 def mask_entries(

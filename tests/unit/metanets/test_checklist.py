@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.conftest import needs_compiler, random_batch, randomise
 from torch import nn
+from torch.func import functional_call, grad, jacrev, vmap
 
 from chirps import GatedNet
 from dws.metanets import MLP, DWSNet, INR2Vec, ProbeNet, SignDWSNet, Transformer
@@ -23,6 +24,7 @@ SPEC = WeightSpaceSpec((2, 6, 5, 3))
 NETS: dict[str, Callable[..., nn.Module]] = {
     "dwsnet": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, **kw),
     "dwsnet_mean": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, reduction="mean", **kw),
+    "dwsnet_sum": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, reduction="sum", **kw),
     "dwsnet_no_norm": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, norm="none", **kw),
     "dwsnet_layer_norm": lambda **kw: DWSNet(hidden_channels=4, num_layers=2, norm="layer", **kw),
     "dwsnet_attention": lambda **kw: DWSNet(
@@ -40,6 +42,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 NETS["gated_of_the_example"] = lambda **kw: GatedNet(hidden_channels=4, num_layers=2, **kw)
 NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
 BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
+batched_attention = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
 
 @pytest.fixture(params=NETS)
@@ -77,6 +80,43 @@ def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 1e-6, name
+
+
+@batched_attention
+def test_vmap_of_grad_is_the_gradient_of_each_network(make: Callable[..., nn.Module]) -> None:
+    net, batch = randomise(make()).double().eval(), random_batch(SPEC, 4, 2)
+
+    def loss(network: WeightBatch) -> torch.Tensor:
+        return net(network.map(lambda t: t.unsqueeze(0))).square().sum()
+
+    inputs = batch.map(lambda t: t.clone().requires_grad_())
+    expected = torch.autograd.grad(net(inputs).square().sum(), list(inputs.tensors()))
+    for got, gradient in zip(vmap(grad(loss))(batch).tensors(), expected, strict=True):
+        torch.testing.assert_close(got, gradient)
+
+
+@batched_attention
+def test_jacrev_gives_each_row_of_the_jacobian(make: Callable[..., nn.Module]) -> None:
+    net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
+    inputs = batch.map(lambda t: t.clone().requires_grad_())
+    row = torch.autograd.grad(net(inputs)[1, 3], list(inputs.tensors()))
+    for got, expected in zip(jacrev(net)(batch).tensors(), row, strict=True):
+        torch.testing.assert_close(got[1, 3], expected)
+
+
+@batched_attention
+def test_gradients_of_each_network_by_the_parameters(make: Callable[..., nn.Module]) -> None:
+    net, batch = randomise(make()).double().eval(), random_batch(SPEC, 3, 2)
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+
+    def loss(parameters: dict[str, torch.Tensor], network: WeightBatch) -> torch.Tensor:
+        network = network.map(lambda t: t.unsqueeze(0))
+        return functional_call(net, parameters, (network,)).square().sum()
+
+    got = vmap(grad(loss), in_dims=(None, 0))(parameters, batch)
+    net(batch[2:]).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(got[name][2], parameter.grad)
 
 
 def test_float64_stays_float64(make: Callable[..., nn.Module]) -> None:

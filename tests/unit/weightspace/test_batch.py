@@ -5,6 +5,7 @@ import pytest
 import torch
 from tests.conftest import random_batch
 from torch import nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -107,3 +108,32 @@ def test_shapes_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"expected .* got"):
         WeightBatch(tuple(map(torch.zeros, weights)), tuple(map(torch.zeros, biases)))
+
+
+def test_it_is_a_tree_of_its_tensors() -> None:
+    batch = random_batch(SPEC)
+    leaves, structure = tree_flatten(batch)
+    assert all(a is b for a, b in zip(leaves, batch.tensors(), strict=True))
+    again = tree_unflatten(leaves, structure)
+    assert isinstance(again, WeightBatch)
+    assert all(a is b for a, b in zip(again.tensors(), leaves, strict=True))
+
+
+def test_vmap_maps_over_networks() -> None:
+    batch = random_batch(SPEC)
+    scaled = torch.func.vmap(lambda network: network.map(lambda t: t * network.biases[0].sum()))(
+        batch
+    )
+    sums = batch.biases[0].sum((1, 2))
+    torch.testing.assert_close(scaled.flatten(), batch.flatten() * sums[:, None, None])
+
+
+def test_batches_are_added_and_concatenated() -> None:
+    a, b = random_batch(SPEC, seed=1), random_batch(SPEC, seed=2)
+    assert torch.equal((a + b).flatten(), a.flatten() + b.flatten())
+    assert torch.equal(WeightBatch.cat([a, b]).flatten(), torch.cat([a.flatten(), b.flatten()]))
+
+
+def test_batches_of_other_depths_are_not_added() -> None:
+    with pytest.raises(ValueError, match="Node arity mismatch"):
+        random_batch(SPEC) + random_batch(WeightSpaceSpec((2, 3, 1)))

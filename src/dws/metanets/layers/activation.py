@@ -18,6 +18,8 @@ def relu(x: Tensor) -> Tensor:
 
 
 class _Relu(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         return torch.relu(x)

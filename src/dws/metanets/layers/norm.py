@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -43,10 +44,9 @@ class Norm(nn.Module):
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """Normalise every tensor."""
-        return WeightBatch(
-            tuple(_over_entries(f, w) for f, w in zip(self.weights, batch.weights, strict=True)),
-            tuple(_over_entries(f, b) for f, b in zip(self.biases, batch.biases, strict=True)),
-        )
+        norms = chain.from_iterable(zip(self.weights, self.biases, strict=True))
+        pairs = zip(norms, batch.tensors(), strict=True)
+        return WeightBatch.from_tensors(_over_entries(f, t) for f, t in pairs)
 
 
 def _over_entries(norm: nn.Module, tensor: Tensor) -> Tensor:

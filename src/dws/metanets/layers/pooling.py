@@ -48,6 +48,8 @@ class _Max(torch.autograd.Function):
     compilers fuse with what follows.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, dim: int) -> Tensor:
         return x.amax(dim)
