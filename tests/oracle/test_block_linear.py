@@ -38,7 +38,8 @@ def test_layer(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     randomise(layer.double(), seed=seed)
     blocks = blockwise(layer)
     coefficients = sum(f.weight.numel() for f in blocks.blocks.values())
-    assert coefficients == 2 * 3 * spec.num_equivariant_maps
+    if min(spec.hidden_dims) > 1:
+        assert coefficients == 2 * 3 * spec.num_equivariant_maps
     batch = random_batch(spec, 3, 2, seed=seed)
     assert_same(layer(batch), blocks(batch))
 

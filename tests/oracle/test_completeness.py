@@ -31,18 +31,20 @@ def rank_and_size(layer: torch.nn.Module, spec: WeightSpaceSpec) -> tuple[int, i
 
 
 @linear
-@given(specs(2, 4))
-@settings(max_examples=10, deadline=None)
+@given(specs(1, 4))
+@settings(max_examples=15, deadline=None)
 def test_the_equivariant_layer_is_complete_and_minimal(
     reduction: str, spec: WeightSpaceSpec
 ) -> None:
     layer = EquivariantLinear(spec, 1, 1, reduction=reduction, bias=False)
-    expected = spec.num_equivariant_maps
-    assert rank_and_size(layer, spec) == (expected, expected)
+    rank, size = rank_and_size(layer, spec)
+    assert rank == spec.num_equivariant_maps
+    if min(spec.hidden_dims) > 1:  # otherwise some features are invariants too
+        assert size == rank
 
 
 @linear
-@given(specs(2, 4))
+@given(specs(1, 4))
 @settings(max_examples=10, deadline=None)
 def test_the_invariant_layer_is_complete_and_minimal(reduction: str, spec: WeightSpaceSpec) -> None:
     layer = InvariantLinear(spec, 1, 1, reduction=reduction, bias=False)
@@ -57,7 +59,16 @@ def test_parameters_scale_with_channels() -> None:
     assert sum(sizes.values()) == spec.num_equivariant_maps * 3 * 5
 
 
-SMALL = [(1, 2, 1), (2, 3, 1), (1, 2, 2, 1), (2, 2, 2, 1), (1, 2, 2, 2), (1, 2, 2, 2, 1)]
+SMALL = [
+    (1, 1, 1),
+    (2, 1, 2, 1),
+    (1, 2, 1),
+    (2, 3, 1),
+    (1, 2, 2, 1),
+    (2, 2, 2, 1),
+    (1, 2, 2, 2),
+    (1, 2, 2, 2, 1),
+]
 
 
 @pytest.mark.parametrize("dims", SMALL)
@@ -84,7 +95,7 @@ def test_the_layer_is_a_matrix_of_orbit_indicators(reduction: str, dims: tuple[i
 def _moves(spec: WeightSpaceSpec) -> list[list[int]]:
     """How swaps of neighbouring neurons, which generate the group, move a network's entries."""
     index = WeightBatch.from_flat(spec, torch.arange(spec.num_params)[None, :, None])
-    moves = []
+    moves = [list(range(spec.num_params))]
     for level, d in enumerate(spec.hidden_dims):
         for neuron in range(d - 1):
             levels = [torch.arange(n) for n in spec.hidden_dims]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from dws.errors import UserError
 from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
-from dws.metanets.layers.activation import relu
-from dws.metanets.layers.pooling import Reduction
+from dws.metanets.layers.features import Reduction
+from dws.metanets.ops import relu
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 NormChoice = Literal["batch", "layer", "none"]

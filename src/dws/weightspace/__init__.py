@@ -3,11 +3,12 @@
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.permutation import Permutation
 from dws.weightspace.sines import PhaseShift, SignFlip, wrap_phases
-from dws.weightspace.spec import WeightSpaceSpec
+from dws.weightspace.spec import NodeGroups, WeightSpaceSpec
 from dws.weightspace.statistics import Standardize, layer_moments
 from dws.weightspace.testing import assert_equivariant, assert_invariant
 
 __all__ = [
+    "NodeGroups",
     "Permutation",
     "PhaseShift",
     "SignFlip",

@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Generic, NamedTuple, TypeVar
 
 from dws.errors import UserError
+
+T = TypeVar("T")
+
+
+class NodeGroups(NamedTuple, Generic[T]):
+    """One thing for each of the groups of features that the neurons of a hidden level have.
+
+    Attributes:
+        bias: Of the bias.
+        incoming: Of the d_0 weights from the inputs at the first hidden level, and of one pooled
+            column elsewhere.
+        outgoing: Of the d_M weights to the outputs at the last hidden level, and of one pooled row
+            elsewhere.
+    """
+
+    bias: T
+    incoming: T
+    outgoing: T
 
 
 @dataclass(frozen=True)
@@ -67,19 +86,22 @@ class WeightSpaceSpec:
         return sum(d_in * d_out + d_out for d_in, d_out in self.weight_shapes)
 
     @property
-    def num_node_features(self) -> tuple[int, ...]:
-        """n_l, the node features of hidden levels l = 1..M-1.
-
-        Each neuron has its bias, what comes in and what goes out: the d_0 weights from the inputs
-        at the first level and one pooled column elsewhere, the d_M weights to the outputs at the
-        last level and one pooled row elsewhere.
-        """
-        d_0, d_out = self.dims[0], self.dims[-1]
+    def node_groups(self) -> tuple[NodeGroups[int], ...]:
+        """How many features each group of the neurons of hidden levels l = 1..M-1 has."""
         last = self.num_layers - 1
         return tuple(
-            1 + (d_0 if level == 1 else 1) + (d_out if level == last else 1)
+            NodeGroups(
+                bias=1,
+                incoming=self.dims[0] if level == 1 else 1,
+                outgoing=self.dims[-1] if level == last else 1,
+            )
             for level in range(1, last + 1)
         )
+
+    @property
+    def num_node_features(self) -> tuple[int, ...]:
+        """n_l, the node features of hidden levels l = 1..M-1."""
+        return tuple(map(sum, self.node_groups))
 
     @property
     def num_invariants(self) -> int:
@@ -93,6 +115,10 @@ class WeightSpaceSpec:
         It is I² + Σ_l n_l² + (M - 2): one dense map between the invariants, one on each hidden
         level, one scalar on each inner weight. In closed form
         I² + (d_0+2)² + (d_M+2)² + 9 (M-3) + (M-2) for M >= 3 and I² + (d_0+d_2+1)² for M = 2.
+        A level of a single neuron does not move: its features are invariants, so that neither its
+        own map nor those on the weights beside it add to the dimension.
         """
-        on_levels = sum(n * n for n in self.num_node_features)
-        return self.num_invariants**2 + on_levels + self.num_layers - 2
+        moves = [d > 1 for d in self.hidden_dims]
+        on_levels = sum(n * n for n, m in zip(self.num_node_features, moves, strict=True) if m)
+        on_edges = sum(before and after for before, after in pairwise(moves))
+        return self.num_invariants**2 + on_levels + on_edges

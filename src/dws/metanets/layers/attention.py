@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from dws.errors import UserError
 from dws.metanets.layers.equivariant import EquivariantLinear
-from dws.metanets.layers.pooling import Reduction
+from dws.metanets.layers.features import Reduction
 from dws.weightspace import WeightSpaceSpec
 
 

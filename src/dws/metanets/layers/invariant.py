@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dws.metanets.layers.pooling import (
+from dws.metanets.layers.features import (
     Reduction,
     check_reduction,
     check_widths,
-    invariant_second_moments,
     pool,
+    second_moments,
 )
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -58,9 +58,7 @@ class InvariantLinear(nn.Module):
     def pool(self, batch: WeightBatch) -> Float[Tensor, "b i_c"]:
         """The invariants themselves, (B, I C_in)."""
         batch.check_fits(self.spec, self.in_channels)
-        return torch.cat(
-            [pool(x, 1, self.reduction) for x in _sets(batch)] + [batch.biases[-1].flatten(1)], -1
-        )
+        return pool(batch, self.reduction).invariants
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Pool and map."""
@@ -69,19 +67,7 @@ class InvariantLinear(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start with unit variance on standard normal input, as in ``EquivariantLinear``."""
-        moment = self.in_channels * sum(invariant_second_moments(self.spec, self.reduction))
-        nn.init.normal_(self.map.weight, std=moment**-0.5)
+        moment = self.in_channels * second_moments(self.spec, self.reduction).invariants.sum()
+        self.map.weight.normal_().mul_(moment.rsqrt().to(self.map.weight))
         if self.map.bias is not None:
             nn.init.zeros_(self.map.bias)
-
-
-def _sets(batch: WeightBatch) -> list[Tensor]:
-    """What each invariant but b_M is pooled from, (B, elements, features), level by level.
-
-    The order is that of ``pooling.invariants``, which has the node features at hand that an
-    equivariant layer needs anyway; here each weight is pooled at once.
-    """
-    first, *inner, last = batch.weights
-    into = [first.transpose(1, 2).flatten(2), *(w.flatten(1, 2) for w in inner)]
-    levels = [x for pair in zip(batch.biases[:-1], into, strict=True) for x in pair]
-    return [*levels, last.flatten(2)]

@@ -6,7 +6,6 @@ from tests.conftest import needs_compiler, random_batch, randomise
 
 from dws.metanets import DWSNet
 from dws.metanets.layers import EquivariantLinear, InvariantLinear, Norm
-from dws.metanets.layers.pooling import Reduction, invariants, node_features, pool
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 4, 3, 1))
@@ -40,15 +39,6 @@ def test_small_architectures_and_single_networks_work(
     assert output.flatten().isfinite().all()
 
 
-def test_equal_maxima_share_the_gradient_as_in_torch() -> None:
-    x = torch.tensor([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]], requires_grad=True)
-    weights = torch.tensor([4.0, 5.0])
-    (expected,) = torch.autograd.grad((x.amax(1) * weights).sum(), x)
-    (got,) = torch.autograd.grad((pool(x, 1, "max") * weights).sum(), x)
-    assert torch.equal(got, expected)
-    assert got[0].tolist() == [0, 2, 2]
-
-
 @pytest.mark.untyped
 @needs_compiler
 @reductions
@@ -63,16 +53,6 @@ def test_compiled_and_eager_agree(reduction: str) -> None:
     torch.testing.assert_close(compiled, eager)
     for got, expected in zip(compiled_gradients, gradients, strict=True):
         torch.testing.assert_close(got, expected)
-
-
-@reductions
-@pytest.mark.parametrize("dims", [(2, 4, 1), (2, 4, 3, 1), (3, 2, 4, 3, 2)])
-def test_the_head_pools_what_the_layers_pool(dims: tuple[int, ...], reduction: Reduction) -> None:
-    spec = WeightSpaceSpec(dims)
-    batch = random_batch(spec, 3, 2)
-    expected = invariants(batch, node_features(batch, reduction), reduction)
-    got = InvariantLinear(spec, 2, 1, reduction=reduction).pool(batch)
-    torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])

@@ -5,7 +5,6 @@ import torch
 from tests.conftest import needs_compiler, random_batch
 
 from dws.metanets.layers import Norm
-from dws.metanets.layers.activation import relu
 from dws.metanets.layers.norm import _Standardized
 from dws.weightspace import WeightSpaceSpec
 
@@ -59,12 +58,3 @@ def test_constant_features_become_the_bias() -> None:
 def test_one_row_is_refused_where_it_has_no_variance() -> None:
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         Norm(SPEC, 5)(random_batch(SPEC, 1, 5, dtype=torch.float32))
-
-
-def test_relu_has_the_gradient_of_torch() -> None:
-    x = torch.tensor([-2.0, 0.0, 3.0], requires_grad=True)
-    y = relu(x)
-    y.backward(torch.tensor([1.0, 1.0, 5.0]))
-    assert y.tolist() == [0, 0, 3]
-    assert x.grad is not None
-    assert x.grad.tolist() == [0, 0, 5]

@@ -1,0 +1,128 @@
+"""The features of a weight space: ``pool`` makes them, and its adjoint ``broadcast`` spreads them.
+
+The input and output levels do not move under the group, so their neurons are channels. What is left
+is pooled twice: inner weights to the neurons at their ends, and neurons to invariants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain, pairwise
+from typing import Literal, NamedTuple, cast, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils._pytree import tree_map
+
+from dws.errors import UserError
+from dws.metanets.ops import maximum
+from dws.weightspace import NodeGroups, WeightBatch, WeightSpaceSpec
+
+Reduction = Literal["mean", "sum", "max"]
+
+
+class Features(NamedTuple):
+    """Features of all three kinds, with C channels each.
+
+    Attributes:
+        invariants: (B, I C): the pools of every bias and weight over its hidden levels.
+        nodes: (B, d_l, n_l C) for each hidden level l = 1..M-1: ``spec.node_groups``.
+        edges: (B, d_{m-1}, d_m, C) for each inner weight m = 2..M-1.
+    """
+
+    invariants: Float[Tensor, "b i_c"]
+    nodes: Sequence[Float[Tensor, "b _ _"]]
+    edges: Sequence[Float[Tensor, "b _ _ c"]]
+
+
+def pool(batch: WeightBatch, reduction: Reduction) -> Features:
+    """Weights to nodes to invariants.
+
+    A pooled row of an inner weight and a pooled column of the same have the same pool, so that
+    each hidden level but the last leaves its outgoing features to the next one's incoming ones.
+    """
+    first, *inner, last = batch.weights
+    *biases, last_bias = batch.biases
+    incoming = [first.transpose(1, 2).flatten(2), *(reduce(w, 1, reduction) for w in inner)]
+    outgoing = [*(reduce(w, 2, reduction) for w in inner), last.flatten(2)]
+    groups = map(NodeGroups, biases, incoming, outgoing)
+    nodes = [torch.cat(g, dim=-1) for g in groups]
+    sizes = [n * batch.num_channels for n in num_own_features(batch.spec)]
+    invariants = [reduce(x[..., :n], 1, reduction) for x, n in zip(nodes, sizes, strict=True)]
+    return Features(torch.cat([*invariants, last_bias.flatten(1)], dim=-1), nodes, inner)
+
+
+def broadcast(features: Features, spec: WeightSpaceSpec) -> WeightBatch:
+    """Invariants to nodes to weights: the adjoint of ``pool`` for ``"sum"``."""
+    d_0, d_out = spec.dims[0], spec.dims[-1]
+    c = features.invariants.shape[-1] // spec.num_invariants
+    sizes = [n * c for n in (*num_own_features(spec), d_out)]
+    *to_levels, last_bias = features.invariants.split(sizes, dim=-1)
+    nodes = [
+        NodeGroups(
+            *(x + pad(own, (0, x.shape[-1] - own.shape[-1])).unsqueeze(1)).split(
+                [n * c for n in groups], dim=-1
+            )
+        )
+        for x, own, groups in zip(features.nodes, to_levels, spec.node_groups, strict=True)
+    ]
+    weights = [
+        nodes[0].incoming.unflatten(-1, (d_0, c)).transpose(1, 2),
+        *(
+            edges + before.outgoing.unsqueeze(2) + after.incoming.unsqueeze(1)
+            for edges, (before, after) in zip(features.edges, pairwise(nodes), strict=True)
+        ),
+        nodes[-1].outgoing.unflatten(-1, (d_out, c)),
+    ]
+    biases = [*(node.bias for node in nodes), last_bias.unflatten(-1, (d_out, c))]
+    return WeightBatch.from_tensors(chain.from_iterable(zip(weights, biases, strict=True)))
+
+
+def reduce(x: Tensor, dim: int, reduction: Reduction) -> Tensor:
+    """The mean, sum or maximum over one dimension."""
+    if reduction == "max":
+        return maximum(x, dim)
+    return x.mean(dim) if reduction == "mean" else x.sum(dim)
+
+
+def num_own_features(spec: WeightSpaceSpec) -> list[int]:
+    """Node features of each hidden level whose pools are invariants of their own, see ``pool``."""
+    *inner, last = spec.node_groups
+    return [*(groups.bias + groups.incoming for groups in inner), sum(last)]
+
+
+def second_moments(spec: WeightSpaceSpec, reduction: Reduction) -> Features:
+    """E[x²] of each feature of standard normal weights and biases.
+
+    All neurons of a level are alike, so there is one of each, with one channel.
+    """
+    ones = WeightBatch.from_flat(spec, torch.ones(1, spec.num_params, 1, dtype=torch.float64))
+    invariants, nodes, edges = pool(ones, "sum")  # how many entries each feature is pooled from
+    counts = Features(invariants, [x[:, :1] for x in nodes], [x[:, :1, :1] for x in edges])
+    return cast(Features, tree_map(partial(second_moment, reduction=reduction), counts))
+
+
+def second_moment(count: Tensor, reduction: Reduction) -> Tensor:
+    """E[reduce(z_1, ..., z_count)²] of independent standard normal z: 1/n, n, or E[max²]."""
+    if reduction != "max":
+        return 1 / count if reduction == "mean" else count
+    # the maximum has density n φ(z) Φ(z)^(n-1)
+    n, z = count.unsqueeze(-1), torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    density = n * torch.exp(-(z**2) / 2) / (2 * torch.pi) ** 0.5 * torch.special.ndtr(z) ** (n - 1)
+    return torch.trapezoid(z**2 * density, z)
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise a ``ValueError`` that lists the choices if ``reduction`` is none of them."""
+    if reduction not in get_args(Reduction):
+        raise UserError(f"expected reduction in {get_args(Reduction)}, got {reduction!r}")
+
+
+def check_widths(**widths: int) -> None:
+    """Raise a ``ValueError`` if a layer is to have no channels, or none come in."""
+    for name, width in widths.items():
+        if width < 1:
+            raise UserError(f"expected {name} >= 1, got {width}")
