@@ -1,8 +1,14 @@
 """The mathematics of MLP weights: their shapes, batches of them, and their symmetries."""
 
 from dws.weightspace.batch import WeightBatch
-from dws.weightspace.permutation import Permutation
-from dws.weightspace.sines import PhaseShift, SignFlip, wrap_phases
+from dws.weightspace.groups import (
+    Permutation,
+    PhaseShift,
+    SignedPermutation,
+    SignFlip,
+    Symmetry,
+    wrap_phases,
+)
 from dws.weightspace.spec import NodeGroups, WeightSpaceSpec
 from dws.weightspace.statistics import Standardize, layer_moments
 from dws.weightspace.testing import assert_equivariant, assert_invariant
@@ -12,7 +18,9 @@ __all__ = [
     "Permutation",
     "PhaseShift",
     "SignFlip",
+    "SignedPermutation",
     "Standardize",
+    "Symmetry",
     "WeightBatch",
     "WeightSpaceSpec",
     "assert_equivariant",

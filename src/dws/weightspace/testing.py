@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
-
-
-@runtime_checkable
-class Symmetry(Protocol):
-    """Anything that acts on a batch of weights, such as ``Permutation``."""
-
-    def apply(self, batch: WeightBatch) -> WeightBatch:
-        """The transformed batch."""
+from dws.weightspace.groups import Symmetry
 
 
 def assert_invariant(

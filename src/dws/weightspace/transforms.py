@@ -15,8 +15,7 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
-from dws.weightspace.permutation import Permutation
-from dws.weightspace.sines import PhaseShift, SignFlip
+from dws.weightspace.groups import Permutation, PhaseShift, SignFlip
 
 
 def add_noise(

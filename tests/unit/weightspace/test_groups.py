@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests.conftest import random_batch
+
+from dws.inr import siren_apply
+from dws.weightspace import (
+    Permutation,
+    PhaseShift,
+    SignedPermutation,
+    SignFlip,
+    Symmetry,
+    WeightBatch,
+    WeightSpaceSpec,
+    wrap_phases,
+)
+
+SPEC = WeightSpaceSpec((2, 5, 6, 3))
+POINTS = torch.rand(7, 2, dtype=torch.float64)
+
+
+KINDS = (Permutation, SignFlip, SignedPermutation, PhaseShift)
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def draw(kind: type[Symmetry], seed: int) -> Symmetry:
+    return kind.random(SPEC, torch.Generator().manual_seed(seed))
+
+
+def assert_same(a: WeightBatch, b: WeightBatch) -> None:
+    torch.testing.assert_close(a.flatten(), b.flatten())
+
+
+@kinds
+def test_a_siren_stays_the_same(kind: type[Symmetry]) -> None:
+    batch = random_batch(SPEC)
+    moved = draw(kind, 1).apply(batch)
+    assert (moved.flatten() - batch.flatten()).abs().max() > 0.1
+    torch.testing.assert_close(siren_apply(moved, POINTS), siren_apply(batch, POINTS))
+
+
+def test_another_omega_is_no_symmetry() -> None:
+    batch = random_batch(SPEC)
+    shift = draw(PhaseShift, 1)
+    same, other = (siren_apply(b, POINTS, omega_0=29.0) for b in (batch, shift.apply(batch)))
+    assert (same - other).abs().max() > 0.01
+
+
+@kinds
+def test_the_group_laws(kind: type[Symmetry]) -> None:
+    batch, g, h = random_batch(SPEC), draw(kind, 1), draw(kind, 2)
+    assert_same(g.inverse().apply(g.apply(batch)), batch)
+    assert_same((g @ h).apply(batch), g.apply(h.apply(batch)))
+    assert_same(kind.identity(SPEC).apply(batch), batch)
+
+
+@pytest.mark.parametrize("kind", [Permutation, SignFlip, SignedPermutation])
+@pytest.mark.parametrize("other", [Permutation, SignFlip, SignedPermutation])
+def test_products_of_two_kinds_are_signed_permutations(
+    kind: type[Symmetry], other: type[Symmetry]
+) -> None:
+    batch, g, h = random_batch(SPEC), draw(kind, 1), draw(other, 2)
+    product = g @ h
+    assert isinstance(product, kind if kind is other else SignedPermutation)
+    assert_same(product.apply(batch), g.apply(h.apply(batch)))
+
+
+def test_a_shift_times_a_permutation_is_refused() -> None:
+    with pytest.raises(TypeError, match="PhaseShift is no signed permutation"):
+        draw(PhaseShift, 1) @ draw(Permutation, 1)
+
+
+@kinds
+def test_the_same_seed_draws_the_same(kind: type[Symmetry]) -> None:
+    assert all(map(torch.equal, draw(kind, 3).levels, draw(kind, 3).levels))
+
+
+@kinds
+def test_a_nontrivial_element_is_never_the_identity(kind: type[Symmetry]) -> None:
+    spec, generator = WeightSpaceSpec((1, 2, 1)), torch.Generator().manual_seed(0)
+    identity = kind.identity(spec).levels[0]
+
+    def trivial(*, nontrivial: bool) -> list[bool]:
+        draws = (kind.random(spec, generator, nontrivial=nontrivial) for _ in range(100))
+        return [torch.equal(g.levels[0], identity) for g in draws]
+
+    assert any(trivial(nontrivial=False))
+    assert not any(trivial(nontrivial=True))
+
+
+def test_a_trivial_group_has_no_nontrivial_element() -> None:
+    with pytest.raises(ValueError, match=r"Permutation other than the identity.* \(1, 1\)"):
+        Permutation.random(WeightSpaceSpec((2, 1, 1, 3)), torch.Generator(), nontrivial=True)
+
+
+@kinds
+def test_other_widths_are_refused(kind: type[Symmetry]) -> None:
+    with pytest.raises(ValueError, match=r"expected hidden widths \(5, 6\), got \(4, 6\)"):
+        draw(kind, 0).apply(random_batch(WeightSpaceSpec((2, 4, 6, 3))))
+
+
+@kinds
+def test_products_of_other_widths_are_refused(kind: type[Symmetry]) -> None:
+    with pytest.raises(ValueError, match=r"an element for hidden widths \(5, 6\), got one"):
+        draw(kind, 0) @ kind.identity(WeightSpaceSpec((2, 5, 3)))
+
+
+@kinds
+def test_every_network_can_have_its_own(kind: type[Symmetry]) -> None:
+    batch = random_batch(SPEC, 2)
+    each = [draw(kind, seed) for seed in (1, 2)]
+    levels = tuple(torch.stack(pair) for pair in zip(*(g.levels for g in each), strict=True))
+    together = kind(levels)
+    for i, g in enumerate(each):
+        assert_same(together.apply(batch)[i : i + 1], g.apply(batch[i : i + 1]))
+    assert_same(together.inverse().apply(together.apply(batch)), batch)
+    assert_same((together @ each[0]).apply(batch), together.apply(each[0].apply(batch)))
+
+
+def test_wrapping_phases_undoes_any_shift_and_changes_no_function() -> None:
+    batch = random_batch(SPEC)
+    wrapped = wrap_phases(batch, omega_0=30.0)
+    assert (wrapped.flatten() - batch.flatten()).abs().max() > 0.1
+    assert max(30 * b.abs().max() for b in wrapped.biases[:-1]) <= math.pi / 2 + 1e-9
+    torch.testing.assert_close(siren_apply(wrapped, POINTS), siren_apply(batch, POINTS))
+    assert_same(wrap_phases(draw(PhaseShift, 1).apply(batch), omega_0=30.0), wrapped)
+    flip = draw(SignFlip, 2)
+    assert_same(wrap_phases(flip.apply(batch), omega_0=30.0), flip.apply(wrapped))
+
+
+def test_wrapping_treats_every_channel_as_a_network() -> None:
+    batch = random_batch(SPEC, 2, channels=3)
+    wrapped = wrap_phases(batch, omega_0=30.0)
+    for c in range(3):
+        alone = batch.map(lambda t, c=c: t[..., c : c + 1])
+        assert_same(wrap_phases(alone, omega_0=30.0), wrapped.map(lambda t, c=c: t[..., c : c + 1]))
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: SignFlip((torch.tensor([1.0, 0.0]),)), "expected signs 1 or -1"),
+        (lambda: PhaseShift((torch.tensor([0.5]),)), "expected whole numbers"),
+        (lambda: PhaseShift((torch.tensor([1]),), omega_0=0.0), "expected omega_0 > 0"),
+        (lambda: Permutation((torch.tensor([0, 0, 1]),)), "expected a permutation"),
+        (lambda: Permutation((torch.tensor([1, 2, 3]),)), "expected a permutation"),
+        (lambda: Permutation((torch.tensor([[0, 1], [0, 0]]),)), "expected a permutation"),
+        (lambda: SignedPermutation((torch.tensor([0, -1]),)), "expected a permutation"),
+        (
+            lambda: draw(PhaseShift, 0) @ PhaseShift(draw(PhaseShift, 1).levels, 2.0),
+            "an element for omega_0 30.0, got one for omega_0 2.0",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make: object, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()
