@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.conftest import random_batch, randomise
 from tests.strategies import specs
 
-from dws.metanets import DWSNet, EquivariantDWSNet, SignDWSNet
+from dws.metanets import DWSNet, EquivariantDWSNet, EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.layers import (
     EquivariantAttention,
     EquivariantLinear,
@@ -116,3 +116,13 @@ def test_sign_dwsnet(spec: WeightSpaceSpec, seed: int) -> None:
     net = SignDWSNet(spec, in_channels=2, out_features=3, hidden_channels=4, num_layers=2)
     net = randomise(net, seed=seed).double().eval()
     assert_invariant(net, *draw(spec, seed, SignedPermutation))
+
+
+@given(specs(2, 6), seeds)
+@settings(max_examples=15, deadline=None)
+def test_signed_weights_to_weights(spec: WeightSpaceSpec, seed: int) -> None:
+    net = EquivariantSignDWSNet(
+        spec, in_channels=2, out_channels=3, hidden_channels=4, num_layers=2
+    )
+    net = randomise(net, seed=seed).double()
+    assert_equivariant(net, *draw(spec, seed, SignedPermutation))

@@ -8,7 +8,16 @@ from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet
 from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
 from dws.metanets.probe import ProbeNet
-from dws.metanets.sign_dwsnet import SignDWSNet
+from dws.metanets.sign_dwsnet import EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.transformer import Transformer
 
-__all__ = ["MLP", "DWSNet", "EquivariantDWSNet", "INR2Vec", "ProbeNet", "SignDWSNet", "Transformer"]
+__all__ = [
+    "MLP",
+    "DWSNet",
+    "EquivariantDWSNet",
+    "EquivariantSignDWSNet",
+    "INR2Vec",
+    "ProbeNet",
+    "SignDWSNet",
+    "Transformer",
+]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
 from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
-from dws.metanets.layers.features import Reduction
+from dws.metanets.layers.features import Reduction, check_widths
 from dws.metanets.ops import relu
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -24,59 +24,26 @@ LAYERS: dict[str, Callable[..., EquivariantLinear]] = {
 
 
 class Trunk(nn.Module):
-    """``num_layers`` times [equivariant layer, norm, ReLU, dropout], weights to features.
+    """Equivariant layers, each followed by [norm, ReLU, dropout], with skips or without.
 
     Args:
-        spec: The architecture of the networks that are read.
-        in_channels: Channels of the input.
-        hidden_channels: Channels of the output and between the layers.
-        num_layers: Number of equivariant layers.
-        reduction: How features are pooled in every layer.
-        norm: ``"batch"``, ``"layer"`` or ``"none"``.
+        layers: Of one number of channels after the other.
+        norms: One for each layer.
         dropout: Probability of dropping an entry after each layer, in training.
         skip: Add each layer's input to its output where their channels agree.
-        set_layer: ``"deepsets"`` for the linear layer, ``"attention"`` to attend between neurons.
-        num_heads: Of the attention; they divide ``hidden_channels``.
-
-    Raises:
-        ValueError: On sizes below 1, a probability outside [0, 1), or an unknown choice.
     """
 
     def __init__(
         self,
-        spec: WeightSpaceSpec,
+        layers: Iterable[EquivariantLinear],
+        norms: Iterable[nn.Module],
         *,
-        in_channels: int,
-        hidden_channels: int,
-        num_layers: int,
-        reduction: Reduction,
-        norm: NormChoice,
         dropout: float,
         skip: bool,
-        set_layer: SetLayer,
-        num_heads: int,
     ) -> None:
         super().__init__()
-        if min(in_channels, hidden_channels, num_layers) < 1 or not 0 <= dropout < 1:
-            raise UserError(
-                "expected in_channels, hidden_channels and num_layers >= 1 and 0 <= dropout < 1, "
-                f"got {in_channels}, {hidden_channels}, {num_layers} and {dropout}"
-            )
-        if norm not in ("batch", "layer", "none") or set_layer not in LAYERS:
-            raise UserError(
-                "expected norm in ('batch', 'layer', 'none') and set_layer in "
-                f"('deepsets', 'attention'), got {norm!r} and {set_layer!r}"
-            )
-        channels = [in_channels] + [hidden_channels] * num_layers
-        heads = {"num_heads": num_heads} if set_layer == "attention" else {}
-        self.layers = nn.ModuleList(
-            LAYERS[set_layer](spec, c_in, c_out, reduction=reduction, **heads)
-            for c_in, c_out in pairwise(channels)
-        )
-        self.norms = nn.ModuleList(
-            nn.Identity() if norm == "none" else Norm(spec, hidden_channels, norm)
-            for _ in range(num_layers)
-        )
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(norms)
         self.dropout = nn.Dropout(dropout)
         self.skip = skip
 
@@ -130,19 +97,32 @@ class DWSNet(nn.Module):
         num_heads: int = 4,
     ) -> None:
         super().__init__()
-        if out_features < 1:
-            raise UserError(f"expected out_features >= 1, got {out_features}")
-        self.trunk = Trunk(
-            spec,
+        check_widths(
             in_channels=in_channels,
+            out_features=out_features,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
-            reduction=reduction,
-            norm=norm,
+        )
+        if not 0 <= dropout < 1:
+            raise UserError(f"expected 0 <= dropout < 1, got {dropout}")
+        if norm not in ("batch", "layer", "none") or set_layer not in LAYERS:
+            raise UserError(
+                "expected norm in ('batch', 'layer', 'none') and set_layer in "
+                f"('deepsets', 'attention'), got {norm!r} and {set_layer!r}"
+            )
+        heads = {"num_heads": num_heads} if set_layer == "attention" else {}
+        channels = [in_channels] + [hidden_channels] * num_layers
+        self.trunk = Trunk(
+            [
+                LAYERS[set_layer](spec, c_in, c_out, reduction=reduction, **heads)
+                for c_in, c_out in pairwise(channels)
+            ],
+            [
+                nn.Identity() if norm == "none" else Norm(spec, hidden_channels, norm)
+                for _ in range(num_layers)
+            ],
             dropout=dropout,
             skip=skip,
-            set_layer=set_layer,
-            num_heads=num_heads,
         )
         self.head = InvariantLinear(spec, hidden_channels, out_features, reduction=reduction)
 
@@ -163,16 +143,9 @@ class EquivariantDWSNet(nn.Module):
 
     Args:
         spec: The architecture of the networks that are read and written.
-        in_channels: Channels of the input; 1 for plain weights.
         out_channels: Channels of the output; 1 for plain weights.
-        hidden_channels: Channels between the layers.
         num_layers: Number of equivariant layers, the last one among them, at least 2.
-        reduction: How features are pooled in every layer.
-        norm: As for ``DWSNet``.
-        dropout: As for ``DWSNet``.
-        skip: As for ``DWSNet``.
-        set_layer: As for ``DWSNet``.
-        num_heads: As for ``DWSNet``.
+        **trunk: Other arguments of ``DWSNet``, with the same defaults.
 
     Shape:
         WeightBatch with ``in_channels`` -> WeightBatch of the same spec with ``out_channels``.
@@ -182,36 +155,16 @@ class EquivariantDWSNet(nn.Module):
     """
 
     def __init__(
-        self,
-        spec: WeightSpaceSpec,
-        *,
-        in_channels: int = 1,
-        out_channels: int = 1,
-        hidden_channels: int = 32,
-        num_layers: int = 5,
-        reduction: Reduction = "max",
-        norm: NormChoice = "batch",
-        dropout: float = 0.0,
-        skip: bool = False,
-        set_layer: SetLayer = "deepsets",
-        num_heads: int = 4,
+        self, spec: WeightSpaceSpec, *, out_channels: int = 1, num_layers: int = 5, **trunk: Any
     ) -> None:
         super().__init__()
         if num_layers < 2:
             raise UserError(f"expected num_layers >= 2, got {num_layers}")
-        self.trunk = Trunk(
-            spec,
-            in_channels=in_channels,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers - 1,
-            reduction=reduction,
-            norm=norm,
-            dropout=dropout,
-            skip=skip,
-            set_layer=set_layer,
-            num_heads=num_heads,
+        net = DWSNet(spec, out_features=1, num_layers=num_layers - 1, **trunk)
+        self.trunk = net.trunk
+        self.last = EquivariantLinear(
+            spec, net.head.in_channels, out_channels, reduction=net.head.reduction
         )
-        self.last = EquivariantLinear(spec, hidden_channels, out_channels, reduction=reduction)
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """Map a batch of networks to networks."""

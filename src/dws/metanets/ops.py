@@ -68,6 +68,15 @@ class _Max(torch.autograd.Function):
         return torch.where(is_largest, share.unsqueeze(ctx.dim), 0), None
 
 
+def first_maximum(x: Tensor, dim: int) -> Tensor:
+    """``Tensor.amax``, whose gradient goes to one of equal maxima, by position.
+
+    ``amax`` and ``maximum`` compare values with their maximum in the backward pass, which a
+    compiler may recompute with another rounding than the values had in bf16, so that none is equal.
+    """
+    return x.max(dim).values
+
+
 class EdgeLinear(nn.Linear):
     """``nn.Linear`` without bias on weights, as one product for each network.
 

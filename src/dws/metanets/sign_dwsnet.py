@@ -1,19 +1,18 @@
-"""A network on weights of sine networks that sees neither the order nor the signs of neurons.
+"""Networks on weights of sine networks that are equivariant to order and signs of hidden neurons.
 
 Sine is odd: a hidden neuron whose incoming weights, bias and outgoing weights all change their
-sign computes the same (``SignFlip``). With the reordering of neurons (Navon et al. 2023) the group
-is the product over hidden levels of S_{d_l} ⋉ {±1}^{d_l}. It acts on
+sign computes the same. With the permutations (Navon et al. 2023) the group is that of
+``SignedPermutation``, the product over hidden levels of S_{d_l} ⋉ {±1}^{d_l}. It acts on
 
 - *odd* features o of the neurons of each hidden level: the bias, the columns of W_1 at the first
-  level, the rows of W_M at the last. They are reordered, and change sign with their neuron;
-- features e of the *edges* between two hidden levels: W_2, ..., W_{M-1}. They change sign with
+  level, the rows of W_M at the last. They are permuted, and change sign with their neuron;
+- odd features e of the *edges* between two hidden levels: W_2, ..., W_{M-1}. They change sign with
   either of their neurons;
-- *even* features h of the neurons, which are only reordered, and *global* ones g: b_M.
+- *even* features h of the neurons, which are only permuted, and *global* ones g: b_M.
 
 Maps between them that commute with the group, from which every layer is built:
 
-- odd to odd and edge to edge: linear without bias, since a bias would not change sign; times any
-  even factor (a gate);
+- odd to odd and edge to edge: linear without bias, times any even factor (a gate);
 - edges and odd features of one level to odd features of the other: Σ_j o_j e_jk, in which the sign
   of neuron j cancels. It is what a forward pass of the network itself does, and with the roles
   exchanged a backward pass. Edges carry few channels, each of which takes its own group of the
@@ -22,29 +21,99 @@ Maps between them that commute with the group, from which every layer is built:
 - odd to edge: products o_j o_k of the neurons at the ends;
 - even to even, and global: anything, with means over neurons towards the global ones.
 
-A layer first updates the edges, then sends messages along them, then updates neurons, then the
-global features. Each update adds to what was there. At the end many even features of each neuron
-are pooled over its level, and an MLP answers, linearly in all of its hidden layers. Before a linear
-map odd and edge features are divided by their root mean square alone, since a shift would not
-change its sign.
+``dws.metanets.layers.parity`` refuses all others. A layer first updates the edges, then sends
+messages along them, then updates neurons, then the global features. Each update adds to what was
+there. Before a linear map odd features are divided by their root mean square.
+
+Related work: ScaleGMN (Kalogeropoulos et al., NeurIPS 2024, arXiv 2406.10685) treats the signs of
+sine networks in message passing on the graph of neurons; its invariant functions of odd features
+come from canonical forms or symmetrisation, and its equivariant ones are linear maps times these.
+Deviation: here invariant features are a second stream, with normalisation, MLPs and global
+features of its own, which learns from products of two linear maps of odd features and gates them;
+edges have features of their own that are updated, and no feature is made canonical, so that all
+maps are continuous.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
-from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.metanets.layers.features import check_widths
+from dws.metanets.layers.parity import Odd, OddLinear, OddNorm, concatenate
+from dws.metanets.ops import first_maximum
+from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phases
 
 
-class SignDWSNet(nn.Module):
-    """Invariant to reordering hidden neurons and to flipping their signs.
+@dataclass(frozen=True)
+class Features:
+    """What the layers pass on.
+
+    Attributes:
+        odd: (B, d_l, C) for each hidden level l.
+        even: (B, d_l, C) for each hidden level l.
+        edges: (B, d_l, d_{l+1}, E) for each two neighbouring hidden levels.
+        globals: (B, C).
+    """
+
+    odd: Sequence[Odd]
+    even: Sequence[Tensor]
+    edges: Sequence[Odd]
+    globals: Tensor
+
+
+class SignTrunk(nn.Module):
+    """Weights to features, by an encoder and ``num_layers`` layers. Arguments as ``SignDWSNet``."""
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int,
+        hidden_channels: int,
+        edge_channels: int,
+        num_layers: int,
+    ) -> None:
+        super().__init__()
+        check_widths(
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            edge_channels=edge_channels,
+            num_layers=num_layers,
+        )
+        if hidden_channels % edge_channels:
+            raise UserError(
+                f"expected edge_channels that divide hidden_channels={hidden_channels}, got "
+                f"{edge_channels}"
+            )
+        self.spec = spec
+        self.in_channels = in_channels
+        self.encode = Encoder(spec, in_channels, hidden_channels, edge_channels)
+        num_levels = len(spec.hidden_dims)
+        self.layers = nn.ModuleList(
+            Layer(num_levels, hidden_channels, edge_channels) for _ in range(num_layers)
+        )
+
+    def features(self, batch: WeightBatch) -> Features:
+        """Of networks with ``in_channels`` channels."""
+        batch.check_fits(self.spec, self.in_channels)
+        features: Features = self.encode(batch)
+        for layer in self.layers:
+            features = layer(features)
+        return features
+
+
+class SignDWSNet(SignTrunk):
+    """Invariant to permutations and sign flips of hidden neurons.
+
+    At the end many even features of each neuron are pooled over its level, and an MLP answers,
+    linearly in all of its hidden layers.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -56,8 +125,8 @@ class SignDWSNet(nn.Module):
         num_layers: Number of equivariant layers.
         head_layers: Hidden layers of the MLP, of 4 ``hidden_channels`` each.
         dropout: Probability of dropping a feature before the output, in training.
-        omega_0: ω0 of the networks, to read them after ``wrap_phases``: a
-            ``dws.training.WeightSpaceModel`` is then invariant to ``PhaseShift`` too. None reads
+        omega_0: ω0 of the networks, to be invariant to ``PhaseShift`` too: the network takes
+            weights as they are, applies ``wrap_phases``, and scales them, see ``fit``. None reads
             phases as they are, as suits networks whose biases began at 0.
 
     Raises:
@@ -80,29 +149,25 @@ class SignDWSNet(nn.Module):
         dropout: float = 0.0,
         omega_0: float | None = None,
     ) -> None:
-        super().__init__()
-        channels = (in_channels, out_features, hidden_channels, edge_channels, read_channels)
-        sizes = (*channels, num_layers, head_layers)
-        if min(sizes) < 1 or not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
+        check_widths(
+            out_features=out_features, read_channels=read_channels, head_layers=head_layers
+        )
+        if not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
             raise UserError(
-                "expected in_channels, out_features, hidden_channels, edge_channels, "
-                "read_channels, num_layers and head_layers >= 1, 0 <= dropout < 1 and omega_0 > 0 "
-                f"or none, got {', '.join(map(str, sizes))}, {dropout} and {omega_0}"
+                f"expected 0 <= dropout < 1 and omega_0 > 0 or none, got {dropout} and {omega_0}"
             )
-        if hidden_channels % edge_channels:
-            raise UserError(
-                f"expected edge_channels that divide hidden_channels={hidden_channels}, got "
-                f"{edge_channels}"
-            )
+        super().__init__(
+            spec,
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            edge_channels=edge_channels,
+            num_layers=num_layers,
+        )
         self.reads = "scaled" if omega_0 is None else "wrapped"  # see WeightSpaceModel
         self.omega_0 = omega_0
-        self.spec = spec
-        self.in_channels = in_channels
-        self.encode = Encoder(spec, in_channels, hidden_channels, edge_channels)
+        if omega_0 is not None:
+            self.scale = Standardize(spec)
         num_levels = len(spec.hidden_dims)
-        self.layers = nn.ModuleList(
-            Layer(num_levels, hidden_channels, edge_channels) for _ in range(num_layers)
-        )
         self.read_outs = nn.ModuleList(
             ReadOut(hidden_channels, read_channels) for _ in range(num_levels)
         )
@@ -115,12 +180,20 @@ class SignDWSNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(head_layers * width, out_features)
 
+    def fit(self, reference: WeightBatch) -> None:
+        """Scale what ``wrap_phases`` gives to the deviations of a reference, if ω0 is set.
+
+        Args:
+            reference: The training split, not scaled.
+        """
+        if self.omega_0 is not None:
+            self.scale.fit(wrap_phases(reference, omega_0=self.omega_0), keep_signs=True)
+
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What the output is read off, (B, 4 ``hidden_channels`` · ``head_layers``)."""
-        batch.check_fits(self.spec, self.in_channels)
-        features = self.encode(batch)
-        for layer in self.layers:
-            features = layer(features)
+        if self.omega_0 is not None:
+            batch = self.scale(wrap_phases(batch, omega_0=self.omega_0))
+        features = self.features(batch)
         pooled = [features.globals]
         pooled += [
             f(o, h) for f, o, h in zip(self.read_outs, features.odd, features.even, strict=True)
@@ -135,21 +208,59 @@ class SignDWSNet(nn.Module):
         return self.head(self.dropout(self.embed(batch)))  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
-class Features:
-    """What the layers pass on.
+class EquivariantSignDWSNet(SignTrunk):
+    """Weights in, weights out, equivariant to permutations and sign flips of hidden neurons.
 
-    Attributes:
-        odd: (B, d_l, C) for each hidden level l.
-        even: (B, d_l, C) for each hidden level l.
-        edges: (B, d_l, d_{l+1}, E) for each two neighbouring hidden levels.
-        globals: (B, C).
+    The counterpart of ``EquivariantDWSNet``: every weight and bias of a hidden neuron is an odd
+    feature, and the last bias an even one. Scale weights, and do not shift them: it would end the
+    symmetry, see ``Standardize.fit(..., keep_signs=True)``.
+
+    Args:
+        spec: The architecture of the networks that are read and written.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_channels: Channels of the output; 1 for plain weights.
+        hidden_channels: As for ``SignDWSNet``.
+        edge_channels: As for ``SignDWSNet``.
+        num_layers: As for ``SignDWSNet``.
+
+    Shape:
+        WeightBatch with ``in_channels`` -> WeightBatch of the same spec with ``out_channels``.
+
+    Raises:
+        ValueError: As for ``SignDWSNet``.
     """
 
-    odd: Sequence[Tensor]
-    even: Sequence[Tensor]
-    edges: Sequence[Tensor]
-    globals: Tensor
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        hidden_channels: int = 64,
+        edge_channels: int = 4,
+        num_layers: int = 4,
+    ) -> None:
+        check_widths(out_channels=out_channels)
+        super().__init__(
+            spec,
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            edge_channels=edge_channels,
+            num_layers=num_layers,
+        )
+        self.decode = Decoder(spec, hidden_channels, edge_channels, out_channels)
+
+    def forward(self, batch: WeightBatch) -> WeightBatch:
+        """Map a batch of networks to networks."""
+        return self.decode(self.features(batch))  # type: ignore[no-any-return]
+
+
+def _num_odd(spec: WeightSpaceSpec) -> list[int]:
+    """Odd features of a neuron of each hidden level: bias, and weights from inputs, to outputs."""
+    sizes = [1] * len(spec.hidden_dims)
+    sizes[0] += spec.dims[0]
+    sizes[-1] += spec.dims[-1]
+    return sizes
 
 
 class Encoder(nn.Module):
@@ -159,26 +270,58 @@ class Encoder(nn.Module):
         self, spec: WeightSpaceSpec, in_channels: int, channels: int, edge_channels: int
     ) -> None:
         super().__init__()
-        d_0, *hidden, d_m = spec.dims
-        sizes = [in_channels] * len(hidden)  # the bias
-        sizes[0] += d_0 * in_channels
-        sizes[-1] += d_m * in_channels
-        self.odd = nn.ModuleList(linear(size, channels) for size in sizes)
+        sizes = [n * in_channels for n in _num_odd(spec)]
+        self.odd = nn.ModuleList(OddLinear(size, channels) for size in sizes)
         self.even = nn.ModuleList(nn.Linear(size, channels) for size in sizes)
-        self.edges = nn.ModuleList(linear(in_channels, edge_channels) for _ in hidden[1:])
-        self.globals = nn.Linear(d_m * in_channels, channels)
+        self.edges = nn.ModuleList(OddLinear(in_channels, edge_channels) for _ in sizes[1:])
+        self.globals = nn.Linear(spec.dims[-1] * in_channels, channels)
 
     def forward(self, batch: WeightBatch) -> Features:
         """Networks with ``in_channels`` channels."""
-        nodes = list(batch.biases[:-1])
-        nodes[0] = torch.cat([nodes[0], batch.weights[0].transpose(1, 2).flatten(2)], dim=2)
-        nodes[-1] = torch.cat([nodes[-1], batch.weights[-1].flatten(2)], dim=2)
+        first, *inner, last = batch.weights
+        *biases, last_bias = batch.biases
+        nodes = [Odd(b, (level,)) for level, b in enumerate(biases)]
+        nodes[0] = concatenate([nodes[0], Odd(first.transpose(1, 2).flatten(2), nodes[0].levels)])
+        nodes[-1] = concatenate([nodes[-1], Odd(last.flatten(2), nodes[-1].levels)])
+        edges = [Odd(w, (level, level + 1)) for level, w in enumerate(inner)]
         return Features(
             odd=[f(x) for f, x in zip(self.odd, nodes, strict=True)],
             even=[f(x.abs()) for f, x in zip(self.even, nodes, strict=True)],
-            edges=[f(w) for f, w in zip(self.edges, batch.weights[1:-1], strict=True)],
-            globals=self.globals(batch.biases[-1].flatten(1)),
+            edges=[f(w) for f, w in zip(self.edges, edges, strict=True)],
+            globals=self.globals(last_bias.flatten(1)),
         )
+
+
+class Decoder(nn.Module):
+    """Features to weights: what an ``Encoder`` reads off the weights is written there."""
+
+    def __init__(
+        self, spec: WeightSpaceSpec, channels: int, edge_channels: int, out_channels: int
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.out_channels = out_channels
+        self.odd = nn.ModuleList(OddLinear(channels, n * out_channels) for n in _num_odd(spec))
+        self.edges = nn.ModuleList(
+            OddLinear(edge_channels, out_channels) for _ in spec.hidden_dims[1:]
+        )
+        self.globals = nn.Linear(channels, spec.dims[-1] * out_channels)
+
+    def forward(self, features: Features) -> WeightBatch:
+        """Networks with ``out_channels`` channels."""
+        d_0, d_out = self.spec.dims[0], self.spec.dims[-1]
+        nodes = [
+            f(x).values.unflatten(2, (-1, self.out_channels))  # (B, d_l, bias and weights, C)
+            for f, x in zip(self.odd, features.odd, strict=True)
+        ]
+        weights = [
+            nodes[0][:, :, 1 : 1 + d_0].transpose(1, 2),
+            *(f(e).values for f, e in zip(self.edges, features.edges, strict=True)),
+            nodes[-1][:, :, -d_out:],
+        ]
+        last_bias = self.globals(features.globals).unflatten(1, (d_out, self.out_channels))
+        biases = [*(x[:, :, 0] for x in nodes), last_bias]
+        return WeightBatch.from_tensors(chain.from_iterable(zip(weights, biases, strict=True)))
 
 
 class Layer(nn.Module):
@@ -199,14 +342,15 @@ class Layer(nn.Module):
     def forward(self, features: Features) -> Features:
         """The same kinds of features."""
         odd, even = list(features.odd), list(features.even)
+        ends = zip(pairwise(odd), pairwise(even), strict=True)
         edges = [
-            f(e, odd[i], odd[i + 1], even[i], even[i + 1])
-            for i, (f, e) in enumerate(zip(self.edges, features.edges, strict=True))
+            f(e, *odds, *evens)
+            for f, e, (odds, evens) in zip(self.edges, features.edges, ends, strict=True)
         ]
-        messages: list[list[Tensor]] = [[] for _ in odd]
+        messages: list[list[Odd]] = [[] for _ in odd]
         for i, e in enumerate(edges):
             messages[i + 1].append(self.forward_messages[i](odd[i], e))
-            messages[i].append(self.backward_messages[i](odd[i + 1], e.transpose(1, 2)))
+            messages[i].append(self.backward_messages[i](odd[i + 1], e.transpose()))
         for i, f in enumerate(self.neurons):
             odd[i], even[i] = f(odd[i], even[i], messages[i], features.globals)
         pooled = torch.cat([features.globals, *(h.mean(dim=1) for h in even)], dim=1)
@@ -222,30 +366,23 @@ class EdgeUpdate(nn.Module):
         self.gates = nn.ModuleList(nn.Linear(channels, edge_channels) for _ in range(2))
         self.ends = nn.ModuleList(normed_linear(channels, edge_channels) for _ in range(2))
 
-    def forward(
-        self, edges: Tensor, odd: Tensor, next_odd: Tensor, even: Tensor, next_even: Tensor
-    ) -> Tensor:
+    def forward(self, edges: Odd, odd: Odd, next_odd: Odd, even: Tensor, next_even: Tensor) -> Odd:
         """(B, d, d', E), (B, d, C), (B, d', C), (B, d, C), (B, d', C) -> (B, d, d', E)."""
         gate = self.gates[0](even)[:, :, None] + self.gates[1](next_even)[:, None]
-        outer = self.ends[0](odd)[:, :, None] * self.ends[1](next_odd)[:, None]
-        return edges + gate * self.linear(edges) + outer  # type: ignore[no-any-return]
+        outer = self.ends[0](odd).outer(self.ends[1](next_odd))
+        return edges + self.linear(edges).gated(gate) + outer  # type: ignore[no-any-return]
 
 
 class Message(nn.Module):
-    """Σ_j (A o_j) · e_jk / sqrt(d): what neurons j of one level tell neurons k of another.
-
-    The C channels of A o_j fall into E groups, and each channel of e_jk scales its own group.
-    """
+    """Σ_j (A o_j) · e_jk / sqrt(d): what neurons j of one level tell neurons k of another."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.linear = normed_linear(channels, channels)
 
-    def forward(self, odd: Tensor, edges: Tensor) -> Tensor:
+    def forward(self, odd: Odd, edges: Odd) -> Odd:
         """(B, d, C), (B, d, d', E) -> (B, d', C)."""
-        grouped = self.linear(odd).unflatten(2, (edges.shape[3], -1))
-        sums = torch.einsum("bjgc,bjkg->bkgc", grouped, edges).flatten(2)
-        return sums / math.sqrt(odd.shape[1])
+        return self.linear(odd) @ edges  # type: ignore[no-any-return]
 
 
 class NeuronUpdate(nn.Module):
@@ -253,28 +390,20 @@ class NeuronUpdate(nn.Module):
 
     def __init__(self, channels: int, *, num_messages: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(RootMeanSquareNorm(channels) for _ in range(1 + num_messages))
-        self.linear = linear((1 + num_messages) * channels, channels)
+        self.norms = nn.ModuleList(OddNorm(channels) for _ in range(1 + num_messages))
+        self.linear = OddLinear((1 + num_messages) * channels, channels)
         self.product = Product((1 + num_messages) * channels, channels)
         self.even = update(3 * channels, 2 * channels, channels)
         self.gate = nn.Linear(channels, channels)
 
     def forward(
-        self, odd: Tensor, even: Tensor, messages: Sequence[Tensor], globals_: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, odd: Odd, even: Tensor, messages: Sequence[Odd], globals_: Tensor
+    ) -> tuple[Odd, Tensor]:
         """Odd and even features (B, d, C), messages (B, d, C) each, global features (B, C)."""
-        read = torch.cat([f(x) for f, x in zip(self.norms, [odd, *messages], strict=True)], dim=2)
+        read = concatenate([f(x) for f, x in zip(self.norms, [odd, *messages], strict=True)])
         everywhere = globals_[:, None].expand_as(even)
         even = even + self.even(torch.cat([even, self.product(read), everywhere], dim=2))
-        return odd + self.gate(even) * self.linear(read), even
-
-
-class RootMeanSquareNorm(nn.RMSNorm):
-    """``nn.RMSNorm`` in the precision of its weights, also where autocast made the input bf16."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
-        return super().forward(x.to(self.weight.dtype))
+        return odd + self.linear(read).gated(self.gate(even)), even
 
 
 class Product(nn.Module):
@@ -282,9 +411,9 @@ class Product(nn.Module):
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.factors = nn.ModuleList(linear(in_channels, channels) for _ in range(2))
+        self.factors = nn.ModuleList(OddLinear(in_channels, channels) for _ in range(2))
 
-    def forward(self, odd: Tensor) -> Tensor:
+    def forward(self, odd: Odd) -> Tensor:
         """(B, d, C_in) -> (B, d, C)."""
         return self.factors[0](odd) * self.factors[1](odd)  # type: ignore[no-any-return]
 
@@ -297,26 +426,19 @@ class ReadOut(nn.Module):
         self.even = update(channels, num_features, num_features)
         self.product = Product(channels, num_features)
 
-    def forward(self, odd: Tensor, even: Tensor) -> Tensor:
+    def forward(self, odd: Odd, even: Tensor) -> Tensor:
         """(B, d, C), (B, d, C) -> (B, 2 F)."""
         features = self.even(even) + self.product(odd)
-        # max, not amax: its gradient goes by position, while amax compares values with their
-        # maximum, which a compiler may have rounded to bf16 on the way, and divides by matches
-        return torch.cat([features.mean(dim=1), features.max(dim=1).values], dim=1)
-
-
-def linear(in_channels: int, out_channels: int) -> nn.Linear:
-    """A map between features that change sign: it must have no bias."""
-    return nn.Linear(in_channels, out_channels, bias=False)
+        return torch.cat([features.mean(dim=1), first_maximum(features, dim=1)], dim=1)
 
 
 def normed_linear(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A map between features that change sign, of features of unit root mean square."""
-    return nn.Sequential(RootMeanSquareNorm(in_channels), linear(in_channels, out_channels))
+    """A linear map of odd features of unit root mean square."""
+    return nn.Sequential(OddNorm(in_channels), OddLinear(in_channels, out_channels))
 
 
 def update(in_channels: int, hidden_channels: int, channels: int) -> nn.Sequential:
-    """An MLP between features that do not change sign."""
+    """An MLP of even features."""
     return nn.Sequential(
         nn.LayerNorm(in_channels),
         nn.Linear(in_channels, hidden_channels),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
-from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phases
+from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
 
 READS = ("standardized", "scaled", "wrapped", "raw")  # in what form weights reach a metanet
 
@@ -27,9 +27,10 @@ class WeightSpaceModel(nn.Module):
 
     Its ``state_dict`` is all that an evaluation needs. The metanet may say with an attribute
     ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs;
-    ``"wrapped"``, the same after ``wrap_phases`` with its ``omega_0``; or ``"raw"``, so that it can
-    compute what they compute. Else they are ``"standardized"``. Networks of another dtype are
-    converted to that of the parameters.
+    ``"wrapped"``, as they are, so that it can apply ``wrap_phases`` before it scales them itself
+    (its ``fit`` is given the training split); or ``"raw"``, as they are, so that it can compute
+    what they compute. Else they are ``"standardized"``. Networks of another dtype are converted to
+    that of the parameters.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -61,11 +62,14 @@ class WeightSpaceModel(nn.Module):
         if self.reads not in READS:
             raise UserError(f"expected a metanet that reads {READS}, got {self.reads!r}")
         self.output_layer = output_layer
+        self.register_load_state_dict_pre_hook(_give_scale_to_net)  # type: ignore[no-untyped-call]
 
     def fit(self, reference: WeightBatch) -> None:
         """Standardise as befits the metanet from now on; ``reference`` is the training split."""
-        keep_signs = self.reads in ("scaled", "wrapped")
-        self.standardize.fit(self._wrap(reference), keep_signs=keep_signs)
+        if self.reads == "wrapped":
+            self.net.fit(reference)  # type: ignore[operator]
+        else:
+            self.standardize.fit(reference, keep_signs=self.reads == "scaled")
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Predict; in training the reconstructed values follow the prediction."""
@@ -89,9 +93,14 @@ class WeightSpaceModel(nn.Module):
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
         batch = batch.to(self.standardize.mean.dtype)
-        return batch if self.reads == "raw" else self.standardize(self._wrap(batch))
+        return batch if self.reads in ("wrapped", "raw") else self.standardize(batch)
 
-    def _wrap(self, batch: WeightBatch) -> WeightBatch:
-        if self.reads != "wrapped":
-            return batch
-        return wrap_phases(batch, omega_0=self.net.omega_0)  # type: ignore[arg-type]
+
+def _give_scale_to_net(
+    model: WeightSpaceModel, state: dict[str, Any], prefix: str, *_: object
+) -> None:
+    """Up to version 0.2 the model wrapped and scaled weights for a net that now does it itself."""
+    for name in ("mean", "std"):
+        if model.reads == "wrapped" and f"{prefix}standardize.{name}" in state:
+            old = state[f"{prefix}standardize.{name}"]
+            state.setdefault(f"{prefix}net.scale.{name}", old)

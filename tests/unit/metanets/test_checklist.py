@@ -235,8 +235,8 @@ def test_the_transformer_lists_its_encodings() -> None:
             {"set_layer": "attention", "hidden_channels": 6},
             r"num_heads that divides the 6 channels, got 4",
         ),
-        ({"num_layers": 0}, r"num_layers >= 1 .* got 1, 32, 0 and 0\.0"),
-        ({"dropout": 1.0}, r"0 <= dropout < 1, got 1, 32, 5 and 1\.0"),
+        ({"num_layers": 0}, r"num_layers >= 1, got 0"),
+        ({"dropout": 1.0}, r"0 <= dropout < 1, got 1\.0"),
     ],
 )
 def test_dwsnet_lists_the_choices(bad: dict[str, object], complaint: str) -> None:

@@ -59,9 +59,26 @@ def test_a_model_of_wrapped_phases_is_invariant_to_phase_shifts(omega_0: float |
     shift = PhaseShift.random(spec, torch.Generator().manual_seed(0))
     if omega_0:
         assert_invariant(model, weights, shift)
+        assert_invariant(net, weights, shift)
     else:
         with pytest.raises(AssertionError, match="not invariant"):
             assert_invariant(model, weights, shift)
+
+
+def test_a_checkpoint_whose_model_wrapped_phases_is_loaded() -> None:
+    """As version 0.2 wrote it: the deviations of wrapped weights were the model's."""
+    spec = WeightSpaceSpec((2, 5, 4, 1))
+    weights = random_batch(spec, 20, dtype=torch.float32)
+    trained, loaded = (
+        WeightSpaceModel(spec, SignDWSNet(spec, out_features=3, omega_0=30.0), torch.nn.Identity())
+        for _ in range(2)
+    )
+    trained.fit(weights)
+    state = trained.state_dict()
+    for name in ("mean", "std"):
+        state[f"standardize.{name}"] = state.pop(f"net.scale.{name}")
+    loaded.load_state_dict(state)
+    assert torch.equal(loaded(weights), trained(weights))
 
 
 def test_units_are_beyond_the_digits_of_bf16() -> None:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dws.metanets.layers.parity import Odd, OddLinear, OddNorm, concatenate
+from dws.metanets.sign_dwsnet import Product, update
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def odd(level: int = 0, *, width: int = 3, channels: int = 4, seed: int = 0) -> Odd:
+    return Odd(draw(2, width, channels, seed=seed), (level,))
+
+
+EDGES = Odd(draw(2, 3, 5, 2), (0, 1))
+EVEN = draw(2, 3, 4, seed=7)
+
+
+def flipped(x: Odd, level: int = 0) -> Odd:
+    """With the signs of all neurons of one level changed."""
+    return Odd(-x.values if level in x.levels else x.values, x.levels)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + x,
+        lambda x: x.gated(EVEN),
+        lambda x: OddLinear(4, 6).double()(x),
+        lambda x: OddNorm(4).double()(x),
+        lambda x: concatenate([x, x]),
+        lambda x: x.outer(odd(1, width=5)),
+        lambda x: odd(1, width=5).outer(x),
+    ],
+)
+def test_what_is_odd_changes_its_sign(function: Callable[[Odd], Odd]) -> None:
+    torch.manual_seed(0)
+    before = function(odd())
+    torch.manual_seed(0)
+    after = function(flipped(odd()))
+    assert before.values.abs().max() > 0.1
+    assert torch.equal(after.values, -before.values)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x * x, lambda x: x.abs(), lambda x: Product(4, 6).double()(x)]
+)
+def test_what_is_even_stays(function: Callable[[Odd], Tensor]) -> None:
+    torch.manual_seed(0)
+    before = function(odd())
+    torch.manual_seed(0)
+    assert torch.equal(function(flipped(odd())), before)
+    assert before.abs().max() > 0.1
+
+
+def test_messages_change_their_sign_with_the_receiver_alone() -> None:
+    message = odd() @ EDGES
+    assert message.levels == (1,)
+    assert torch.equal((flipped(odd()) @ flipped(EDGES)).values, message.values)
+    assert torch.equal((odd() @ flipped(EDGES, 1)).values, -message.values)
+
+
+def test_messages_are_sums_over_neurons_group_by_group() -> None:
+    x, e = odd().values, EDGES.values
+    expected = torch.stack(
+        [sum(x[:, j, c, None] * e[:, j, :, c // 2] for j in range(3)) for c in range(4)], dim=2
+    )
+    torch.testing.assert_close((odd() @ EDGES).values, expected / 3**0.5)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        (lambda: OddLinear(4, 4, bias=True), "bias does not change its sign"),
+        (lambda: OddLinear(4, 4)(EVEN), "OddLinear takes odd features, got Tensor"),
+        (lambda: OddNorm(4)(EVEN), "OddNorm takes odd features, got Tensor"),
+        (lambda: nn.Linear(4, 4)(odd()), "Odd"),
+        (lambda: update(4, 4, 4)(odd()), "Odd"),
+        (lambda: nn.functional.gelu(odd()), "Odd"),
+        (lambda: torch.cat([EVEN, odd()]), "Odd"),
+        (lambda: odd() + EVEN, "no sum with a Tensor"),
+        (lambda: odd() + 1.0, "no sum with a float"),
+        (lambda: odd().gated(odd(seed=1)), "Only an even feature, a Tensor, is a gate .* got Odd"),
+        (lambda: odd() + odd() * odd(seed=1), "no sum with a Tensor"),
+        (lambda: odd() * EVEN, "no product with a Tensor"),
+        (lambda: concatenate([odd(), EVEN]), "no common channels with a Tensor"),
+        (lambda: odd() * odd(1), r"levels \(0,\) and \(1,\) have no product"),
+        (lambda: odd() + EDGES, r"levels \(0,\) and \(0, 1\) have no sum"),
+        (lambda: odd(1, width=3) @ EDGES, "do not begin at the neurons"),
+        (lambda: odd() @ odd(), "do not begin at the neurons"),
+        (lambda: odd().outer(odd()), "no edges between"),
+    ],
+)
+def test_what_would_break_parity_is_refused(build: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(TypeError, match=complaint):
+        build()
