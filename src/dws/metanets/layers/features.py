@@ -51,8 +51,17 @@ def pool(batch: WeightBatch, reduction: Reduction) -> Features:
     groups = map(NodeGroups, biases, incoming, outgoing)
     nodes = [torch.cat(g, dim=-1) for g in groups]
     sizes = [n * batch.num_channels for n in num_own_features(batch.spec)]
-    invariants = [reduce(x[..., :n], 1, reduction) for x, n in zip(nodes, sizes, strict=True)]
-    return Features(torch.cat([*invariants, last_bias.flatten(1)], dim=-1), nodes, inner)
+    levels = [reduce(x[..., :n], 1, reduction) for x, n in zip(nodes, sizes, strict=True)]
+    return Features(torch.cat([*levels, last_bias.flatten(1)], dim=-1), nodes, inner)
+
+
+def invariants(batch: WeightBatch, reduction: Reduction) -> Float[Tensor, "b i_c"]:
+    """The invariants of ``pool`` at half the cost, where nothing else is wanted."""
+    first, *inner, last = batch.weights
+    *biases, last_bias = batch.biases
+    incoming = [first.transpose(1, 2).flatten(2), *(w.flatten(1, 2) for w in inner)]
+    sets = [*chain.from_iterable(zip(biases, incoming, strict=True)), last.flatten(2)]
+    return torch.cat([*(reduce(x, 1, reduction) for x in sets), last_bias.flatten(1)], dim=-1)
 
 
 def broadcast(features: Features, spec: WeightSpaceSpec) -> WeightBatch:
@@ -100,8 +109,9 @@ def second_moments(spec: WeightSpaceSpec, reduction: Reduction) -> Features:
     All neurons of a level are alike, so there is one of each, with one channel.
     """
     ones = WeightBatch.from_flat(spec, torch.ones(1, spec.num_params, 1, dtype=torch.float64))
-    invariants, nodes, edges = pool(ones, "sum")  # how many entries each feature is pooled from
-    counts = Features(invariants, [x[:, :1] for x in nodes], [x[:, :1, :1] for x in edges])
+    counts = pool(ones, "sum")  # how many entries each feature is pooled from
+    nodes, edges = counts.nodes, counts.edges
+    counts = Features(counts.invariants, [x[:, :1] for x in nodes], [x[:, :1, :1] for x in edges])
     return cast(Features, tree_map(partial(second_moment, reduction=reduction), counts))
 
 

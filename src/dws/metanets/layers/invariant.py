@@ -10,7 +10,7 @@ from dws.metanets.layers.features import (
     Reduction,
     check_reduction,
     check_widths,
-    pool,
+    invariants,
     second_moments,
 )
 from dws.weightspace import WeightBatch, WeightSpaceSpec
@@ -58,7 +58,7 @@ class InvariantLinear(nn.Module):
     def pool(self, batch: WeightBatch) -> Float[Tensor, "b i_c"]:
         """The invariants themselves, (B, I C_in)."""
         batch.check_fits(self.spec, self.in_channels)
-        return pool(batch, self.reduction).invariants
+        return invariants(batch, self.reduction)
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Pool and map."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,7 +40,7 @@ class Odd:
 
     def __add__(self, other: Odd) -> Odd:
         """Of features of the same levels."""
-        return replace(self, values=self.values + self._same(other, "sum"))
+        return Odd(self.values + self._same(other, "sum"), self.levels)
 
     def __mul__(self, other: Odd) -> Tensor:
         """Of features of the same levels: it is even, since the signs cancel."""
@@ -52,7 +52,7 @@ class Odd:
             raise TypeError(
                 f"Only an even feature, a Tensor, is a gate of odd ones, got {type(gate).__name__}."
             )
-        return replace(self, values=self.values * gate)
+        return Odd(self.values * gate, self.levels)
 
     def __matmul__(self, edges: Odd) -> Odd:
         """Σ_j o_j e_jk / sqrt(d): from the neurons j of one level to the neurons k of another.
@@ -105,7 +105,7 @@ def concatenate(features: Sequence[Odd]) -> Odd:
     """The channels of odd features of the same levels in a row."""
     first = features[0]
     values = [first._same(x, "common channels") for x in features]
-    return replace(first, values=torch.cat(values, dim=-1))
+    return Odd(torch.cat(values, dim=-1), first.levels)
 
 
 class OddLinear(nn.Linear):
@@ -130,7 +130,7 @@ class OddLinear(nn.Linear):
 
     def forward(self, x: Odd) -> Odd:  # type: ignore[override]
         """Map the channels."""
-        return replace(x, values=super().forward(_odd(x, self)))
+        return Odd(super().forward(_odd(x, self)), x.levels)
 
 
 class OddNorm(nn.RMSNorm):
@@ -151,7 +151,7 @@ class OddNorm(nn.RMSNorm):
 
     def forward(self, x: Odd) -> Odd:  # type: ignore[override]
         """Normalise, (..., C) -> (..., C)."""
-        return replace(x, values=super().forward(_odd(x, self).to(self.weight.dtype)))
+        return Odd(super().forward(_odd(x, self).to(self.weight.dtype)), x.levels)
 
 
 def _odd(x: Any, module: nn.Module) -> Tensor:

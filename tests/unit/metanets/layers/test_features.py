@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from tests.conftest import random_batch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dws.metanets.layers.features import Features, broadcast, pool
+from dws.metanets.layers.features import Features, Reduction, broadcast, invariants, pool
 from dws.weightspace import WeightSpaceSpec
 
 dims = pytest.mark.parametrize("dims", [(2, 4, 1), (2, 4, 3, 1), (3, 2, 4, 3, 2), (1, 1, 5, 2)])
@@ -29,6 +31,15 @@ def test_broadcast_is_the_adjoint_of_the_sum(dims: tuple[int, ...]) -> None:
     pooled = pool(x, "sum")
     y = random_like(pooled)
     torch.testing.assert_close(inner(pooled, y), inner(x, broadcast(y, spec)))
+
+
+@dims
+@pytest.mark.parametrize("reduction", get_args(Reduction))
+def test_invariants_alone_are_those_of_the_pool(
+    dims: tuple[int, ...], reduction: Reduction
+) -> None:
+    batch = random_batch(WeightSpaceSpec(dims), 3, 2)
+    torch.testing.assert_close(invariants(batch, reduction), pool(batch, reduction).invariants)
 
 
 @dims
