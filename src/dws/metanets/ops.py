@@ -1,7 +1,9 @@
 """Operations of PyTorch in a form that compilers or libraries turn into faster code.
 
-Each is equal to what its first line names, in values and gradients, and can be replaced by it; the
-paragraph says what it buys.
+Each is equal to what its first line names, in values and gradients, and can be replaced by it. The
+paragraph says what it buys: by how much a training step of a DWSNet is longer without it (2-32-32-1
+networks, 3 layers of 32 channels, batch 64, torch 2.14, one thread of a loaded two-core machine;
+CPU time, variants in turns, medians of 25 steps compiled in bf16 and of 15 eager in fp32).
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ def relu(x: Tensor) -> Tensor:
     """``torch.relu``, whose gradient is a product with the sign of the output.
 
     PyTorch's own gradient selects by a mask, which inductor would keep for the backward pass and
-    read back slowly. Deviation: an infinite gradient becomes NaN where the output is 0.
+    read back slowly: 14 % compiled, 4 % eager, which is noise. Deviation: an infinite gradient
+    becomes NaN where the output is 0.
     """
     return _Relu.apply(x)  # type: ignore[no-any-return]
 
@@ -43,7 +46,7 @@ def maximum(x: Tensor, dim: int) -> Tensor:
     """``Tensor.amax`` with the same gradient, shared between equal maxima.
 
     PyTorch turns the comparison with the maximum into numbers and multiplies with them; here it
-    stays a mask, which compilers fuse with what follows.
+    stays a mask, which compilers fuse with what follows: 14 % compiled and 14 % eager.
     """
     return _Max.apply(x, dim)  # type: ignore[no-any-return]
 
@@ -81,7 +84,7 @@ class EdgeLinear(nn.Linear):
     """``nn.Linear`` without bias on weights, as one product for each network.
 
     As one product with B d_in d_out rows, the gradient of the coefficients would be a sum of that
-    many terms, which libraries compute slowly.
+    many terms, which libraries compute slowly: 7 % compiled, 4 % eager.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

@@ -9,12 +9,11 @@ from dws.weightspace.groups import (
     Symmetry,
     wrap_phases,
 )
-from dws.weightspace.spec import NodeGroups, WeightSpaceSpec
+from dws.weightspace.spec import WeightSpaceSpec
 from dws.weightspace.statistics import Standardize, layer_moments
 from dws.weightspace.testing import assert_equivariant, assert_invariant
 
 __all__ = [
-    "NodeGroups",
     "Permutation",
     "PhaseShift",
     "SignFlip",

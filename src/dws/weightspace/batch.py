@@ -74,11 +74,11 @@ class WeightBatch:
             d_in = d_out
 
     @classmethod
-    def from_tensors(cls, tensors: Iterable[Tensor]) -> WeightBatch:
+    def from_tensors(cls, tensors: Iterable[Any]) -> WeightBatch:
         """The inverse of ``tensors``. Shapes are not checked: it is how layers make their outputs.
 
         Args:
-            tensors: weight.0, bias.0, weight.1, ...
+            tensors: weight.0, bias.0, weight.1, ..., or what a transformation of trees has there.
         """
         tensors = tuple(tensors)
         batch = object.__new__(cls)

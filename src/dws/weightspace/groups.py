@@ -16,7 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Num
@@ -27,6 +27,7 @@ from dws.weightspace.batch import WeightBatch
 from dws.weightspace.spec import WeightSpaceSpec
 
 NUM_DRAWS = 100  # of the identity, after which a group is taken for trivial
+S = TypeVar("S", bound="Symmetry")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +50,14 @@ class Symmetry(ABC):
             self._check(level, number)
 
     @classmethod
-    def identity(cls, spec: WeightSpaceSpec) -> Self:
+    def identity(cls: type[S], spec: WeightSpaceSpec) -> S:
         """The element that changes nothing."""
         return cls(tuple(cls._identity(d) for d in spec.hidden_dims))
 
     @classmethod
     def random(
-        cls, spec: WeightSpaceSpec, generator: torch.Generator, *, nontrivial: bool = False
-    ) -> Self:
+        cls: type[S], spec: WeightSpaceSpec, generator: torch.Generator, *, nontrivial: bool = False
+    ) -> S:
         """A uniformly random element.
 
         Args:
@@ -69,7 +70,7 @@ class Symmetry(ABC):
         """
         return cls.identity(spec)._drawn(lambda d: cls._draw(d, generator), nontrivial=nontrivial)
 
-    def _drawn(self, draw: Callable[[int], Tensor], *, nontrivial: bool) -> Self:
+    def _drawn(self: S, draw: Callable[[int], Tensor], *, nontrivial: bool) -> S:
         """An element whose levels are drawn, where this one is the identity."""
         for _ in range(NUM_DRAWS):
             element = replace(self, levels=tuple(draw(len(level)) for level in self.levels))
@@ -80,7 +81,7 @@ class Symmetry(ABC):
             f"hidden widths {self._widths} gave none. Take wider networks."
         )
 
-    def inverse(self) -> Self:
+    def inverse(self: S) -> S:
         """The element that undoes this one."""
         return replace(self, levels=tuple(map(self._inverse, self.levels)))
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from dws.errors import UserError
 
-T = TypeVar("T")
 
-
-class NodeGroups(NamedTuple, Generic[T]):
-    """One thing for each of the groups of features that the neurons of a hidden level have.
+class NodeGroups(NamedTuple):
+    """How many features of each kind the neurons of a hidden level have.
 
     Attributes:
-        bias: Of the bias.
-        incoming: Of the d_0 weights from the inputs at the first hidden level, and of one pooled
-            column elsewhere.
-        outgoing: Of the d_M weights to the outputs at the last hidden level, and of one pooled row
+        bias: 1.
+        incoming: The d_0 weights from the inputs at the first hidden level, and one pooled column
+            elsewhere.
+        outgoing: The d_M weights to the outputs at the last hidden level, and one pooled row
             elsewhere.
     """
 
-    bias: T
-    incoming: T
-    outgoing: T
+    bias: int
+    incoming: int
+    outgoing: int
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,8 @@ class WeightSpaceSpec:
         return sum(d_in * d_out + d_out for d_in, d_out in self.weight_shapes)
 
     @property
-    def node_groups(self) -> tuple[NodeGroups[int], ...]:
-        """How many features each group of the neurons of hidden levels l = 1..M-1 has."""
+    def node_groups(self) -> tuple[NodeGroups, ...]:
+        """The features of the neurons of each hidden level l = 1..M-1."""
         last = self.num_layers - 1
         return tuple(
             NodeGroups(

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 
 from dws.errors import UserError
 from dws.metanets.ops import maximum
-from dws.weightspace import NodeGroups, WeightBatch, WeightSpaceSpec
+from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 Reduction = Literal["mean", "sum", "max"]
 
@@ -29,13 +29,21 @@ class Features(NamedTuple):
 
     Attributes:
         invariants: (B, I C): the pools of every bias and weight over its hidden levels.
-        nodes: (B, d_l, n_l C) for each hidden level l = 1..M-1: ``spec.node_groups``.
+        nodes: (B, d_l, n_l C) for each hidden level l = 1..M-1, the groups of a ``Node`` in a row.
         edges: (B, d_{m-1}, d_m, C) for each inner weight m = 2..M-1.
     """
 
     invariants: Float[Tensor, "b i_c"]
     nodes: Sequence[Float[Tensor, "b _ _"]]
     edges: Sequence[Float[Tensor, "b _ _ c"]]
+
+
+class Node(NamedTuple):
+    """The features of the neurons of a hidden level, (B, d_l, ·): see ``spec.node_groups``."""
+
+    bias: Float[Tensor, "b d _"]
+    incoming: Float[Tensor, "b d _"]
+    outgoing: Float[Tensor, "b d _"]
 
 
 def pool(batch: WeightBatch, reduction: Reduction) -> Features:
@@ -48,8 +56,7 @@ def pool(batch: WeightBatch, reduction: Reduction) -> Features:
     *biases, last_bias = batch.biases
     incoming = [first.transpose(1, 2).flatten(2), *(reduce(w, 1, reduction) for w in inner)]
     outgoing = [*(reduce(w, 2, reduction) for w in inner), last.flatten(2)]
-    groups = map(NodeGroups, biases, incoming, outgoing)
-    nodes = [torch.cat(g, dim=-1) for g in groups]
+    nodes = [torch.cat(node, dim=-1) for node in map(Node, biases, incoming, outgoing)]
     sizes = [n * batch.num_channels for n in num_own_features(batch.spec)]
     levels = [reduce(x[..., :n], 1, reduction) for x, n in zip(nodes, sizes, strict=True)]
     return Features(torch.cat([*levels, last_bias.flatten(1)], dim=-1), nodes, inner)
@@ -70,14 +77,10 @@ def broadcast(features: Features, spec: WeightSpaceSpec) -> WeightBatch:
     c = features.invariants.shape[-1] // spec.num_invariants
     sizes = [n * c for n in (*num_own_features(spec), d_out)]
     *to_levels, last_bias = features.invariants.split(sizes, dim=-1)
-    nodes = [
-        NodeGroups(
-            *(x + pad(own, (0, x.shape[-1] - own.shape[-1])).unsqueeze(1)).split(
-                [n * c for n in groups], dim=-1
-            )
-        )
-        for x, own, groups in zip(features.nodes, to_levels, spec.node_groups, strict=True)
-    ]
+    nodes = []
+    for x, own, groups in zip(features.nodes, to_levels, spec.node_groups, strict=True):
+        total = x + pad(own, (0, x.shape[-1] - own.shape[-1])).unsqueeze(1)
+        nodes.append(Node(*total.split([n * c for n in groups], dim=-1)))
     weights = [
         nodes[0].incoming.unflatten(-1, (d_0, c)).transpose(1, 2),
         *(
