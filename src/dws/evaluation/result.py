@@ -82,8 +82,8 @@ class Result(Record):
         higher_is_better: Whether more of it is better.
         units: Units of metrics, by name; shares of 1 have "%".
         labels: Names of the zoo's labels that are predicted.
-        reads: Input of the model: ``standardized``, ``scaled`` or ``raw`` weights. Models of raw
-            weights may evaluate the functions.
+        reads: Input of the model: ``standardized``, ``scaled``, ``wrapped`` or ``raw`` weights.
+            Models of raw weights may evaluate the functions.
         test: Metrics of the test split, by name.
         test_interval: 95 % bootstrap interval of the monitored metric over test signals.
         test_permuted: Metrics of the test split with the hidden neurons of each network permuted.

@@ -180,13 +180,16 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
 @pytest.mark.untyped
 @needs_compiler
 @pytest.mark.parametrize("make_net", [DWSNet, SignDWSNet])
-def test_compiled_in_bfloat16_it_has_the_gradients_of_eager_float32(
+def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(
     make_net: Callable[..., nn.Module],
 ) -> None:
     net = make_net(SPEC, out_features=7, hidden_channels=4, num_layers=2)
     batch = random_batch(SPEC, 16, dtype=torch.float32)
     gradients = []
-    for function, bfloat16 in ((net, False), (torch.compile(net, dynamic=False), True)):
+    for function, bfloat16 in (
+        (net, False),
+        (torch.compile(net, dynamic=False, fullgraph=True), True),
+    ):
         net.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             outputs = function(batch)
