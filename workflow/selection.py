@@ -228,13 +228,17 @@ class Selection:
 
     @property
     def report(self) -> str:
-        """Marker file that says that the report has everything."""
-        return f"{self.settings.report}/.complete"
+        """Marker file that says that the report has everything of this selection."""
+        digits = settings_hash({"command": self.report_command})
+        return f"{self.settings.report}/.complete-{digits}"
 
     @property
     def report_command(self) -> str:
-        """Writes the report."""
-        return shlex.join(["dws-report", *self.common])
+        """Writes the report, in which cells of this selection alone may be missing."""
+        tasks = dict.fromkeys(run.settings.task["name"] for run in self.runs.values())
+        methods = dict.fromkeys(run.settings.model["name"] for run in self.runs.values())
+        scope = [as_override("tasks", [*tasks]), as_override("methods", [*methods])]
+        return shlex.join(["dws-report", *self.common, *scope])
 
     def _add_runs(self, task: str, method: str) -> None:
         overrides = [*self.common, as_override("task", task), as_override("model", method)]

@@ -497,6 +497,8 @@ def test_what_comes_next_can_be_pasted(command: Command, sine_zoo: Zoo) -> None:
 def test_an_argument_comes_through_the_shell_and_hydra_as_it_is(value: str) -> None:
     words = shlex.split(as_argument("run_dir", value))
     assert compose_settings("train", words).run_dir == value
+    words = shlex.split(as_argument("tasks", [value, "sine"]))
+    assert compose_settings("report", words).tasks == (value, "sine")
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -42,15 +42,16 @@ def snakemake(*arguments: str, source: Path = REPOSITORY) -> str:
 
 
 def planned(*config: str, source: Path = REPOSITORY) -> list[str]:
-    """The commands that Snakemake would run, without the wait for earlier processes."""
+    """The commands that Snakemake would run, without waits and the removal of markers."""
     printed = snakemake("--dry-run", "--config", "SCALE=debug", *config, source=source)
     commands = re.findall("^Shell command: (.* .*)", printed, re.M)
-    return [re.sub(r"^flock --close \S+ ", "", command) for command in commands]
+    return [re.sub(r"^(flock --close \S+|rm -f \S+;) ", "", command) for command in commands]
 
 
 def test_every_file_is_made_once_and_from_what_it_needs(select: Select) -> None:
     chosen = {"TASKS": "mnist sine", "METHODS": "mlp mlp_alignment", "SEEDS": "2", "SIZES": "9"}
-    runs = select(**chosen).runs.values()
+    selection = select(**chosen)
+    runs = selection.runs.values()
     commands = planned(*(f"{name}={value}" for name, value in chosen.items()))
     fits = [f"dws-fit-inrs scale=debug zoo={zoo}" for zoo in ("mnist", "sine")]
     assert sorted(commands) == sorted(
@@ -60,7 +61,7 @@ def test_every_file_is_made_once_and_from_what_it_needs(select: Select) -> None:
             *(f"dws-zoo align outputs/debug/zoos/{zoo}" for zoo in ("mnist", "sine")),
             *(run.train for run in runs),
             *(run.evaluate for run in runs),
-            "dws-report scale=debug",
+            selection.report_command,
         ]
     )
     position = {command: index for index, command in enumerate(commands)}
@@ -104,9 +105,19 @@ def test_a_changed_setting_of_a_method_reruns_its_runs_alone(
     assert planned(*config, source=source) == []
     (source / "configs/recipe/model/mlp.yaml").write_text("optim: {lr: 5e-3}\n")
     *runs, report = planned(*config, source=source)
-    assert report == "dws-report scale=debug"
+    assert report == selection.report_command
     assert len(runs) == 4
     assert all("/mlp/" in command for command in runs)
+
+
+def test_the_report_of_another_selection_is_replaced(select: Select) -> None:
+    both, one = select(METHODS="mlp dwsnet"), select()
+    for file in (*(run.result for run in both.runs.values()), both.report):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    assert planned("TASKS=sine", "METHODS=mlp dwsnet") == []
+    assert planned("TASKS=sine", "METHODS=mlp") == [one.report_command]
+    ...
 
 
 class Reproduction:

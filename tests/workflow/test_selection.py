@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.workflow.conftest import Select
 
 import dws.config
 import selection
+from dws.config import compose_settings
 from dws.errors import UserError
 from selection import Selection
 
@@ -104,6 +106,16 @@ def test_settings_of_a_fit_change_the_zoo_and_its_runs(select: Select) -> None:
     )
     assert zoo.fitted == same.fitted != other.fitted
     assert {*select().runs}.isdisjoint(select(FIT="fit=fast").runs)
+
+
+def test_the_report_is_of_the_selected_tasks_and_methods(select: Select) -> None:
+    chosen = select(TASKS="sine ssl", METHODS="dwsnet mlp")
+    _, *overrides = shlex.split(chosen.report_command)
+    settings = compose_settings("report", overrides)
+    assert settings.tasks == ("sine", "ssl")
+    assert settings.methods == ("dwsnet", "mlp")
+    assert settings.runs == chosen.paths.runs
+    assert chosen.report not in (select(TASKS="sine").report, select(METHODS="dwsnet").report)
 
 
 def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
