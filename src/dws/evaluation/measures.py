@@ -167,3 +167,9 @@ def _neighbours(
     is_same = signals[rows] == signals[:, None]
     others_first = is_same.int().argsort(dim=1, stable=True)[:, :NUM_NEIGHBOURS]
     return rows.gather(1, others_first)
+
+
+def is_of_classes(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether outputs are logits: whole numbers as targets, and a column for each of them."""
+    is_whole = not targets.is_floating_point() and targets.ndim == 1
+    return is_whole and int(targets.min()) >= 0 and int(targets.max()) < outputs[0].numel()

@@ -81,6 +81,9 @@ class Result(Record):
         metric: Name of the monitored metric, by which validation selected the epoch.
         higher_is_better: Whether more of it is better.
         units: Units of metrics, by name; shares of 1 have "%".
+        published: Mean and standard deviation of the monitored metric elsewhere, by method, as they
+            are printed: shares of 1 in percent.
+        source: Where the published values are from.
         labels: Names of the zoo's labels that are predicted.
         reads: Input of the model: ``standardized``, ``scaled`` or ``raw`` weights. Models of raw
             weights may evaluate the functions.
@@ -117,6 +120,8 @@ class Result(Record):
     metric: str
     higher_is_better: bool
     units: dict[str, str] = UNITS
+    published: dict[str, tuple[float, float]] = {}
+    source: str = ""
     labels: list[str]
     reads: str
     test: dict[str, float]

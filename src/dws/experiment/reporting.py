@@ -15,11 +15,12 @@ from dws.experiment.building import build_task, zoo_hash
 from dws.io.folders import check_can_make
 from dws.io.hashing import settings_hash
 from dws.io.names import distinct_file_name
-from dws.report.evidence import Evidence
+from dws.report.evidence import Evidence, Scope
 from dws.report.page import RAW_WEIGHTS, files_of_reports, write_report
+from dws.report.provenance import overview
 from dws.report.raw_weights import RawWeights
 from dws.report.results import ZooFacts, collect, read_kept
-from dws.report.sections import overview
+from dws.report.thumbnails import Thumbnails
 from dws.settings import ReportSettings
 from dws.targets import allow_plugins
 from dws.training import RunDir
@@ -41,7 +42,9 @@ def report_runs(config: ReportSettings) -> None:
     make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
     zoos = dict(kept.zoos)
     raw = {task: RawWeights(None, figures) for task, figures in kept.raw_weights.items()}
-    evidence = Evidence(results, zoos, raw, config.scale.name, make)
+    thumbnails: dict[str, Thumbnails] = {}
+    scope = Scope.of(config.tasks, config.methods, results)
+    evidence = Evidence(results, zoos, raw, config.scale.name, make, scope, thumbnails)
     for reason in damaged:
         evidence.leave_out(reason)
     for task in evidence.tasks:
@@ -57,6 +60,7 @@ def report_runs(config: ReportSettings) -> None:
                 content["neighbours"] = "of other signals"  # earlier versions took views as well
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
+            thumbnails[task] = Thumbnails.render(zoo)
         except (ValueError, OSError) as error:
             evidence.leave_out(f"weights of {zoo.path} as they are: {describe(error)}")
     page = write_report(evidence, own)

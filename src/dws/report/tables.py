@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from statistics import mean, stdev
@@ -11,6 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from dws.report.methods import method_title
+
+NOT_RUN = "not run"  # though it was asked for
+NO_RESULT = "–"
+METHOD = "method"  # title of the column with names of methods
+SPREAD = "mean ± standard deviation over n seeds"
 # by column title; other numbers are written as they are
 FORMATS = {
     "trained on": ",",
@@ -21,6 +27,9 @@ FORMATS = {
     "minutes": ",.1f",
     "minutes a run": ",.1f",
 }
+
+
+LATEX = {"→": "to", "↑": "uparrow", "↓": "downarrow"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,20 @@ class Spread:
         unit: Of the values; "%" of shares of 1.
         digits: After the point; by default 1 in percent and else 4.
         with_seeds: Whether the text says how many seeds there are, as ``(n = 3)``.
+        is_best: Whether it is to be emphasised.
     """
 
     values: Sequence[float | None]
     unit: str = ""
     digits: int | None = None
     with_seeds: bool = False
+    is_best: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Of the finite values; NaN if there is none."""
+        finite = [value for value in self.values if value is not None and math.isfinite(value)]
+        return mean(finite) if finite else math.nan
 
     def __str__(self) -> str:
         scale, usual = (100, 1) if self.unit == "%" else (1, 4)
@@ -98,14 +115,26 @@ class Table:
 
     @property
     def text(self) -> pd.DataFrame:
-        """Every cell as it is shown."""
+        """Every cell as it is shown, with the titles of methods."""
+        text = self._cells()
+        if METHOD in text:
+            text[METHOD] = text[METHOD].map(method_title)
+        return text
+
+    def _cells(self) -> pd.DataFrame:
         columns = [
-            [_text(cell, FORMATS.get(title, "")) for cell in self.frame.iloc[:, number]]
-            for number, title in enumerate(self.frame.columns)
+            [_text(cell, FORMATS.get(str(title), "")) for cell in self.frame.iloc[:, number]]
+            for number, title in enumerate(self.frame)
         ]
         # rows, since titles may be equal
         rows = list(zip(*columns, strict=True))
         return pd.DataFrame(rows, columns=list(self.frame.columns), dtype=object)
+
+    @property
+    def emphasis(self) -> list[list[bool]]:
+        """Whether each cell is to be emphasised, row by row."""
+        cells = self.frame.to_numpy(dtype=object).tolist()
+        return [[isinstance(cell, Spread) and cell.is_best for cell in row] for row in cells]
 
     def markdown(self) -> str:
         """For the terminal."""
@@ -122,11 +151,65 @@ class Table:
 
     def latex(self) -> str:
         """For a paper, with the package booktabs."""
-        return self.text.to_latex(index=False, escape=True).replace("→", r"$\to$")
+        text = self.text.to_latex(index=False, escape=True)
+        for symbol, command in LATEX.items():
+            text = text.replace(symbol, f"$\\{command}$")
+        return text
 
     def csv(self) -> str:
-        """For a spreadsheet."""
-        return self.text.to_csv(index=False, lineterminator="\n")
+        """For a spreadsheet or a program: methods by the names of their configurations."""
+        return self._cells().to_csv(index=False, lineterminator="\n")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table with a row for each method.
+
+    Attributes:
+        title: Above it.
+        cells: By method.
+        expected: Methods whose cells were asked for, if it is a column of results.
+    """
+
+    title: str
+    cells: Mapping[str, Any]
+    expected: Collection[str] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        runs: pd.DataFrame,
+        make: Callable[[pd.DataFrame], Any],
+        expected: Collection[str] | None = None,
+    ) -> Column:
+        """A cell for the runs of each method."""
+        return cls(title, {str(m): make(rows) for m, rows in runs.groupby("model")}, expected)
+
+    def cell(self, method: str) -> Any:
+        """The cell of a method."""
+        if method in self.cells or self.expected is None:
+            return self.cells.get(method, "")
+        return NOT_RUN if method in self.expected else NO_RESULT
+
+
+def by_method(methods: Sequence[str], columns: Sequence[Column]) -> pd.DataFrame:
+    """The columns side by side."""
+    cells = {n: [column.cell(method) for method in methods] for n, column in enumerate(columns)}
+    frame = pd.DataFrame(cells, index=list(methods), dtype=object)
+    frame.columns = pd.Index([column.title for column in columns])  # titles may be equal
+    frame.insert(0, METHOD, list(methods), allow_duplicates=True)
+    return frame
+
+
+def spread(runs: pd.DataFrame, split: str = "test") -> Spread:
+    """The monitored metric of runs that differ in the seed."""
+    return Spread(tuple(runs[split]), runs["unit"].iloc[0])
+
+
+def with_seeds(runs: pd.DataFrame, split: str = "test") -> Spread:
+    """The same, and from how many seeds."""
+    return replace(spread(runs, split), with_seeds=True)
 
 
 def _text(cell: Any, number_format: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import write_result
 
-from dws.report import sections
+from dws.report import provenance, sections
 from dws.report.evidence import Evidence
 from dws.report.results import load_results
 
@@ -43,7 +43,7 @@ def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
     write_result(tmp_path / "b", test={"accuracy": 0.7}, seed=1)
     write_result(tmp_path / "a-again")  # a seed counts once
     evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make="")
-    (row,) = sections.overview(evidence).text.to_numpy().tolist()
+    (row,) = provenance.overview(evidence).text.to_numpy().tolist()
     assert row[:7] == ["mnist", "100", "mlp", "1,234", "2", "2", "accuracy"]
     assert row[8] == "60.0 ± 14.1 %"
 
@@ -53,5 +53,5 @@ def test_every_line_of_the_overview_is_as_wide(tmp_path: Path) -> None:
     sine = {split: {"mse": 0.5} for split in ("validation", "test", "test_permuted")}
     write_result(tmp_path / "b", task="sine", metric="mse", **sine)
     evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make="")
-    lines = sections.overview(evidence).markdown().splitlines()
+    lines = provenance.overview(evidence).markdown().splitlines()
     assert len({len(line) for line in lines}) == 1
