@@ -196,18 +196,20 @@ def check_metric(result: Result, file: Path) -> None:
 
 
 def with_current_settings(result: Result) -> Result:
-    """The result with all settings, and its run's identity, as they are recorded now."""
+    """The result with all settings, and its run's identity, as they are recorded now.
+
+    A run that was made with other defaults of its classes has the identity of its full settings,
+    and is not averaged with runs of today's defaults.
+    """
     settings: Mapping[str, Any] = result.settings or {}
     is_complete = {"task", "model", "optim", "trainer", "augment"} <= settings.keys()
     if not is_complete or not all("_target_" in settings[group] for group in ("task", "model")):
         return result
-    current, digits = settings, result.settings_hash
+    if "reconstruction" not in settings:
+        command = result.origin.command if result.origin else ""
+        settings = from_earlier_version(settings, command)
     try:
-        if "reconstruction" not in settings:
-            command = result.origin.command if result.origin else ""
-            current = from_earlier_version(settings, command)
-            digits = identity(current)
-        changes = {"settings": with_defaults(current), "settings_hash": digits}
+        changes = {"settings": with_defaults(settings), "settings_hash": identity(settings)}
     except UserError:  # of a plugin that is not allowed
-        changes = {"settings": current}
+        changes = {"settings": settings}
     return result.model_copy(update=changes)
