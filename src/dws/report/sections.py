@@ -298,7 +298,7 @@ def embeddings(evidence: Evidence, figures: Sequence[EmbeddingFigure]) -> Sectio
         "Not known where there are 10 test networks or less, all labels are the same, or an "
         "embedding is not finite. " + training_sizes(evidence, evidence.tasks),
     )
-    return Section("Scores of the embeddings", embeddings=figures, tables=[table])
+    return Section("Embeddings: other tasks and scores", embeddings=figures, tables=[table])
 
 
 def learning(evidence: Evidence, pictures: Path) -> Section:
