@@ -61,7 +61,7 @@ def copy(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @many
 @given(data=st.data())
 def test_manifests(data: st.DataObject, sine_zoo: Zoo, copy: Path) -> None:
-    content = altered(dict(sine_zoo.manifest), data)
+    content = altered(sine_zoo.manifest.content(), data)
     (copy / "manifest.json").write_text(json.dumps(content))
     with contextlib.suppress(ValueError, FileNotFoundError):
         zoo = Zoo.open(copy)

@@ -17,6 +17,7 @@ from dws.io.content import write_json
 from dws.signals import SineSignals
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, import_dwsnets
+from dws.zoo.manifest import Domain
 from dws.zoo.rendering import doubt, grid_points
 
 SIZE = 20  # points along each axis
@@ -140,12 +141,13 @@ def test_the_domain_is_that_of_the_manifest(tmp_path: Path) -> None:
 
 
 def test_networks_of_three_inputs_are_not_judged(sine_zoo: Zoo) -> None:
-    domain = {"low": [0] * 3, "high": [1] * 3, "grid": [4] * 3}
-    assert doubt(Zoo(sine_zoo.path, {**sine_zoo.manifest, "domain": domain})) is None
+    domain = Domain(low=[0] * 3, high=[1] * 3, grid=[4] * 3)
+    manifest = sine_zoo.manifest.model_copy(update={"domain": domain})
+    assert doubt(Zoo(sine_zoo.path, manifest)) is None
 
 
 def test_points_run_along_the_last_axis_first() -> None:
-    points = grid_points({"low": [0, 10], "high": [2, 11]}, (2, 3))
+    points = grid_points(Domain(low=[0, 10], high=[2, 11], grid=[2, 3]), (2, 3))
     assert points.tolist() == [[0, 10], [1, 10], [2, 10], [0, 11], [1, 11], [2, 11]]
 
 
