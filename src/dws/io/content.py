@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,6 +68,29 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def write_yaml(path: Path, content: Mapping[str, Any], *, header: str = "") -> None:
+    """Write YAML atomically, such that Hydra and ``read_yaml`` read the same values.
+
+    Args:
+        path: The file.
+        content: Plain values.
+        header: Comment at the beginning.
+    """
+    text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
+    write_atomically(path, (header + text).encode())
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that Hydra would take for a number, such as 1e5, as well."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\.?[0-9][0-9_.]*[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def read_yaml(path: Path) -> Any:
     """Read YAML of plain values.
 
@@ -98,7 +122,9 @@ def check_content(content: object, kind: type[Kind], *, what: str) -> Kind:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
-        raise UserError(f"{expected}: {place}: {first['msg']}") from error
+        is_unknown = first["type"] == "unexpected_keyword_argument"
+        reason = "there is no such setting" if is_unknown else first["msg"]
+        raise UserError(f"{expected}: {place}: {reason}") from error
     except (TypeError, ValueError, RecursionError) as error:  # dates and references, of YAML
         raise UserError(f"{expected}: {error}") from error
 

@@ -99,7 +99,7 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
             ``splits``, ``labels``, ``domain`` (of the signals: ``low`` and ``high`` of each input,
             ``grid`` of points) and ``zoo.shard_size`` among it.
     """
-    not_known = {"shards": [], "train_mean": {}, "train_std": {}, "versions": {}}
+    not_known: dict[str, Any] = {"shards": [], "train_mean": {}, "train_std": {}, "versions": {}}
     not_known |= {"train_psnr": None, "train_num_steps_median": None}
     draft = to_plan({**plan, **not_known}, Manifest, what=f"the plan of a zoo in {path}")
     shards = [sha256(path / shard_name(index)) for index in range(draft.num_shards)]

@@ -21,11 +21,12 @@ from dws.zoo.manifest import Domain
 from dws.zoo.rendering import doubt, grid_points
 
 SIZE = 20  # points along each axis
+IMAGE = Domain(low=[-1, -1], high=[1, 1], grid=[SIZE, SIZE])
 
 
 def strokes(num: int, channels: int) -> Tensor:
     """Images like digits: bright curves on black, (num, P, channels)."""
-    points = grid_points({"low": [-1, -1], "high": [1, 1]}, (SIZE, SIZE))
+    points = grid_points(IMAGE, IMAGE.grid)
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(num, channels, 2, generator=generator) - 0.5
     radii = 0.3 + 0.4 * torch.rand(num, channels, generator=generator)
@@ -47,7 +48,7 @@ def fitted(kind: str) -> WeightBatch:
         signals = SineSignals(num_points=200, num_train=6, num_val=1, num_test=1)
         points, targets = signals.coordinates, signals.values(torch.arange(8))
     else:
-        points = grid_points({"low": [-1, -1], "high": [1, 1]}, (SIZE, SIZE))
+        points = grid_points(IMAGE, IMAGE.grid)
         targets = strokes(8, 3 if kind == "colours" else 1)
     if kind == "symmetric":  # as in the NFN data
         targets = 2 * targets - 1
