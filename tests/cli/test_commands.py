@@ -134,6 +134,21 @@ def test_the_config_of_a_run_repeats_it_exactly(
     assert RunDir(Path("run")).identity() == RunDir(Path("again")).identity()
 
 
+def test_the_config_of_a_run_repeats_it_with_text_that_hydra_would_change(
+    command: Command, sine_zoo: Zoo
+) -> None:
+    shutil.copytree(sine_zoo.path, "${zoo}")
+    short = ("trainer.num_epochs=1", "trainer.batch_size=8", "wandb=disabled", "model=mlp")
+    text = (r'zoo.path="\${zoo}"', 'model.name="1e5"', r'run_dir="\${run}"')
+    command("dws-train", "task=sine", *short, *text)
+    command("dws-train", "--config-dir", "${run}", "--config-name", "config", "run_dir=again")
+    first, again = (RunDir(Path(folder)).record() for folder in ("${run}", "again"))
+    assert (first.zoo.path, first.model["name"]) == ("${zoo}", "1e5")
+    assert (again.zoo.path, again.model["name"]) == ("${zoo}", "1e5")
+    assert first.outcome() == again.outcome()
+    assert "test split" in command("dws-evaluate", "run=again")
+
+
 @pytest.mark.parametrize("task", ["sine", "mnist"])
 def test_training_returns_the_best_monitored_metric_of_validation(
     task: str, command: Command, pitches: Zoo

@@ -118,14 +118,15 @@ def check_content(content: object, kind: type[Kind], *, what: str) -> Kind:
     """
     expected = f"expected {what}, got one that does not fit"
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+        plain = json.dumps(content, default=str)  # dates of YAML are text, as for Hydra
+        return TypeAdapter(kind).validate_json(plain, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
         is_unknown = first["type"] == "unexpected_keyword_argument"
         reason = "there is no such setting" if is_unknown else first["msg"]
         raise UserError(f"{expected}: {place}: {reason}") from error
-    except (TypeError, ValueError, RecursionError) as error:  # dates and references, of YAML
+    except (TypeError, ValueError, RecursionError) as error:  # keys and references of YAML
         raise UserError(f"{expected}: {error}") from error
 
 

@@ -134,16 +134,15 @@ def to_record(content: Any, file: Path) -> RunRecord:
         UserError: If it is something else, or a newer version of dws wrote it.
     """
     what = f"the settings of a run that dws-train made in {file}"
-    if isinstance(content, Mapping):
-        if "record" not in content:
-            content = _from_earlier(content, what)
-        elif isinstance(content["record"], Mapping):
-            check_version(content["record"], file, newest=FORMAT_VERSION)
-            if "format_version" in content["record"]:
-                content = map_text(content, without_escapes)
-            else:
-                notes = {**content["record"], "format_version": UNESCAPED}
-                content = {**content, "record": notes}
+    content = check_content(content, dict[str, Any], what=what)
+    notes = content.get("record")
+    if "record" not in content:
+        content = _from_earlier(content, what)
+    elif isinstance(notes, Mapping) and "format_version" in notes:
+        check_version(notes, file, newest=FORMAT_VERSION)
+        content = map_text(content, without_escapes)
+    elif isinstance(notes, Mapping):
+        content["record"] = {**notes, "format_version": UNESCAPED}
     return check_content(content, RunRecord, what=what)
 
 
