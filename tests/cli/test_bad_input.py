@@ -153,7 +153,7 @@ DAMAGED = [
     (put(MANIFEST, ""), INFO, "expected JSON in zoo/manifest.json, got something else"),
     (cut(MANIFEST), INFO, "expected JSON in zoo/manifest.json, got something else"),
     (put(MANIFEST, b"\xff\xfe\x00"), INFO, "expected JSON in zoo/manifest.json"),
-    (put(MANIFEST, "[1]"), INFO, "all of it: Input should be a valid dictionary"),
+    (put(MANIFEST, "[1]"), INFO, "all of it: Input should be an object"),
     (
         edit(MANIFEST, format_version=99),
         INFO,
@@ -355,7 +355,7 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_written(
         ("zoo.signals.frequency=[1]", "expected ranges (low, high), got frequency=[1]"),
         ("zoo.signals.amplitude=[0,1,2]", "got frequency="),
         on_linux("zoo.path=/proc/x/y", "/proc/x cannot be used"),
-        ("zoo.path=run", "expected a zoo or an empty folder in run, got a run; choose another zoo."),
+        ("zoo.path=run", "expected a zoo or an empty folder in run, got a run; choose another"),
         ("scale=huge", "Could not find 'scale/huge'"),
         ("+zoo.colour=3", "zoo.colour: no such setting"),
     ],

@@ -139,10 +139,10 @@ def test_the_config_of_a_run_repeats_it_with_text_that_hydra_would_change(
 ) -> None:
     shutil.copytree(sine_zoo.path, "${zoo}")
     short = ("trainer.num_epochs=1", "trainer.batch_size=8", "wandb=disabled", "model=mlp")
-    text = (r'zoo.path="\${zoo}"', 'model.name="1e5"', r'run_dir="\${run}"')
+    text = (r'zoo.path="\${zoo}"', 'model.name="1e5"', "run_dir=run")
     command("dws-train", "task=sine", *short, *text)
-    command("dws-train", "--config-dir", "${run}", "--config-name", "config", "run_dir=again")
-    first, again = (RunDir(Path(folder)).record() for folder in ("${run}", "again"))
+    command("dws-train", "--config-dir", "run", "--config-name", "config", "run_dir=again")
+    first, again = (RunDir(Path(folder)).record() for folder in ("run", "again"))
     assert (first.zoo.path, first.model["name"]) == ("${zoo}", "1e5")
     assert (again.zoo.path, again.model["name"]) == ("${zoo}", "1e5")
     assert first.outcome() == again.outcome()

@@ -61,7 +61,7 @@ def test_a_folder_of_another_kind_is_not_to_be_removed(
 
 def test_a_folder_of_unknown_settings_is_not_to_be_removed(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("letters: mine")
-    with pytest.raises(ValueError, match="choose another zoo.path$"):
+    with pytest.raises(ValueError, match=r"choose another zoo\.path$"):
         check_claim(tmp_path / "config.yaml", ZOO, option="zoo.path")
 
 
