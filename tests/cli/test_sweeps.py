@@ -64,7 +64,7 @@ def test_a_search_finds_the_best_of_its_runs(tmp_path: Path) -> None:
 def test_a_shipped_search_optimises_the_monitored_metric(name: str) -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config: Any = compose("train", [f"hparams_search={name}"], return_hydra_config=True)
-    task = build_task({"task": dict(config.task)})
+    task = build_task(dict(config.task))
     assert config.hydra.sweeper.direction == ("maximize" if task.higher_is_better else "minimize")
     assert config.hydra.sweeper.params["optim.lr"].startswith("choice(")
     assert (config.seed, config.trainer.num_epochs) == (0, 10)
