@@ -21,7 +21,8 @@ from dws.errors import UserError
 from dws.io.hashing import settings_hash
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
 from dws.signals.download import DATASETS
-from dws.training.identity import identity, outcome_settings
+from dws.training.identity import identity
+from dws.training.record import outcome_settings
 
 PAPER_TASKS = ("mnist", "fashion_mnist", "sine", "ssl")
 PAPER_METHODS = (

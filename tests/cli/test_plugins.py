@@ -125,7 +125,7 @@ def test_the_commands_find_a_package_that_is_not_installed(
     printed = command("dws-train", *flags, "plugins=[chirps]", *train, "run_dir=run")
     assert "next: dws-evaluate run=run 'plugins=[chirps]'" in printed
 
-    recorded = dws.Run.open("run").config()["origin"]["command"]
+    recorded = dws.Run.open("run").record().notes.origin.command
     name, *arguments = shlex.split(recorded)
     assert "run run is already complete" in command(name, *arguments)
     again = ("--config-dir", "run", "--config-name", "config", "run_dir=again")

@@ -21,7 +21,7 @@ from dws.report.provenance import overview
 from dws.report.raw_weights import RawWeights
 from dws.report.results import ZooFacts, collect, read_kept
 from dws.report.thumbnails import Thumbnails
-from dws.settings import ReportSettings
+from dws.settings import ReportSettings, TaskSettings
 from dws.targets import allow_plugins
 from dws.training import RunDir
 from dws.zoo import Zoo
@@ -55,8 +55,8 @@ def report_runs(config: ReportSettings) -> None:
         zoos[task] = _facts(zoo)
         try:
             built = build_task(settings)
-            content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
-            if zoo.manifest["zoo"]["num_views"] > 1:
+            content: dict[str, Any] = {"shards": zoo.manifest.shards, "labels": list(built.labels)}
+            if zoo.manifest.zoo.num_views > 1:
                 content["neighbours"] = "of other signals"  # earlier versions took views as well
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
@@ -90,29 +90,29 @@ def _facts(zoo: Zoo) -> ZooFacts:
     manifest = zoo.manifest
     return ZooFacts(
         path=str(zoo.path),
-        signals=manifest["signals"]["name"],
+        signals=manifest.signals.name,
         num_inrs=len(zoo),
-        fit=manifest.get("fit_preset", {}).get("name", "not known"),
-        psnr=manifest["train_psnr"],
-        std=manifest["train_std"],
+        fit=manifest.fit_preset.name if manifest.fit_preset else "not known",
+        psnr=manifest.train_psnr,
+        std=manifest.train_std,
     )
 
 
-def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, dict[str, Any]] | None:
-    """The first zoo of a task's runs that is still there, as it was fitted, and a run's settings.
+def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, TaskSettings] | None:
+    """The first zoo of a task's runs that is still there, as it was fitted, and the task.
 
     The others are named.
     """
-    read: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    read: dict[tuple[str, str], tuple[str, TaskSettings]] = {}
     for run in runs:
         try:
-            settings = RunDir.open(run["folder"]).config()
+            record = RunDir.open(run["folder"]).record()
         except (ValueError, OSError) as error:
             file = RunDir(Path(run["folder"])).config_file
             evidence.leave_out(f"no zoo is known from {file}: {describe(error)}")
             continue
-        if not settings["aligned"]:
-            read[run["zoo_path"], run["zoo"]] = (run["folder"], settings)
+        if not record.zoo.aligned:
+            read[run["zoo_path"], run["zoo"]] = (run["folder"], record.task)
     for (path, expected), (folder, settings) in read.items():
         try:
             zoo = Zoo.open(path)

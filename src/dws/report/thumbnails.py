@@ -51,11 +51,11 @@ class Thumbnails:
         """
         split = zoo.split("test")
         rows = spread_evenly(len(split))
-        weights, inr = split.weights()[torch.tensor(rows)], zoo.manifest["inr"]
-        sizes = [min(size, MAX_SIDE) for size in zoo.manifest["domain"]["grid"]]
+        weights, inr = split.weights()[torch.tensor(rows)], zoo.manifest.inr
+        sizes = [min(size, MAX_SIDE) for size in zoo.manifest.domain.grid]
         if len(sizes) == 1:
             sizes = [CURVE[1]]
-        points = grid_points(zoo.manifest["domain"], sizes)
+        points = grid_points(zoo.manifest.domain, sizes)
         middle = torch.arange(len(points)).view(sizes)
         while middle.ndim > 2:
             middle = middle[len(middle) // 2]
@@ -64,8 +64,8 @@ class Thumbnails:
                 siren_apply(
                     weights[start : start + CHUNK],
                     points[middle.flatten()],
-                    omega_0=inr["omega_0"],
-                    output_offset=inr["output_offset"],
+                    omega_0=inr.omega_0,
+                    output_offset=inr.output_offset,
                 )
                 for start in range(0, len(rows), CHUNK)
             ]
