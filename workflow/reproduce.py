@@ -20,12 +20,13 @@ IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL")  # variables of the 
 
 def main(action: str, names: Sequence[str]) -> None:
     """Say what is left; run it."""
-    from remaining import describe, jobs_left, report_is_complete  # loads torch, for seconds
     from selection import Selection, Variables
 
     given = {name: os.environ[name] for name in Variables.model_fields if name in os.environ}
     unknown = {name: "" for name in names if name not in (*Variables.model_fields, *IGNORED)}
     selection = Selection({**unknown, **given})
+    from remaining import describe, jobs_left, report_is_complete  # loads torch, for seconds
+
     print(describe(selection), flush=True)
     if action == "plan" or (not jobs_left(selection) and report_is_complete(selection)):
         return

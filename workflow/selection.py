@@ -20,8 +20,6 @@ from dws.config import as_override, compose_settings
 from dws.errors import UserError
 from dws.io.hashing import settings_hash
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
-from dws.signals.download import DATASETS
-from dws.training.identity import identity, outcome_settings
 
 PAPER_TASKS = ("mnist", "fashion_mnist", "sine", "ssl")
 PAPER_METHODS = (
@@ -136,6 +134,8 @@ class Zoo:
     @property
     def dataset(self) -> str | None:
         """The data set to fetch, or None if the signals need none."""
+        from dws.signals.download import DATASETS  # loads torch, for seconds
+
         signals: Mapping[str, Any] = self.settings.zoo.signals
         return (
             str(signals["name"]) if signals.get("name") in DATASETS and "root" in signals else None
@@ -222,9 +222,15 @@ class Selection:
         self.num_threads = chosen.THREADS or max(1, (cores or 1) // chosen.JOBS)
         self.zoos: dict[str, Zoo] = {}
         self.runs: dict[str, Run] = {}
-        for task in chosen.TASKS:
-            for method in chosen.METHODS:
-                self._add_runs(task, method)
+        cells = {
+            (task, method): [*self.common, as_override("task", task), as_override("model", method)]
+            for task in chosen.TASKS
+            for method in chosen.METHODS
+        }
+        for overrides in cells.values():  # mistakes come before torch is loaded
+            self._zoo(compose("train", *overrides).task["zoo"])
+        for (task, method), overrides in cells.items():
+            self._add_runs(task, method, overrides)
 
     @property
     def report(self) -> str:
@@ -240,8 +246,9 @@ class Selection:
         scope = [as_override("tasks", [*tasks]), as_override("methods", [*methods])]
         return shlex.join(["dws-report", *self.common, *scope])
 
-    def _add_runs(self, task: str, method: str) -> None:
-        overrides = [*self.common, as_override("task", task), as_override("model", method)]
+    def _add_runs(self, task: str, method: str, overrides: Sequence[str]) -> None:
+        from dws.training.identity import identity, outcome_settings  # loads torch, for seconds
+
         settings: TrainSettings = compose("train", *overrides)
         zoo = self._zoo(settings.task["zoo"])
         for size in [None, *(self.sizes if task in self.curve else ())]:
