@@ -53,7 +53,7 @@ class Variables(BaseModel):
         SIZES: Numbers of training networks for these, beside all; None for those of the scale.
         OUT: Folder of all outputs; None for that of the scale.
         WANDB: Logging of trainings and evaluations.
-        FIT: Further settings of ``dws-fit-inrs``, such as ``fit=fast``.
+        FIT: Further settings of ``dws-fit-inrs``, such as ``fit=fast``, quoted as in a shell.
         PARTS: Number of jobs that fit a zoo.
         JOBS: Number of jobs at a time.
         THREADS: Threads of each job; None for its share of the cores.
@@ -69,7 +69,7 @@ class Variables(BaseModel):
     SIZES: Counts | None = None
     OUT: Annotated[str, Field(pattern=r"^[\w./@+ -]+$")] | None = None
     WANDB: Literal["disabled", "offline", "online"] = "disabled"
-    FIT: str = ""
+    FIT: Annotated[tuple[str, ...], BeforeValidator(shlex.split)] = ()
     PARTS: Count = 1
     JOBS: Count = 2
     THREADS: Count | None = None
@@ -270,7 +270,7 @@ class Selection:
     def _zoo(self, name: str) -> Zoo:
         if name not in self.zoos:
             folder = f"{self.paths.zoos}/{name}"
-            overrides = [*self.common, as_override("zoo", name), *self.variables.FIT.split()]
+            overrides = [*self.common, as_override("zoo", name), *self.variables.FIT]
             settings: FitInrsSettings = compose("fit_inrs", *overrides)
             if settings.zoo.path != folder:  # where trainings look for it
                 overrides.append(as_override("zoo.path", folder))

@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 from tests.workflow.conftest import Select
 
+import dws.config
 from dws.evaluation.result import read_result
 from dws.io.hashing import sha256
-from selection import Variables
+from selection import Selection, Variables, compose
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -87,30 +88,43 @@ def test_a_zoo_is_fitted_in_parts_and_merged(select: Select) -> None:
     assert commands[2] == f"dws-zoo merge {folders} {zoo.folder}"
 
 
+def complete(selection: Selection) -> None:
+    """Make the files that say that all of a selection is complete."""
+    zoos, runs = selection.zoos.values(), selection.runs.values()
+    files = [*(zoo.fitted for zoo in zoos), *(f for run in runs for f in (run.trained, run.result))]
+    for file in (*files, selection.report):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+
+
 def test_a_changed_setting_of_a_method_reruns_its_runs_alone(
-    select: Select, tmp_path: Path
+    select: Select, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"TASKS": "sine ssl", "METHODS": "mlp dwsnet"}
-    selection = select(**chosen)
-    for zoo in selection.zoos.values():
-        Path(zoo.folder).mkdir(parents=True)
-        Path(zoo.fitted).touch()
-    for run in selection.runs.values():
-        Path(run.folder).mkdir(parents=True)
-        Path(run.trained).touch()
-        Path(run.result).touch()
-    Path(selection.report).parent.mkdir()
-    Path(selection.report).touch()
+    config = [f"{name}={value}" for name, value in chosen.items()]
+    complete(select(**chosen))
     source = tmp_path / "source"
     for folder in ("src", "configs", "workflow"):
         shutil.copytree(REPOSITORY / folder, source / folder)
-    config = [f"{name}={value}" for name, value in chosen.items()]
     assert planned(*config, source=source) == []
     (source / "configs/recipe/model/mlp.yaml").write_text("optim: {lr: 5e-3}\n")
-    *runs, report = planned(*config, source=source)
-    assert report == selection.report_command
-    assert len(runs) == 4
-    assert all("/mlp/" in command for command in runs)
+    monkeypatch.setattr(dws.config, "config_dir", lambda: str(source / "configs"))
+    compose.cache_clear()
+    changed = select(**chosen)
+    mlp = [run for name, run in changed.runs.items() if name.split("/")[1] == "mlp"]
+    assert len(mlp) == 2
+    assert sorted(planned(*config, source=source)) == sorted(
+        [
+            *(run.train for run in mlp),
+            *(run.evaluate for run in mlp),
+            changed.report_command,
+        ]
+    )
+
+
+def test_the_report_of_another_selection_is_written_again(select: Select) -> None:
+    complete(select(METHODS="mlp dwsnet"))
+    assert planned("TASKS=sine", "METHODS=mlp") == [select().report_command]
 
 
 class Reproduction:
@@ -179,7 +193,7 @@ def run_here(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_killed_in_a_fit_and_in_a_training_it_resumes(
     select: Select, reproduce: Callable[..., Reproduction], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = {"METHODS": "dwsnet_550k", "FIT": "zoo.shard_size=10 fit.num_steps=100"}
+    chosen = {"METHODS": "dwsnet_550k", "FIT": "zoo.shard_size=10 fit.num_steps=50"}
     selection = select(**chosen)
     chosen = {"SCALE": "debug", "TASKS": "sine", **chosen}
     ((zoo,), (run,)) = selection.zoos.values(), selection.runs.values()
@@ -241,8 +255,13 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     Path(selection.report).rename(Path(selection.report).with_name(".complete-0"))  # of another
     fifth = reproduce(**chosen)
     assert not fifth.finish()  # the report is written without it, and not taken for complete
-    assert str(damaged) in fifth.log.read_text()
     assert page.exists()
+    printed = fifth.log.read_text()
+    assert printed.count("Error in rule report:") == 1
+    *_, last = re.findall("^dws.*", printed, re.M)
+    assert last.startswith("dws-report: ")
+    assert str(damaged) in last
+    assert printed.rindex(last) > printed.index("Shutting down")
     assert not list(page.parent.glob(".complete-*"))
 
 
