@@ -11,7 +11,6 @@ from dws.config import as_argument, validate
 from dws.errors import UserError
 from dws.evaluation.result import Result
 from dws.experiment.building import build_model, build_task
-from dws.experiment.evaluation import evaluate_run
 from dws.training import RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightSpaceSpec
@@ -50,6 +49,8 @@ class Run(RunDir):
             ValueError: If the run is not finished or damaged, or the zoo is another.
             FileNotFoundError: If the zoo is gone.
         """
+        from dws.experiment.evaluation import evaluate_run  # loads scikit-learn, for a second
+
         given = {"run": str(self.path), "device": device, "batch_size": batch_size}
         given |= {"zoo_path": None if zoo_path is None else str(zoo_path), "wandb": {"mode": wandb}}
         settings = validate(given, "evaluate")
