@@ -219,6 +219,11 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     epochs = metrics.read_text()
 
     third = reproduce(**chosen)
+    # meanwhile the same in this process, which nothing kills
+    whole = select(**{**chosen, "OUT": "whole"})
+    ((whole_zoo,), (whole_run,)) = whole.zoos.values(), whole.runs.values()
+    for command in (whole_zoo.fit, whole_run.train, whole_run.evaluate):
+        run_here(command, monkeypatch)
     assert third.finish(), third.log.read_text()
     printed = third.log.read_text()
     assert "dws: time left: " in printed
@@ -228,11 +233,7 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     assert metrics.read_text().startswith(epochs)
     assert len(metrics.read_text().splitlines()) == 2
 
-    # as if nothing had been killed
-    whole = select(**{**chosen, "OUT": "whole"})
-    ((whole_zoo,), (whole_run,)) = whole.zoos.values(), whole.runs.values()
-    for command in (whole_zoo.fit, whole_run.train, whole_run.evaluate):
-        run_here(command, monkeypatch)
+    # both are the same
     contents = [
         {file.name: sha256(file) for file in Path(folder).glob("shard-*")}
         for folder in (zoo.folder, whole_zoo.folder)
