@@ -18,6 +18,7 @@ import matplotlib.image
 import pytest
 import torch
 from playwright.sync_api import Page, sync_playwright
+from safetensors.torch import load_file
 
 from dws.cli import evaluate, report, train
 from dws.report.methods import method_title
@@ -96,7 +97,7 @@ def test_tables_hold_what_the_files_hold(page: Page, folder: Path) -> None:
 def test_what_people_came_for_is_first(page: Page) -> None:
     titles = page.locator("h2").all_inner_texts()
     assert titles[:2] == ["Embeddings of the test networks", "Test results"]
-    assert titles[-2:] == ["Zoos", "Every run"]
+    assert titles[-3:] == ["Zoos", "All runs", "Every run"]
 
 
 def test_every_picture_is_there_and_told_in_words(page: Page) -> None:
@@ -113,14 +114,15 @@ def test_every_picture_is_there_and_told_in_words(page: Page) -> None:
 @pytest.mark.parametrize("width", [390, 1200])
 def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
-    for open_ in ("", "document.querySelectorAll('details').forEach(d => d.open = true)"):
+    for open_ in ("", OPEN):
         page.evaluate(open_)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     if width == 1200:
-        cut = "all => all.filter(t => t.scrollWidth > t.clientWidth).map(t => t.ariaLabel)"
-        assert page.eval_on_selector_all(".table", cut) == []
+        assert page.eval_on_selector_all(".table", CUT) == []
 
 
+OPEN = "document.querySelectorAll('details').forEach(d => d.open = true)"
+CUT = "all => all.filter(t => t.scrollWidth > t.clientWidth).map(t => t.ariaLabel)"
 PIXELS = (
     "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
 )
@@ -133,8 +135,13 @@ def drawn_points(page: Page) -> dict[str, Any]:
 
 def place(page: Page, panel: int, index: int) -> tuple[float, float]:
     """Where a point of an embedding is on the screen."""
+    page.locator("figure.embeddings .panel canvas").nth(panel).scroll_into_view_if_needed()
+    return place_now(page, panel, index)
+
+
+def place_now(page: Page, panel: int, index: int) -> tuple[float, float]:
+    """The same, as far as the page is scrolled."""
     canvas = page.locator("figure.embeddings .panel canvas").nth(panel)
-    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
     side = box["width"] - 2 * 11  # margin and border
@@ -143,7 +150,9 @@ def place(page: Page, panel: int, index: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("how", ["mouse", "keyboard"])
-def test_a_point_shows_the_function_of_its_network(page: Page, sine_zoo: Zoo, how: str) -> None:
+def test_a_point_shows_the_function_of_its_network(
+    page: Page, folder: Path, sine_zoo: Zoo, how: str
+) -> None:
     data = drawn_points(page)
     tip = page.locator(".tip")
     assert not tip.is_visible()
@@ -156,13 +165,14 @@ def test_a_point_shows_the_function_of_its_network(page: Page, sine_zoo: Zoo, ho
     text = tip.inner_text()
     index = int(re.search(r"Test network (\d+)", text).group(1))  # type: ignore[union-attr]
     (label,) = data["labels"]
-    predicted = data["panels"][1]["predictions"][0][index]
+    outputs = load_file(folder.parent / "runs/sine/dwsnet/seed0/predictions.safetensors")["outputs"]
+    predicted = float(f"{float(outputs[index]):.4g}")
     assert f"{label['name']}: true {label['values'][index]}, predicted {predicted}" in text
     true = sine_zoo.split("test").labels[label["name"]][index]
     assert label["values"][index] == pytest.approx(float(true), rel=1e-3)
     shown = torch.tensor(tip.locator("canvas").evaluate(PIXELS)).view(*CURVE, 4)
     sheet = matplotlib.image.imread(
-        io.BytesIO(base64.b64decode(Thumbnails.render(sine_zoo).source.split(",")[1]))
+        io.BytesIO(base64.b64decode(Thumbnails.render(sine_zoo, "").source.split(",")[1]))
     )
     left = CURVE[1] * index
     expected = torch.tensor(sheet)[: CURVE[0], left : left + CURVE[1]]
@@ -172,13 +182,39 @@ def test_a_point_shows_the_function_of_its_network(page: Page, sine_zoo: Zoo, ho
     assert not tip.is_visible()
 
 
-def test_a_tap_shows_a_point_within_the_screen(page: Page) -> None:
-    for index in range(3):
-        page.mouse.click(*place(page, 0, index))
+def test_what_a_point_shows_is_within_the_screen(page: Page) -> None:
+    for index in range(len(drawn_points(page)["networks"])):
+        y = place(page, 0, index)[1]
+        page.evaluate(f"window.scrollBy(0, {y} - 840)")  # to the lower edge
+        page.mouse.click(*place_now(page, 0, index))
         box = page.locator(".tip").bounding_box()
         assert box
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
+        assert box["y"] + box["height"] <= 844
+
+
+def test_escape_closes_what_the_mouse_opened(page: Page) -> None:
+    page.mouse.move(*place(page, 0, 0))
+    assert page.locator(".tip").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator(".tip").is_visible()
+
+
+def test_the_tables_of_all_methods_fit_a_screen(tmp_path: Path) -> None:
+    kept = Path(__file__).parents[2] / "outputs/results/small/results.json"
+    folders = [f"runs={tmp_path}", f"report={tmp_path / 'report'}", f"kept={kept}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["dws-report", "scale=small", *folders])
+        report.main()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto((tmp_path / "report/index.html").as_uri())
+        page.evaluate(OPEN)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1200
+        assert page.eval_on_selector_all(".table", CUT) == []
+        browser.close()
 
 
 def test_without_javascript_the_pictures_are_shown(folder: Path) -> None:
@@ -219,8 +255,8 @@ def test_names_are_shown_as_they_are(page: Page) -> None:
 
 def test_what_is_missing_has_its_command_to_copy(page: Page, folder: Path) -> None:
     assert page.locator("#table-headline").inner_text().count("not run") == 1
-    command = f"make reproduce-all SCALE=small OUT={folder.parent} TASKS='sine' "
-    assert page.locator(".command code").inner_text() == f"{command}METHODS='mlp_alignment'"
+    command = f"make reproduce-all SCALE=small OUT={folder.parent} TASKS=sine "
+    assert page.locator(".command code").inner_text() == f"{command}METHODS=mlp_alignment SIZES=''"
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator(".command button").click()
     page.get_by_text("Copied").wait_for()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dws.config import as_argument, as_plugins
+from dws.config import as_argument, as_override, as_plugins, compose_settings
 from dws.errors import UserError, describe
 from dws.experiment.building import build_task, zoo_hash
 from dws.io.folders import check_can_make
@@ -39,11 +40,12 @@ def report_runs(config: ReportSettings) -> None:
     kept = read_kept(Path(config.kept) if config.kept else None)
     results, damaged = collect(Path(config.runs), kept=kept.results)
     outputs, usual = config.paths.outputs, config.scale.outputs
-    make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
+    make = {"SCALE": config.scale.name, **({} if outputs == usual else {"OUT": outputs})}
     zoos = dict(kept.zoos)
     raw = {task: RawWeights(None, figures) for task, figures in kept.raw_weights.items()}
     thumbnails: dict[str, Thumbnails] = {}
     scope = Scope.of(config.tasks, config.methods, results)
+    _check(scope, results)
     evidence = Evidence(results, zoos, raw, config.scale.name, make, scope, thumbnails)
     for reason in damaged:
         evidence.leave_out(reason)
@@ -59,10 +61,13 @@ def report_runs(config: ReportSettings) -> None:
             if zoo.manifest.zoo.num_views > 1:
                 content["neighbours"] = "of other signals"  # earlier versions took views as well
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
-            raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
-            thumbnails[task] = Thumbnails.render(zoo)
+            raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}", zoo_hash(zoo))
         except (ValueError, OSError) as error:
             evidence.leave_out(f"weights of {zoo.path} as they are: {describe(error)}")
+        try:
+            thumbnails[task] = Thumbnails.render(zoo, zoo_hash(zoo))
+        except (ValueError, OSError) as error:
+            evidence.leave_out(f"pictures of the INRs of {zoo.path}: {describe(error)}")
     page = write_report(evidence, own)
     print(overview(evidence).markdown())
     unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
@@ -74,6 +79,18 @@ def report_runs(config: ReportSettings) -> None:
     print(f"\nevery table and picture: {page}")
     if evidence.left_out:
         raise UserError(_summary(len(damaged), len(results), evidence.left_out, page))
+
+
+def _check(scope: Scope, results: pd.DataFrame) -> None:
+    """Make sure that what was asked for exists.
+
+    Raises:
+        UserError: If a name is neither in the results nor a choice.
+    """
+    for group, names, column in (("task", scope.tasks, "task"), ("model", scope.methods, "model")):
+        for name in names:
+            if name not in set(results[column]):
+                compose_settings("train", [as_override(group, name)])
 
 
 def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Path) -> str:
@@ -99,11 +116,12 @@ def _facts(zoo: Zoo) -> ZooFacts:
 
 
 def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, TaskSettings] | None:
-    """The first zoo of a task's runs that is still there, as it was fitted, and the task.
+    """The zoo of most of a task's runs that is still there, as it was fitted, and the task.
 
-    The others are named.
+    Zoos that cannot be read are named.
     """
     read: dict[tuple[str, str], tuple[str, TaskSettings]] = {}
+    of_zoo = Counter(run["zoo"] for run in runs)
     for run in runs:
         try:
             record = RunDir.open(run["folder"]).record()
@@ -113,7 +131,9 @@ def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, TaskSettin
             continue
         if not record.zoo.aligned:
             read[run["zoo_path"], run["zoo"]] = (run["folder"], record.task)
-    for (path, expected), (folder, settings) in read.items():
+    for (path, expected), (folder, settings) in sorted(
+        read.items(), key=lambda item: -of_zoo[item[0][1]]
+    ):
         try:
             zoo = Zoo.open(path)
         except FileNotFoundError as error:

@@ -19,6 +19,7 @@ def plot_curves(
     x_label: str,
     y_label: str,
     log_axes: Literal["", "x", "xy"] = "",
+    order: Sequence[str] = (),
 ) -> None:
     """Lines with the range over seeds as a band, told apart by colour, dashes and markers.
 
@@ -31,10 +32,13 @@ def plot_curves(
         y_label: What y is.
         log_axes: Which axes are logarithmic. A logarithmic axis of x has its ticks where the values
             are.
+        order: Names of these and other lines; a line has the style of its place among them.
     """
     dashes, markers = ("-", "--", "-.", ":"), "osD^vP*X<>"
     with open_axes(path, width=8, height=4) as axes:
-        for number, (name, (x, values)) in enumerate(series.items()):
+        places = {name: place for place, name in enumerate([*dict.fromkeys([*order, *series])])}
+        for name, (x, values) in series.items():
+            number = places[name]
             colour = COLOURS[number % len(COLOURS)]
             drawn = [drawable(v, is_log="y" in log_axes) or [math.nan] for v in values]
             middle = [sum(v) / len(v) for v in drawn]

@@ -16,15 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dws.errors import UserError
-from dws.evaluation.measures import is_of_classes
+from dws.evaluation.measures import is_of_classes, predicted_classes
 from dws.evaluation.tsne import is_map
 from dws.io.names import distinct_file_name
 from dws.plots import plot_embeddings
-from dws.plots.figure import COLOURS
+from dws.plots.figure import class_colours
 from dws.report.evidence import Evidence
 from dws.report.methods import RAW_WEIGHTS, method_title
 from dws.report.pictures import Picture
-from dws.report.thumbnails import spread_evenly
+from dws.report.thumbnails import Thumbnails, spread_evenly
 
 SIDE = 1000  # whole numbers of this range are the coordinates of points on the page
 
@@ -50,11 +50,11 @@ class _Panel:
 
     Attributes:
         points: In the plane, (n, 2).
-        predictions: Of each label, (K, n); None if there are none.
+        predictions: Of each label for each network; None if there are none.
     """
 
     points: Tensor
-    predictions: Tensor | None
+    predictions: list[list[float | int | None]] | None
 
 
 def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> EmbeddingFigure | None:
@@ -100,19 +100,23 @@ def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> Embedding
             )
         else:
             print(f"dws: {run['folder']} has no t-SNE of its embedding; it is not drawn")
-    raw = evidence.raw[task].tsne if task in evidence.raw else None
-    if raw is not None and len(raw) == len(targets):
-        panels[method_title(RAW_WEIGHTS)] = _Panel(raw, None)
+    raw, thumbnails = evidence.raw.get(task), evidence.thumbnails.get(task)
+    if raw is not None and raw.tsne is not None and raw.zoo == usual["zoo"]:
+        panels[method_title(RAW_WEIGHTS)] = _Panel(raw.tsne, None)
+    if thumbnails is not None and thumbnails.zoo != usual["zoo"]:
+        thumbnails = None
     if not panels:
         return None
+    is_class = any("outputs" in c and is_of_classes(c["outputs"], targets) for *_, c in found)
     columns = targets.view(len(targets), -1).T
+    columns = columns if is_class else columns.float()
     what = f"t-SNE of {len(targets):,} test networks of {evidence.describe(task).title}"
     drawn = []
     for label, column in zip(labels, columns, strict=True):
         file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
         plot_embeddings(file, {name: panel.points for name, panel in panels.items()}, column, label)
         drawn.append(Picture.read(file, f"{what} by {', '.join(panels)}; coloured by {label}"))
-    data = _data(panels, labels, columns, evidence.thumbnails.get(task))
+    data = _data(panels, labels, columns, thumbnails)
     num_drawn = len(data["networks"])
     some = "" if num_drawn == len(targets) else f" {num_drawn:,} of them are interactive."
     caption = f"{what}; one seed, and one perplexity (30 or less).{some}"
@@ -120,7 +124,10 @@ def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> Embedding
 
 
 def _data(
-    panels: Mapping[str, _Panel], labels: Sequence[str], targets: Tensor, thumbnails: Any
+    panels: Mapping[str, _Panel],
+    labels: Sequence[str],
+    targets: Tensor,
+    thumbnails: Thumbnails | None,
 ) -> dict[str, Any]:
     """What ``report.js`` draws."""
     rows = spread_evenly(targets.shape[1])
@@ -138,14 +145,14 @@ def _data(
                 "points": _to_square(panel.points)[rows].tolist(),
                 "predictions": None
                 if panel.predictions is None
-                else [_plain(values[rows]) for values in panel.predictions],
+                else [[values[row] for row in rows] for values in panel.predictions],
             }
             for title, panel in panels.items()
         ],
-        "colours": list(COLOURS),
+        "colours": class_colours(int(targets.max()) + 1) if is_class else [],
         "shades": [to_hex(shades(step / 31)) for step in range(32)],
         "thumbnails": None
-        if thumbnails is None or thumbnails.rows != rows
+        if thumbnails is None
         else {key: getattr(thumbnails, key) for key in ("source", "height", "width", "columns")},
     }
 
@@ -165,14 +172,16 @@ def _plain(values: Tensor) -> list[float | int | None]:
     return [float(f"{v:.4g}") if v - v == 0 else None for v in values.tolist()]
 
 
-def _predictions(outputs: Tensor | None, targets: Tensor) -> Tensor | None:
-    """What a method predicts for each label (K, n), if its outputs say so."""
+def _predictions(outputs: Tensor | None, targets: Tensor) -> list[list[float | int | None]] | None:
+    """What a method predicts for each label of each network, if its outputs say so."""
     if outputs is None or len(outputs) != len(targets):
         return None
     if is_of_classes(outputs, targets):
-        return outputs.flatten(1).argmax(dim=1).unsqueeze(0)
-    predicted = outputs.flatten(1).T
-    return predicted if len(predicted) == targets.view(len(targets), -1).shape[1] else None
+        classes = predicted_classes(outputs).tolist()
+        return [[None if name == outputs.shape[1] else name for name in classes]]
+    predicted = outputs.flatten(1).T.float()
+    is_one_each = len(predicted) == targets.view(len(targets), -1).shape[1]
+    return [_plain(values) for values in predicted] if is_one_each else None
 
 
 def _read(file: Path, labels: Sequence[str]) -> dict[str, Tensor]:
@@ -200,6 +209,8 @@ def _read(file: Path, labels: Sequence[str]) -> dict[str, Tensor]:
         raise UserError(f"expected the t-SNE and targets of test networks in {file}, got others")
     if targets.is_floating_point():
         targets = targets.float()  # NumPy has no bfloat16
+    elif targets.dtype == torch.bool:
+        targets = targets.long()
     if not targets.isfinite().all():
         raise UserError(f"expected finite targets in {file}, got some that are not")
     if targets.numel() != len(targets) * len(labels):

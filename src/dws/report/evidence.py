@@ -9,7 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from dws.report.methods import TITLES
+from dws.report.methods import TITLES, method_title
 from dws.report.raw_weights import RawWeights
 from dws.report.results import ZooFacts
 from dws.report.tasks import TASKS, Family, TaskInfo, describe
@@ -52,7 +52,7 @@ class Evidence:
         zoos: What is known of the zoos of the runs, by task.
         raw: The weights of these zoos as an embedding, by task.
         scale: Of the experiments.
-        make: The settings of make that fill missing cells, such as ``SCALE=small``.
+        make: The variables of make of these results, such as ``SCALE``.
         scope: Which results were asked for; what is missing of them is named.
         thumbnails: What the INRs of the test splits compute, by task.
         left_out: What is not in the report because a file of it is damaged, and why; grows while
@@ -63,7 +63,7 @@ class Evidence:
     zoos: Mapping[str, ZooFacts]
     raw: Mapping[str, RawWeights]
     scale: str
-    make: str
+    make: Mapping[str, str]
     scope: Scope = Scope()
     thumbnails: Mapping[str, Thumbnails] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
@@ -111,8 +111,15 @@ class Evidence:
 
     @cached_property
     def main_sizes(self) -> dict[str, int]:
-        """The number of training networks that most methods have; of several the largest."""
-        count = self.cells.groupby(["task", "num_train"])["model"].nunique().reset_index()
+        """The number of training networks that most methods have; of several the largest.
+
+        Methods that were not asked for count where no other has results.
+        """
+        cells = self.cells
+        in_scope = self._in_scope(cells)
+        is_other_task = ~cells["task"].isin(cells["task"][in_scope])
+        cells = cells[in_scope | is_other_task]
+        count = cells.groupby(["task", "num_train"])["model"].nunique().reset_index()
         best = count.sort_values(["model", "num_train"]).drop_duplicates("task", keep="last")
         return dict(zip(best["task"], best["num_train"], strict=True))
 
@@ -153,15 +160,27 @@ class Evidence:
     def _sizes_in_scope(self, task: str) -> Sequence[int | None]:
         if task not in self.tasks:
             return [None]
-        return self.sizes(task) if self.describe(task).family.by_size else [self.main_sizes[task]]
+        if not self.describe(task).family.by_size:
+            return [self.main_sizes[task]]
+        return self.selected_sizes(task) or [None]
+
+    def selected_sizes(self, task: str) -> list[int]:
+        """Numbers of training networks of results that were asked for."""
+        cells = self.cells[self._in_scope(self.cells)]
+        return sorted(set(self.of_task(cells, task)["num_train"]))
+
+    def _in_scope(self, runs: pd.DataFrame) -> pd.Series:
+        in_task = runs["task"].isin(list(self.scope.tasks))
+        return in_task & runs["model"].isin(list(self.scope.methods))
+
+    @cached_property
+    def styles(self) -> list[str]:
+        """Titles of all methods, whose places are the styles of their curves."""
+        return [method_title(method) for method in self.methods]
 
     def of_task(self, frame: pd.DataFrame, task: str) -> pd.DataFrame:
         """The rows of a task."""
         return frame[frame["task"] == task]
-
-    def sizes(self, task: str) -> list[int]:
-        """Numbers of training networks that there are runs with."""
-        return sorted(set(self.of_task(self.runs, task)["num_train"]))
 
     def first_here(self, task: str) -> list[pd.Series]:
         """Of each method in the table of a task the first run whose folder is here."""

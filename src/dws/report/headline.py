@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +14,8 @@ from dws.report.evidence import Evidence
 from dws.report.methods import method_title
 from dws.report.pictures import Picture, curve_picture
 from dws.report.section import Section
-from dws.report.sections import training_sizes
-from dws.report.tables import Column, Several, Spread, Table, by_method, with_seeds
+from dws.report.sections import parameters_column, training_sizes
+from dws.report.tables import Column, Table, by_method, with_seeds
 
 
 def main_figure(figure: EmbeddingFigure | None) -> Section:
@@ -23,39 +25,48 @@ def main_figure(figure: EmbeddingFigure | None) -> Section:
 
 def main_table(evidence: Evidence) -> Section:
     """The monitored test metric of each method on each task; how to run what is missing."""
-    runs = evidence.main
-    parameters = Column.of(
-        "parameters", runs, lambda rows: Several(sorted({*rows["num_parameters"]}), " / ", ",")
-    )
-    columns = [parameters, *(_results(evidence, task) for task in evidence.tasks_in_scope)]
+    columns = [
+        parameters_column(evidence.main),
+        *(column for task in evidence.tasks_in_scope for column in _results(evidence, task)),
+    ]
     table = Table(
         "headline",
         "Test results by method",
         by_method(evidence.methods, columns),
-        "Arrows: whether higher or lower is better. Bold: the best of each column. "
+        "Arrows: whether higher or lower is better. Bold: the best of each column, of methods "
+        "that use weights alone and whose seeds are all finite. "
         f"{training_sizes(evidence, evidence.tasks)}",
     )
     return Section("Test results", tables=[table], command=_command(evidence))
 
 
-def _results(evidence: Evidence, task: str) -> Column:
+def _results(evidence: Evidence, task: str) -> Iterator[Column]:
     """The monitored metric of each method; the best one is emphasised."""
     info = evidence.describe(task)
     runs = evidence.of_task(evidence.main, task)
     expected = evidence.scope.methods_of(task)
     if not len(runs):
-        return Column(info.title, {}, expected)
-    is_higher_better = bool(runs["higher_is_better"].iloc[0])
-    title = (
-        f"{info.title}: {info.metric or runs['metric'].iloc[0]} {'↑' if is_higher_better else '↓'}"
-    )
-    column = Column.of(title, runs, with_seeds, expected)
-    cells: dict[str, Spread] = dict(column.cells)
-    finite = {method: cell.mean for method, cell in cells.items() if cell.mean == cell.mean}
-    if len(finite) > 1:
-        best = (max if is_higher_better else min)(finite, key=finite.__getitem__)
-        cells[best] = replace(cells[best], is_best=True)
-    return replace(column, cells=cells)
+        yield Column(info.title, {}, expected)
+    for key, of_metric in runs.groupby(["metric", "higher_is_better"]):
+        metric, is_higher_better = str(key[0]), bool(key[1])
+        name, arrow = info.metric or metric, "↑" if is_higher_better else "↓"
+        column = Column.of(f"{info.title}: {name} {arrow}", of_metric, with_seeds, expected)
+        reads = of_metric.groupby("model")["reads"].first()
+        rivals = {
+            method: cell
+            for method, cell in column.cells.items()
+            if reads[method] != "raw" and all(map(math.isfinite, cell.values))
+        }
+        best = (max if is_higher_better else min)(
+            (cell.mean for cell in rivals.values()), default=math.nan
+        )
+        # those that differ in hidden digits only are as good
+        emphasised = {
+            method: replace(cell, is_best=len(rivals) > 1)
+            for method, cell in rivals.items()
+            if cell.rounded(cell.mean) == cell.rounded(best)
+        }
+        yield replace(column, cells={**column.cells, **emphasised})
 
 
 def _command(evidence: Evidence) -> tuple[str, str] | None:
@@ -63,12 +74,16 @@ def _command(evidence: Evidence) -> tuple[str, str] | None:
     missing = evidence.missing()
     if not missing:
         return None
-    tasks = list(dict.fromkeys(task for task, _, _ in missing))
-    methods = " ".join(dict.fromkeys(method for _, method, _ in missing))
-    command = f"make reproduce-all {evidence.make} TASKS='{' '.join(tasks)}' METHODS='{methods}'"
-    by_size = [task for task in tasks if evidence.describe(task).family.by_size]
-    if smaller := sorted({size for task in by_size for size in evidence.sizes(task)[:-1]}):
-        command += f" SIZES='{' '.join(map(str, smaller))}'"
+    variables = {
+        "TASKS": [task for task, _, _ in missing],
+        "METHODS": [method for _, method, _ in missing],
+    }
+    by_size = [t for t in variables["TASKS"] if evidence.describe(t).family.by_size]
+    if sizes := {task: evidence.selected_sizes(task) for task in by_size if task in evidence.tasks}:
+        variables["SIZES"] = [str(size) for task in sizes for size in sizes[task][:-1]]
+    words = {name: " ".join(dict.fromkeys(values)) for name, values in variables.items()}
+    given = [f"{name}={shlex.quote(value)}" for name, value in {**evidence.make, **words}.items()]
+    command = " ".join(["make reproduce-all", *given])
     number = f"{len(missing)} of the selected results {'is' if len(missing) == 1 else 'are'}"
     return f"{number} missing. To run what is missing:", command
 
@@ -102,4 +117,5 @@ def _curves(evidence: Evidence, task: str, pictures: Path) -> Iterator[Picture]:
             x_label="training networks",
             y_label=y_label,
             log_axes="xy" if info.family.by_size else "x",
+            order=evidence.styles,
         )

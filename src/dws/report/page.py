@@ -80,6 +80,7 @@ def make_sections(evidence: Evidence, pictures: Path) -> list[Section]:
         sections.embeddings(evidence, figures[1:]),
         sections.learning(evidence, pictures),
         provenance.zoos(evidence),
+        provenance.all_runs(evidence),
         provenance.every_run(evidence),
     ]
     return [part for part in parts if not part.is_empty]

@@ -56,6 +56,7 @@ def curve_picture(
     x_label: str,
     y_label: str,
     log_axes: Literal["", "x", "xy"] = "",
+    order: Sequence[str] = (),
 ) -> Iterator[Picture]:
     """Curves of methods, see ``plot_curves``, unless there is no number to draw."""
     has_log_y = "y" in log_axes
@@ -76,7 +77,7 @@ def curve_picture(
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         kind = "finite and positive" if has_log_y else "finite"
         caption += f" Left out, since not {kind}: {', '.join(missing[:5])}{more}."
-    plot_curves(file, series, x_label=x_label, y_label=y_label, log_axes=log_axes)
+    plot_curves(file, series, x_label=x_label, y_label=y_label, log_axes=log_axes, order=order)
     yield Picture.read(file, text, caption)
 
 

@@ -82,7 +82,13 @@ def every_run(evidence: Evidence) -> Section:
         "of training steps, without validation."
     )
     table = Table("runs", "Every run", frame, note)
-    return Section("Every run", tables=[overview(evidence), table])
+    folded = f"{len(runs)} runs with their settings, commits, machines and commands"
+    return Section("Every run", tables=[table], folded=folded)
+
+
+def all_runs(evidence: Evidence) -> Section:
+    """The means of all runs, of those that are in no other table too."""
+    return Section("All runs", tables=[overview(evidence)])
 
 
 def overview(evidence: Evidence) -> Table:

@@ -19,6 +19,7 @@ class Section:
         text: Below the heading.
         embeddings: Interactive figures.
         tables: Tables.
+        folded: What the fold says that hides the tables; empty for none.
         command: A command to copy, with the reason for it above.
         pictures: Pictures.
         details: Pictures that are folded away.
@@ -28,6 +29,7 @@ class Section:
     text: str = ""
     embeddings: Sequence[EmbeddingFigure] = ()
     tables: Sequence[Table] = ()
+    folded: str = ""
     command: tuple[str, str] | None = None
     pictures: Sequence[Picture] = ()
     details: Sequence[Picture] = ()

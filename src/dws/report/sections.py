@@ -28,7 +28,7 @@ from dws.report.tables import (
     spread,
     with_seeds,
 )
-from dws.report.tasks import Family
+from dws.report.tasks import TASKS, Family
 from dws.training import RunDir
 
 MINUTES = "Minutes are of training steps, without validation."
@@ -42,11 +42,7 @@ def results_of(evidence: Evidence, family: Family) -> Section:
     largest = runs.groupby(["task", "model"])["num_train"].transform("max")
     costed = runs[runs["num_train"] == largest]
     columns = [
-        Column.of(
-            "parameters",
-            costed,
-            lambda rows: Several(sorted({*rows["num_parameters"]}), " / ", ","),
-        ),
+        parameters_column(costed),
         *(column for task in tasks for column in _columns_of(evidence, task, tasks, runs)),
         Column.of("networks/s", costed, lambda rows: rows["networks_per_second"].median()),
         Column.of("minutes a run", costed, lambda rows: rows["train_seconds"].mean() / 60),
@@ -70,6 +66,17 @@ def results_of(evidence: Evidence, family: Family) -> Section:
         tables=tables_apart(evidence, table) if family.is_of_paper else [table],
         details=list(outcomes(evidence, tasks)),
     )
+
+
+def parameters_column(runs: pd.DataFrame) -> Column:
+    """The numbers of parameters of each method, in the order of tasks."""
+
+    def numbers(rows: pd.DataFrame) -> Several:
+        in_order = rows.sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable")
+        return Several(list(dict.fromkeys(in_order["num_parameters"])), " / ", ",")
+
+    order = [*TASKS, *runs["task"]]
+    return Column.of("parameters", runs, numbers)
 
 
 def _columns_of(
@@ -112,7 +119,7 @@ def metric(runs: pd.DataFrame, name: str, *, seeds: bool = False) -> Spread:
 def tables_apart(evidence: Evidence, table: Table) -> list[Table]:
     """The paper's methods in one table; others, if there are any, in tables of their own."""
     asks = evidence.runs.groupby("model")["reads"].agg(lambda reads: "raw" in set(reads))
-    methods = table.frame["method"]
+    frame, methods = table.frame, table.frame["method"]
     is_function = methods.isin(asks.index[asks])
     is_paper = methods.isin(PAPER_METHODS) & ~is_function
     kinds = {
@@ -120,11 +127,19 @@ def tables_apart(evidence: Evidence, table: Table) -> list[Table]:
         "-others": (": not in the paper", ~is_paper & ~is_function),
         "-functions": (": not in the paper, with access to the functions", is_function),
     }
-    return [
-        replace(table, name=table.name + end, title=table.title + more, frame=table.frame[chosen])
+    parts = [
+        replace(
+            table, name=table.name + end, title=table.title + more, frame=_filled(frame[chosen])
+        )
         for end, (more, chosen) in kinds.items()
         if chosen.any()
     ]
+    return [replace(part, note=part.note * (part is parts[-1])) for part in parts]
+
+
+def _filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are not empty."""
+    return frame.loc[:, [(frame.iloc[:, n] != "").any() for n in range(frame.shape[1])]]
 
 
 def training_sizes(evidence: Evidence, tasks: Sequence[str]) -> str:
@@ -316,7 +331,12 @@ def learning(evidence: Evidence, pictures: Path) -> Section:
         text = f"{evidence.describe(task).title}: {label} by epoch, by method"
         file = pictures / distinct_file_name("learning", task, suffix=".svg")
         drawn += curve_picture(
-            file, series, f"{text}; bands span the seeds", x_label="epoch", y_label=label
+            file,
+            series,
+            f"{text}; bands span the seeds",
+            x_label="epoch",
+            y_label=label,
+            order=evidence.styles,
         )
     return Section("Learning curves", pictures=drawn)
 

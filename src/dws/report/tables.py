@@ -29,7 +29,14 @@ FORMATS = {
 }
 
 
-LATEX = {"→": "to", "↑": "uparrow", "↓": "downarrow"}
+LATEX_BOLD = ("\ue000", "\ue001")  # which nothing else contains and nothing escapes
+LATEX = {
+    "→": r"$\to$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    LATEX_BOLD[0]: r"\textbf{",
+    LATEX_BOLD[1]: "}",
+}
 
 
 @dataclass(frozen=True)
@@ -58,16 +65,19 @@ class Spread:
         finite = [value for value in self.values if value is not None and math.isfinite(value)]
         return mean(finite) if finite else math.nan
 
-    def __str__(self) -> str:
+    def rounded(self, value: float) -> str:
+        """A value with as many digits as are shown."""
         scale, usual = (100, 1) if self.unit == "%" else (1, 4)
-        digits = usual if self.digits is None else self.digits
+        return f"{scale * value:.{usual if self.digits is None else self.digits}f}"
+
+    def __str__(self) -> str:
         finite = [value for value in self.values if value is not None and math.isfinite(value)]
         without = len(self.values) - len(finite)
         kind = "not known" if None in self.values else "not finite"
         if finite:
-            text = f"{scale * mean(finite):.{digits}f}"
+            text = self.rounded(mean(finite))
             if len(finite) > 1:
-                text += f" ± {scale * stdev(finite):.{digits}f}"
+                text += f" ± {self.rounded(stdev(finite))}"
             text += f" {self.unit}" if self.unit else ""
         else:
             kinds = {str(value) for value in self.values}
@@ -142,19 +152,34 @@ class Table:
         return str(text)
 
     def document(self) -> str:
-        """For a README: title, Markdown table with names as they are, note."""
-        plain = self.text.map(
-            lambda cell: " ".join(escape(cell, quote=False).replace("|", "\\|").splitlines())
-        )
-        table = replace(self, frame=plain).markdown()
-        return "\n\n".join(filter(None, [f"**{self.title}**", table, self.note])) + "\n"
+        """For a README: title, Markdown table with the best in bold, note."""
+
+        def plain(text: str) -> str:
+            return " ".join(escape(text, quote=False).replace("|", "\\|").splitlines())
+
+        cells = self._with_emphasis("**", "**").map(plain).rename(columns=plain)
+        table = cells.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+        parts = [f"**{plain(self.title)}**", str(table), plain(self.note)]
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     def latex(self) -> str:
         """For a paper, with the package booktabs."""
-        text = self.text.to_latex(index=False, escape=True)
+        text = self._with_emphasis(*LATEX_BOLD).to_latex(index=False, escape=True)
         for symbol, command in LATEX.items():
-            text = text.replace(symbol, f"$\\{command}$")
+            text = text.replace(symbol, command)
         return text
+
+    def _with_emphasis(self, before: str, after: str) -> pd.DataFrame:
+        """The text with something around the cells to emphasise."""
+        rows = zip(self.text.to_numpy().tolist(), self.emphasis, strict=True)
+        marked = [
+            [
+                f"{before}{cell}{after}" if is_best else cell
+                for cell, is_best in zip(*row, strict=True)
+            ]
+            for row in rows
+        ]
+        return pd.DataFrame(marked, columns=self.text.columns, dtype=object)
 
     def csv(self) -> str:
         """For a spreadsheet or a program: methods by the names of their configurations."""

@@ -27,6 +27,7 @@ class Thumbnails:
     """Pictures of some networks of a test split, on one sheet.
 
     Attributes:
+        zoo: Hash of the zoo's signals and settings.
         rows: Which networks of the split.
         source: The sheet as a ``data:`` URI, pictures from left to right and top to bottom.
         height: Of each picture, in pixels.
@@ -34,6 +35,7 @@ class Thumbnails:
         columns: Pictures side by side.
     """
 
+    zoo: str
     rows: list[int]
     source: str
     height: int
@@ -41,10 +43,14 @@ class Thumbnails:
     columns: int
 
     @classmethod
-    def render(cls, zoo: Zoo) -> Thumbnails:
+    def render(cls, zoo: Zoo, digest: str) -> Thumbnails:
         """Draw images as they are, volumes by the slice in their middle, functions as curves.
 
         Of a large split so many networks are drawn as a page can hold, evenly spread.
+
+        Args:
+            zoo: Whose test split.
+            digest: Hash of its signals and settings.
 
         Raises:
             ValueError: If the weights cannot be read.
@@ -74,7 +80,7 @@ class Thumbnails:
         sheet = io.BytesIO()
         imsave(sheet, _on_a_sheet(images).numpy(), format="png")
         source = f"data:image/png;base64,{base64.b64encode(sheet.getvalue()).decode()}"
-        return cls(rows, source, images.shape[1], images.shape[2], min(COLUMNS, len(rows)))
+        return cls(digest, rows, source, images.shape[1], images.shape[2], min(COLUMNS, len(rows)))
 
 
 def spread_evenly(count: int) -> list[int]:

@@ -28,7 +28,7 @@ def made_again(name: str, folder: Path) -> dict[str, Table]:
     kept = read_kept(KEPT / name / "results.json")
     results = to_frame((result, None) for result in kept.results)
     raw = {task: RawWeights(None, scores) for task, scores in kept.raw_weights.items()}
-    evidence = Evidence(results, kept.zoos, raw, kept.scale, make="")
+    evidence = Evidence(results, kept.zoos, raw, kept.scale, make={})
     return {t.name: t for section in make_sections(evidence, folder) for t in section.tables}
 
 

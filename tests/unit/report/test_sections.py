@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dws.evaluation.result import Result
@@ -58,7 +59,7 @@ def result(
 
 def evidence(*results: dict[str, object], scope: Scope = NOTHING) -> Evidence:
     frame = to_frame((Result(**content), content["folder"]) for content in results)
-    return Evidence(frame, zoos={}, raw={}, scale="small", make="SCALE=small", scope=scope)
+    return Evidence(frame, zoos={}, raw={}, scale="small", make={"SCALE": "small"}, scope=scope)
 
 
 def row(table: Table, method: str) -> dict[str, str]:
@@ -98,6 +99,49 @@ def test_the_best_of_each_column_is_emphasised() -> None:
     (table,) = headline.main_table(evidence(*runs)).tables
     assert list(table.frame)[2:] == ["MNIST: accuracy ↑", "sine regression: MSE of b ↓"]
     assert table.emphasis == [[False, False, False, True], [False, False, True, False]]
+    assert "| **0.5000 (n = 1)** " in table.document()
+    assert r"\textbf{75.0 \% (n = 1)}" in table.latex()
+
+
+def test_diverged_methods_and_those_that_evaluate_functions_are_not_the_best() -> None:
+    diverged = [result("mnist", "mlp", x, seed=seed) for seed, x in enumerate((0.9, math.nan))]
+    probe = result("mnist", "probe", 0.9, reads="raw")
+    equal = [result("mnist", name, 0.5) for name in ("dwsnet", "inr2vec")]
+    lower = result("mnist", "transformer", 0.25)
+    (table,) = headline.main_table(evidence(*diverged, probe, *equal, lower)).tables
+    best = [name for name, row in zip(table.frame["method"], table.emphasis, strict=True) if row[2]]
+    assert best == ["inr2vec", "dwsnet"]
+
+
+def test_metrics_that_cannot_be_compared_have_columns_of_their_own() -> None:
+    other = result("mnist", "mine", {"mse": 2.0}, metric="mse", higher_is_better=False)
+    (table,) = headline.main_table(evidence(result("mnist", "mlp", 0.5), other)).tables
+    assert list(table.frame)[2:] == ["MNIST: accuracy ↑", "MNIST: mse ↓"]
+    assert not any(map(any, table.emphasis))
+
+
+def test_runs_that_were_not_selected_do_not_hide_those_that_were() -> None:
+    selected = [result("mnist", name, 0.5, num_train=900) for name in ("mlp", "dwsnet")]
+    others = [result("mnist", name, 0.25) for name in ("inr2vec", "transformer", "mine")]
+    shown = headline.main_table(
+        evidence(*selected, *others, scope=Scope(["mnist"], ["mlp", "dwsnet"]))
+    )
+    assert shown.command is None
+    assert row(shown.tables[0], "mlp")["MNIST: accuracy ↑"] == "50.0 % (n = 1)"
+
+
+def test_sizes_that_were_not_selected_are_not_missing() -> None:
+    runs = [result("sine", "mlp", 0.5), result("sine", "my_net", 0.5, num_train=7)]
+    assert headline.main_table(evidence(*runs, scope=Scope(["sine"], ["mlp"]))).command is None
+
+
+def test_titles_cannot_break_the_markdown() -> None:
+    table = Table("t", "a | b", pd.DataFrame({"x | <b>\ny": ["c"]}), "note\n<i>")
+    title, _, header, _, row, _, note = table.document().splitlines()
+    assert title == "**a \\| b**"
+    assert header.strip("| ") == "x \\| &lt;b&gt; y"
+    assert "c" in row
+    assert note == "note &lt;i&gt;"
 
 
 def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> None:
@@ -240,7 +284,7 @@ def test_a_point_of_the_curve_that_is_missing_can_be_run() -> None:
     command = headline.main_table(evidence(*runs, scope=scope)).command
     assert command == (
         "1 of the selected results is missing. To run what is missing:",
-        "make reproduce-all SCALE=small TASKS='sine' METHODS='mlp' SIZES='100'",
+        "make reproduce-all SCALE=small TASKS=sine METHODS=mlp SIZES=100",
     )
 
 
