@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,61 @@ class EmbeddingFigure:
 
 
 @dataclass(frozen=True)
-class _Panel:
-    """The embedding by one method.
+class _Predictions:
+    """What a run says of the test networks.
 
     Attributes:
-        points: In the plane, (n, 2).
-        predictions: Of each label for each network; None if there are none.
+        run: Its row of the results.
+        file: Where it is from.
+        points: The embedding in the plane, (n, 2).
+        targets: (n,) or (n, K).
+        outputs: (n, ...); None if they are not there.
     """
 
+    run: pd.Series
+    file: Path
     points: Tensor
-    predictions: list[list[float | int | None]] | None
+    targets: Tensor
+    outputs: Tensor | None
+
+    @classmethod
+    def read(cls, file: Path, run: pd.Series) -> _Predictions:
+        """Read ``predictions.safetensors`` of a run.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            ValueError: If it is damaged.
+        """
+        try:
+            kept = load_file(file)
+        except FileNotFoundError:
+            raise
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"expected predictions in {file}, got a damaged file ({error})"
+            ) from error
+        tsne, targets, labels = kept.get("tsne"), kept.get("targets"), run["result"].labels
+        if (
+            tsne is None
+            or targets is None
+            or targets.ndim == 0
+            or not len(targets)
+            or tsne.shape != (len(targets), 2)
+            or tsne.is_complex()
+            or targets.is_complex()
+        ):
+            raise UserError(
+                f"expected the t-SNE and targets of test networks in {file}, got others"
+            )
+        if targets.is_floating_point():
+            targets = targets.float()  # NumPy has no bfloat16
+        elif targets.dtype == torch.bool:
+            targets = targets.long()
+        if not targets.isfinite().all():
+            raise UserError(f"expected finite targets in {file}, got some that are not")
+        if targets.numel() != len(targets) * len(labels):
+            raise UserError(f"expected targets of {labels} in {file}")
+        return cls(run, file, tsne.float(), targets, kept.get("outputs"))
 
 
 def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> EmbeddingFigure | None:
@@ -65,91 +110,104 @@ def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> Embedding
         task: Name of the task.
         pictures: Folder to which pictures are written.
     """
-    found: list[tuple[pd.Series, Path, dict[str, Tensor]]] = []
-    for run in evidence.first_here(task):
-        file = Path(run["folder"], "predictions.safetensors")
-        try:
-            content = _read(file, run["result"].labels)
-        except FileNotFoundError:
-            print(f"dws: expected {file}, got none; {run['model']} is not drawn")
-        except ValueError as error:
-            evidence.leave_out(f"{error}; {run['model']} is not drawn")
-        else:
-            found.append((run, file, content))
+    found = list(_predictions_here(evidence, task))
     if not found:
         return None
     # the targets of most methods, so that one damaged file leaves out its own method only
-    usual, usual_file, content = max(
-        found,
-        key=lambda one: sum(torch.equal(one[-1]["targets"], o[-1]["targets"]) for o in found),
-    )
-    targets, labels = content["targets"], usual["result"].labels
-    panels: dict[str, _Panel] = {}
-    for run, file, content in found:
-        method = run["model"]
-        if not torch.equal(content["targets"], targets):
-            differ = f"the test targets in {file} and {usual_file} differ"
-            if (run["zoo"], run["result"].labels) == (usual["zoo"], labels):
-                again = "delete result.json of the damaged run and run dws-evaluate again"
-                evidence.leave_out(f"{differ}, but the zoo is the same; {again}")
-            else:
-                print(f"dws: {differ}; {method} is not drawn")
-        elif is_map(content["tsne"]):
-            panels[method_title(method)] = _Panel(
-                content["tsne"], _predictions(content.get("outputs"), targets)
-            )
-        else:
-            print(f"dws: {run['folder']} has no t-SNE of its embedding; it is not drawn")
+    usual = max(found, key=lambda one: sum(torch.equal(one.targets, o.targets) for o in found))
+    targets, labels = usual.targets, usual.run["result"].labels
+    panels = {method_title(one.run["model"]): one for one in _comparable(evidence, found, usual)}
+    points = {title: one.points for title, one in panels.items()}
+    predictions = {title: _predictions(one.outputs, targets) for title, one in panels.items()}
     raw, thumbnails = evidence.raw.get(task), evidence.thumbnails.get(task)
-    if raw is not None and raw.tsne is not None and raw.zoo == usual["zoo"]:
-        panels[method_title(RAW_WEIGHTS)] = _Panel(raw.tsne, None)
-    if thumbnails is not None and thumbnails.zoo != usual["zoo"]:
+    if (
+        raw is not None
+        and raw.tsne is not None
+        and raw.zoo == usual.run["zoo"]
+        and len(raw.tsne) == len(targets)
+    ):
+        points[method_title(RAW_WEIGHTS)] = raw.tsne
+    if thumbnails is not None and thumbnails.zoo != usual.run["zoo"]:
         thumbnails = None
-    if not panels:
+    if not points:
         return None
-    is_class = any("outputs" in c and is_of_classes(c["outputs"], targets) for *_, c in found)
+    outputs = [one.outputs for one in found if one.outputs is not None]
+    is_class = any(is_of_classes(each, targets) for each in outputs)
     columns = targets.view(len(targets), -1).T
     columns = columns if is_class else columns.float()
     what = f"t-SNE of {len(targets):,} test networks of {evidence.describe(task).title}"
     drawn = []
     for label, column in zip(labels, columns, strict=True):
         file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
-        plot_embeddings(file, {name: panel.points for name, panel in panels.items()}, column, label)
-        drawn.append(Picture.read(file, f"{what} by {', '.join(panels)}; coloured by {label}"))
-    data = _data(panels, labels, columns, thumbnails)
+        plot_embeddings(file, points, column, label)
+        drawn.append(Picture.read(file, f"{what} by {', '.join(points)}; coloured by {label}"))
+    data = _data(points, predictions, dict(zip(labels, columns, strict=True)), thumbnails)
     num_drawn = len(data["networks"])
     some = "" if num_drawn == len(targets) else f" {num_drawn:,} of them are interactive."
     caption = f"{what}; one seed, and one perplexity (30 or less).{some}"
     return EmbeddingFigure(drawn, data, caption)
 
 
+def _predictions_here(evidence: Evidence, task: str) -> Iterator[_Predictions]:
+    """Those of the first seed of each method; what cannot be read is named."""
+    for run in evidence.first_here(task):
+        file = Path(run["folder"], "predictions.safetensors")
+        try:
+            yield _Predictions.read(file, run)
+        except FileNotFoundError:
+            print(f"dws: expected {file}, got none; {run['model']} is not drawn")
+        except ValueError as error:
+            evidence.leave_out(f"{error}; {run['model']} is not drawn")
+
+
+def _comparable(
+    evidence: Evidence, found: Sequence[_Predictions], usual: _Predictions
+) -> Iterator[_Predictions]:
+    """Those with an embedding of the same networks; the others are named."""
+    for one in found:
+        run = one.run
+        if not torch.equal(one.targets, usual.targets):
+            differ = f"the test targets in {one.file} and {usual.file} differ"
+            labels = [r["result"].labels for r in (run, usual.run)]
+            if run["zoo"] == usual.run["zoo"] and labels[0] == labels[1]:
+                again = "delete result.json of the damaged run and run dws-evaluate again"
+                evidence.leave_out(f"{differ}, but the zoo is the same; {again}")
+            else:
+                print(f"dws: {differ}; {run['model']} is not drawn")
+        elif not is_map(one.points):
+            print(f"dws: {run['folder']} has no t-SNE of its embedding; it is not drawn")
+        else:
+            yield one
+
+
 def _data(
-    panels: Mapping[str, _Panel],
-    labels: Sequence[str],
-    targets: Tensor,
+    points: Mapping[str, Tensor],
+    predictions: Mapping[str, list[list[float | int | None]] | None],
+    targets: Mapping[str, Tensor],
     thumbnails: Thumbnails | None,
 ) -> dict[str, Any]:
-    """What ``report.js`` draws."""
-    rows = spread_evenly(targets.shape[1])
-    is_class = not targets.is_floating_point()
+    """What ``report.js`` draws: points and predictions by method, targets by label."""
+    first = next(iter(targets.values()))
+    rows = spread_evenly(len(first))
+    is_class = not first.is_floating_point()
     shades = colormaps["viridis"]
     return {
         "networks": rows,
         "labels": [
             {"name": name, "isClass": is_class, "values": _plain(values[rows])}
-            for name, values in zip(labels, targets, strict=True)
+            for name, values in targets.items()
         ],
         "panels": [
             {
                 "title": title,
-                "points": _to_square(panel.points)[rows].tolist(),
-                "predictions": None
-                if panel.predictions is None
-                else [[values[row] for row in rows] for values in panel.predictions],
+                "points": _to_square(at)[rows].tolist(),
+                "predictions": [[values[row] for row in rows] for values in predicted]
+                if (predicted := predictions.get(title))
+                else None,
             }
-            for title, panel in panels.items()
+            for title, at in points.items()
         ],
-        "colours": class_colours(int(targets.max()) + 1) if is_class else [],
+        "colours": class_colours(int(first.max()) + 1) if is_class else [],
         "shades": [to_hex(shades(step / 31)) for step in range(32)],
         "thumbnails": None
         if thumbnails is None
@@ -182,37 +240,3 @@ def _predictions(outputs: Tensor | None, targets: Tensor) -> list[list[float | i
     predicted = outputs.flatten(1).T.float()
     is_one_each = len(predicted) == targets.view(len(targets), -1).shape[1]
     return [_plain(values) for values in predicted] if is_one_each else None
-
-
-def _read(file: Path, labels: Sequence[str]) -> dict[str, Tensor]:
-    """The predictions of a run for test networks, their targets and planar embedding.
-
-    Raises:
-        FileNotFoundError: If they are not there.
-        ValueError: If they are damaged.
-    """
-    try:
-        kept = load_file(file)
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"expected predictions in {file}, got a damaged file ({error})") from error
-    tsne, targets = kept.get("tsne"), kept.get("targets")
-    if (
-        tsne is None
-        or targets is None
-        or targets.ndim == 0
-        or tsne.shape != (len(targets), 2)
-        or tsne.is_complex()
-        or targets.is_complex()
-    ):
-        raise UserError(f"expected the t-SNE and targets of test networks in {file}, got others")
-    if targets.is_floating_point():
-        targets = targets.float()  # NumPy has no bfloat16
-    elif targets.dtype == torch.bool:
-        targets = targets.long()
-    if not targets.isfinite().all():
-        raise UserError(f"expected finite targets in {file}, got some that are not")
-    if targets.numel() != len(targets) * len(labels):
-        raise UserError(f"expected targets of {labels} in {file}")
-    return {**kept, "targets": targets, "tsne": tsne.float()}
