@@ -127,7 +127,8 @@ def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> Embedding
         and len(raw.tsne) == len(targets)
     ):
         points[method_title(RAW_WEIGHTS)] = raw.tsne
-    if thumbnails is not None and thumbnails.zoo != usual.run["zoo"]:
+    rows = spread_evenly(len(targets))
+    if thumbnails is not None and (thumbnails.zoo, thumbnails.rows) != (usual.run["zoo"], rows):
         thumbnails = None
     if not points:
         return None
@@ -141,9 +142,8 @@ def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> Embedding
         file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
         plot_embeddings(file, points, column, label)
         drawn.append(Picture.read(file, f"{what} by {', '.join(points)}; coloured by {label}"))
-    data = _data(points, predictions, dict(zip(labels, columns, strict=True)), thumbnails)
-    num_drawn = len(data["networks"])
-    some = "" if num_drawn == len(targets) else f" {num_drawn:,} of them are interactive."
+    data = _data(rows, points, predictions, dict(zip(labels, columns, strict=True)), thumbnails)
+    some = "" if len(rows) == len(targets) else f" {len(rows):,} of them are interactive."
     caption = f"{what}; one seed, and one perplexity (30 or less).{some}"
     return EmbeddingFigure(drawn, data, caption)
 
@@ -181,14 +181,14 @@ def _comparable(
 
 
 def _data(
+    rows: Sequence[int],
     points: Mapping[str, Tensor],
     predictions: Mapping[str, list[list[float | int | None]] | None],
     targets: Mapping[str, Tensor],
     thumbnails: Thumbnails | None,
 ) -> dict[str, Any]:
-    """What ``report.js`` draws: points and predictions by method, targets by label."""
+    """What ``report.js`` draws of some rows: points and predictions by method, targets by label."""
     first = next(iter(targets.values()))
-    rows = spread_evenly(len(first))
     is_class = not first.is_floating_point()
     shades = colormaps["viridis"]
     return {
