@@ -8,9 +8,10 @@ its command line, which have to be known.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dws.cli.errors import user_errors
@@ -20,12 +21,13 @@ IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL")  # variables of the 
 
 def main(action: str, names: Sequence[str]) -> None:
     """Say what is left; run it."""
-    from remaining import describe, jobs_left, report_is_complete  # loads torch, for seconds
     from selection import Selection, Variables
 
     given = {name: os.environ[name] for name in Variables.model_fields if name in os.environ}
     unknown = {name: "" for name in names if name not in (*Variables.model_fields, *IGNORED)}
     selection = Selection({**unknown, **given})
+    from remaining import describe, jobs_left, report_is_complete  # loads torch, for seconds
+
     print(describe(selection), flush=True)
     if action == "plan" or (not jobs_left(selection) and report_is_complete(selection)):
         return
@@ -33,8 +35,13 @@ def main(action: str, names: Sequence[str]) -> None:
 
     file = str(Path(__file__).with_name("Snakefile"))
     cores = str(selection.num_threads * selection.variables.JOBS)
-    config = [f"{name}={value}" for name, value in given.items()]
-    snakemake(["--snakefile", file, "--cores", cores, *(["--config", *config] if config else [])])
+    config = ["--config", *as_config(given)] if given else []
+    snakemake(["--snakefile", file, "--cores", cores, *config])
+
+
+def as_config(given: Mapping[str, str]) -> list[str]:
+    """Values of Snakemake's ``--config``, which takes 1_0 for a number and strips quotes."""
+    return [f"{name}= {json.dumps(value, ensure_ascii=False)} " for name, value in given.items()]
 
 
 if __name__ == "__main__":

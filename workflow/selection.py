@@ -20,8 +20,6 @@ from dws.config import as_override, compose_settings
 from dws.errors import UserError
 from dws.io.hashing import settings_hash
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
-from dws.signals.download import DATASETS
-from dws.training.identity import identity, outcome_settings
 
 PAPER_TASKS = ("mnist", "fashion_mnist", "sine", "ssl")
 PAPER_METHODS = (
@@ -55,7 +53,7 @@ class Variables(BaseModel):
         SIZES: Numbers of training networks for these, beside all; None for those of the scale.
         OUT: Folder of all outputs; None for that of the scale.
         WANDB: Logging of trainings and evaluations.
-        FIT: Further settings of ``dws-fit-inrs``, such as ``fit=fast``.
+        FIT: Further settings of ``dws-fit-inrs``, such as ``fit=fast``, quoted as in a shell.
         PARTS: Number of jobs that fit a zoo.
         JOBS: Number of jobs at a time.
         THREADS: Threads of each job; None for its share of the cores.
@@ -71,7 +69,7 @@ class Variables(BaseModel):
     SIZES: Counts | None = None
     OUT: Annotated[str, Field(pattern=r"^[\w./@+ -]+$")] | None = None
     WANDB: Literal["disabled", "offline", "online"] = "disabled"
-    FIT: str = ""
+    FIT: Annotated[tuple[str, ...], BeforeValidator(shlex.split)] = ()
     PARTS: Count = 1
     JOBS: Count = 2
     THREADS: Count | None = None
@@ -136,6 +134,8 @@ class Zoo:
     @property
     def dataset(self) -> str | None:
         """The data set to fetch, or None if the signals need none."""
+        from dws.signals.download import DATASETS  # loads torch, for seconds
+
         signals: Mapping[str, Any] = self.settings.zoo.signals
         return (
             str(signals["name"]) if signals.get("name") in DATASETS and "root" in signals else None
@@ -222,22 +222,35 @@ class Selection:
         self.num_threads = chosen.THREADS or max(1, (cores or 1) // chosen.JOBS)
         self.zoos: dict[str, Zoo] = {}
         self.runs: dict[str, Run] = {}
-        for task in chosen.TASKS:
-            for method in chosen.METHODS:
-                self._add_runs(task, method)
+        cells = {
+            (task, method): [*self.common, as_override("task", task), as_override("model", method)]
+            for task in chosen.TASKS
+            for method in chosen.METHODS
+        }
+        for overrides in cells.values():  # mistakes come before torch is loaded
+            self._zoo(compose("train", *overrides).task["zoo"])
+        for (task, method), overrides in cells.items():
+            self._add_runs(task, method, overrides)
 
     @property
     def report(self) -> str:
-        """Marker file that says that the report has everything."""
-        return f"{self.settings.report}/.complete"
+        """Marker file that says that the report has everything of this selection."""
+        digits = settings_hash({"command": self.report_command})
+        return f"{self.settings.report}/.complete-{digits}"
 
     @property
     def report_command(self) -> str:
-        """Writes the report."""
-        return shlex.join(["dws-report", *self.common])
+        """Writes the report, in which cells of this selection alone may be missing."""
+        tasks = dict.fromkeys(run.settings.task["name"] for run in self.runs.values())
+        methods = dict.fromkeys(run.settings.model["name"] for run in self.runs.values())
+        scope = [as_override("tasks", [*tasks]), as_override("methods", [*methods])]
+        return shlex.join(["dws-report", *self.common, *scope])
 
-    def _add_runs(self, task: str, method: str) -> None:
-        overrides = [*self.common, as_override("task", task), as_override("model", method)]
+    def _add_runs(self, task: str, method: str, overrides: Sequence[str]) -> None:
+        # these load torch, for seconds
+        from dws.training.identity import identity
+        from dws.training.record import outcome_settings
+
         settings: TrainSettings = compose("train", *overrides)
         zoo = self._zoo(settings.task["zoo"])
         for size in [None, *(self.sizes if task in self.curve else ())]:
@@ -259,7 +272,7 @@ class Selection:
     def _zoo(self, name: str) -> Zoo:
         if name not in self.zoos:
             folder = f"{self.paths.zoos}/{name}"
-            overrides = [*self.common, as_override("zoo", name), *self.variables.FIT.split()]
+            overrides = [*self.common, as_override("zoo", name), *self.variables.FIT]
             settings: FitInrsSettings = compose("fit_inrs", *overrides)
             if settings.zoo.path != folder:  # where trainings look for it
                 overrides.append(as_override("zoo.path", folder))

@@ -32,26 +32,31 @@ def config_dir() -> str:
 
 
 def as_argument(key: str, value: object) -> str:
-    """``key=value`` to be pasted into a shell, such that Hydra takes any text as it is."""
+    """``as_override``, quoted for a shell."""
     return shlex.quote(as_override(key, value))
 
 
 def as_override(key: str, value: object) -> str:
-    """``key=value`` such that Hydra takes any text as it is."""
+    """``key=value`` such that Hydra takes any text, or any list or tuple of texts, as it is."""
+    if isinstance(value, list | tuple):
+        return f"{key}=[{','.join(map(_as_text, value))}]"
+    return f"{key}={_as_text(value)}"
+
+
+def _as_text(value: object) -> str:
     text = str(value)
     is_plain = re.fullmatch(r"[A-Za-z/][\w./+@-]*", text, re.ASCII)
-    if not is_plain or text.lower() in ("null", "true", "false", "inf", "nan"):
-        # in quotes, backslashes count before a quote only, and ${ begins an interpolation
-        text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2], text)
-        text = text.replace('"', '\\"').replace("${", "\\${")
-        text = f'"{text}"'
-    return f"{key}={text}"
+    if is_plain and text.lower() not in ("null", "true", "false", "inf", "nan"):
+        return text
+    # in quotes, backslashes count before a quote only, and ${ begins an interpolation
+    text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2], text)
+    text = text.replace('"', '\\"').replace("${", "\\${")
+    return f'"{text}"'
 
 
 def as_plugins(packages: Sequence[str]) -> str:
     """``plugins=[...]`` to be pasted into a shell after other arguments, or nothing."""
-    argument = f"plugins=[{','.join(packages)}]"
-    return f" {shlex.quote(argument)}" if packages else ""
+    return f" {as_argument('plugins', packages)}" if packages else ""
 
 
 def compose_settings(name: str, overrides: Sequence[str]) -> Any:

@@ -464,6 +464,9 @@ class ReportSettings:
         report: Folder of the page, its tables and figures.
         kept: ``results.json`` of an earlier report, whose results enter the tables as well; null
             for none.
+        tasks: Names of the tasks in scope, whose cells without a result are listed as missing;
+            empty for the tasks of the results.
+        methods: Names of the models in scope, in the same way.
         plugins: Packages of the user's whose classes ``_target_`` may name.
     """
 
@@ -472,6 +475,8 @@ class ReportSettings:
     runs: str
     report: str
     kept: str | None = None
+    tasks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.cli.conftest import Command
 
+from dws.cli.errors import ERROR_LOG
 from dws.errors import NotFoundError, UnreachableError, UserError
 from dws.zoo import Zoo
 
@@ -27,10 +30,12 @@ def test_a_bug_is_shown_as_one(
         raise bug
 
     monkeypatch.setattr("dws.experiment.training.train", fail)
+    monkeypatch.setenv(ERROR_LOG, "log")
     with pytest.raises(type(bug)) as error:
         command("dws-train", *SMALL, f"zoo.path={sine_zoo.path}", "wandb=disabled")
     assert error.value is bug
     assert "is a bug, in dws or in a class of yours" in capsys.readouterr().err
+    assert f"dws-train: {type(bug).__name__}: " in Path("log").read_text()
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=repr)
@@ -44,6 +49,14 @@ def test_a_mistake_is_one_line(
     line = complaint("dws-train", *SMALL, f"zoo.path={sine_zoo.path}", "wandb=disabled")
     assert "a mistake" in line
     assert "bug" not in line
+
+
+def test_what_ends_a_command_is_noted_where_the_environment_says(
+    complaint: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ERROR_LOG, str(tmp_path / "log"))
+    lines = [complaint("dws-report", f"kept=nowhere{number}") for number in range(2)]
+    assert (tmp_path / "log").read_text().splitlines() == lines
 
 
 def test_own_errors_are_caught_as_the_builtin_ones() -> None:

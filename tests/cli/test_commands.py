@@ -43,7 +43,7 @@ def test_a_preset_is_known_by_its_settings(command: Command, tmp_path: Path) -> 
         "c": "fit.learning_rate=3e-3",
     }.items():
         command("dws-fit-inrs", *small, setting, f"zoo.path={name}")
-        presets[name] = Zoo.open(tmp_path / name).manifest["fit_preset"]
+        presets[name] = Zoo.open(tmp_path / name).manifest.fit_preset.content()
     assert presets["a"]["name"] == "authors"
     assert presets["b"]["name"] == "fast"
     assert presets["c"] == presets["b"]
@@ -56,7 +56,7 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert "is already complete" in command("dws-fit-inrs", *fit)
     zoo = tmp_path / "outputs/zoos/sine"
     assert (zoo / "reconstructions.png").is_file()
-    assert Zoo.open(zoo).manifest["fit_preset"]["name"] == "custom"
+    assert Zoo.open(zoo).manifest.fit_preset.name == "custom"
 
     for model in ("dwsnet", "mlp"):
         small = SMALL if model == "dwsnet" else [s for s in SMALL if not s.startswith("model.")]
@@ -134,6 +134,21 @@ def test_the_config_of_a_run_repeats_it_exactly(
     assert RunDir(Path("run")).identity() == RunDir(Path("again")).identity()
 
 
+def test_the_config_of_a_run_repeats_it_with_text_that_hydra_would_change(
+    command: Command, sine_zoo: Zoo
+) -> None:
+    shutil.copytree(sine_zoo.path, "${zoo}")
+    short = ("trainer.num_epochs=1", "trainer.batch_size=8", "wandb=disabled", "model=mlp")
+    text = (r'zoo.path="\${zoo}"', 'model.name="1e5"', "run_dir=run")
+    command("dws-train", "task=sine", *short, *text)
+    command("dws-train", "--config-dir", "run", "--config-name", "config", "run_dir=again")
+    first, again = (RunDir(Path(folder)).record() for folder in ("run", "again"))
+    assert (first.zoo.path, first.model["name"]) == ("${zoo}", "1e5")
+    assert (again.zoo.path, again.model["name"]) == ("${zoo}", "1e5")
+    assert first.outcome() == again.outcome()
+    assert "test split" in command("dws-evaluate", "run=again")
+
+
 @pytest.mark.parametrize("task", ["sine", "mnist"])
 def test_training_returns_the_best_monitored_metric_of_validation(
     task: str, command: Command, pitches: Zoo
@@ -167,13 +182,14 @@ def test_an_embedding_is_learned_and_probed(
     zoo = shutil.copytree(sine_zoo.path, tmp_path / "zoo")
     short = ["trainer.num_epochs=2", "trainer.batch_size=8", "wandb=disabled", "run_dir=run"]
     command("dws-train", "task=ssl", f"model={model}", f"zoo.path={zoo}", *short, *more)
-    settings = RunDir(tmp_path / "run").config()
-    assert settings["augment"]["permute"] == (model == "mlp_permutation_augmentation")
-    assert settings["aligned"] == (tmp_path / "zoo.aligned").exists() == (model == "mlp_alignment")
-    assert settings["model"]["name"] == model
+    record = RunDir(tmp_path / "run").record()
+    assert record.augment.permute == (model == "mlp_permutation_augmentation")
+    is_aligned = model == "mlp_alignment"
+    assert record.zoo.aligned == (tmp_path / "zoo.aligned").exists() == is_aligned
+    assert record.model["name"] == model
     is_sign = model == "dwsnet_sign"
-    assert settings["reconstruction"]["weight"] == is_sign
-    assert settings["optim"]["muon_lr"] == (1e-2 if is_sign else None)
+    assert record.reconstruction.weight == is_sign
+    assert record.optim.muon_lr == (1e-2 if is_sign else None)
     assert "mse_amplitude" in command("dws-evaluate", "run=run")
     assert (tmp_path / "run/outcome-frequency.png").is_file()
 
@@ -497,6 +513,8 @@ def test_what_comes_next_can_be_pasted(command: Command, sine_zoo: Zoo) -> None:
 def test_an_argument_comes_through_the_shell_and_hydra_as_it_is(value: str) -> None:
     words = shlex.split(as_argument("run_dir", value))
     assert compose_settings("train", words).run_dir == value
+    words = shlex.split(as_argument("tasks", [value, "sine"]))
+    assert compose_settings("report", words).tasks == (value, "sine")
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -743,13 +743,13 @@ def test_the_domain_is_that_of_the_option(
     options: tuple[str, ...], low: list[float], high: list[float], nets: Path, command: Command
 ) -> None:
     command(*IMPORT, str(SPLITS_FILE), "zoo", *options)
-    domain = Zoo.open("zoo").manifest["domain"]
-    assert (domain["low"], domain["high"], domain["grid"]) == (low, high, [28, 28])
+    domain = Zoo.open("zoo").manifest.domain
+    assert (domain.low, domain.high, domain.grid) == (low, high, [28, 28])
 
 
 def test_an_output_offset_may_have_an_exponent(nets: Path, command: Command) -> None:
     command(*IMPORT, str(SPLITS_FILE), "zoo", "--output-offset", "-5e-1")
-    assert Zoo.open("zoo").manifest["inr"]["output_offset"] == -0.5
+    assert Zoo.open("zoo").manifest.inr.output_offset == -0.5
 
 
 @pytest.mark.parametrize(

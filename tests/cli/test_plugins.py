@@ -81,7 +81,19 @@ def test_the_example_runs_as_its_readme_says_from_the_zoo_to_the_report(tmp_path
     assert row["method"] == "gated"
     assert row["test log_error"] == f"{result['test']['log_error']:.4f} (n = 1)"
     assert row["test within_10_percent"].endswith("% (n = 1)")
+    for name in ("headline", "symmetry", "embeddings"):
+        (header, _, *_) = (page / f"tables/{name}.csv").read_text().splitlines()
+        assert "Chirp rate" in header
     text = (page / "index.html").read_text()
+    assert "test networks of Chirp rate" in text  # t-SNE
+    assert "Chirp rate: validation log_error by epoch" in text
+    assert "Chirp rate, gated, seed 0: outcome" in text
+    assert (
+        "data:image/png"
+        in json.loads(text.split('"application/json">')[1].split("</script>")[0])["thumbnails"][
+            "source"
+        ]
+    )
     assert "Chirp rate: metrics of the test networks" in text
     assert "Navon" not in text  # since nothing of the paper was run
 
@@ -113,7 +125,7 @@ def test_the_commands_find_a_package_that_is_not_installed(
     printed = command("dws-train", *flags, "plugins=[chirps]", *train, "run_dir=run")
     assert "next: dws-evaluate run=run 'plugins=[chirps]'" in printed
 
-    recorded = dws.Run.open("run").config()["origin"]["command"]
+    recorded = dws.Run.open("run").record().notes.origin.command
     name, *arguments = shlex.split(recorded)
     assert "run run is already complete" in command(name, *arguments)
     again = ("--config-dir", "run", "--config-name", "config", "run_dir=again")

@@ -50,7 +50,7 @@ def test_a_search_finds_the_best_of_its_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     runs = [Run.open(path) for path in (tmp_path / "outputs/runs/sine/mlp").iterdir()]
-    metrics = {run.config()["optim"]["lr"]: run.best_metric() for run in runs}
+    metrics = {run.record().optim.lr: run.best_metric() for run in runs}
     assert sorted(metrics) == list(grid)
     (file,) = (tmp_path / "outputs/searches/sine-mlp").glob("optimization_results.yaml")
     found = yaml.safe_load(file.read_text())
@@ -64,7 +64,7 @@ def test_a_search_finds_the_best_of_its_runs(tmp_path: Path) -> None:
 def test_a_shipped_search_optimises_the_monitored_metric(name: str) -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config: Any = compose("train", [f"hparams_search={name}"], return_hydra_config=True)
-    task = build_task({"task": dict(config.task)})
+    task = build_task(dict(config.task))
     assert config.hydra.sweeper.direction == ("maximize" if task.higher_is_better else "minimize")
     assert config.hydra.sweeper.params["optim.lr"].startswith("choice(")
     assert (config.seed, config.trainer.num_epochs) == (0, 10)
@@ -99,5 +99,5 @@ def test_jobs_side_by_side_share_the_zoo_that_they_align(tmp_path: Path, sine_zo
     assert done.returncode == 0, done.stderr
     assert Zoo.open(tmp_path / "zoo.aligned").find_problems() == []
     runs = [Run.open(path) for path in (tmp_path / "outputs/runs/sine/mlp_alignment").iterdir()]
-    assert sorted(run.config()["seed"] for run in runs) == [0, 1]
+    assert sorted(run.record().seed for run in runs) == [0, 1]
     assert [run for run in runs if not run.best_metric() > 0] == []

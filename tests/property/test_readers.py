@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dws.report.results import load_results
+from dws.training import RunDir
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.zoo import Zoo
 from dws.zoo.summary import summarise
@@ -23,6 +25,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
+RECORD = yaml.safe_load((Path(__file__).parents[1] / "golden/run/config.yaml").read_text())
 many = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -61,7 +64,7 @@ def copy(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @many
 @given(data=st.data())
 def test_manifests(data: st.DataObject, sine_zoo: Zoo, copy: Path) -> None:
-    content = altered(dict(sine_zoo.manifest), data)
+    content = altered(sine_zoo.manifest.content(), data)
     (copy / "manifest.json").write_text(json.dumps(content))
     with contextlib.suppress(ValueError, FileNotFoundError):
         zoo = Zoo.open(copy)
@@ -88,6 +91,15 @@ def test_checkpoints(data: st.DataObject, copy: Path) -> None:
         read = load_checkpoint(file, "reader", "finished", "epoch")
         assert read["reader"]["weight"].equal(state["reader"]["weight"])
         assert (read["finished"], read["epoch"]) == (True, 3)
+
+
+@many
+@given(data=st.data())
+def test_records_of_runs(data: st.DataObject, copy: Path) -> None:
+    (copy / "config.yaml").write_text(json.dumps(altered(RECORD, data)))
+    with contextlib.suppress(ValueError):
+        record = RunDir(copy).record()
+        assert record.outcome()["seed"] == record.seed
 
 
 @many

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import importlib
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.workflow.conftest import Select
 
-from remaining import report_is_complete
-from selection import Variables
+import dws.config
+from dws.evaluation.result import read_result
+from dws.io.hashing import sha256
+from selection import Selection, Variables, compose
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -42,15 +46,16 @@ def snakemake(*arguments: str, source: Path = REPOSITORY) -> str:
 
 
 def planned(*config: str, source: Path = REPOSITORY) -> list[str]:
-    """The commands that Snakemake would run, without the wait for earlier processes."""
+    """The commands that Snakemake would run, without waits and the removal of markers."""
     printed = snakemake("--dry-run", "--config", "SCALE=debug", *config, source=source)
     commands = re.findall("^Shell command: (.* .*)", printed, re.M)
-    return [re.sub(r"^flock --close \S+ ", "", command) for command in commands]
+    return [re.sub(r"^(flock --close \S+|rm -f \S+;) ", "", command) for command in commands]
 
 
 def test_every_file_is_made_once_and_from_what_it_needs(select: Select) -> None:
     chosen = {"TASKS": "mnist sine", "METHODS": "mlp mlp_alignment", "SEEDS": "2", "SIZES": "9"}
-    runs = select(**chosen).runs.values()
+    selection = select(**chosen)
+    runs = selection.runs.values()
     commands = planned(*(f"{name}={value}" for name, value in chosen.items()))
     fits = [f"dws-fit-inrs scale=debug zoo={zoo}" for zoo in ("mnist", "sine")]
     assert sorted(commands) == sorted(
@@ -60,7 +65,7 @@ def test_every_file_is_made_once_and_from_what_it_needs(select: Select) -> None:
             *(f"dws-zoo align outputs/debug/zoos/{zoo}" for zoo in ("mnist", "sine")),
             *(run.train for run in runs),
             *(run.evaluate for run in runs),
-            "dws-report scale=debug",
+            selection.report_command,
         ]
     )
     position = {command: index for index, command in enumerate(commands)}
@@ -83,41 +88,54 @@ def test_a_zoo_is_fitted_in_parts_and_merged(select: Select) -> None:
     assert commands[2] == f"dws-zoo merge {folders} {zoo.folder}"
 
 
+def complete(selection: Selection) -> None:
+    """Make the files that say that all of a selection is complete."""
+    zoos, runs = selection.zoos.values(), selection.runs.values()
+    files = [*(zoo.fitted for zoo in zoos), *(f for run in runs for f in (run.trained, run.result))]
+    for file in (*files, selection.report):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+
+
 def test_a_changed_setting_of_a_method_reruns_its_runs_alone(
-    select: Select, tmp_path: Path
+    select: Select, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"TASKS": "sine ssl", "METHODS": "mlp dwsnet"}
-    selection = select(**chosen)
-    for zoo in selection.zoos.values():
-        Path(zoo.folder).mkdir(parents=True)
-        Path(zoo.fitted).touch()
-    for run in selection.runs.values():
-        Path(run.folder).mkdir(parents=True)
-        Path(run.trained).touch()
-        Path(run.result).touch()
-    Path(selection.report).parent.mkdir()
-    Path(selection.report).touch()
+    config = [f"{name}={value}" for name, value in chosen.items()]
+    complete(select(**chosen))
     source = tmp_path / "source"
     for folder in ("src", "configs", "workflow"):
         shutil.copytree(REPOSITORY / folder, source / folder)
-    config = [f"{name}={value}" for name, value in chosen.items()]
     assert planned(*config, source=source) == []
     (source / "configs/recipe/model/mlp.yaml").write_text("optim: {lr: 5e-3}\n")
-    *runs, report = planned(*config, source=source)
-    assert report == "dws-report scale=debug"
-    assert len(runs) == 4
-    assert all("/mlp/" in command for command in runs)
+    monkeypatch.setattr(dws.config, "config_dir", lambda: str(source / "configs"))
+    compose.cache_clear()
+    changed = select(**chosen)
+    mlp = [run for name, run in changed.runs.items() if name.split("/")[1] == "mlp"]
+    assert len(mlp) == 2
+    assert sorted(planned(*config, source=source)) == sorted(
+        [
+            *(run.train for run in mlp),
+            *(run.evaluate for run in mlp),
+            changed.report_command,
+        ]
+    )
+
+
+def test_the_report_of_another_selection_is_written_again(select: Select) -> None:
+    complete(select(METHODS="mlp dwsnet"))
+    assert planned("TASKS=sine", "METHODS=mlp") == [select().report_command]
 
 
 class Reproduction:
-    """``make reproduce-all`` of one run in the current folder, as a process group of its own."""
+    """``make reproduce-all`` in the current folder, as a process group of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, **variables: str) -> None:
         self.log = Path("log")
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(REPOSITORY / "workflow/reproduce.py"), "run"],
-                env=environment(REPOSITORY, SCALE="debug", TASKS="sine", METHODS="mlp"),
+                env=environment(REPOSITORY, **variables),
                 start_new_session=True, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
@@ -125,52 +143,127 @@ class Reproduction:
         """Wait, or fail with what was printed."""
         while not condition():
             assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.05)
+            time.sleep(0.01)
+
+    def waits(self) -> bool:
+        """Whether a job waits for an earlier process."""
+        programs = (file.parent for file in Path("/proc").glob("[0-9]*/comm") if _is(file, "flock"))
+        return any(os.getsid(int(program.name)) == self.process.pid for program in programs)
+
+    def kill(self) -> None:
+        """Kill it and its jobs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def finish(self) -> bool:
         """Wait until it ends; returns whether all went well."""
         return self.process.wait() == 0
 
 
+def _is(file: Path, name: str) -> bool:
+    try:
+        return file.read_text() == f"{name}\n"
+    except OSError:  # ended
+        return False
+
+
+@pytest.fixture
+def reproduce() -> Iterator[Callable[..., Reproduction]]:
+    """Begin ``make reproduce-all``; what is left of it is killed in the end."""
+    begun: list[Reproduction] = []
+
+    def begin(**variables: str) -> Reproduction:
+        begun.append(Reproduction(**variables))
+        return begun[-1]
+
+    yield begin
+    for reproduction in begun:
+        reproduction.kill()
+
+
+def run_here(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command of dws in this process."""
+    name, *arguments = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    importlib.import_module(f"dws.cli.{name.removeprefix('dws-').replace('-', '_')}").main()
+
+
 @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock, of util-linux")
-def test_killed_twice_it_resumes_and_ends_at_once_if_nothing_is_left(select: Select) -> None:
-    selection = select()
+def test_killed_in_a_fit_and_in_a_training_it_resumes(
+    select: Select, reproduce: Callable[..., Reproduction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"METHODS": "dwsnet_550k", "FIT": "zoo.shard_size=10 fit.num_steps=50"}
+    selection = select(**chosen)
+    chosen = {"SCALE": "debug", "TASKS": "sine", **chosen}
     ((zoo,), (run,)) = selection.zoos.values(), selection.runs.values()
     page = Path("outputs/debug/report/index.html")
-    Path(zoo.folder).mkdir(parents=True)
-    with Path(zoo.folder, ".job").open("w") as earlier:
-        fcntl.flock(earlier, fcntl.LOCK_EX)  # as an earlier fit that outlived its Snakemake does
-        first = Reproduction()
-        first.wait_until(lambda: "fit the zoo sine" in first.log.read_text())
-        os.kill(first.process.pid, signal.SIGKILL)  # alone: its fit waits for the earlier one
-        first.finish()
-        assert not Path(zoo.folder, "config.yaml").exists()
-    second = Reproduction()
-    second.wait_until(lambda: Path(run.folder, "config.yaml").exists())
-    os.killpg(second.process.pid, signal.SIGKILL)
-    second.finish()
-    assert Path(zoo.fitted).exists()
-    assert not Path(run.result).exists()
-    third = Reproduction()
+
+    # killed alone, while its fit is at work
+    first = reproduce(**chosen)
+    first.wait_until(lambda: Path(zoo.folder, "shard-00000.safetensors").exists())
+    os.killpg(first.process.pid, signal.SIGSTOP)
+    first.process.kill()
+    first.process.wait()
+    shards = {file: file.stat().st_mtime_ns for file in Path(zoo.folder).glob("shard-*")}
+    assert len(shards) < 6
+
+    # waits for that fit; killed with its training
+    second = reproduce(**chosen)
+    second.wait_until(second.waits)
+    first.kill()
+    second.wait_until(lambda: Path(run.folder, "checkpoint-last.pt").exists())
+    second.kill()
+    metrics = Path(run.folder, "metrics.jsonl")
+    assert not Path(run.trained).exists()
+    epochs = metrics.read_text()
+
+    third = reproduce(**chosen)
+    # meanwhile the same in this process, which nothing kills
+    whole = select(**{**chosen, "OUT": "whole"})
+    ((whole_zoo,), (whole_run,)) = whole.zoos.values(), whole.runs.values()
+    for command in (whole_zoo.fit, whole_run.train, whole_run.evaluate):
+        run_here(command, monkeypatch)
     assert third.finish(), third.log.read_text()
-    assert "dws: time left: " in third.log.read_text()
+    printed = third.log.read_text()
+    assert "dws: time left: " in printed
     assert page.exists()
+    assert "dws-fit-inrs" not in printed
+    assert {file: file.stat().st_mtime_ns for file in shards} == shards
+    assert metrics.read_text().startswith(epochs)
+    assert len(metrics.read_text().splitlines()) == 2
+
+    # both are the same
+    contents = [
+        {file.name: sha256(file) for file in Path(folder).glob("shard-*")}
+        for folder in (zoo.folder, whole_zoo.folder)
+    ]
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 6
+    results = [read_result(Path(each.result)) for each in (run, whole_run)]
+    assert results[0].test == results[1].test
+
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    fourth = Reproduction()
+    fourth = reproduce(**chosen)
     assert fourth.finish()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert fourth.log.read_text() == f"dws: complete, see {page}\n"
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10  # seconds
+
     damaged = Path(run.folder).with_name("damaged") / "result.json"
     damaged.parent.mkdir()
     damaged.write_text("{}")
-    page.unlink()
-    Path(selection.report).unlink()
-    fifth = Reproduction()
+    Path(selection.report).rename(Path(selection.report).with_name(".complete-0"))  # of another
+    fifth = reproduce(**chosen)
     assert not fifth.finish()  # the report is written without it, and not taken for complete
-    assert str(damaged) in fifth.log.read_text()
     assert page.exists()
-    assert not report_is_complete(selection)
+    printed = fifth.log.read_text()
+    assert printed.count("Error in rule report:") == 1
+    *_, last = re.findall("^dws.*", printed, re.M)
+    assert last.startswith("dws-report: ")
+    assert str(damaged) in last
+    assert printed.rindex(last) > printed.index("Shutting down")
+    assert not list(page.parent.glob(".complete-*"))
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from snakemake.cli import parse_config
 from tests.workflow.conftest import Select
 
 import dws.config
 import selection
+from dws.config import compose_settings
 from dws.errors import UserError
+from reproduce import as_config
 from selection import Selection
 
 REPOSITORY = Path(__file__).parents[2]
@@ -106,6 +110,29 @@ def test_settings_of_a_fit_change_the_zoo_and_its_runs(select: Select) -> None:
     assert {*select().runs}.isdisjoint(select(FIT="fit=fast").runs)
 
 
+def test_the_report_is_of_the_selected_tasks_and_methods(select: Select) -> None:
+    chosen = select(TASKS="sine ssl", METHODS="dwsnet mlp")
+    _, *overrides = shlex.split(chosen.report_command)
+    settings = compose_settings("report", overrides)
+    assert settings.tasks == ("sine", "ssl")
+    assert settings.methods == ("dwsnet", "mlp")
+    assert settings.runs == chosen.paths.runs
+    assert chosen.report not in (select(TASKS="sine").report, select(METHODS="dwsnet").report)
+
+
+def test_settings_of_a_fit_may_be_quoted(select: Select) -> None:
+    (zoo,) = select(FIT="fit=fast 'inr.hidden=[8, 8]'").zoos.values()
+    assert zoo.settings.inr.hidden == (8, 8)
+    assert zoo.fit.endswith("fit=fast 'inr.hidden=[8, 8]'")
+
+
+@pytest.mark.parametrize(
+    "value", ["1e3", "1_0", "True", "", "a: b # c", "'x y'", 'it\'s "ü" \\ 😀']
+)
+def test_snakemake_gets_the_values_as_they_were_given(value: str) -> None:
+    assert parse_config(as_config({"OUT": value})) == {"OUT": value}
+
+
 def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
     zoos = select(TASKS="mnist cifar10 sine").zoos
     assert [zoo.data for zoo in zoos.values()] == [["outputs/data/.mnist"], [], []]
@@ -125,6 +152,7 @@ def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
         ("OUT", "it's; touch stolen", "OUT=it's; touch stolen: "),
         ("OUT", "", "OUT=: "),
         ("FIT", "fit.nope=3", "fit.nope"),
+        ("FIT", "'fit=fast", "FIT='fit=fast: .* No closing quotation"),
         ("EXPERIMENTS", "sine/mlp", "EXPERIMENTS: no such variable; there are SCALE, SEEDS"),
     ],
 )

@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 from dws.errors import UserError, describe, is_out_of_memory
+
+ERROR_LOG = "DWS_ERROR_LOG"  # file to which what ends a command is added, for who has started many
 
 
 def wants_tracebacks() -> bool:
@@ -49,6 +51,7 @@ def user_errors(*, tracebacks: bool | None = None) -> Iterator[None]:
             "please report it with its traceback if it is in dws",
             file=sys.stderr,
         )
+        _note(f"{command_name()}: {type(error).__name__}: {describe(error)}")
         raise
 
 
@@ -59,8 +62,16 @@ def command_name() -> str:
 
 def exit_with(message: str, *, status: int = 1) -> NoReturn:
     """End the program with one line on standard error."""
-    print(f"{command_name()}: {message}", file=sys.stderr)
+    line = f"{command_name()}: {message}"
+    print(line, file=sys.stderr)
+    _note(line)
     raise SystemExit(status)
+
+
+def _note(line: str) -> None:
+    if file := os.environ.get(ERROR_LOG):
+        with suppress(OSError), Path(file).open("a") as log:
+            log.write(f"{line}\n")
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -18,6 +18,7 @@ from dws.evaluation.measures import (
     confusion,
     describe_embedding,
     error_by_target,
+    is_of_classes,
 )
 from dws.evaluation.result import FORMAT_VERSION, UNITS, EmbeddingScores, Result
 from dws.evaluation.tsne import is_map, tsne
@@ -99,6 +100,8 @@ def evaluate(
         metric=task.monitor,
         higher_is_better=task.higher_is_better,
         units=dict(getattr(task, "units", UNITS)),
+        published=dict(getattr(task, "published", {})),
+        source=getattr(task, "source", ""),
         labels=list(task.labels),
         reads=model.reads,
         test=task.metrics(outputs, targets),
@@ -122,7 +125,7 @@ def evaluate(
 
 def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     """Where the errors are: by class, or by the size of each label."""
-    if _is_of_classes(outputs, targets):
+    if is_of_classes(outputs, targets):
         counts = confusion(outputs, targets)
         return {"confusion": counts.tolist(), "accuracy_by_class": accuracy_by_class(counts)}
     errors = {
@@ -131,12 +134,6 @@ def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
         if predicted is not None
     }
     return {"mse_by_target": errors} if errors else {}
-
-
-def _is_of_classes(outputs: Tensor, targets: Tensor) -> bool:
-    """Whether outputs are logits: whole numbers as targets, and a column for each of them."""
-    is_whole = not targets.is_floating_point() and targets.ndim == 1
-    return is_whole and int(targets.min()) >= 0 and int(targets.max()) < outputs[0].numel()
 
 
 def _columns(
@@ -155,7 +152,7 @@ def _columns(
 def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
     """Write pictures; none of nothing, such as predictions that are not finite."""
     pictures = []
-    if _is_of_classes(outputs, targets):
+    if is_of_classes(outputs, targets):
         if is_map(map_2d):
             pictures.append(folder / "tsne.png")
             plot_embedding(pictures[-1], map_2d, targets, task.labels[0])

@@ -72,11 +72,16 @@ def confusion(outputs: Float[Tensor, "n k"], true: Int[Tensor, " n"]) -> Int[Ten
     counts them.
     """
     num_classes = outputs.shape[1]
-    is_nan = outputs.isnan().any(dim=1)
-    columns = num_classes + int(is_nan.any())
-    predicted = outputs.argmax(dim=1).masked_fill(is_nan, num_classes)
+    predicted = predicted_classes(outputs)
+    columns = num_classes + int((predicted == num_classes).any())
     counts = torch.bincount(true * columns + predicted, minlength=num_classes * columns)
     return counts.view(num_classes, columns)
+
+
+def predicted_classes(outputs: Float[Tensor, "n k"]) -> Int[Tensor, " n"]:
+    """The class of the largest logit; K, which is none, where outputs hold NaN."""
+    is_nan = outputs.isnan().any(dim=1)
+    return outputs.argmax(dim=1).masked_fill(is_nan, outputs.shape[1])
 
 
 def accuracy_by_class(counts: Int[Tensor, "k c"]) -> list[float | None]:
@@ -167,3 +172,9 @@ def _neighbours(
     is_same = signals[rows] == signals[:, None]
     others_first = is_same.int().argsort(dim=1, stable=True)[:, :NUM_NEIGHBOURS]
     return rows.gather(1, others_first)
+
+
+def is_of_classes(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether outputs are logits: whole numbers as targets, and a column for each of them."""
+    is_whole = not targets.is_floating_point() and targets.ndim == 1
+    return is_whole and int(targets.min()) >= 0 and int(targets.max()) < outputs[0].numel()

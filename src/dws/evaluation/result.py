@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from dws.errors import UserError
+from dws.io import record
 from dws.io.content import check_content, read_json, write_json
+from dws.io.record import Record
 from dws.training.identity import from_earlier_version, identity, with_defaults
+from dws.training.record import Origin
 
 FORMAT_VERSION = 2  # files of version 1 have no format_version
 SPLITS = ("validation", "test", "test_permuted")  # fields of a result with metrics
@@ -19,23 +22,6 @@ UNITS = {"accuracy": "%"}  # of metrics, where a task does not say
 
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-class Record(BaseModel):
-    """Part of a file; ``part["name"]`` is the same as ``part.name``."""
-
-    def __getitem__(self, name: str) -> Any:
-        """A field by its name in the file."""
-        return getattr(self, name)
-
-
-class Origin(Record):
-    """What made a run or its evaluation."""
-
-    code: str
-    machine: str
-    command: str
-    torch: str | None = None
 
 
 class EmbeddingScores(Record):
@@ -81,6 +67,9 @@ class Result(Record):
         metric: Name of the monitored metric, by which validation selected the epoch.
         higher_is_better: Whether more of it is better.
         units: Units of metrics, by name; shares of 1 have "%".
+        published: Mean and standard deviation of the monitored metric elsewhere, by method, as they
+            are printed: shares of 1 in percent.
+        source: Where the published values are from.
         labels: Names of the zoo's labels that are predicted.
         reads: Input of the model: ``standardized``, ``scaled``, ``wrapped`` or ``raw`` weights.
             Models of raw weights may evaluate the functions.
@@ -117,6 +106,8 @@ class Result(Record):
     metric: str
     higher_is_better: bool
     units: dict[str, str] = UNITS
+    published: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    source: str = ""
     labels: list[str]
     reads: str
     test: dict[str, float]
@@ -158,7 +149,7 @@ def read_result(file: Path) -> Result:
         ) from error
     check_version(content, file)
     try:
-        result: Result = check_content(content, Result, what=f"a result in {file}")
+        result = check_content(content, Result, what=f"a result in {file}")
         check_metric(result, file)
     except ValueError as error:
         raise UserError(f"{error}; delete that file and {again}") from error
@@ -171,12 +162,7 @@ def check_version(content: object, file: Path) -> None:
     Raises:
         UserError: If one did.
     """
-    version = content.get("format_version") if isinstance(content, Mapping) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise UserError(
-            f"expected format version {FORMAT_VERSION} or lower in {file}, got {version}; "
-            "update dws"
-        )
+    record.check_version(content, file, newest=FORMAT_VERSION)
 
 
 def check_metric(result: Result, file: Path) -> None:
@@ -191,18 +177,20 @@ def check_metric(result: Result, file: Path) -> None:
 
 
 def with_current_settings(result: Result) -> Result:
-    """The result with all settings, and its run's identity, as they are recorded now."""
+    """The result with all settings, and its run's identity, as they are recorded now.
+
+    A run that was made with other defaults of its classes has the identity of its full settings,
+    and is not averaged with runs of today's defaults.
+    """
     settings: Mapping[str, Any] = result.settings or {}
     is_complete = {"task", "model", "optim", "trainer", "augment"} <= settings.keys()
     if not is_complete or not all("_target_" in settings[group] for group in ("task", "model")):
         return result
-    current, digits = settings, result.settings_hash
+    if "reconstruction" not in settings:
+        command = result.origin.command if result.origin else ""
+        settings = from_earlier_version(settings, command)
     try:
-        if "reconstruction" not in settings:
-            command = result.origin.command if result.origin else ""
-            current = from_earlier_version(settings, command)
-            digits = identity(current)
-        changes = {"settings": with_defaults(current), "settings_hash": digits}
+        changes = {"settings": with_defaults(settings), "settings_hash": identity(settings)}
     except UserError:  # of a plugin that is not allowed
-        changes = {"settings": current}
+        changes = {"settings": settings}
     return result.model_copy(update=changes)

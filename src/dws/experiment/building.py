@@ -10,14 +10,15 @@ from torch import nn
 
 from dws.errors import NotFoundError, UserError
 from dws.io.hashing import settings_hash
-from dws.settings import ReconstructionConfig
+from dws.settings import TaskSettings, TrainSettings
 from dws.targets import build
 from dws.tasks import Task
-from dws.training import LabelledNetworks, WeightSpaceModel
+from dws.training import LabelledNetworks, RunRecord, WeightSpaceModel
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
 
+AnySettings = TrainSettings | RunRecord  # of a run to make, or of one that was made
 NOT_ARGUMENTS = ("name", "zoo", "num_train", "repeat_train")  # of the class of a task or model
 
 
@@ -41,7 +42,7 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
 
 
 def load_training_split(
-    settings: Mapping[str, Any], zoo: Zoo, task: Task, device: torch.device, *, repeat: bool
+    settings: AnySettings, zoo: Zoo, task: Task, device: torch.device, *, repeat: bool
 ) -> LabelledNetworks:
     """The training split of a run, or the part of it that ``task.num_train`` asks for.
 
@@ -56,10 +57,10 @@ def load_training_split(
         UserError: If networks shall be repeated for a task that tells them from each other, or
             all of them.
     """
-    num_train = settings["task"].get("num_train")
+    num_train = settings.task.get("num_train")
     if repeat and task.num_views > 1:
         raise UserError(
-            f"expected task.repeat_train=false for {settings['task']['name']}, which compares each "
+            f"expected task.repeat_train=false for {settings.task['name']}, which compares each "
             "network with all others of a batch, got true; use more epochs instead"
         )
     if repeat and num_train is None:
@@ -73,38 +74,39 @@ def load_training_split(
         device,
         num_signals=num_train,
         repeat=repeat,
-        seed=settings["seed"],
+        seed=settings.seed,
     )
 
 
 def zoo_hash(zoo: Zoo) -> str:
     """What tells a zoo from others, wherever it lies: signals and settings, not the fit itself."""
     keys = ("signals", "zoo", "inr", "fit", ALIGNED_TO)
-    return settings_hash({key: zoo.manifest[key] for key in keys if key in zoo.manifest})
+    content = zoo.manifest.content()
+    return settings_hash({key: content[key] for key in keys if key in content})
 
 
-def build_task(settings: Mapping[str, Any]) -> Task:
+def build_task(settings: TaskSettings) -> Task:
     """The task of a run.
 
     Raises:
         UserError: On the complaints of ``build``, or if it is no task.
     """
     task = build(
-        _arguments(settings["task"]),
+        _arguments(settings),
         what="a task",
         methods=["targets", "output_layer", "loss", "scores", "metrics"],
     )
     if not isinstance(task, Task):
         missing = sorted(name for name in _members(Task) if not hasattr(task, name))
         raise UserError(
-            f"task._target_={settings['task']['_target_']} is no dws.tasks.Task: it lacks "
+            f"task._target_={settings['_target_']} is no dws.tasks.Task: it lacks "
             f"{', '.join(missing)}. Define them."
         )
     return task
 
 
 def build_model(
-    settings: Mapping[str, Any],
+    settings: AnySettings,
     spec: WeightSpaceSpec,
     task: Task,
     train_targets: torch.Tensor | None,
@@ -114,13 +116,12 @@ def build_model(
     Raises:
         UserError: On the complaints of ``build``, or if the model is no metanet.
     """
-    reconstruction = ReconstructionConfig(**settings["reconstruction"])
-    num_reconstructed = reconstruction.num_values(spec.dims)
+    num_reconstructed = settings.reconstruction.num_values(spec.dims)
     out_features = task.out_features + num_reconstructed
     with torch.random.fork_rng():
-        torch.manual_seed(settings["seed"])
+        torch.manual_seed(settings.seed)
         net = build(
-            _arguments(settings["model"]),
+            _arguments(settings.model),
             what="a metanet",
             methods=["forward", "embed"],
             spec=spec,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,10 +21,10 @@ from dws.experiment.building import (
 from dws.experiment.origin import describe_origin
 from dws.io.folders import hold_folder
 from dws.runtime import find_device, keep_freed_memory
-from dws.settings import EvaluateSettings, WandbConfig
+from dws.settings import EvaluateSettings, ReconstructionConfig, WandbConfig
 from dws.targets import allow_plugins
 from dws.tasks import Task
-from dws.training import LabelledNetworks, RunDir
+from dws.training import LabelledNetworks, RunDir, RunRecord
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.identity import with_defaults
 from dws.training.loggers import (
@@ -35,7 +33,6 @@ from dws.training.loggers import (
     recorded_wandb,
     result_is_logged,
 )
-from dws.training.run_dir import without_notes
 from dws.weightspace.alignment import align
 from dws.weightspace.transforms import permute_neurons
 from dws.zoo import Zoo, ZooSplit
@@ -75,65 +72,65 @@ def evaluate_run(given: EvaluateSettings, *, command: str) -> Result:
 
 
 def _evaluate(run: RunDir, given: EvaluateSettings, command: str, device: torch.device) -> Result:
-    settings = run.config()
+    record = run.record()
     if not run.last_checkpoint.is_file():
         run.check_new()
     if not is_finished(run.last_checkpoint):
         raise UserError(
-            f"expected a finished run of {settings['trainer']['num_epochs']} epochs in {run.path}, "
+            f"expected a finished run of {record.trainer.num_epochs} epochs in {run.path}, "
             "got one that was interrupted or still runs; finish it with the dws-train command that "
             "began it"
         )
     run.check_whole(num_epochs_done(run.last_checkpoint))
-    path = given.zoo_path or settings["zoo_path"]
+    path = given.zoo_path or record.zoo.path
     fit = "dws-fit-inrs, or give the folder that it is in now as zoo_path"
-    zoo = open_zoo(path, command=fit, aligned=settings["aligned"])
-    if zoo_hash(zoo) != settings["zoo"]:
+    zoo = open_zoo(path, command=fit, aligned=record.zoo.aligned)
+    if zoo_hash(zoo) != record.notes.zoo:
         raise UserError(
-            f"expected the zoo that {run.path} was trained on ({settings['zoo']}) in {path}, got "
+            f"expected the zoo that {run.path} was trained on ({record.notes.zoo}) in {path}, got "
             f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
         )
     run.check_zoo(path, zoo.digest)
-    shared = with_defaults(without_notes(settings))
+    shared = with_defaults(record.outcome())
     del shared["seed"]
-    task = build_task(settings)
-    train_set = load_training_split(settings, zoo, task, device, repeat=False)
+    task = build_task(record.task)
+    train_set = load_training_split(record, zoo, task, device, repeat=False)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
         run,
-        build_model(settings, zoo.spec, task, None).to(device),
+        build_model(record, zoo.spec, task, None).to(device),
         task,
         test_set=test_set,
         train_set=train_set,
-        permuted_set=_permuted(test_set, zoo, aligned=settings["aligned"]),
+        permuted_set=_permuted(test_set, zoo, aligned=record.zoo.aligned),
         test_signals=zoo.split("test").column("signal_id"),
         batch_size=given.batch_size,
         about={
-            "task": settings["task"]["name"],
-            "model": settings["model"]["name"],
-            "seed": settings["seed"],
+            "task": record.task["name"],
+            "model": record.model["name"],
+            "seed": record.seed,
             "settings": shared,  # the same for runs that differ in nothing but the seed
             "settings_hash": run.identity(),
-            "num_train": _num_train(settings, zoo),
-            "num_parameters": _num_parameters(settings, zoo, task),
-            "zoo": settings["zoo"],
+            "num_train": _num_train(record, zoo),
+            "num_parameters": _num_parameters(record, zoo, task),
+            "zoo": record.notes.zoo,
             "zoo_path": path,
-            "origin": settings["origin"],
+            "origin": record.notes.origin,
             "evaluated": describe_origin(command, device),
         },
     )
 
 
-def _num_train(settings: Mapping[str, Any], zoo: Zoo) -> int:
+def _num_train(record: RunRecord, zoo: Zoo) -> int:
     """Different networks that were trained on."""
-    num_signals = settings["task"].get("num_train")
-    num_views = int(zoo.manifest["zoo"]["num_views"])
+    num_signals = record.task.get("num_train")
+    num_views = zoo.manifest.zoo.num_views
     return num_views * num_signals if num_signals else len(zoo.split("train"))
 
 
-def _num_parameters(settings: Mapping[str, Any], zoo: Zoo, task: Task) -> int:
+def _num_parameters(record: RunRecord, zoo: Zoo, task: Task) -> int:
     """Of what answers; what draws in training does not count."""
-    without = {**settings, "reconstruction": {}}
+    without = record.model_copy(update={"reconstruction": ReconstructionConfig()})
     return sum(p.numel() for p in build_model(without, zoo.spec, task, None).parameters())
 
 
@@ -145,7 +142,9 @@ def _log(run: RunDir, wandb: WandbConfig, result: Result) -> None:
     if not epochs:
         print(f"dws: {run.metrics_file} is missing, so that the run is not logged to W&B")
         return
-    with open_wandb(wandb, run.path, run.config()) as logger:
+    record = run.record()
+    about = {**record.notes.content(), "zoo_path": record.zoo.path}
+    with open_wandb(wandb, run.path, {**about, **record.outcome()}) as logger:
         logger.catch_up(epochs)
         logger.result(result.test, step=int(epochs[-1]["step"]) + 1)
         for name in result.pictures:

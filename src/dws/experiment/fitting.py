@@ -67,13 +67,14 @@ def fit_inrs(settings: FitInrsSettings) -> Zoo | None:
         return None
     zoo = build_zoo(path, signals, **common)
     seen = _draw(zoo, signals)
-    psnr = zoo.manifest["train_psnr"]
+    psnr = zoo.manifest.train_psnr
+    assert psnr is not None  # of fits it is known
     print(
         f"zoo {zoo.path}: {len(zoo)} INRs of widths {zoo.spec.dims}, training PSNR "
-        f"{psnr['median']:.1f} dB ({psnr['q05']:.1f} to {psnr['q95']:.1f}), "
-        f"{zoo.manifest['train_num_steps_median']} steps (medians){seen}"
+        f"{psnr.median:.1f} dB ({psnr.q05:.1f} to {psnr.q95:.1f}), "
+        f"{zoo.manifest.train_num_steps_median} steps (medians){seen}"
     )
-    if psnr["median"] < POOR_PSNR:
+    if psnr.median < POOR_PSNR:
         print(
             f"dws: below {POOR_PSNR} dB these INRs show little of their signals, whose values "
             "should lie in about [-1, 1]; try other inr.omega_0, fit.num_steps or fit.learning_rate"

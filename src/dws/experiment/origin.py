@@ -9,25 +9,22 @@ import torch
 
 import dws
 from dws.runtime import processor_name
+from dws.training.record import Origin
 
 
-def describe_origin(command: str, device: torch.device) -> dict[str, str]:
+def describe_origin(command: str, device: torch.device) -> Origin:
     """What a run notes of its making.
 
     Args:
         command: The command with its arguments.
         device: Where it computes.
-
-    Returns:
-        ``command``, ``code`` (commit, or version if the code is not
-        in a git checkout), ``machine`` and ``torch``.
     """
-    return {
-        "command": command,
-        "code": _commit(Path(dws.__file__).parent) or f"dwsnets {dws.__version__}",
-        "machine": f"{_device_name(device)}, {torch.get_num_threads()} threads",
-        "torch": str(torch.__version__),
-    }
+    return Origin(
+        command=command,
+        code=_commit(Path(dws.__file__).parent) or f"dwsnets {dws.__version__}",
+        machine=f"{_device_name(device)}, {torch.get_num_threads()} threads",
+        torch=str(torch.__version__),
+    )
 
 
 def _commit(package: Path) -> str | None:

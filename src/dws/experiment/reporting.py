@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dws.config import as_argument, as_plugins
+from dws.config import as_argument, as_override, as_plugins, compose_settings
 from dws.errors import UserError, describe
 from dws.experiment.building import build_task, zoo_hash
 from dws.io.folders import check_can_make
 from dws.io.hashing import settings_hash
 from dws.io.names import distinct_file_name
-from dws.report.evidence import Evidence
+from dws.report.evidence import Evidence, Scope
 from dws.report.page import RAW_WEIGHTS, files_of_reports, write_report
+from dws.report.provenance import overview
 from dws.report.raw_weights import RawWeights
 from dws.report.results import ZooFacts, collect, read_kept
-from dws.report.sections import overview
-from dws.settings import ReportSettings
+from dws.report.thumbnails import Thumbnails
+from dws.settings import ReportSettings, TaskSettings
 from dws.targets import allow_plugins
 from dws.training import RunDir
 from dws.zoo import Zoo
@@ -38,10 +40,13 @@ def report_runs(config: ReportSettings) -> None:
     kept = read_kept(Path(config.kept) if config.kept else None)
     results, damaged = collect(Path(config.runs), kept=kept.results)
     outputs, usual = config.paths.outputs, config.scale.outputs
-    make = f"SCALE={config.scale.name}" + ("" if outputs == usual else f" OUT={outputs}")
+    make = {"SCALE": config.scale.name, **({} if outputs == usual else {"OUT": outputs})}
     zoos = dict(kept.zoos)
     raw = {task: RawWeights(None, figures) for task, figures in kept.raw_weights.items()}
-    evidence = Evidence(results, zoos, raw, config.scale.name, make)
+    thumbnails: dict[str, Thumbnails] = {}
+    scope = Scope.of(config.tasks, config.methods, results)
+    _check(scope, results)
+    evidence = Evidence(results, zoos, raw, config.scale.name, make, scope, thumbnails)
     for reason in damaged:
         evidence.leave_out(reason)
     for task in evidence.tasks:
@@ -52,13 +57,17 @@ def report_runs(config: ReportSettings) -> None:
         zoos[task] = _facts(zoo)
         try:
             built = build_task(settings)
-            content = {"shards": zoo.manifest["shards"], "labels": list(built.labels)}
-            if zoo.manifest["zoo"]["num_views"] > 1:
+            content: dict[str, Any] = {"shards": zoo.manifest.shards, "labels": list(built.labels)}
+            if zoo.manifest.zoo.num_views > 1:
                 content["neighbours"] = "of other signals"  # earlier versions took views as well
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
-            raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}")
+            raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}", zoo_hash(zoo))
         except (ValueError, OSError) as error:
             evidence.leave_out(f"weights of {zoo.path} as they are: {describe(error)}")
+        try:
+            thumbnails[task] = Thumbnails.render(zoo, zoo_hash(zoo))
+        except (ValueError, OSError) as error:
+            evidence.leave_out(f"pictures of the INRs of {zoo.path}: {describe(error)}")
     page = write_report(evidence, own)
     print(overview(evidence).markdown())
     unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
@@ -70,6 +79,18 @@ def report_runs(config: ReportSettings) -> None:
     print(f"\nevery table and picture: {page}")
     if evidence.left_out:
         raise UserError(_summary(len(damaged), len(results), evidence.left_out, page))
+
+
+def _check(scope: Scope, results: pd.DataFrame) -> None:
+    """Make sure that what was asked for exists.
+
+    Raises:
+        UserError: If a name is neither in the results nor a choice.
+    """
+    for group, names, column in (("task", scope.tasks, "task"), ("model", scope.methods, "model")):
+        for name in names:
+            if name not in set(results[column]):
+                compose_settings("train", [as_override(group, name)])
 
 
 def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Path) -> str:
@@ -86,30 +107,33 @@ def _facts(zoo: Zoo) -> ZooFacts:
     manifest = zoo.manifest
     return ZooFacts(
         path=str(zoo.path),
-        signals=manifest["signals"]["name"],
+        signals=manifest.signals.name,
         num_inrs=len(zoo),
-        fit=manifest.get("fit_preset", {}).get("name", "not known"),
-        psnr=manifest["train_psnr"],
-        std=manifest["train_std"],
+        fit=manifest.fit_preset.name if manifest.fit_preset else "not known",
+        psnr=manifest.train_psnr,
+        std=manifest.train_std,
     )
 
 
-def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, dict[str, Any]] | None:
-    """The first zoo of a task's runs that is still there, as it was fitted, and a run's settings.
+def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, TaskSettings] | None:
+    """The zoo of most of a task's runs that is still there, as it was fitted, and the task.
 
-    The others are named.
+    Zoos that cannot be read are named.
     """
-    read: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    read: dict[tuple[str, str], tuple[str, TaskSettings]] = {}
+    of_zoo = Counter(run["zoo"] for run in runs)
     for run in runs:
         try:
-            settings = RunDir.open(run["folder"]).config()
+            record = RunDir.open(run["folder"]).record()
         except (ValueError, OSError) as error:
             file = RunDir(Path(run["folder"])).config_file
             evidence.leave_out(f"no zoo is known from {file}: {describe(error)}")
             continue
-        if not settings["aligned"]:
-            read[run["zoo_path"], run["zoo"]] = (run["folder"], settings)
-    for (path, expected), (folder, settings) in read.items():
+        if not record.zoo.aligned:
+            read[run["zoo_path"], run["zoo"]] = (run["folder"], record.task)
+    for (path, expected), (folder, settings) in sorted(
+        read.items(), key=lambda item: -of_zoo[item[0][1]]
+    ):
         try:
             zoo = Zoo.open(path)
         except FileNotFoundError as error:

@@ -11,7 +11,6 @@ from dws.config import as_argument, validate
 from dws.errors import UserError
 from dws.evaluation.result import Result
 from dws.experiment.building import build_model, build_task
-from dws.experiment.evaluation import evaluate_run
 from dws.training import RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightSpaceSpec
@@ -50,6 +49,8 @@ class Run(RunDir):
             ValueError: If the run is not finished or damaged, or the zoo is another.
             FileNotFoundError: If the zoo is gone.
         """
+        from dws.experiment.evaluation import evaluate_run  # loads scikit-learn, for a second
+
         given = {"run": str(self.path), "device": device, "batch_size": batch_size}
         given |= {"zoo_path": None if zoo_path is None else str(zoo_path), "wandb": {"mode": wandb}}
         settings = validate(given, "evaluate")
@@ -61,7 +62,7 @@ class Run(RunDir):
         Raises:
             UserError: If the run has no checkpoint yet, or it is damaged.
         """
-        monitor = build_task(self.config()).monitor
+        monitor = build_task(self.record().task).monitor
         return float(load_best(self.best_checkpoint, monitor)["metrics"][f"val_{monitor}"])
 
     def load(self) -> WeightSpaceModel:
@@ -89,11 +90,11 @@ def load_trained(
             earlier version made it and ``spec`` is not given.
     """
     folder = RunDir.open(run)
-    settings = folder.config()
+    record = folder.record()
     given = (
         None if spec is None else tuple(spec.dims if isinstance(spec, WeightSpaceSpec) else spec)
     )
-    dims = tuple(settings.get("dims", given or ()))
+    dims = tuple(record.notes.dims or given or ())
     if not dims:
         raise UserError(
             f"The run in {run} does not record the widths of its networks, since an earlier "
@@ -106,7 +107,7 @@ def load_trained(
         )
     spec = WeightSpaceSpec(dims)
     folder.check_whole(num_epochs_done(folder.last_checkpoint))
-    model = build_model(settings, spec, build_task(settings), None)
+    model = build_model(record, spec, build_task(record.task), None)
     state = load_checkpoint(folder.best_checkpoint, "reader")
     load_weights(model, state["reader"], folder.best_checkpoint)
     return model.eval()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,11 +27,11 @@ from dws.tasks import Task
 from dws.training import LabelledNetworks, ReconstructionLoss, RunDir, WeightSpaceModel, train
 from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import is_finished, num_epochs_done
-from dws.training.identity import identity, outcome_settings
+from dws.training.identity import identity
 from dws.training.loggers import history_is_logged, open_wandb
 from dws.training.processes import Processes, join_processes
+from dws.training.record import Notes, outcome_settings
 from dws.training.resolve import resolve
-from dws.training.run_dir import Record
 from dws.training.state import check_optim
 from dws.zoo import Zoo
 
@@ -63,32 +61,31 @@ def train_run(given: TrainSettings, *, command: str) -> Run:
 def _train(given: TrainSettings, command: str, device: torch.device, processes: Processes) -> Run:
     with processes.first_goes_ahead():
         zoo = open_zoo(given.zoo.path, command=_how_to_fit(given), aligned=given.zoo.aligned)
-    settings = outcome_settings(given, zoo_hash(zoo))
-    task = build_task(settings)
-    repeat = settings["task"].get("repeat_train", False)
-    train_set = load_training_split(settings, zoo, task, device, repeat=repeat)
+    task = build_task(given.task)
+    repeat = given.task.get("repeat_train", False)
+    train_set = load_training_split(given, zoo, task, device, repeat=repeat)
     trainer = resolve(given.trainer, len(train_set), processes.size)
-    record: Record = {
-        "zoo": settings["zoo"],
-        "zoo_digest": zoo.digest,
-        "dims": list(zoo.spec.dims),
-        "precision": "bf16" if trainer.precision == "bf16" else "fp32",
-        "origin": describe_origin(command, device),
-    }
-    run = Run(run_folder(given, record))
-    run.check_claim(given, record)
+    notes = Notes(
+        zoo=zoo_hash(zoo),
+        zoo_digest=zoo.digest,
+        dims=list(zoo.spec.dims),
+        precision="bf16" if trainer.precision == "bf16" else "fp32",
+        origin=describe_origin(command, device),
+    )
+    run = Run(run_folder(given, notes))
+    run.check_claim(given, notes)
     if run.config_file.is_file():  # begun, perhaps on another machine
-        trainer = replace(trainer, precision=run.config().get("precision", trainer.precision))
+        trainer = replace(trainer, precision=run.record().notes.precision)
     after = f"next: dws-evaluate {as_argument('run', run.path)}{as_plugins(given.plugins)}"
     if _is_complete(run, given.wandb):  # needs no lock, nor a disk to write to
         if processes.is_first:
             print(f"run {run.path} is already complete; {after}")
         return run
-    model = _build_model(given, settings, zoo, task, train_set).to(device)
+    model = _build_model(given, zoo, task, train_set).to(device)
     model.fit(train_set.weights)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
 
-    claimed = run.claim(given, record)
+    claimed = run.claim(given, notes)
     with claimed if processes.is_first else nullcontext():
         processes.wait()
         reconstruction = _reconstruction_loss(given, zoo, train_set)
@@ -102,7 +99,7 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
                 f"run folder {run.path}"
             )
         wandb = given.wandb if processes.is_first else replace(given.wandb, mode="disabled")
-        with open_wandb(wandb, run.path, settings) as logger:
+        with open_wandb(wandb, run.path, outcome_settings(given, notes.zoo)) as logger:
             logger.zoo(zoo.path, zoo.manifest)
             best = train(
                 model, task, train_set=train_set, val_set=val_set,
@@ -141,20 +138,16 @@ def _is_complete(run: Run, wandb: WandbConfig) -> bool:
 
 
 def _build_model(
-    given: TrainSettings,
-    settings: Mapping[str, Any],
-    zoo: Zoo,
-    task: Task,
-    train_set: LabelledNetworks,
+    given: TrainSettings, zoo: Zoo, task: Task, train_set: LabelledNetworks
 ) -> WeightSpaceModel:
     """The model to train, if all settings fit the zoo, the task and each other.
 
     Raises:
         UserError: If they do not.
     """
-    omega_0 = zoo.manifest["inr"]["omega_0"]
+    omega_0 = zoo.manifest.inr.omega_0
     Augmentations(given.augment).check_fits(zoo.spec, task.num_views, omega_0)
-    model = build_model(settings, zoo.spec, task, train_set.targets)
+    model = build_model(given, zoo.spec, task, train_set.targets)
     check_optim(given.optim, model.net)
     if getattr(model.net, "omega_0", None) not in (None, omega_0):
         raise UserError(
@@ -168,14 +161,18 @@ def _reconstruction_loss(
 ) -> ReconstructionLoss | None:
     if not given.reconstruction.weight:
         return None
-    low, high = (zoo.manifest["domain"][end] for end in ("low", "high"))
-    omega_0 = zoo.manifest["inr"]["omega_0"]
+    domain = zoo.manifest.domain
+    omega_0 = zoo.manifest.inr.omega_0
     return ReconstructionLoss(
-        given.reconstruction, train_set.weights, low=low, high=high, omega_0=omega_0
+        given.reconstruction,
+        train_set.weights,
+        low=domain.low,
+        high=domain.high,
+        omega_0=omega_0,
     )
 
 
-def run_folder(given: TrainSettings, record: Record) -> Path:
+def run_folder(given: TrainSettings, notes: Notes) -> Path:
     """The folder that was asked for, or one that the same settings always give.
 
     A run with the same settings that an earlier version named in another way is found.
@@ -193,9 +190,9 @@ def run_folder(given: TrainSettings, record: Record) -> Path:
         )
     folder = Path(given.paths.runs, names)
     seed = f"seed{given.seed}"
-    named = folder / f"{seed}-{identity(outcome_settings(given, record['zoo']))}"
+    named = folder / f"{seed}-{identity(outcome_settings(given, notes.zoo))}"
     if named.exists():
         return named
     digits = "[0-9a-f]" * 8
     others = sorted(folder.glob(f"{seed}-{digits}"))
-    return next((other for other in others if RunDir(other).is_earlier(given, record)), named)
+    return next((other for other in others if RunDir(other).is_earlier(given, notes)), named)

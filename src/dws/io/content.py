@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from dws.errors import UserError
 from dws.io.atomic import write_atomically
+
+Kind = TypeVar("Kind")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -65,6 +68,29 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def write_yaml(path: Path, content: Mapping[str, Any], *, header: str = "") -> None:
+    """Write YAML atomically, such that Hydra and ``read_yaml`` read the same values.
+
+    Args:
+        path: The file.
+        content: Plain values.
+        header: Comment at the beginning.
+    """
+    text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
+    write_atomically(path, (header + text).encode())
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that Hydra would take for a number, such as 1e5, as well."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\.?[0-9][0-9_.]*[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def read_yaml(path: Path) -> Any:
     """Read YAML of plain values.
 
@@ -78,23 +104,36 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"expected YAML in {path}, got something else ({reason})") from error
 
 
-def check_content(content: object, kind: Any, *, what: str) -> Any:
+def check_content(content: object, kind: type[Kind], *, what: str) -> Kind:
     """Make sure that plain values, read from a file, are of a type; return them as that type.
 
     Args:
         content: What was read.
-        kind: The type, such as a ``typing_extensions.TypedDict`` or a pydantic model; other keys
-            may be there.
+        kind: The type: a pydantic model, a dataclass of ``dws.settings``, a
+            ``typing_extensions.TypedDict`` or a container of such.
         what: What it should be, and where it is, for the message: "a result in result.json".
 
     Raises:
         ValueError: If it is of another type; the message names the first place that does not fit.
     """
+    expected = f"expected {what}, got one that does not fit"
     try:
-        return TypeAdapter(kind).validate_python(content, strict=True)
+        plain = json.dumps(content, default=str)  # dates of YAML are text, as for Hydra
+        return TypeAdapter(kind).validate_json(plain, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
-        raise UserError(
-            f"expected {what}, got one that does not fit: {place}: {first['msg']}"
-        ) from error
+        is_unknown = first["type"] == "unexpected_keyword_argument"
+        reason = "there is no such setting" if is_unknown else first["msg"]
+        raise UserError(f"{expected}: {place}: {reason}") from error
+    except (TypeError, ValueError, RecursionError) as error:  # keys and references of YAML
+        raise UserError(f"{expected}: {error}") from error
+
+
+def is_same(value: object, other: object) -> bool:
+    """Whether two plain values agree; true is not 1, but 1.0 is."""
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return value.keys() == other.keys() and all(is_same(value[k], other[k]) for k in value)
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(is_same, value, other))
+    return value == other and isinstance(value, bool) == isinstance(other, bool)

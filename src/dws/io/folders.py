@@ -13,12 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from dws.errors import UserError
 from dws.io.atomic import write_atomically
-from dws.io.content import read_yaml
+from dws.io.content import is_same, read_yaml, write_yaml
 
 
 @contextmanager
@@ -106,8 +105,7 @@ def claim_folder(
         is_new = not file.is_file()
         if is_new:
             plain = _as_in_a_file(content or {**settings, **(notes or {})})
-            text = header + yaml.safe_dump(plain, sort_keys=False)
-            write_atomically(file, text.encode())
+            write_yaml(file, plain, header=header)
         try:
             yield
         except BaseException:
@@ -130,12 +128,9 @@ def check_claim(
         UserError: If it does not.
     """
     folder = file.parent
-    remedy = f"restore it from a copy, choose another {option} or remove {folder}"
+    remedy = f"restore it from a copy or choose another {option}"
     try:
         existing = read_yaml(file)
-        if not isinstance(existing, Mapping):
-            raise UserError(f"expected settings in {file}, got {existing!r}")
-        old = comparable(existing) if comparable else existing
     except FileNotFoundError:
         # looked at again: another process may have written it since
         if folder.exists() and _visible(folder) and not file.is_file():
@@ -146,13 +141,33 @@ def check_claim(
         return
     except UserError as error:
         raise UserError(f"{error}; {remedy}") from error
+    if not isinstance(existing, Mapping):
+        raise UserError(f"expected settings in {file}, got {existing!r}; {remedy}")
+    found, requested = _kind(existing), _kind(settings)
+    if found and requested and found != requested:
+        raise UserError(
+            f"expected {requested} or an empty folder in {folder}, got {found}; choose another "
+            f"{option}"
+        )
+    try:
+        old = comparable(existing) if comparable else existing
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}") from error
     old = {key: value for key, value in old.items() if key not in (notes or {})}
     different = _differences(_as_in_a_file(old), _as_in_a_file(settings))
     if different:
+        or_remove = " or remove the folder" if found == requested else ""
         raise UserError(
             f"{folder} was made with other settings ({'; '.join(different)}); "
-            f"choose another {option} or remove the folder"
+            f"choose another {option}{or_remove}"
         )
+
+
+def _kind(settings: Mapping[str, Any]) -> str | None:
+    """What a folder with these settings is; None if it is not known."""
+    if "inr" in settings:
+        return "a zoo"
+    return "a run" if {"task", "model"} <= settings.keys() else None
 
 
 def _differences(old: object, new: object, prefix: str = "") -> list[str]:
@@ -160,7 +175,7 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
         keys = sorted({*old, *new})
         nested = (_differences(old.get(k), new.get(k), f"{prefix}.{k}".strip(".")) for k in keys)
         return [line for lines in nested for line in lines]
-    return [] if old == new else [f"{prefix}: {old} (existing) vs {new} (requested)"]
+    return [] if is_same(old, new) else [f"{prefix}: {old} (existing) vs {new} (requested)"]
 
 
 def _as_in_a_file(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from dws.plots.figure import COLOURS, open_axes, plain_text
 
 
@@ -17,6 +19,7 @@ def plot_curves(
     x_label: str,
     y_label: str,
     log_axes: Literal["", "x", "xy"] = "",
+    order: Sequence[str] = (),
 ) -> None:
     """Lines with the range over seeds as a band, told apart by colour, dashes and markers.
 
@@ -27,11 +30,15 @@ def plot_curves(
         series: For each name x, and for each x the values of all seeds.
         x_label: What x is.
         y_label: What y is.
-        log_axes: Which axes are logarithmic.
+        log_axes: Which axes are logarithmic. A logarithmic axis of x has its ticks where the values
+            are.
+        order: Names of these and other lines; a line has the style of its place among them.
     """
     dashes, markers = ("-", "--", "-.", ":"), "osD^vP*X<>"
-    with open_axes(path, width=6.5, height=4) as axes:
-        for number, (name, (x, values)) in enumerate(series.items()):
+    with open_axes(path, width=8, height=4) as axes:
+        places = {name: place for place, name in enumerate([*dict.fromkeys([*order, *series])])}
+        for name, (x, values) in series.items():
+            number = places[name]
             colour = COLOURS[number % len(COLOURS)]
             drawn = [drawable(v, is_log="y" in log_axes) or [math.nan] for v in values]
             middle = [sum(v) / len(v) for v in drawn]
@@ -43,7 +50,17 @@ def plot_curves(
         for axis in log_axes:
             axes.set(**{f"{axis}scale": "log"})
         axes.set(xlabel=plain_text(x_label), ylabel=plain_text(y_label))
-        axes.legend(fontsize=8)
+        if "x" in log_axes:
+            at = sorted({value for x, _ in series.values() for value in x})
+            axes.set_xticks(at, [f"{value:,.0f}" for value in at])
+            axes.xaxis.set_minor_locator(NullLocator())
+        if "y" in log_axes:
+            axes.yaxis.set_major_formatter("{x:g}")
+            lowest, highest = axes.get_ylim()
+            if highest < 100 * lowest:  # hardly a power of ten
+                axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+                axes.yaxis.set_minor_formatter("{x:g}")
+        axes.figure.legend(loc="outside right upper", fontsize=8)  # covers no line
 
 
 def drawable(values: Sequence[float], *, is_log: bool) -> list[float]:

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dws.plots.figure import COLOURS, open_axes, plain_text, save_figure
+from dws.plots.figure import class_colours, open_axes, plain_text, save_figure
 
 
 def plot_embedding(path: Path, points: Float[Tensor, "n 2"], labels: Tensor, name: str) -> None:
@@ -51,7 +51,7 @@ def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str
             axes.figure.colorbar(scatter, ax=axes, label=plain_text(name))
         return
     classes = labels.unique().tolist()
-    colours = ListedColormap([COLOURS[i % len(COLOURS)] for i in range(max(classes) + 1)])
+    colours = ListedColormap(class_colours(max(classes) + 1))
     scatter = axes.scatter(
         x, y, c=labels.numpy(), s=size, cmap=colours, vmin=-0.5, vmax=max(classes) + 0.5
     )

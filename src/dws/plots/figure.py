@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from dws.io.atomic import write_atomically
@@ -19,6 +20,14 @@ COLOURS = (
     *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
     *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
 )
+
+
+def class_colours(count: int) -> list[str]:
+    """So many colours; of more than ten, neighbours on a rainbow resemble each other."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    shades = matplotlib.colormaps["turbo"]
+    return [to_hex(shades(number / (count - 1))) for number in range(count)]
 
 
 @contextmanager

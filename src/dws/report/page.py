@@ -10,12 +10,13 @@ from jinja2 import Environment, PackageLoader
 
 from dws.evaluation.result import FORMAT_VERSION
 from dws.io.folders import hold_folder
-from dws.report import sections
+from dws.report import headline, provenance, sections
+from dws.report.embeddings import embedding_figure
 from dws.report.evidence import Evidence
 from dws.report.own_files import OwnFiles
 from dws.report.results import Kept
-from dws.report.sections import Section
-from dws.report.tasks import FAMILIES, TASKS
+from dws.report.section import Section
+from dws.report.tasks import PAPER
 
 PAGE = "index.html"
 RECORD = ".dws-report.json"
@@ -58,24 +59,31 @@ def write_report(evidence: Evidence, own: OwnFiles) -> Path:
 
 
 def make_sections(evidence: Evidence, pictures: Path) -> list[Section]:
-    """All parts of the report; those without content are empty.
+    """All parts of the page that have content.
 
     Args:
         evidence: What to report.
         pictures: Folder to which pictures are written.
     """
-    unknown = [evidence.describe(task).family for task in evidence.tasks if task not in TASKS]
-    families = [family for family in (*FAMILIES, *unknown) if evidence.tasks_of(family)]
-    return [
-        *(sections.results_of(evidence, family, pictures) for family in families),
-        sections.learning_from_more(evidence, pictures),
+    found = (embedding_figure(evidence, task, pictures) for task in evidence.tasks)
+    figures = [figure for figure in found if figure]
+    infos = map(evidence.describe, evidence.tasks_in_scope)
+    families = {info.family.name: info.family for info in infos}
+    parts = [
+        headline.main_figure(figures[0] if figures else None),
+        headline.main_table(evidence),
+        headline.data_efficiency(evidence, pictures),
+        *(sections.results_of(evidence, family) for family in families.values()),
+        sections.learning_from_more(evidence),
         sections.other_settings(evidence),
         sections.symmetry(evidence),
-        sections.embeddings(evidence, pictures),
+        sections.embeddings(evidence, figures[1:]),
         sections.learning(evidence, pictures),
-        sections.zoos(evidence),
-        sections.every_run(evidence),
+        provenance.zoos(evidence),
+        provenance.all_runs(evidence),
+        provenance.every_run(evidence),
     ]
+    return [part for part in parts if not part.is_empty]
 
 
 def _render(evidence: Evidence) -> dict[str, bytes]:
@@ -102,9 +110,9 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
     files["results.json"] = (json.dumps(kept.model_dump(), indent=1) + "\n").encode()
     environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
-        sections=[part for part in parts if part.tables or part.pictures],
+        sections=parts,
         scale=evidence.scale,
-        has_paper=evidence.has_paper,
+        is_of_paper=any(evidence.describe(task).source == PAPER for task in evidence.tasks),
         left_out=evidence.left_out,
     )
     files[PAGE] = page.encode()

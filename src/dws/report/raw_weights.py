@@ -28,15 +28,17 @@ class RawWeights:
     Attributes:
         tsne: Their map to the plane, (n, 2); None if there is none, or only the figures were kept.
         embedding: How well labels can be predicted from them.
+        zoo: Hash of the zoo's signals and settings; empty if only the scores were kept.
         files: Content of the report's files that keep them, by name.
     """
 
     tsne: Tensor | None
     embedding: EmbeddingScores
+    zoo: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
-    def measure(cls, zoo: Zoo, task: Task, own: OwnFiles, name: str) -> RawWeights:
+    def measure(cls, zoo: Zoo, task: Task, own: OwnFiles, name: str, digest: str) -> RawWeights:
         """Compute, or use what the last report computed and recorded.
 
         Args:
@@ -44,6 +46,7 @@ class RawWeights:
             task: Whose targets.
             own: Files of the last report; nothing is written there.
             name: Name of ``files``, without suffix.
+            digest: Hash of the zoo's signals and settings.
 
         Raises:
             ValueError: If the weights cannot be read or standardised.
@@ -68,4 +71,4 @@ class RawWeights:
             }
         mapped = load(files[points])["tsne"]
         scores = EmbeddingScores.model_validate_json(files[figures])
-        return cls(mapped if is_map(mapped) else None, scores, files)
+        return cls(mapped if is_map(mapped) else None, scores, digest, files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from statistics import mean, stdev
@@ -11,6 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from dws.report.methods import method_title
+
+NOT_RUN = "not run"  # though it was asked for
+NO_RESULT = "–"
+METHOD = "method"  # title of the column with names of methods
+SPREAD = "mean ± standard deviation over n seeds"
 # by column title; other numbers are written as they are
 FORMATS = {
     "trained on": ",",
@@ -20,6 +26,16 @@ FORMATS = {
     "networks/s": ",.0f",
     "minutes": ",.1f",
     "minutes a run": ",.1f",
+}
+
+
+LATEX_BOLD = ("\ue000", "\ue001")  # which nothing else contains and nothing escapes
+LATEX = {
+    "→": r"$\to$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    LATEX_BOLD[0]: r"\textbf{",
+    LATEX_BOLD[1]: "}",
 }
 
 
@@ -34,23 +50,34 @@ class Spread:
         unit: Of the values; "%" of shares of 1.
         digits: After the point; by default 1 in percent and else 4.
         with_seeds: Whether the text says how many seeds there are, as ``(n = 3)``.
+        is_best: Whether it is to be emphasised.
     """
 
     values: Sequence[float | None]
     unit: str = ""
     digits: int | None = None
     with_seeds: bool = False
+    is_best: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Of the finite values; NaN if there is none."""
+        finite = [value for value in self.values if value is not None and math.isfinite(value)]
+        return mean(finite) if finite else math.nan
+
+    def rounded(self, value: float) -> str:
+        """A value with as many digits as are shown."""
+        scale, usual = (100, 1) if self.unit == "%" else (1, 4)
+        return f"{scale * value:.{usual if self.digits is None else self.digits}f}"
 
     def __str__(self) -> str:
-        scale, usual = (100, 1) if self.unit == "%" else (1, 4)
-        digits = usual if self.digits is None else self.digits
         finite = [value for value in self.values if value is not None and math.isfinite(value)]
         without = len(self.values) - len(finite)
         kind = "not known" if None in self.values else "not finite"
         if finite:
-            text = f"{scale * mean(finite):.{digits}f}"
+            text = self.rounded(mean(finite))
             if len(finite) > 1:
-                text += f" ± {scale * stdev(finite):.{digits}f}"
+                text += f" ± {self.rounded(stdev(finite))}"
             text += f" {self.unit}" if self.unit else ""
         else:
             kinds = {str(value) for value in self.values}
@@ -98,14 +125,26 @@ class Table:
 
     @property
     def text(self) -> pd.DataFrame:
-        """Every cell as it is shown."""
+        """Every cell as it is shown, with the titles of methods."""
+        text = self._cells()
+        if METHOD in text:
+            text[METHOD] = text[METHOD].map(method_title)
+        return text
+
+    def _cells(self) -> pd.DataFrame:
         columns = [
-            [_text(cell, FORMATS.get(title, "")) for cell in self.frame.iloc[:, number]]
-            for number, title in enumerate(self.frame.columns)
+            [_text(cell, FORMATS.get(str(title), "")) for cell in self.frame.iloc[:, number]]
+            for number, title in enumerate(self.frame)
         ]
         # rows, since titles may be equal
         rows = list(zip(*columns, strict=True))
         return pd.DataFrame(rows, columns=list(self.frame.columns), dtype=object)
+
+    @property
+    def emphasis(self) -> list[list[bool]]:
+        """Whether each cell is to be emphasised, row by row."""
+        cells = self.frame.to_numpy(dtype=object).tolist()
+        return [[isinstance(cell, Spread) and cell.is_best for cell in row] for row in cells]
 
     def markdown(self) -> str:
         """For the terminal."""
@@ -113,20 +152,89 @@ class Table:
         return str(text)
 
     def document(self) -> str:
-        """For a README: title, Markdown table with names as they are, note."""
-        plain = self.text.map(
-            lambda cell: " ".join(escape(cell, quote=False).replace("|", "\\|").splitlines())
-        )
-        table = replace(self, frame=plain).markdown()
-        return "\n\n".join(filter(None, [f"**{self.title}**", table, self.note])) + "\n"
+        """For a README: title, Markdown table with the best in bold, note."""
+
+        def plain(text: str) -> str:
+            return " ".join(escape(text, quote=False).replace("|", "\\|").splitlines())
+
+        cells = self._with_emphasis("**", "**").map(plain).rename(columns=plain)
+        table = cells.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+        parts = [f"**{plain(self.title)}**", str(table), plain(self.note)]
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     def latex(self) -> str:
         """For a paper, with the package booktabs."""
-        return self.text.to_latex(index=False, escape=True).replace("→", r"$\to$")
+        text = self._with_emphasis(*LATEX_BOLD).to_latex(index=False, escape=True)
+        for symbol, command in LATEX.items():
+            text = text.replace(symbol, command)
+        return text
+
+    def _with_emphasis(self, before: str, after: str) -> pd.DataFrame:
+        """The text with something around the cells to emphasise."""
+        rows = zip(self.text.to_numpy().tolist(), self.emphasis, strict=True)
+        marked = [
+            [
+                f"{before}{cell}{after}" if is_best else cell
+                for cell, is_best in zip(*row, strict=True)
+            ]
+            for row in rows
+        ]
+        return pd.DataFrame(marked, columns=self.text.columns, dtype=object)
 
     def csv(self) -> str:
-        """For a spreadsheet."""
-        return self.text.to_csv(index=False, lineterminator="\n")
+        """For a spreadsheet or a program: methods by the names of their configurations."""
+        return self._cells().to_csv(index=False, lineterminator="\n")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table with a row for each method.
+
+    Attributes:
+        title: Above it.
+        cells: By method.
+        expected: Methods whose cells were asked for, if it is a column of results.
+    """
+
+    title: str
+    cells: Mapping[str, Any]
+    expected: Collection[str] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        runs: pd.DataFrame,
+        make: Callable[[pd.DataFrame], Any],
+        expected: Collection[str] | None = None,
+    ) -> Column:
+        """A cell for the runs of each method."""
+        return cls(title, {str(m): make(rows) for m, rows in runs.groupby("model")}, expected)
+
+    def cell(self, method: str) -> Any:
+        """The cell of a method."""
+        if method in self.cells or self.expected is None:
+            return self.cells.get(method, "")
+        return NOT_RUN if method in self.expected else NO_RESULT
+
+
+def by_method(methods: Sequence[str], columns: Sequence[Column]) -> pd.DataFrame:
+    """The columns side by side."""
+    cells = {n: [column.cell(method) for method in methods] for n, column in enumerate(columns)}
+    frame = pd.DataFrame(cells, index=list(methods), dtype=object)
+    frame.columns = pd.Index([column.title for column in columns])  # titles may be equal
+    frame.insert(0, METHOD, list(methods), allow_duplicates=True)
+    return frame
+
+
+def spread(runs: pd.DataFrame, split: str = "test") -> Spread:
+    """The monitored metric of runs that differ in the seed."""
+    return Spread(tuple(runs[split]), runs["unit"].iloc[0])
+
+
+def with_seeds(runs: pd.DataFrame, split: str = "test") -> Spread:
+    """The same, and from how many seeds."""
+    return replace(spread(runs, split), with_seeds=True)
 
 
 def _text(cell: Any, number_format: str) -> str:

@@ -5,9 +5,10 @@ A task that is not listed, such as a user's own, gets a table of all its metrics
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dws.evaluation.result import Result
 from dws.io.names import distinct_file_name
 
 
@@ -22,7 +23,7 @@ class Family:
         metrics: Titles of metrics that the table has beside the monitored one, by name; None for
             all, and the monitored one on validation.
         by_size: Whether the table has a column for each number of training networks.
-        source: The paper whose methods are listed even if they were not run; empty for none.
+        is_of_paper: Whether the methods of Navon et al. (ICML 2023) stand in a table of their own.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Family:
     title: str
     metrics: Mapping[str, str] | None = None
     by_size: bool = False
-    source: str = ""
+    is_of_paper: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TaskInfo:
         metric: The monitored metric, as an axis names it; empty for the name that results have.
         published: Mean and standard deviation over three seeds, by method, as they are printed.
         unit: Of these.
-        in_paper: Whether the family's source has this task.
+        source: Where they are from.
     """
 
     title: str
@@ -51,7 +52,7 @@ class TaskInfo:
     metric: str = ""
     published: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     unit: str = ""
-    in_paper: bool = True
+    source: str = ""
 
 
 PAPER = "Navon et al., Equivariant Architectures for Learning in Deep Weight Spaces, ICML 2023"
@@ -60,14 +61,14 @@ CLASSIFICATION = Family(
     "Classification of images",
     "Test accuracy of image classification",
     metrics={},
-    source=PAPER,
+    is_of_paper=True,
 )
 EMBEDDING = Family(
     "ssl",
     "Self-supervised embedding",
     "Mean squared error of a linear regression from the frozen embedding to a and b",
     metrics={"mse_amplitude": "amplitude", "mse_frequency": "frequency"},
-    source=PAPER,
+    is_of_paper=True,
 )
 REGRESSION = Family(
     "sine",
@@ -75,15 +76,15 @@ REGRESSION = Family(
     "Test mean squared error of the frequency b of sin(bx), by number of training networks",
     metrics={},
     by_size=True,
-    source=PAPER,
+    is_of_paper=True,
 )
-FAMILIES = (CLASSIFICATION, EMBEDDING, REGRESSION)
 
 TASKS: dict[str, TaskInfo] = {
     "mnist": TaskInfo(
         "MNIST",
         CLASSIFICATION,
         unit=" %",
+        source=PAPER,
         published={
             "mlp": (17.55, 0.01),
             "mlp_permutation_augmentation": (29.26, 0.18),
@@ -97,6 +98,7 @@ TASKS: dict[str, TaskInfo] = {
         "Fashion-MNIST",
         CLASSIFICATION,
         unit=" %",
+        source=PAPER,
         published={
             "mlp": (19.91, 0.47),
             "mlp_permutation_augmentation": (22.76, 0.13),
@@ -106,10 +108,11 @@ TASKS: dict[str, TaskInfo] = {
             "dwsnet": (67.06, 0.29),
         },
     ),
-    "cifar10": TaskInfo("CIFAR-10", CLASSIFICATION, in_paper=False),
+    "cifar10": TaskInfo("CIFAR-10", CLASSIFICATION),
     "ssl": TaskInfo(
         "self-supervised embedding",
         EMBEDDING,
+        source=PAPER,
         published={
             "mlp": (7.39, 0.19),
             "mlp_permutation_augmentation": (5.65, 0.01),
@@ -121,16 +124,21 @@ TASKS: dict[str, TaskInfo] = {
     ),
     "sine": TaskInfo("sine regression", REGRESSION, metric="MSE of b"),  # published as a plot
 }
-METHODS = tuple(TASKS["mnist"].published)  # of the paper, in its order
 
 
-def describe(task: str, title: str | None = None) -> TaskInfo:
-    """What is known of a task, or what can be said of any."""
-    title = title or task
+def describe(task: str, results: Sequence[Result] = ()) -> TaskInfo:
+    """What is known of a task: of one that is not listed what its results say."""
+    if task in TASKS:
+        return TASKS[task]
+    title = next((result.title for result in results if result.title), task)
     family = Family(
         distinct_file_name("task", task), title, f"{title}: metrics of the test networks"
     )
-    return TASKS.get(task) or TaskInfo(title, family, in_paper=False)
+    published = next((result.published for result in results if result.published), {})
+    unit = {result.units.get(result.metric, "") for result in results} - {""}
+    source = next((result.source for result in results if result.source), "")
+    unit_text = f" {unit.pop()}" if unit else ""
+    return TaskInfo(title, family, published=published, unit=unit_text, source=source)
 
 
 # standard deviations over all INRs of the released zoos, layer by layer

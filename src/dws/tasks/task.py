@@ -14,8 +14,12 @@ class Task(Protocol):
     """Something to learn from networks. Write one to add a task.
 
     It need not inherit from this class. Its outputs are what ``output_layer`` returns, best in the
-    units of the targets. Two attributes are optional: ``title``, what reports call the task, and
-    ``units`` of metrics by name, where "%" is that of a share of 1. By default an accuracy is one.
+    units of the targets.
+
+    Reports use four optional attributes: ``title``, what they call the task; ``units`` of metrics
+    by name, where "%" is that of a share of 1 (by default that of an accuracy); ``published``, mean
+    and standard deviation of ``monitor`` by method, as they are printed, shares of 1 in percent;
+    and ``source``, where these are published.
 
     Attributes:
         labels: The zoo's labels that are predicted: one name for each column of the targets.

@@ -6,6 +6,7 @@ from dws.training.loader import LabelledNetworks
 from dws.training.loop import train
 from dws.training.model import WeightSpaceModel
 from dws.training.reconstruction import ReconstructionLoss
+from dws.training.record import RunRecord
 from dws.training.run_dir import RunDir
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ReconstructionConfig",
     "ReconstructionLoss",
     "RunDir",
+    "RunRecord",
     "TrainerConfig",
     "WeightSpaceModel",
     "train",

@@ -12,34 +12,19 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from dws.io.content import is_same
 from dws.io.hashing import settings_hash
 from dws.settings import (
     AugmentConfig,
     OptimConfig,
     ReconstructionConfig,
     TrainerConfig,
-    TrainSettings,
 )
 from dws.targets import signature_defaults, with_floats
 
 MISSING = object()
 # how and where a run is computed, not what comes out
 NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
-
-
-def outcome_settings(given: TrainSettings, zoo: str) -> dict[str, Any]:
-    """All that a run's outcome depends on, as plain values.
-
-    Args:
-        given: All settings.
-        zoo: Digest of the zoo's signals and settings.
-    """
-    plain = json.loads(json.dumps(asdict(given)))
-    groups = ("task", "model", "optim", "trainer", "augment", "reconstruction", "seed")
-    settings = {key: plain[key] for key in groups}
-    for key in NOT_PART_OF_A_RUN:
-        del settings["trainer"][key]
-    return {**settings, "aligned": plain["zoo"]["aligned"], "zoo": zoo}
 
 
 def from_earlier_version(recorded: Mapping[str, Any], command: str) -> dict[str, Any]:
@@ -85,18 +70,13 @@ def identity(settings: Mapping[str, Any]) -> str:
     """
     defaults = _defaults(settings)
     changed = {
-        key: {k: v for k, v in value.items() if not _is_same(v, defaults[key].get(k, MISSING))}
+        key: {k: v for k, v in value.items() if not is_same(v, defaults[key].get(k, MISSING))}
         if key in defaults
         else value
         for key, value in with_defaults(settings).items()
         if key != "seed"
     }
     return settings_hash({key: value for key, value in changed.items() if value != {}})
-
-
-def _is_same(value: object, default: object) -> bool:
-    """Whether two plain values agree; true is not 1."""
-    return value == default and isinstance(value, bool) == isinstance(default, bool)
 
 
 def _with_its_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

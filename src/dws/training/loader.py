@@ -88,7 +88,7 @@ class LabelledNetworks:
 
 def _signal_subset(split: ZooSplit, targets: Tensor, size: int, seed: int) -> Tensor:
     """Rows of some signals of a split, whose views follow each other."""
-    num_views = int(split.zoo.manifest["zoo"]["num_views"])
+    num_views = split.zoo.manifest.zoo.num_views
     first = targets[::num_views]
     if not 1 <= size <= len(first):
         raise UserError(

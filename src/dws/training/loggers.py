@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from dws.io.content import check_content, read_json, write_json
 from dws.settings import WandbConfig
-from dws.zoo.manifest import MANIFEST
+from dws.zoo.manifest import MANIFEST, Manifest
 
 WANDB = "wandb.json"  # file in a run's folder: the id of its W&B run, and how it is logged
 WANDB_CACHE = "wandb/cache"  # folder in it for what W&B keeps beside its runs
@@ -105,18 +105,19 @@ class WandbLogger:
         """Log numbers at an optimiser step."""
         self._send(lambda run: run.log(dict(metrics), step=step))
 
-    def zoo(self, path: Path, manifest: Mapping[str, Any]) -> None:
+    def zoo(self, path: Path, manifest: Manifest) -> None:
         """Note which zoo the run reads: a reference to its manifest; nothing of it is copied."""
 
         def send(run: Any) -> None:
             import wandb
 
+            content = manifest.content()
             keys = ("signals", "zoo", "inr", "fit", "fit_preset", "dims", "num_rows")
             name = re.sub(r"[^0-9A-Za-z_.-]", "_", path.name)[:100]  # all that W&B allows
             artifact = wandb.Artifact(
                 f"zoo-{name}",
                 type="zoo",
-                metadata={key: manifest.get(key) for key in keys},
+                metadata={key: content.get(key) for key in keys},
             )
             artifact.add_reference((path / MANIFEST).resolve().as_uri())
             run.log_artifact(artifact)  # W&B refuses to "use" one when offline

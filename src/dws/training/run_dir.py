@@ -7,27 +7,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NotRequired
+from typing import Any
 
-from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from dws.errors import NotFoundError, UserError
 from dws.io.atomic import write_atomically
-from dws.io.content import append_json_line, check_content, read_json_lines, read_yaml
+from dws.io.content import append_json_line, check_content, is_same, read_json_lines
 from dws.io.folders import check_claim, claim_folder
-from dws.settings import (
-    ModelSettings,
-    Seed,
-    TaskSettings,
-    TrainSettings,
-)
-from dws.training.identity import (
-    NOT_PART_OF_A_RUN,
-    from_earlier_version,
-    identity,
+from dws.settings import TrainSettings
+from dws.training.identity import identity, with_defaults
+from dws.training.record import (
+    BEFORE_0_2,
+    Notes,
+    RunRecord,
+    map_text,
     outcome_settings,
-    with_defaults,
+    read_record,
+    to_record,
+    with_escapes,
 )
 
 HEADER = """\
@@ -36,88 +34,6 @@ HEADER = """\
 # If it uses classes of packages that are not installed as plugins, and you trust them, add
 # plugins=[...].
 """
-# keys of the settings that say where a run comes from, not what it is
-NOTES = ("zoo_path", "zoo_digest", "dims", "origin", "precision", "identity")
-
-
-def without_notes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run on which its outcome depends."""
-    return {key: value for key, value in settings.items() if key not in NOTES}
-
-
-class Record(TypedDict):
-    """What a run notes beside its settings.
-
-    Attributes:
-        zoo: Digest of the zoo's signals and settings.
-        zoo_digest: Digest of the zoo's networks, see ``RunDir.check_zoo``.
-        dims: Widths of the networks.
-        precision: In which it is trained; resumed in the same.
-        origin: Command, code and machine that began the run.
-        identity: See ``dws.training.identity``; written by ``RunDir.claim``.
-    """
-
-    zoo: str
-    zoo_digest: str
-    dims: list[int]
-    precision: Literal["fp32", "bf16"]
-    origin: dict[str, str]
-    identity: NotRequired[str]
-
-
-class RecordedZoo(TypedDict):
-    """``zoo``; fields of ``TrainZoo``."""
-
-    path: str
-    aligned: bool
-
-
-@with_config(ConfigDict(extra="forbid"))
-class RecordedReconstruction(TypedDict):
-    """``reconstruction``; fields of ``ReconstructionConfig``."""
-
-    weight: float
-    resolution: int
-
-
-@with_config(ConfigDict(extra="allow"))
-class RecordedTrainer(TypedDict):
-    """What evaluating relies on in ``trainer``."""
-
-    num_epochs: int
-
-
-class RecordedGroups(TypedDict):
-    """What every version records in the same way."""
-
-    task: TaskSettings
-    model: ModelSettings
-    optim: dict[str, Any]
-    trainer: RecordedTrainer
-    augment: dict[str, Any]
-    seed: Seed
-
-
-@with_config(ConfigDict(extra="allow"))
-class Recorded(RecordedGroups):
-    """What evaluating relies on in the ``config.yaml`` of a run."""
-
-    reconstruction: RecordedReconstruction
-    zoo: RecordedZoo
-    record: Record
-
-
-@with_config(ConfigDict(extra="allow"))
-class RecordedBefore(RecordedGroups):
-    """The same as versions before 0.2 wrote it."""
-
-    drawing: NotRequired[RecordedReconstruction]
-    aligned: bool
-    zoo: str
-    zoo_path: str
-    zoo_digest: NotRequired[str]
-    dims: NotRequired[list[int]]
-    origin: dict[str, str]
 
 
 class Epoch(TypedDict):
@@ -141,63 +57,63 @@ class RunDir:
     path: Path
 
     @contextmanager
-    def claim(self, given: TrainSettings, record: Record) -> Iterator[None]:
+    def claim(self, given: TrainSettings, notes: Notes) -> Iterator[None]:
         """Hold the folder for a run with these settings, new or begun.
 
         Args:
             given: All settings.
-            record: What is noted beside them; of it only the zoo is compared.
+            notes: What is noted beside them; of it only the zoo is compared.
 
         Raises:
             UserError: If it belongs to a run with other settings (the message names them), another
                 process is writing there, or on the complaint of ``check_zoo``.
         """
-        settings = with_defaults(outcome_settings(given, record["zoo"]))
+        settings = with_defaults(outcome_settings(given, notes.zoo))
         content = {
             "defaults": ["quiet", "_self_"],  # of Hydra
             **asdict(replace(given, run_dir=None, record=None)),
             # with the defaults of their classes, which may change
             **{group: settings[group] for group in ("task", "model", "augment")},
-            "record": {**record, "identity": identity(settings)},
+            "record": {**notes.model_dump(), "identity": identity(settings)},
         }
         with claim_folder(
             self.config_file,
             settings,
             option="run_dir",
-            content=content,
+            content=map_text(content, with_escapes),
             header=HEADER,
             comparable=self._comparable,
         ):
-            self.check_zoo(given.zoo.path, record["zoo_digest"])
+            self.check_zoo(given.zoo.path, notes.zoo_digest)
             yield
 
-    def check_claim(self, given: TrainSettings, record: Record) -> None:
+    def check_claim(self, given: TrainSettings, notes: Notes) -> None:
         """Make sure that a run with these settings may use the folder; arguments as ``claim``.
 
         Raises:
             UserError: If it belongs to a run with other settings, or on the complaint of
                 ``check_zoo``.
         """
-        settings = with_defaults(outcome_settings(given, record["zoo"]))
+        settings = with_defaults(outcome_settings(given, notes.zoo))
         check_claim(self.config_file, settings, option="run_dir", comparable=self._comparable)
-        self.check_zoo(given.zoo.path, record["zoo_digest"])
+        self.check_zoo(given.zoo.path, notes.zoo_digest)
 
-    def is_earlier(self, given: TrainSettings, record: Record) -> bool:
+    def is_earlier(self, given: TrainSettings, notes: Notes) -> bool:
         """Whether a version before 0.2 made it, with these settings on the same kind of zoo."""
+        settings = with_defaults(outcome_settings(given, notes.zoo))
         try:
-            content = read_yaml(self.config_file)
-            existing = self._comparable(content)
+            record = self.record()
+            return record.notes.format_version == BEFORE_0_2 and is_same(
+                with_defaults(record.outcome()), settings
+            )
         except (UserError, OSError):  # damaged, or of a plugin that is not allowed
             return False
-        return "record" not in content and existing == with_defaults(
-            outcome_settings(given, record["zoo"])
-        )
 
     def _comparable(self, content: Any) -> dict[str, Any]:
         """What the content of ``config.yaml`` says of the outcome, as it is compared."""
-        return with_defaults(without_notes(self._settings(content)))
+        return with_defaults(to_record(content, self.config_file).outcome())
 
-    def check_zoo(self, zoo_path: str, zoo_digest: str) -> None:
+    def check_zoo(self, zoo_path: str, zoo_digest: str | None) -> None:
         """Make sure that the run began on these very networks, and not on others fitted alike.
 
         Raises:
@@ -205,7 +121,7 @@ class RunDir:
         """
         if not self.config_file.is_file():
             return
-        if self.config().get("zoo_digest", zoo_digest) != zoo_digest:
+        if self.record().notes.zoo_digest not in (None, zoo_digest):
             raise UserError(
                 f"expected the networks that {self.path} was begun on in {zoo_path}, got others, "
                 "fitted with the same settings on another machine or by another version; bring "
@@ -257,36 +173,22 @@ class RunDir:
         """One line of JSON an epoch."""
         return self.path / "metrics.jsonl"
 
-    def config(self) -> dict[str, Any]:
-        """The settings on which the run's outcome depends, and ``NOTES``.
+    def record(self) -> RunRecord:
+        """The settings of the run, and where it comes from.
 
         Raises:
             UserError: If the file holds something else.
         """
-        return self._settings(read_yaml(self.config_file))
-
-    def _settings(self, content: Any) -> dict[str, Any]:
-        what = f"the settings of a run that dws-train made in {self.config_file}"
-        if isinstance(content, Mapping) and "record" not in content:
-            check_content(content, RecordedBefore, what=what)
-            settings = from_earlier_version(content, content["origin"].get("command", ""))
-            return {**settings, "precision": content["trainer"].get("precision", "fp32")}
-        check_content(content, Recorded, what=what)
-        groups = ("task", "model", "optim", "trainer", "augment", "reconstruction", "seed")
-        settings = {key: content[key] for key in groups}
-        trainer = settings["trainer"]
-        settings["trainer"] = {k: v for k, v in trainer.items() if k not in NOT_PART_OF_A_RUN}
-        place = {"aligned": content["zoo"]["aligned"], "zoo_path": content["zoo"]["path"]}
-        return {**settings, **place, **content["record"]}
+        return read_record(self.config_file)
 
     def identity(self) -> str:
         """What identifies the run and those that differ from it in nothing but the seed.
 
         Raises:
-            UserError: As ``config``, or if a class is not allowed or not found.
+            UserError: As ``record``, or if a class is not allowed or not found.
         """
-        settings = self.config()
-        return str(settings.get("identity") or identity(without_notes(settings)))
+        record = self.record()
+        return record.notes.identity or identity(record.outcome())
 
     def metrics(self) -> list[dict[str, float]]:
         """The epochs so far.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dws.errors import UserError
@@ -80,6 +79,8 @@ def _similarity_of_neurons(
 
 
 def _best_order(gain: np.ndarray) -> Tensor:
+    from scipy.optimize import linear_sum_assignment  # takes half a second to load
+
     return torch.from_numpy(linear_sum_assignment(gain, maximize=True)[1])
 
 

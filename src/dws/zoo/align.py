@@ -30,12 +30,12 @@ def align_zoo(zoo: Zoo) -> Zoo:
     Raises:
         ValueError: If this is such a copy, or the folder holds the copy of another zoo.
     """
-    if ALIGNED_TO in zoo.manifest:
+    if zoo.manifest.aligned_to:
         raise UserError(
             f"expected a zoo whose networks are not aligned yet, got {zoo.path}; give its source"
         )
     path = beside(zoo.path, "aligned")
-    plan = {**zoo.manifest, ALIGNED_TO: {"row": 0, "source": zoo.digest}}
+    plan = {**zoo.manifest.content(), ALIGNED_TO: {"row": 0, "source": zoo.digest}}
     for key in ("shards", "train_mean", "train_std", "versions"):
         del plan[key]
     check_claim(path / CONFIG, plan, option="zoo.path")

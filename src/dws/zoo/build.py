@@ -30,10 +30,11 @@ from dws.zoo.manifest import (
     FORMAT_VERSION,
     MANIFEST,
     OtherFormatError,
-    check_layout,
+    Plan,
     how_to_make_again,
     read_manifest,
     split_rows,
+    to_plan,
 )
 from dws.zoo.store import Zoo, is_whole, shard_name, write_manifest, write_shard
 
@@ -169,7 +170,7 @@ class Builder:
         """Refuse, before anything is fitted, what could not be fitted or opened as a zoo."""
         self.signals.values(self.ids[:1])
         what = f"splits and a grid that make a zoo from the signals {self.signals.name}"
-        check_layout({**self.identity, **self.notes}, what=what)
+        to_plan({**self.identity, **self.notes}, Plan, what=what)
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of each shard of the finished zoo, by file name.
@@ -179,14 +180,15 @@ class Builder:
             ValueError: If it is damaged, or not that of this zoo.
         """
         manifest = read_manifest(self.path)
+        content = manifest.content()
         plan = json.loads(json.dumps({**self.identity, **self.notes}))  # tuples become lists
         for key in (*self.identity, "splits", "labels"):
-            if manifest.get(key) != plan[key]:
+            if content[key] != plan[key]:
                 raise UserError(
                     f"expected {key}: {plan[key]} in {self.path / MANIFEST}, got "
-                    f"{manifest.get(key)}; {how_to_make_again(self.path)}"
+                    f"{content[key]}; {how_to_make_again(self.path)}"
                 )
-        return {shard_name(index): digest for index, digest in enumerate(manifest["shards"])}
+        return {shard_name(index): digest for index, digest in enumerate(manifest.shards)}
 
     def is_complete(self) -> bool:
         """Whether the whole zoo is there as it was written. Only reads."""

@@ -67,7 +67,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
     check_can_make(folder)
     part = beside(folder, "dws-export")  # renamed when all is there
     shutil.rmtree(part, ignore_errors=True)
-    signals = file_name(zoo.manifest["signals"]["name"])
+    signals = file_name(zoo.manifest.signals.name)
     content: dict[str, dict[str, list[Any]]] = {}
     with tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}") as bar:
         for split in SPLITS:

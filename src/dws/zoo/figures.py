@@ -22,12 +22,12 @@ def plot_reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: 
     """The first training signals above what their INRs compute, with the PSNR of each."""
     train = zoo.split("train")
     split = ZooSplit(zoo, train.start, min(train.start + count, train.stop))
-    inr = zoo.manifest["inr"]
+    inr = zoo.manifest.inr
     fitted = siren_apply(
         split.weights(),
         signals.coordinates,
-        omega_0=inr["omega_0"],
-        output_offset=inr["output_offset"],
+        omega_0=inr.omega_0,
+        output_offset=inr.output_offset,
     )
     functions.plot_reconstructions(
         path,
@@ -56,16 +56,16 @@ def plot_rows(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) ->
         raise UserError(f"expected magnify >= 1, got {magnify}")
     if not rows or not all(0 <= row < len(zoo) for row in rows):
         raise UserError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
-    domain = zoo.manifest["domain"]
-    if len(domain["low"]) > 2:
-        raise UserError(f"expected INRs with one or two inputs, got {len(domain['low'])}")
+    domain = zoo.manifest.domain
+    if len(domain.low) > 2:
+        raise UserError(f"expected INRs with one or two inputs, got {len(domain.low)}")
     formats = supported_formats()
     if path.suffix[1:].lower() not in formats:
         raise UserError(f"expected a picture of {'|'.join(formats)} to write, got {path}")
     if path.is_dir():
         raise UserError(f"expected a file to write, got {path}, which is a folder")
     check_can_make(path)
-    grid = [magnify * n for n in domain["grid"]]
+    grid = [magnify * n for n in domain.grid]
     coordinates = grid_points(domain, grid)
     values = render(zoo, rows, coordinates)
     titles = [_title(row, ZooSplit(zoo, row, row + 1)) for row in rows]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
-from typing_extensions import TypedDict
+from pydantic import ConfigDict, Field
 
 from dws.errors import UserError
 from dws.io.content import check_content, read_json, read_yaml
+from dws.io.record import Record
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
 
@@ -19,27 +19,34 @@ MANIFEST = "manifest.json"
 CONFIG = "config.yaml"  # beside it: the settings that the folder belongs to
 ALIGNED_TO = "aligned_to"  # key of the manifest of a zoo that ``align_zoo`` made
 Size = Annotated[int, Field(ge=1)]
+Number = int | float  # as in the file, where 30 and 30.0 have different hashes
 
 
-class Versioned(TypedDict):
+class Section(Record):
+    """Part of a manifest, whose other keys are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Versioned(Section):
     """What every manifest has had."""
 
     format_version: int
 
 
-class Preset(TypedDict):
+class Preset(Section):
     """What the settings of the fit are called."""
 
     name: str
 
 
-class Signals(TypedDict):
+class Signals(Section):
     """What was fitted; other keys are those of ``SignalSource.describe``."""
 
     name: str
 
 
-class Sharding(TypedDict):
+class Sharding(Section):
     """Of ``ZooConfig``."""
 
     seed: int
@@ -47,22 +54,40 @@ class Sharding(TypedDict):
     shard_size: Size
 
 
-class Architecture(TypedDict):
+class Architecture(Section):
     """Of ``SirenConfig``."""
 
-    omega_0: float
-    output_offset: float
+    omega_0: Number
+    output_offset: Number
 
 
-class Domain(TypedDict):
-    """Where the signals are defined: ends of each input, points along each."""
+class Domain(Section):
+    """Where the signals are defined.
 
-    low: list[float]
-    high: list[float]
+    Attributes:
+        low: Lower end of each input.
+        high: Upper end of each input.
+        grid: Number of points along each input.
+    """
+
+    low: list[Number]
+    high: list[Number]
     grid: list[Size]
 
 
-class Quantiles(TypedDict):
+class AlignedTo(Section):
+    """The network that all others of an aligned zoo are aligned to.
+
+    Attributes:
+        row: Its row.
+        source: Digest of the zoo that was aligned.
+    """
+
+    row: int
+    source: str
+
+
+class Quantiles(Section):
     """Of the PSNR in dB."""
 
     q05: float
@@ -70,25 +95,64 @@ class Quantiles(TypedDict):
     q95: float
 
 
-class Manifest(TypedDict):
-    """What reading relies on in a ``manifest.json``."""
+class Plan(Versioned):
+    """A zoo whose shards need not be there yet.
 
+    Attributes:
+        format_version: Of the file.
+        signals: What is fitted.
+        zoo: Seed and sizes.
+        inr: The architecture of the INRs.
+        fit: How they are fitted; None for imported networks.
+        fit_preset: Name of the settings of the fit; None if it is not known.
+        dims: Widths of the networks.
+        num_rows: Number of INRs.
+        splits: First row and end of each split.
+        labels: Names of the labels.
+        domain: Where the signals are defined.
+        aligned_to: Which network all others are aligned to; None if they are not aligned.
+    """
+
+    signals: Signals
+    zoo: Sharding
+    inr: Architecture
+    fit: dict[str, Any] | None
+    fit_preset: Preset | None = None
     dims: list[Size]
     num_rows: Size
     splits: dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]
     labels: list[str]
     domain: Domain
-    signals: Signals
-    zoo: Sharding
-    inr: Architecture
-    fit: dict[str, Any] | None
-    fit_preset: NotRequired[Preset]
+    aligned_to: AlignedTo | None = None
+
+    @property
+    def num_shards(self) -> int:
+        """Number of files of the zoo."""
+        return -(-self.num_rows // self.zoo.shard_size)
+
+
+class Manifest(Plan):
+    """A ``manifest.json``.
+
+    Attributes:
+        shards: SHA-256 of each shard.
+        train_mean: Mean of the weights and biases of each layer, over the training split.
+        train_std: Their standard deviation.
+        train_psnr: Quantiles over the training split; None for imported networks.
+        train_num_steps_median: Steps of the fit, median over the training split; None for imported
+            networks.
+        versions: Of dws and torch, which made the zoo.
+    """
+
     shards: list[str]
     train_mean: dict[str, float]
     train_std: dict[str, float]
     train_psnr: Quantiles | None
     train_num_steps_median: int | None
     versions: dict[str, str]
+
+
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
 
 def split_rows(sizes: Mapping[str, int]) -> dict[str, list[int]]:
@@ -100,17 +164,12 @@ def split_rows(sizes: Mapping[str, int]) -> dict[str, list[int]]:
     return splits
 
 
-def num_shards(plan: Mapping[str, Any]) -> int:
-    """Files of a zoo, from its plan or manifest."""
-    return int(-(-plan["num_rows"] // plan["zoo"]["shard_size"]))
-
-
 class OtherFormatError(UserError):
     """A zoo of an older or newer format: not damaged, and not to be written over."""
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a zoo, with everything that reading the zoo relies on.
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a zoo.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -120,9 +179,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
     what = f"the manifest of a zoo in {file}"
     try:
-        manifest = read_json(file)
-        check_content(manifest, Versioned, what=what)
-        version = manifest["format_version"]
+        content = read_json(file)
+        version = check_content(content, Versioned, what=what).format_version
         if version != FORMAT_VERSION:
             remedy = (
                 "update dws" if version > FORMAT_VERSION else f"remove {folder} and fit it again"
@@ -130,18 +188,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise OtherFormatError(
                 f"expected format version {FORMAT_VERSION} in {file}, got {version}; {remedy}"
             )
-        check_content(manifest, Manifest, what=what)
-        check_layout(manifest, what=what)
-        if len(manifest["shards"]) != (expected := num_shards(manifest)):
+        manifest = to_plan(content, Manifest, what=what)
+        if len(manifest.shards) != manifest.num_shards:
             raise UserError(
-                f"expected {what}, got one that does not fit: {len(manifest['shards'])} shards "
-                f"instead of {expected}"
+                f"expected {what}, got one that does not fit: {len(manifest.shards)} shards "
+                f"instead of {manifest.num_shards}"
             )
     except OtherFormatError:
         raise
     except ValueError as error:
         raise UserError(f"{error}; {how_to_make_again(folder)}") from error
-    return dict(manifest)
+    return manifest
 
 
 def how_to_make_again(folder: Path) -> str:
@@ -159,25 +216,31 @@ def how_to_make_again(folder: Path) -> str:
     return "dws-fit-inrs with the zoo's settings makes it again"
 
 
-def check_layout(plan: Mapping[str, Any], *, what: str) -> None:
-    """Make sure that widths, domain and splits of a plan or manifest fit each other.
+def to_plan(content: object, kind: type[AnyPlan], *, what: str) -> AnyPlan:
+    """Plain values as a plan or manifest whose widths, domain and splits fit each other.
 
     Args:
-        plan: With ``dims``, ``domain``, ``splits`` and ``num_rows``.
+        content: The values.
+        kind: ``Plan`` or a class derived from it.
         what: What it should be, and where it is, for the message.
 
     Raises:
         ValueError: With what does not fit.
     """
+    plan = check_content(content, kind, what=what)
+    domain = plan.domain
     try:
-        spec, domain = WeightSpaceSpec(tuple(plan["dims"])), plan["domain"]
-        if {len(domain[key]) for key in ("low", "high", "grid")} != {spec.dims[0]}:
-            raise UserError(f"a domain that is not one of {spec.dims[0]} inputs: {domain}")
+        spec = WeightSpaceSpec(tuple(plan.dims))
+        if {len(domain.low), len(domain.high), len(domain.grid)} != {spec.dims[0]}:
+            raise UserError(
+                f"a domain that is not one of {spec.dims[0]} inputs: {domain.content()}"
+            )
         end = 0
         for split in SPLITS:  # each begins where the one before it ends, so that none overlap
-            start, stop = plan["splits"].get(split, (0, 0))
-            if not end == start < stop <= plan["num_rows"]:
+            start, stop = plan.splits.get(split, (0, 0))
+            if not end == start < stop <= plan.num_rows:
                 raise UserError(f"rows {start} to {stop} for split {split}")
             end = stop
     except ValueError as error:
         raise UserError(f"expected {what}, got one that does not fit: {error}") from error
+    return plan

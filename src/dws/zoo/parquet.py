@@ -41,7 +41,7 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
         raise UserError(f"expected a new file, got {file}, which is there")
     check_can_make(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"dws": json.dumps(dict(zoo.manifest))}
+    metadata = {"dws": json.dumps(zoo.manifest.content())}
     schema = _table(ZooSplit(zoo, 0, 1), "train").schema.with_metadata(metadata)
     bar = tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}")
     with bar, open_atomically(file) as stream, pq.ParquetWriter(stream, schema) as writer:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from dws.errors import UserError
 from dws.inr import FitConfig, SirenConfig
 from dws.io.atomic import write_atomically
@@ -22,11 +20,9 @@ from dws.zoo.engine import Engine, InProcess
 from dws.zoo.manifest import (
     MANIFEST,
     OtherFormatError,
+    Plan,
     Preset,
-    Sharding,
-    Size,
-    check_layout,
-    num_shards,
+    to_plan,
 )
 from dws.zoo.store import Zoo, shard_name, write_manifest
 
@@ -114,17 +110,15 @@ def read_checksums(part: Path) -> dict[str, str]:
     return dict(checksums)
 
 
-class Plan(TypedDict):
-    """What merging relies on in the ``config.yaml`` of a part."""
+class PartPlan(Plan):
+    """The ``config.yaml`` of a part: a plan of the whole zoo.
+
+    Attributes:
+        part: Which part, and of how many.
+    """
 
     part: list[int]
-    dims: list[Size]
-    num_rows: Size
-    zoo: Sharding
     fit_preset: Preset
-    splits: dict[str, list[int]]
-    labels: list[str]
-    domain: dict[str, list[float]]
 
 
 def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
@@ -162,7 +156,8 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
         part / name: digest for part in parts for name, digest in read_checksums(part).items()
     }
     files = {file.name: file for file in checksums}
-    names = [shard_name(index) for index in range(num_shards(plans[0]))]
+    num_shards = Plan.model_validate(plans[0]).num_shards
+    names = [shard_name(index) for index in range(num_shards)]
     missing = [name for name in names if name not in files]
     if missing:
         raise UserError(
@@ -198,8 +193,7 @@ def _plan(part: Path) -> dict[str, Any]:
     file = part / CONFIG
     plan: Any = read_yaml(file) if file.is_file() else None
     what = f"a part of a zoo, made with zoo.part and zoo.num_parts, in {part}"
-    check_content(plan, Plan, what=what)
-    check_layout(plan, what=what)
+    to_plan(plan, PartPlan, what=what)
     if not (part / CHECKSUMS).is_file():
         raise UserError(
             f"expected a finished part of a zoo in {part}, got an unfinished one; go on with the "

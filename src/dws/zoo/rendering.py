@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from dws.inr import siren_apply
 from dws.weightspace import WeightBatch
+from dws.zoo.manifest import Domain
 from dws.zoo.store import Zoo, ZooSplit
 
 NUM_JUDGED = 8  # INRs
@@ -25,14 +25,14 @@ FLAT = 0.05  # a smaller range of values is mostly the residual of the fit
 WIDEST = 2.6  # a wider range is neither [0, 1] nor [-1, 1] with another offset
 
 
-def grid_points(domain: Mapping[str, Any], sizes: Sequence[int]) -> Float[Tensor, "p d_0"]:
-    """Points over a manifest's ``domain``; x is the first input but the last axis of an image.
+def grid_points(domain: Domain, sizes: Sequence[int]) -> Float[Tensor, "p d_0"]:
+    """Points over the domain of signals; x is the first input but the last axis of an image.
 
     Args:
         domain: Its ``low`` and ``high``, for each input.
         sizes: Points along each axis.
     """
-    ends = zip(domain["low"][::-1], domain["high"][::-1], sizes, strict=True)
+    ends = zip(domain.low[::-1], domain.high[::-1], sizes, strict=True)
     axes = [torch.linspace(low, high, size) for low, high, size in ends]
     return torch.cartesian_prod(*axes).view(-1, len(sizes)).flip(1)
 
@@ -41,10 +41,10 @@ def render(
     zoo: Zoo, rows: Sequence[int], points: Float[Tensor, "p d_0"]
 ) -> Float[Tensor, "n p d_m"]:
     """Values of some INRs of a zoo, computed from their weights."""
-    inr = zoo.manifest["inr"]
+    inr = zoo.manifest.inr
     flat = torch.cat([ZooSplit(zoo, row, row + 1).weights().flatten() for row in rows])
     weights = WeightBatch.from_flat(zoo.spec, flat)
-    return siren_apply(weights, points, omega_0=inr["omega_0"], output_offset=inr["output_offset"])
+    return siren_apply(weights, points, omega_0=inr.omega_0, output_offset=inr.output_offset)
 
 
 def doubt(zoo: Zoo) -> str | None:
@@ -57,11 +57,11 @@ def doubt(zoo: Zoo) -> str | None:
     than 0.05; a wrong offset of images in other units, that is, whose values span more than 2.6;
     any fault of INRs with three or more inputs.
     """
-    domain = zoo.manifest["domain"]
-    if len(domain["grid"]) not in NUM_POINTS:
+    domain = zoo.manifest.domain
+    if len(domain.grid) not in NUM_POINTS:
         return None
-    least, most = NUM_POINTS[len(domain["grid"])]
-    sizes = [min(max(size, least), most) for size in domain["grid"]]
+    least, most = NUM_POINTS[len(domain.grid)]
+    sizes = [min(max(size, least), most) for size in domain.grid]
     train = zoo.split("train")
     rows = range(train.start, train.stop, -(-len(train) // NUM_JUDGED))
     points = grid_points(domain, sizes)
@@ -79,11 +79,11 @@ def doubt(zoo: Zoo) -> str | None:
             reason = f"have values from {low:.2g} to {high:.2g}, not in [0, 1] or [-1, 1]"
     if reason is None:
         return None
-    inr = zoo.manifest["inr"]
-    low, high = domain["low"][0], domain["high"][0]
+    inr = zoo.manifest.inr
+    low, high = domain.low[0], domain.high[0]
     return (
-        f"warning: these INRs {reason} with --omega-0 {inr['omega_0']:g}, --output-offset "
-        f"{inr['output_offset']:g} and --domain {low:g} {high:g}; if they were fitted with other "
+        f"warning: these INRs {reason} with --omega-0 {inr.omega_0:g}, --output-offset "
+        f"{inr.output_offset:g} and --domain {low:g} {high:g}; if they were fitted with other "
         "settings, import them with those settings into a new folder; to see them, run: dws-zoo "
         f"render {shlex.quote(str(zoo.path))}"
     )

@@ -33,7 +33,13 @@ from dws.io.content import write_json
 from dws.io.hashing import sha256
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
-from dws.zoo.manifest import MANIFEST, how_to_make_again, num_shards, read_manifest
+from dws.zoo.manifest import (
+    MANIFEST,
+    Manifest,
+    how_to_make_again,
+    read_manifest,
+    to_plan,
+)
 
 COLUMNS = ("signal_id", "view", "num_steps", "mse")  # of a shard, beside networks and labels
 LABEL_PREFIX = "label."
@@ -93,9 +99,11 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
             ``splits``, ``labels``, ``domain`` (of the signals: ``low`` and ``high`` of each input,
             ``grid`` of points) and ``zoo.shard_size`` among it.
     """
-    shards = [sha256(path / shard_name(index)) for index in range(num_shards(plan))]
-    manifest = {**plan, "shards": shards}
-    train = Zoo(path, manifest).split("train")
+    not_known: dict[str, Any] = {"shards": [], "train_mean": {}, "train_std": {}, "versions": {}}
+    not_known |= {"train_psnr": None, "train_num_steps_median": None}
+    draft = to_plan({**plan, **not_known}, Manifest, what=f"the plan of a zoo in {path}")
+    shards = [sha256(path / shard_name(index)) for index in range(draft.num_shards)]
+    train = Zoo(path, draft.model_copy(update={"shards": shards})).split("train")
     mean, std = layer_moments(piece.weights() for piece in train.pieces())
     layers = range(train.zoo.spec.num_layers)
     names = [f"{kind}.{i}" for i in layers for kind in ("weight", "bias")]
@@ -103,7 +111,7 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     is_known = not bool(mse.isnan().any())  # it is not for imported networks
     quality = psnr(mse)
     quantiles = quality.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
-    manifest |= {
+    statistics = {
         "train_mean": dict(zip(names, mean.tolist(), strict=True)),
         "train_std": dict(zip(names, std.tolist(), strict=True)),
         "train_psnr": dict(zip(("q05", "median", "q95"), quantiles, strict=True))
@@ -112,7 +120,7 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
         "train_num_steps_median": int(train.column("num_steps").median()) if is_known else None,
         "versions": {"dws": dws.__version__, "torch": torch.__version__},
     }
-    write_json(path / MANIFEST, manifest)
+    write_json(path / MANIFEST, {**plan, "shards": shards, **statistics})
 
 
 @dataclass(frozen=True)
@@ -121,11 +129,11 @@ class Zoo:
 
     Attributes:
         path: Its folder.
-        manifest: The content of ``manifest.json``.
+        manifest: Its ``manifest.json``.
     """
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     _verified: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
@@ -145,17 +153,17 @@ class Zoo:
         return cls(path, read_manifest(path))
 
     def __len__(self) -> int:
-        return int(self.manifest["num_rows"])
+        return self.manifest.num_rows
 
     @property
     def spec(self) -> WeightSpaceSpec:
         """The architecture of the INRs."""
-        return WeightSpaceSpec(tuple(self.manifest["dims"]))
+        return WeightSpaceSpec(tuple(self.manifest.dims))
 
     @property
     def digest(self) -> str:
         """SHA-256 of all shards: what tells its networks from those of another fit."""
-        return hashlib.sha256(" ".join(self.manifest["shards"]).encode()).hexdigest()
+        return hashlib.sha256(" ".join(self.manifest.shards).encode()).hexdigest()
 
     def split(self, name: str) -> ZooSplit:
         """One of "train", "val" and "test".
@@ -165,7 +173,7 @@ class Zoo:
         """
         if name not in SPLITS:
             raise UserError(f"expected a split of {', '.join(SPLITS)}, got {name!r}")
-        start, stop = self.manifest["splits"][name]
+        start, stop = self.manifest.splits[name]
         return ZooSplit(self, start, stop)
 
     @property
@@ -183,7 +191,7 @@ class Zoo:
         file = self.path / shard_name(index)
         if index not in self._verified:
             remedy = how_to_make_again(self.path)
-            expected = self.manifest["shards"][index]
+            expected = self.manifest.shards[index]
             try:
                 got = sha256(file)
             except FileNotFoundError:
@@ -222,7 +230,7 @@ class ZooSplit:
     @property
     def labels(self) -> dict[str, Tensor]:
         """Labels by name, each (len,)."""
-        return {name: self.column(LABEL_PREFIX + name) for name in self.zoo.manifest["labels"]}
+        return {name: self.column(LABEL_PREFIX + name) for name in self.zoo.manifest.labels}
 
     def weights(self) -> WeightBatch:
         """All networks of the split, (len, ..., C=1) float32, in memory."""
@@ -239,7 +247,7 @@ class ZooSplit:
 
     def pieces(self) -> Iterator[ZooSplit]:
         """The split cut at the ends of shards, so that each piece reads one file."""
-        size = int(self.zoo.manifest["zoo"]["shard_size"])
+        size = self.zoo.manifest.zoo.shard_size
         cuts = [*range((self.start // size + 1) * size, self.stop, size), self.stop]
         start = self.start
         for stop in cuts:
@@ -257,7 +265,7 @@ class ZooSplit:
             FileNotFoundError: If a shard is missing.
             ValueError: If a shard is damaged.
         """
-        size = int(self.zoo.manifest["zoo"]["shard_size"])
+        size = self.zoo.manifest.zoo.shard_size
         columns: dict[str, Tensor] = {}
         for piece in self.pieces():
             index = piece.start // size

@@ -10,28 +10,28 @@ from dws.zoo.store import Zoo
 def summarise(zoo: Zoo) -> str:
     """Splits, architecture, fit, labels and statistics of a zoo, one a line."""
     manifest = zoo.manifest
-    fit, quality = manifest["fit"], manifest["train_psnr"]
-    preset = f"{manifest['fit_preset']['name']}: " if "fit_preset" in manifest else ""
-    deviations = (f"{name} {value:.4f}" for name, value in manifest["train_std"].items())
+    fit, quality = manifest.fit, manifest.train_psnr
+    preset = f"{manifest.fit_preset.name}: " if manifest.fit_preset else ""
+    deviations = (f"{name} {value:.4f}" for name, value in manifest.train_std.items())
     lines = [
-        f"{zoo.path}: {manifest['signals']['name']}, format {manifest['format_version']}",
+        f"{zoo.path}: {manifest.signals.name}, format {manifest.format_version}",
         *(
             f"  {name:<6} {stop - start:>7,} INRs, rows {start} to {stop - 1}"
-            for name, (start, stop) in manifest["splits"].items()
+            for name, (start, stop) in manifest.splits.items()
         ),
         f"  widths {zoo.spec.dims}, {zoo.spec.num_params:,} parameters",
-        f"  inr    {_settings(manifest['inr'])}",
+        f"  inr    {_settings(manifest.inr.content())}",
         f"  fit    {preset}{_settings(fit) if fit else 'not known'}",
-        f"  zoo    {_settings(manifest['zoo'])}",
-        f"  labels {', '.join(manifest['labels'])}",
+        f"  zoo    {_settings(manifest.zoo.content())}",
+        f"  labels {', '.join(manifest.labels)}",
     ]
     if quality:
         lines.append(
-            f"  PSNR   {quality['median']:.1f} dB (5 % below {quality['q05']:.1f}, 5 % above "
-            f"{quality['q95']:.1f}), {manifest['train_num_steps_median']} steps (training medians)"
+            f"  PSNR   {quality.median:.1f} dB (5 % below {quality.q05:.1f}, 5 % above "
+            f"{quality.q95:.1f}), {manifest.train_num_steps_median} steps (training medians)"
         )
     lines.append(f"  std    {', '.join(deviations)}")
-    lines.append(f"  made with {_settings(manifest['versions'])}")
+    lines.append(f"  made with {_settings(manifest.versions)}")
     return "\n".join(lines)
 
 

@@ -25,6 +25,15 @@ def test_a_result_of_an_earlier_version_is_read_and_written_as_todays(tmp_path: 
     assert repr(again) == repr(result)  # NaN equals nothing
 
 
+def test_a_result_of_other_class_defaults_is_no_seed_of_todays(tmp_path: Path) -> None:
+    today = read_result(GOLDEN)
+    assert today.settings is not None
+    other = json.loads(json.dumps(today.settings))
+    other["model"]["dropout"] = 0.123  # as if it had been the default
+    today.model_copy(update={"settings": other}).write(tmp_path / "result.json")
+    assert read_result(tmp_path / "result.json").settings_hash != today.settings_hash
+
+
 def test_a_result_without_what_old_versions_did_not_record(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     result = read_result(tmp_path / "a/result.json")

@@ -57,7 +57,7 @@ def trained(sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> d
 
 
 def test_the_command_that_a_run_records_finds_it_complete(trained: dws.Run) -> None:
-    command = shlex.split(trained.config()["origin"]["command"])
+    command = shlex.split(trained.record().notes.origin.command)
     assert command[0] == "dws-train"
     program = Path(sys.executable).with_name("dws-train")
     done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=120)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from dws.io.folders import claim_folder, hold_folder
+from dws.io.folders import check_claim, claim_folder, hold_folder
 
 
 def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
@@ -17,6 +18,51 @@ def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
     other = claim_folder(file, {**settings, "lr": 0.1}, option="run_dir")
     with pytest.raises(ValueError, match=refused), other:
         pass
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, True), (False, 0), ([1], [True])])
+def test_true_is_another_setting_than_1(old: object, new: object, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "config.yaml"
+    with claim_folder(file, {"flag": old}, option="run_dir"):
+        pass
+    refused = re.escape(f"flag: {old} (existing) vs {new} (requested)")
+    with pytest.raises(ValueError, match=refused):
+        check_claim(file, {"flag": new}, option="run_dir")
+
+
+def test_30_is_the_same_setting_as_30_0(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "config.yaml"
+    with claim_folder(file, {"omega_0": 30}, option="run_dir"):
+        pass
+    check_claim(file, {"omega_0": 30.0}, option="run_dir")
+
+
+ZOO, RUN = {"signals": {}, "inr": {}}, {"task": {}, "model": {}}
+
+
+@pytest.mark.parametrize(
+    ("existing", "requested", "kinds"),
+    [(RUN, ZOO, ("a zoo", "a run")), (ZOO, RUN, ("a run", "a zoo"))],
+)
+def test_a_folder_of_another_kind_is_not_to_be_removed(
+    existing: dict[str, object],
+    requested: dict[str, object],
+    kinds: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "new" / "config.yaml"
+    with claim_folder(file, existing, option="path"):
+        pass
+    expected = f"expected {kinds[0]} or an empty folder in {file.parent}, got {kinds[1]}; choose"
+    with pytest.raises(ValueError, match=re.escape(expected)) as error:
+        check_claim(file, requested, option="path")
+    assert "remove" not in str(error.value)
+
+
+def test_a_folder_of_unknown_settings_is_not_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("letters: mine")
+    with pytest.raises(ValueError, match=r"choose another zoo\.path$"):
+        check_claim(tmp_path / "config.yaml", ZOO, option="zoo.path")
 
 
 def test_a_folder_that_is_refused_is_not_touched(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import write_result
 
-from dws.report import sections
+from dws.report import provenance, sections
 from dws.report.evidence import Evidence
 from dws.report.results import load_results
 
@@ -24,7 +24,7 @@ def test_a_cell_is_not_chosen_for_a_metric_that_is_not_finite(
         )  # fmt: skip
     results = load_results(tmp_path)
     for order in (results, results[::-1]):
-        evidence = Evidence(order, zoos={}, raw={}, scale="small", make="")
+        evidence = Evidence(order, zoos={}, raw={}, scale="small", make={})
         assert list(evidence.cells["identity"]) == ["1"]
         (table,) = sections.other_settings(evidence).tables
         assert len(table.frame) == 3
@@ -34,7 +34,7 @@ def test_a_cell_is_not_chosen_for_a_metric_that_is_not_finite(
 def test_different_experiments_are_not_mixed(tmp_path: Path, change: dict[str, object]) -> None:
     write_result(tmp_path / "a")
     write_result(tmp_path / "b", **change)
-    evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make="")
+    evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make={})
     assert len(evidence.groups) == 2
 
 
@@ -42,8 +42,8 @@ def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     write_result(tmp_path / "b", test={"accuracy": 0.7}, seed=1)
     write_result(tmp_path / "a-again")  # a seed counts once
-    evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make="")
-    (row,) = sections.overview(evidence).text.to_numpy().tolist()
+    evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make={})
+    (row,) = provenance.overview(evidence).text.to_numpy().tolist()
     assert row[:7] == ["mnist", "100", "mlp", "1,234", "2", "2", "accuracy"]
     assert row[8] == "60.0 ± 14.1 %"
 
@@ -52,6 +52,6 @@ def test_every_line_of_the_overview_is_as_wide(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     sine = {split: {"mse": 0.5} for split in ("validation", "test", "test_permuted")}
     write_result(tmp_path / "b", task="sine", metric="mse", **sine)
-    evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make="")
-    lines = sections.overview(evidence).markdown().splitlines()
+    evidence = Evidence(load_results(tmp_path), zoos={}, raw={}, scale="small", make={})
+    lines = provenance.overview(evidence).markdown().splitlines()
     assert len({len(line) for line in lines}) == 1

@@ -58,7 +58,7 @@ def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
     kept = keep(tmp_path, tmp_path / "gone/a", tmp_path / "gone/b")
     results = load_results(tmp_path / "runs", kept=kept)
     assert list(results["test"]) == [0.5, 0.1, 0.7]
-    runs = Evidence(results, zoos={}, raw={}, scale="small", make="").runs
+    runs = Evidence(results, zoos={}, raw={}, scale="small", make={}).runs
     assert list(runs["test"]) == [0.5, 0.7]
     # what lies in the folder of the other may be another run
     assert list(runs["folder"].dropna()) == [str(tmp_path / "runs/a")]

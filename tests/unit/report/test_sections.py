@@ -6,14 +6,19 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dws.evaluation.result import Result
-from dws.report import sections
-from dws.report.evidence import Evidence
+from dws.report import headline, sections
+from dws.report.embeddings import embedding_figure
+from dws.report.evidence import Evidence, Scope
+from dws.report.methods import PAPER_METHODS
 from dws.report.results import to_frame
 from dws.report.tables import Table
-from dws.report.tasks import CLASSIFICATION, EMBEDDING, METHODS, REGRESSION, describe
+from dws.report.tasks import CLASSIFICATION, EMBEDDING, REGRESSION, describe
+
+NOTHING = Scope()
 
 
 def result(
@@ -52,29 +57,91 @@ def result(
     }
 
 
-def evidence(*results: dict[str, object]) -> Evidence:
+def evidence(*results: dict[str, object], scope: Scope = NOTHING) -> Evidence:
     frame = to_frame((Result(**content), content["folder"]) for content in results)
-    return Evidence(frame, zoos={}, raw={}, scale="small", make="SCALE=small")
+    return Evidence(frame, zoos={}, raw={}, scale="small", make={"SCALE": "small"}, scope=scope)
 
 
 def row(table: Table, method: str) -> dict[str, str]:
-    (found,) = (cells for _, cells in table.text.iterrows() if cells["method"] == method)
-    return dict(found)
+    (number,) = (n for n, name in enumerate(table.frame["method"]) if name == method)
+    return dict(table.text.iloc[number])
 
 
 def classification(*runs: dict[str, object]) -> Sequence[Table]:
-    return sections.results_of(evidence(*runs), CLASSIFICATION, Path()).tables
+    return sections.results_of(evidence(*runs), CLASSIFICATION).tables
 
 
 def test_measured_and_published_stand_side_by_side() -> None:
     runs = [result("mnist", "dwsnet", test, seed=seed) for seed, test in enumerate((0.7, 0.8))]
     (table,) = classification(*runs)
     cells = row(table, "dwsnet")
-    assert cells["MNIST, published"] == "85.71 ± 0.57 %"
-    assert cells["MNIST, here"] == "75.0 ± 7.1 % (n = 2)"
-    assert cells["Fashion-MNIST, here"] == "not run"
+    assert cells["method"] == "DWSNet"
+    assert cells["published"] == "85.71 ± 0.57 %"
+    assert cells["here"] == "75.0 ± 7.1 % (n = 2)"
     assert cells["minutes a run"] == "60.0"
-    assert list(table.frame["method"])[-1] == "dwsnet"  # the paper's order
+    assert "Navon et al." in table.note
+
+
+def test_methods_are_in_the_order_of_the_paper_and_others_follow() -> None:
+    names = ["probe", "my_net", "dwsnet", "mlp", "a_net", "dwsnet_sign"]
+    shown = headline.main_table(evidence(*(result("mnist", name, 0.5) for name in names)))
+    (table,) = shown.tables
+    methods = ["mlp", "dwsnet", "dwsnet_sign", "probe", "a_net", "my_net"]
+    assert list(table.frame["method"]) == methods
+    assert list(table.text["method"])[2:] == ["SignDWSNet", "Function probe", "a_net", "my_net"]
+
+
+def test_the_best_of_each_column_is_emphasised() -> None:
+    runs = [
+        *(result("mnist", name, share) for name, share in (("mlp", 0.5), ("dwsnet", 0.75))),
+        *(result("sine", name, mse) for name, mse in (("mlp", 0.5), ("dwsnet", 0.75))),
+    ]
+    (table,) = headline.main_table(evidence(*runs)).tables
+    assert list(table.frame)[2:] == ["MNIST: accuracy ↑", "sine regression: MSE of b ↓"]
+    assert table.emphasis == [[False, False, False, True], [False, False, True, False]]
+    assert "| **0.5000 (n = 1)** " in table.document()
+    assert r"\textbf{75.0 \% (n = 1)}" in table.latex()
+
+
+def test_diverged_methods_and_those_that_evaluate_functions_are_not_the_best() -> None:
+    diverged = [result("mnist", "mlp", x, seed=seed) for seed, x in enumerate((0.9, math.nan))]
+    probe = result("mnist", "probe", 0.9, reads="raw")
+    equal = [result("mnist", name, 0.5) for name in ("dwsnet", "inr2vec")]
+    lower = result("mnist", "transformer", 0.25)
+    (table,) = headline.main_table(evidence(*diverged, probe, *equal, lower)).tables
+    best = [name for name, row in zip(table.frame["method"], table.emphasis, strict=True) if row[2]]
+    assert best == ["inr2vec", "dwsnet"]
+
+
+def test_metrics_that_cannot_be_compared_have_columns_of_their_own() -> None:
+    other = result("mnist", "mine", {"mse": 2.0}, metric="mse", higher_is_better=False)
+    (table,) = headline.main_table(evidence(result("mnist", "mlp", 0.5), other)).tables
+    assert list(table.frame)[2:] == ["MNIST: accuracy ↑", "MNIST: mse ↓"]
+    assert not any(map(any, table.emphasis))
+
+
+def test_runs_that_were_not_selected_do_not_hide_those_that_were() -> None:
+    selected = [result("mnist", name, 0.5, num_train=900) for name in ("mlp", "dwsnet")]
+    others = [result("mnist", name, 0.25) for name in ("inr2vec", "transformer", "mine")]
+    shown = headline.main_table(
+        evidence(*selected, *others, scope=Scope(["mnist"], ["mlp", "dwsnet"]))
+    )
+    assert shown.command is None
+    assert row(shown.tables[0], "mlp")["MNIST: accuracy ↑"] == "50.0 % (n = 1)"
+
+
+def test_sizes_that_were_not_selected_are_not_missing() -> None:
+    runs = [result("sine", "mlp", 0.5), result("sine", "my_net", 0.5, num_train=7)]
+    assert headline.main_table(evidence(*runs, scope=Scope(["sine"], ["mlp"]))).command is None
+
+
+def test_titles_cannot_break_the_markdown() -> None:
+    table = Table("t", "a | b", pd.DataFrame({"x | <b>\ny": ["c"]}), "note\n<i>")
+    title, _, header, _, row, _, note = table.document().splitlines()
+    assert title == "**a \\| b**"
+    assert header.strip("| ") == "x \\| &lt;b&gt; y"
+    assert "c" in row
+    assert note == "note &lt;i&gt;"
 
 
 def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> None:
@@ -84,43 +151,43 @@ def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> Non
         result("mnist", "mlp", 0.3, settings_hash="b"),
         result("mnist", "dwsnet", 0.8),
     )
-    assert row(table, "mlp")["MNIST, here"] == "30.0 % (n = 1)"
-    assert row(table, "dwsnet")["MNIST, here"] == "80.0 % (n = 1)"
+    assert row(table, "mlp")["here"] == "30.0 % (n = 1)"
+    assert row(table, "dwsnet")["here"] == "80.0 % (n = 1)"
 
 
 def test_one_lucky_seed_does_not_replace_several() -> None:
     runs = [result("mnist", "mlp", 0.5, seed=seed) for seed in range(3)]
     lucky = result("mnist", "mlp", 0.6, settings_hash="b")
     (table,) = classification(*runs, lucky)
-    assert row(table, "mlp")["MNIST, here"] == "50.0 ± 0.0 % (n = 3)"
+    assert row(table, "mlp")["here"] == "50.0 ± 0.0 % (n = 3)"
 
 
 def test_runs_that_are_here_go_before_kept_figures_of_other_settings() -> None:
     kept = result("mnist", "mlp", 0.6)
     here = result("mnist", "mlp", 0.5, settings_hash="b", folder="runs/mnist/mlp/seed0")
     (table,) = classification(kept, here)
-    assert row(table, "mlp")["MNIST, here"] == "50.0 % (n = 1)"
+    assert row(table, "mlp")["here"] == "50.0 % (n = 1)"
 
 
 def test_lower_is_better_for_errors() -> None:
     runs = [result("ssl", "mlp", mse, settings_hash=str(mse)) for mse in (7.0, 5.0)]
-    (table,) = sections.results_of(evidence(*runs), EMBEDDING, Path()).tables
+    (table,) = sections.results_of(evidence(*runs), EMBEDDING).tables
     assert row(table, "mlp")["here"] == "5.0000 (n = 1)"
     assert row(table, "mlp")["frequency"] == "2.0000"
 
 
 def test_a_method_that_is_not_in_the_paper_has_a_table_of_its_own() -> None:
-    published, others = classification(result("mnist", "mine", 0.5))
-    assert "mine" not in list(published.frame["method"])
+    paper, others = classification(result("mnist", "mine", 0.5), result("mnist", "mlp", 0.25))
+    assert list(paper.frame["method"]) == ["mlp"]
     assert list(others.frame["method"]) == ["mine"]
-    assert row(others, "mine")["MNIST, here"] == "50.0 % (n = 1)"
+    assert row(others, "mine")["here"] == "50.0 % (n = 1)"
     assert others.name == "classification-others"
 
 
 def test_access_to_the_functions_is_no_reading_of_weights() -> None:
     asks = result("mnist", "probe", 0.9, reads="raw")
     scaled = result("mnist", "dwsnet_sign", 0.8, reads="scaled")
-    _, others, functions = classification(asks, scaled)
+    others, functions = classification(asks, scaled)
     assert list(others.frame["method"]) == ["dwsnet_sign"]
     assert list(functions.frame["method"]) == ["probe"]
     assert functions.title.endswith("with access to the functions")
@@ -128,31 +195,27 @@ def test_access_to_the_functions_is_no_reading_of_weights() -> None:
 
 def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
     runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
-    section = sections.results_of(evidence(*runs), REGRESSION, tmp_path)
-    cells = row(section.tables[0], "dwsnet")
+    few = result("sine", "mlp", 3.0, num_train=100)
+    (table,) = sections.results_of(evidence(*runs, few), REGRESSION).tables
+    cells = row(table, "dwsnet")
     assert (cells["100 networks"], cells["900 networks"]) == ("2.0000 (n = 1)", "1.0000 (n = 1)")
-    assert row(section.tables[0], "mlp")["900 networks"] == "not run"
-    (curve,) = section.pictures
+    assert row(table, "mlp")["100 networks"] == "3.0000 (n = 1)"  # though most have other sizes
+    assert row(table, "mlp")["900 networks"] == "–"
+    (curve,) = headline.data_efficiency(evidence(*runs), tmp_path).pictures
     assert curve.source.startswith("data:image/svg+xml;base64,")
-    few = result("sine", "mine", 3.0, num_train=100)
-    others = sections.results_of(evidence(*runs, few), REGRESSION, tmp_path).tables[1]
-    assert row(others, "mine")["100 networks"] == "3.0000 (n = 1)"  # though most have other sizes
-    (nothing,) = sections.results_of(
-        evidence(result("ssl", "mlp", 1.0)), REGRESSION, tmp_path
-    ).tables
-    assert row(nothing, "dwsnet")["here"] == "not run"
 
 
 def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -> None:
     runs = [result("mnist", "dwsnet", a, num_train=n) for n, a in ((100, 0.5), (900, 0.75))]
     once = result("mnist", "mlp", 0.1)
-    section = sections.learning_from_more(evidence(*runs, once), tmp_path)
-    (table,) = section.tables
+    several = evidence(*runs, once)
+    (table,) = sections.learning_from_more(several).tables
     assert list(table.frame["method"]) == ["dwsnet"]
     assert row(table, "dwsnet")["900 networks"] == "75.0 % (n = 1)"
     assert table.note.endswith("100: 2 epochs, 50 test networks; 900: 2 epochs, 50 test networks.")
-    assert len(section.pictures) == 1
-    assert not sections.learning_from_more(evidence(once), tmp_path).tables
+    assert len(headline.data_efficiency(several, tmp_path).pictures) == 1
+    assert not sections.learning_from_more(evidence(once)).tables
+    assert not headline.data_efficiency(evidence(once), tmp_path).pictures
 
 
 def test_other_settings_say_what_differs() -> None:
@@ -199,35 +262,49 @@ def test_a_run_without_its_predictions_is_not_drawn_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = evidence(result("mnist", "mlp", 0.5, folder=str(tmp_path)))
-    assert sections.embeddings(run, tmp_path).pictures == []
+    assert embedding_figure(run, "mnist", tmp_path) is None
     expected = f"expected {tmp_path}/predictions.safetensors, got none; mlp is not"
     assert expected in capsys.readouterr().out
 
 
 def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path) -> None:
     kept = evidence(result("mnist", "mlp", 0.5, pictures=["outcome.png"]))
-    section = sections.results_of(kept, CLASSIFICATION, tmp_path)
-    assert row(section.tables[0], "mlp")["MNIST, here"] == "50.0 % (n = 1)"
+    section = sections.results_of(kept, CLASSIFICATION)
+    assert row(section.tables[0], "mlp")["here"] == "50.0 % (n = 1)"
     assert section.details == []
-    assert sections.embeddings(kept, tmp_path).pictures == []
+    assert embedding_figure(kept, "mnist", tmp_path) is None
     assert sections.learning(kept, tmp_path).pictures == []
 
 
-def test_a_point_of_the_curve_that_is_missing_can_be_run(tmp_path: Path) -> None:
-    runs = [result("sine", m, 1.0, num_train=n) for m in METHODS for n in (100, 900)]
-    assert sections.results_of(evidence(*runs), REGRESSION, tmp_path).text == ""
+def test_a_point_of_the_curve_that_is_missing_can_be_run() -> None:
+    runs = [result("sine", m, 1.0, num_train=n) for m in PAPER_METHODS for n in (100, 900)]
+    scope = Scope(["sine"], PAPER_METHODS)
+    assert headline.main_table(evidence(*runs, scope=scope)).command is None
     runs.remove(result("sine", "mlp", 1.0, num_train=100))
-    text = sections.results_of(evidence(*runs), REGRESSION, tmp_path).text
-    assert text.endswith("SCALE=small TASKS='sine' METHODS='mlp' SIZES='100'")
-
-
-def test_the_rest_can_be_run() -> None:
-    runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "inr2vec")]
-    text = sections.results_of(evidence(*runs), EMBEDDING, Path()).text
-    assert text == (
-        "What was not run: make reproduce-all SCALE=small TASKS='ssl' "
-        "METHODS='mlp_permutation_augmentation mlp_alignment transformer'"
+    command = headline.main_table(evidence(*runs, scope=scope)).command
+    assert command == (
+        "1 of the selected results is missing. To run what is missing:",
+        "make reproduce-all SCALE=small TASKS=sine METHODS=mlp SIZES=100",
     )
+
+
+def test_what_was_selected_and_is_missing_can_be_run() -> None:
+    scope = Scope(["ssl", "mnist"], ["mlp", "dwsnet", "inr2vec"])
+    runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "transformer")]
+    shown = headline.main_table(evidence(*runs, scope=scope))
+    (table,) = shown.tables
+    assert row(table, "inr2vec")["MNIST"] == "not run"
+    assert row(table, "transformer")["MNIST"] == "–"
+    assert shown.command == (
+        "4 of the selected results are missing. To run what is missing:",
+        "make reproduce-all SCALE=small TASKS='mnist ssl' METHODS='mlp dwsnet inr2vec'",
+    )
+
+
+def test_nothing_is_missing_where_nothing_was_selected() -> None:
+    shown = headline.main_table(evidence(result("ssl", "mlp", 1.0), result("mnist", "mine", 0.5)))
+    assert shown.command is None
+    assert "not run" not in shown.tables[0].csv()
 
 
 def test_a_task_that_the_report_does_not_know_has_a_table_of_all_its_metrics() -> None:
@@ -238,7 +315,7 @@ def test_a_task_that_the_report_does_not_know_has_a_table_of_all_its_metrics() -
         )
         for method, x in (("mlp", 0.5), ("my_net", 0.25))
     ]  # fmt: skip
-    shown = sections.results_of(evidence(*mine), describe("mine", "My task").family, Path())
+    shown = sections.results_of(evidence(*mine), evidence(*mine).describe("mine").family)
     (table,) = shown.tables
     assert (shown.title, table.name, shown.text) == ("My task", "task-mine", "")
     assert row(table, "my_net") == {
@@ -254,12 +331,17 @@ def test_a_task_that_the_report_does_not_know_has_a_table_of_all_its_metrics() -
 
 
 def test_images_that_are_not_in_the_paper_stand_beside_those_that_are() -> None:
-    (alone,) = classification(result("cifar10", "mlp", 0.5))
-    assert list(alone.frame["method"]) == ["mlp"]
-    assert row(alone, "mlp")["here"] == "50.0 % (n = 1)"
     (table,) = classification(result("cifar10", "mlp", 0.5), result("mnist", "mlp", 0.75))
     assert row(table, "mlp")["CIFAR-10, here"] == "50.0 % (n = 1)"
-    assert row(table, "dwsnet")["CIFAR-10, here"] == "not run"
+    assert row(table, "mlp")["MNIST, here"] == "75.0 % (n = 1)"
+
+
+def test_published_values_of_any_task_stand_beside_its_results() -> None:
+    runs = result("mine", "mlp", 0.5, published={"mlp": (49.0, 1.0)}, source="Me et al. 2026")
+    shown = evidence(runs)
+    (table,) = sections.results_of(shown, shown.describe("mine").family).tables
+    assert row(table, "mlp")["published"] == "49.00 ± 1.00 %"
+    assert "Me et al. 2026" in table.note
 
 
 def test_a_metric_that_a_run_lacks_is_told_from_one_that_is_not_finite() -> None:
@@ -267,6 +349,6 @@ def test_a_metric_that_a_run_lacks_is_told_from_one_that_is_not_finite() -> None
         result("mine", "a", {"accuracy": 0.5, "loss": math.nan}),
         result("mine", "b", {"accuracy": 0.5}),
     ]
-    (table,) = sections.results_of(evidence(*runs), describe("mine").family, Path()).tables
+    (table,) = sections.results_of(evidence(*runs), describe("mine").family).tables
     assert row(table, "a")["test loss"] == "nan (n = 1)"
     assert row(table, "b")["test loss"] == "not known (n = 1)"

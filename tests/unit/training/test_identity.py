@@ -6,7 +6,8 @@ import pytest
 
 from dws.config import compose_settings
 from dws.report.results import read_kept
-from dws.training.identity import identity, outcome_settings, with_defaults
+from dws.training.identity import identity, with_defaults
+from dws.training.record import outcome_settings
 
 KEPT = Path(__file__).parents[3] / "outputs/results/small/results.json"
 

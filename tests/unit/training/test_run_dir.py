@@ -7,25 +7,26 @@ import pytest
 
 from dws.config import compose_settings
 from dws.training import RunDir
-from dws.training.run_dir import Record
+from dws.training.record import Notes, Origin
+
+HERE = Origin(code="abc", machine="here", command="dws-train")
 
 
 def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
     settings = compose_settings("train", ["task=sine", "model=mlp", "optim.lr=0.1"])
-    record = Record(
-        zoo="a", zoo_digest="b", dims=[1, 8, 1], precision="fp32", origin={"code": "here"}
-    )
+    notes = Notes(zoo="a", zoo_digest="b", dims=[1, 8, 1], precision="fp32", origin=HERE)
+    there = HERE.model_copy(update={"machine": "there"})
     moved = replace(settings, zoo=replace(settings.zoo, path="elsewhere"))
     others = replace(settings, optim=replace(settings.optim, lr=0.2))
     run = RunDir(tmp_path / "run")
-    with run.claim(settings, record), run.last_checkpoint.open("x"):
+    with run.claim(settings, notes), run.last_checkpoint.open("x"):
         pass
-    with run.claim(moved, {**record, "origin": {"code": "there"}}):
+    with run.claim(moved, notes.model_copy(update={"origin": there})):
         pass
     refused = r"optim.lr: 0.1 \(existing\) vs 0.2 \(requested\).* another run_dir"
-    with pytest.raises(ValueError, match=refused), run.claim(others, record):
+    with pytest.raises(ValueError, match=refused), run.claim(others, notes):
         pass
-    fitted_anew: Record = {**record, "zoo_digest": "c"}
+    fitted_anew = notes.model_copy(update={"zoo_digest": "c"})
     refused = r"expected the networks that .*run was begun on in outputs/zoos/sine"
     with pytest.raises(ValueError, match=refused), run.claim(settings, fitted_anew):
         pass

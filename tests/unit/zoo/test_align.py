@@ -36,7 +36,7 @@ def test_the_copy_computes_the_same_in_another_order(zoo: Zoo) -> None:
         old, new = zoo.split(split).labels["frequency"], aligned.split(split).labels["frequency"]
         assert torch.equal(new, old)
     assert aligned.find_problems() == []
-    assert aligned.manifest["aligned_to"]["row"] == 0
+    assert aligned.manifest.aligned_to.row == 0
     with pytest.raises(ValueError, match="expected a zoo whose networks are not aligned yet"):
         align_zoo(aligned)
 
@@ -57,7 +57,7 @@ def test_it_is_made_once_and_goes_on(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_copy_of_another_zoo_is_refused(zoo: Zoo) -> None:
     align_zoo(zoo)
-    other = Zoo(zoo.path, {**zoo.manifest, "shards": ["0" * 64] * 3})
+    other = Zoo(zoo.path, zoo.manifest.model_copy(update={"shards": ["0" * 64] * 3}))
     with pytest.raises(ValueError, match=r"made with other settings \(aligned_to.source"):
         align_zoo(other)
 

@@ -14,7 +14,7 @@ from dws.io.content import write_json
 from dws.signals import SPLITS
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, export_dwsnets, export_parquet, import_dwsnets
-from dws.zoo.manifest import FORMAT_VERSION, split_rows
+from dws.zoo.manifest import FORMAT_VERSION, Signals, split_rows
 from dws.zoo.store import shard_name, write_manifest, write_shard
 
 SPEC = WeightSpaceSpec((2, 4, 3, 1))
@@ -58,7 +58,7 @@ def test_a_folder_as_released(published: Path, tmp_path: Path) -> None:
     expected = random_batch(SPEC, 40, dtype=torch.float32).flatten()
     by_name = sorted(range(30, 40), key=lambda i: f"mnist_png_testing_{i % 5}_{i}")
     assert torch.equal(zoo.split("test").weights().flatten(), expected[by_name])
-    assert zoo.manifest["train_psnr"] is None
+    assert zoo.manifest.train_psnr is None
     assert zoo.find_problems() == []
 
 
@@ -68,7 +68,7 @@ def test_the_round_trip_is_exact(published: Path, tmp_path: Path) -> None:
     again = import_dwsnets(file, tmp_path / "again", inr=SirenConfig())
     assert torch.equal(all_rows(again), all_rows(zoo))
     assert torch.equal(again.labels["label"], zoo.labels["label"])
-    assert again.manifest["splits"] == zoo.manifest["splits"]
+    assert again.manifest.splits == zoo.manifest.splits
 
 
 def test_exported_networks_load_into_a_sequence_of_layers(published: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_name_in_the_manifest_does_not_lead_out_of_the_folder(
     published: Path, tmp_path: Path
 ) -> None:
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
-    evil = Zoo(zoo.path, {**zoo.manifest, "signals": {"name": "../../evil"}})
+    evil = Zoo(zoo.path, zoo.manifest.model_copy(update={"signals": Signals(name="../../evil")}))
     export_dwsnets(evil, tmp_path / "inside/out")
     assert {path.name for path in tmp_path.iterdir()} >= {"zoo", "inside"}
     assert not list(tmp_path.glob("*evil*"))

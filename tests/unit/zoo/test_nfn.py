@@ -40,7 +40,7 @@ def test_networks_of_nfn(nfn: Path, tmp_path: Path) -> None:
     rows = WeightBatch.cat([zoo.split(split).weights() for split in SPLITS])
     assert torch.equal(rows.flatten(), random_batch(SPEC, 12, dtype=torch.float32).flatten())
     assert zoo.labels["label"].tolist() == [i % 3 for i in range(12)]
-    assert zoo.manifest["inr"]["output_offset"] == 0.0
+    assert zoo.manifest.inr.output_offset == 0.0
 
 
 def test_one_number_twice_is_refused(nfn: Path, tmp_path: Path) -> None:
@@ -91,5 +91,5 @@ def test_the_domain_is_stored(nfn: Path, tmp_path: Path) -> None:
     zoo = import_nfn(
         nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8), domain=(0, 1, -2, 2)
     )
-    assert zoo.manifest["domain"]["low"] == [0, -2]
-    assert zoo.manifest["domain"]["high"] == [1, 2]
+    assert zoo.manifest.domain.low == [0, -2]
+    assert zoo.manifest.domain.high == [1, 2]

@@ -16,7 +16,7 @@ def test_every_number_is_there(sine_zoo: Zoo, tmp_path: Path) -> None:
     file = tmp_path / "out/zoo.parquet"
     export_parquet(sine_zoo, file)
     table = pq.read_table(file)
-    assert json.loads(table.schema.metadata[b"dws"]) == sine_zoo.manifest
+    assert json.loads(table.schema.metadata[b"dws"]) == sine_zoo.manifest.content()
     assert table["split"].to_pylist() == ["train"] * 40 + ["val"] * 8 + ["test"] * 8
     batches = [sine_zoo.split(split).weights() for split in SPLITS]
     for i in range(sine_zoo.spec.num_layers):

@@ -17,14 +17,16 @@ from dws.io.content import write_json
 from dws.signals import SineSignals
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, import_dwsnets
+from dws.zoo.manifest import Domain
 from dws.zoo.rendering import doubt, grid_points
 
 SIZE = 20  # points along each axis
+IMAGE = Domain(low=[-1, -1], high=[1, 1], grid=[SIZE, SIZE])
 
 
 def strokes(num: int, channels: int) -> Tensor:
     """Images like digits: bright curves on black, (num, P, channels)."""
-    points = grid_points({"low": [-1, -1], "high": [1, 1]}, (SIZE, SIZE))
+    points = grid_points(IMAGE, IMAGE.grid)
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(num, channels, 2, generator=generator) - 0.5
     radii = 0.3 + 0.4 * torch.rand(num, channels, generator=generator)
@@ -46,7 +48,7 @@ def fitted(kind: str) -> WeightBatch:
         signals = SineSignals(num_points=200, num_train=6, num_val=1, num_test=1)
         points, targets = signals.coordinates, signals.values(torch.arange(8))
     else:
-        points = grid_points({"low": [-1, -1], "high": [1, 1]}, (SIZE, SIZE))
+        points = grid_points(IMAGE, IMAGE.grid)
         targets = strokes(8, 3 if kind == "colours" else 1)
     if kind == "symmetric":  # as in the NFN data
         targets = 2 * targets - 1
@@ -140,12 +142,13 @@ def test_the_domain_is_that_of_the_manifest(tmp_path: Path) -> None:
 
 
 def test_networks_of_three_inputs_are_not_judged(sine_zoo: Zoo) -> None:
-    domain = {"low": [0] * 3, "high": [1] * 3, "grid": [4] * 3}
-    assert doubt(Zoo(sine_zoo.path, {**sine_zoo.manifest, "domain": domain})) is None
+    domain = Domain(low=[0] * 3, high=[1] * 3, grid=[4] * 3)
+    manifest = sine_zoo.manifest.model_copy(update={"domain": domain})
+    assert doubt(Zoo(sine_zoo.path, manifest)) is None
 
 
 def test_points_run_along_the_last_axis_first() -> None:
-    points = grid_points({"low": [0, 10], "high": [2, 11]}, (2, 3))
+    points = grid_points(Domain(low=[0, 10], high=[2, 11], grid=[2, 3]), (2, 3))
     assert points.tolist() == [[0, 10], [1, 10], [2, 10], [0, 11], [1, 11], [2, 11]]
 
 

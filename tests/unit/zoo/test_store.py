@@ -260,6 +260,6 @@ def test_a_missing_shard_is_named(copy: Path) -> None:
 def test_a_manifest_that_contradicts_itself_is_refused(
     changes: dict[str, object], message: str, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
-    write_json(tmp_path / "manifest.json", {**sine_zoo.manifest, **changes})
+    write_json(tmp_path / "manifest.json", {**sine_zoo.manifest.content(), **changes})
     with pytest.raises(ValueError, match=message):
         Zoo.open(tmp_path)

@@ -14,7 +14,7 @@ def verify(path: ZooPath) -> None:
     problems = zoo.find_problems()
     for problem in problems:
         print(problem)
-    num_shards = len(zoo.manifest["shards"])
+    num_shards = len(zoo.manifest.shards)
     if problems:
         raise UserError(
             f"{len(problems)} of {num_shards} shards in {zoo.path} are missing or altered"

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import matplotlib.image
+import pytest
+import torch
+from torch import Tensor
+
+from dws.report import thumbnails
+from dws.report.thumbnails import Thumbnails, spread_evenly
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo import Zoo
+
+
+@dataclass(frozen=True)
+class Split:
+    networks: WeightBatch
+
+    def __len__(self) -> int:
+        return len(self.networks.weights[0])
+
+    def weights(self) -> WeightBatch:
+        return self.networks
+
+
+def zoo_of(weights: WeightBatch, grid: list[int]) -> Zoo:
+    """A zoo of networks that are all in the test split."""
+    domain = SimpleNamespace(low=[-1.0] * len(grid), high=[1.0] * len(grid), grid=grid)
+    inr = SimpleNamespace(omega_0=1.0, output_offset=0.5)
+    manifest = SimpleNamespace(domain=domain, inr=inr)
+    return cast(Any, SimpleNamespace(split=lambda _: Split(weights), manifest=manifest))
+
+
+def networks(dims: tuple[int, ...], count: int) -> WeightBatch:
+    generator = torch.Generator().manual_seed(0)
+    spec = WeightSpaceSpec(dims)
+    return WeightBatch.from_flat(spec, torch.randn(count, spec.num_params, 1, generator=generator))
+
+
+def pictures(made: Thumbnails) -> Tensor:
+    """The pictures on the sheet (n, height, width, 3), from 0 to 255."""
+    content = base64.b64decode(made.source.split(",")[1])
+    sheet = torch.tensor(matplotlib.image.imread(io.BytesIO(content))[..., :3])
+    rows = sheet.unflatten(0, (-1, made.height)).unflatten(2, (-1, made.width))
+    return (255 * rows.transpose(1, 2).flatten(0, 1)[: len(made.rows)]).round()
+
+
+def values(weights: WeightBatch, number: int, *point: float) -> Tensor:
+    """What a network computes at a point, by its formula."""
+    x = torch.tensor(point)
+    for layer, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
+        x = x @ weight[number, ..., 0] + bias[number, :, 0]
+        x = x.sin() if layer < len(weights.weights) - 1 else x + 0.5
+    return x
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_is_what_its_own_network_computes(channels: int) -> None:
+    weights = networks((2, 8, channels), 60)  # more than a line of the sheet
+    weights = WeightBatch(weights.weights, tuple(0.1 * b for b in weights.biases))
+    made = Thumbnails.render(zoo_of(weights, [5, 7]), "a")
+    assert (made.height, made.width) in {(5, 7), (7, 5)}
+    drawn = pictures(made)
+    assert len(drawn) == 60
+    everything = torch.stack(
+        [
+            values(weights, n, -1 + 2 * column / (made.width - 1), -1 + 2 * row / (made.height - 1))
+            for n in (0, 59)
+            for row in range(made.height)
+            for column in range(made.width)
+        ]
+    ).view(2, -1, channels)
+    for number, expected in zip((0, 59), everything, strict=True):
+        shown = drawn[number, ..., :channels].reshape(-1, channels)
+        order = expected.flatten().argsort()
+        assert (shown.flatten()[order].diff() >= 0).all()  # as bright as the value is high
+        assert shown.std() > 10
+
+
+def test_a_volume_is_shown_by_its_middle_slice() -> None:
+    weights = networks((3, 8, 1), 2)
+    made = Thumbnails.render(zoo_of(weights, [5, 5, 5]), "a")
+    steps = torch.linspace(-1, 1, 5).tolist()
+    expected = torch.stack([values(weights, 1, x, y, 0.0) for y in steps for x in steps])
+    shown = pictures(made)[1, ..., 0].flatten()
+    assert (shown[expected.flatten().argsort()].diff() >= 0).all()
+
+
+def test_a_function_of_one_input_is_a_curve() -> None:
+    weights = networks((1, 8, 1), 3)
+    made = Thumbnails.render(zoo_of(weights, [30]), "a")
+    dark = pictures(made)[2, ..., 0].argmin(dim=0).float()  # the line in each column, from above
+    last = made.width - 1
+    expected = torch.stack([values(weights, 2, 2 * x / last - 1) for x in range(made.width)])[:, 0]
+    assert torch.corrcoef(torch.stack([dark, -expected]))[0, 1] > 0.99
+
+
+def test_of_many_networks_evenly_spread_ones_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert spread_evenly(3) == [0, 1, 2]
+    assert len(spread_evenly(10_000)) == len(set(spread_evenly(10_000))) == 2000
+    monkeypatch.setattr(thumbnails, "MAX_NETWORKS", 3)
+    assert spread_evenly(9) == [0, 4, 8]
+    weights = networks((1, 8, 1), 9)
+    drawn = pictures(Thumbnails.render(zoo_of(weights, [30]), "a"))
+    monkeypatch.setattr(thumbnails, "MAX_NETWORKS", 9)
+    every = pictures(Thumbnails.render(zoo_of(weights[torch.tensor([0, 4, 8])], [30]), "a"))
+    assert torch.equal(drawn, every)
+
+
+def test_what_is_not_finite_is_drawn_as_well() -> None:
+    weights = networks((2, 8, 1), 2)
+    weights.weights[0][0] = float("nan")
+    assert len(pictures(Thumbnails.render(zoo_of(weights, [4, 4]), "a"))) == 2
