@@ -100,11 +100,13 @@ def test_signals_are_built(zoo: str) -> None:
 
 LEARNING_RATES = {  # of every method, whatever the task
     "dwsnet": 2e-2, "dwsnet_550k": 2e-2, "dwsnet_attention": 3e-3, "dwsnet_sign": 3e-3,
+    "dwsnet_sign_310k": 3e-3,
     "inr2vec": 3e-3, "inr2vec_550k": 3e-3, "mlp": 1e-3, "mlp_550k": 1e-3, "mlp_alignment": 1e-2,
     "mlp_alignment_550k": 1e-2, "mlp_permutation_augmentation": 1e-2,
     "mlp_permutation_augmentation_550k": 1e-2, "probe": 3e-3, "transformer": 1e-3,
     "transformer_550k": 1e-3,
 }  # fmt: skip
+SIGN = ("dwsnet_sign", "dwsnet_sign_310k")
 IMAGES = ("mnist", "fashion_mnist", "cifar10")
 
 
@@ -112,14 +114,14 @@ IMAGES = ("mnist", "fashion_mnist", "cifar10")
 @pytest.mark.parametrize("task", TASKS)
 def test_a_method_is_trained_by_its_recipe(task: str, model: str) -> None:
     settings = train_settings(f"task={task}", f"model={model}")
-    sign_on_images = model == "dwsnet_sign" and task in IMAGES
+    sign_on_images = model in SIGN and task in IMAGES
     assert settings.optim.lr == LEARNING_RATES[model]
     assert settings.optim.muon_lr == (1e-2 if sign_on_images else None)
     assert settings.optim.weight_decay == (0.1 if sign_on_images else 5e-4)
     assert settings.reconstruction.weight == (10.0 if sign_on_images else 0.0)
     assert settings.zoo.aligned == model.startswith("mlp_alignment")
     assert settings.augment.permute == model.startswith("mlp_permutation_augmentation")
-    moves = model in ("dwsnet_sign", "probe") and task in IMAGES
+    moves = model in (*SIGN, "probe") and task in IMAGES
     assert settings.augment.max_angle == (15.0 if moves else 0.0)
     assert settings.augment.mask == (0.5 if task == "ssl" else 0.0)
     noise = 0.2 if task == "ssl" else 0.1 if sign_on_images else 0.02 if moves else 0.0
