@@ -396,7 +396,10 @@ def test_wandb_offline_can_be_read_back_and_holds_no_secret(
     ("arguments", "expected"),
     [
         (["task=mnsit"], "'task': cifar10 fashion_mnist mnist sine ssl"),
-        (["model=foo"], "'model': dwsnet dwsnet_550k dwsnet_attention dwsnet_sign inr2vec "),
+        (
+            ["model=foo"],
+            "'model': dwsnet dwsnet_550k dwsnet_attention dwsnet_sign dwsnet_sign_310k inr2vec ",
+        ),
         (["optim.lr=abc"], "optim.lr=abc"),
         (["optim.lrr=1"], "optim.lrr"),
         (["optmi.lr=1"], "optmi"),

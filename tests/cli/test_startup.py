@@ -80,7 +80,7 @@ def test_help_versions_and_refusals_load_nothing_slow(
     [
         (
             "dws-train model=dwsnet_",
-            {"model=dwsnet_550k", "model=dwsnet_attention", "model=dwsnet_sign"},
+            {f"model=dwsnet_{end}" for end in ("550k", "attention", "sign", "sign_310k")},
         ),
         ("dws-fit-inrs fit=f", {"fit=fast", "fit=fingerprint"}),
         ("dws-evaluate wandb.m", {"wandb.mode="}),

@@ -58,7 +58,7 @@ class Trunk(nn.Module):
 
 
 class DWSNet(nn.Module):
-    """A network on weights that no reordering of hidden neurons can change.
+    """A network on weights that is invariant to permutations of hidden neurons.
 
     ``num_layers`` times [equivariant layer, norm, ReLU, dropout], then the invariant layer.
 

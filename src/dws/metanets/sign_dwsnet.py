@@ -26,12 +26,13 @@ messages along them, then updates neurons, then the global features. Each update
 there. Before a linear map odd features are divided by their root mean square.
 
 Related work: ScaleGMN (Kalogeropoulos et al., NeurIPS 2024, arXiv 2406.10685) treats the signs of
-sine networks in message passing on the graph of neurons; its invariant functions of odd features
-come from canonical forms or symmetrisation, and its equivariant ones are linear maps times these.
-Deviation: here invariant features are a second stream, with normalisation, MLPs and global
-features of its own, which learns from products of two linear maps of odd features and gates them;
-edges have features of their own that are updated, and no feature is made canonical, so that all
-maps are continuous.
+sine networks in message passing on the graph of neurons. Its invariant functions of odd features
+are |x| or the symmetrisation ρ(x) + ρ(-x), its equivariant ones are linear maps times these, and
+its code makes phases canonical before training. Deviation: here even features start from |x| as
+well, but are a second stream with normalisation, MLPs and global features of its own, which learns
+from products of two linear maps of odd features and gates them; edges have features of their own
+that are updated. ``wrap_phases`` is a canonical form of phases too, which jumps where ω0 b is an
+odd multiple of π/2.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Features:
 
 class SignTrunk(nn.Module):
     """Weights to features, by an encoder and ``num_layers`` layers. Arguments as ``SignDWSNet``."""
+
+    reads = "scaled"  # by ``WeightSpaceModel``: a shift would end the symmetry
 
     def __init__(
         self,
@@ -163,9 +166,9 @@ class SignDWSNet(SignTrunk):
             edge_channels=edge_channels,
             num_layers=num_layers,
         )
-        self.reads = "scaled" if omega_0 is None else "wrapped"  # see WeightSpaceModel
         self.omega_0 = omega_0
         if omega_0 is not None:
+            self.reads = "wrapped"
             self.scale = Standardize(spec)
         num_levels = len(spec.hidden_dims)
         self.read_outs = nn.ModuleList(
@@ -181,13 +184,17 @@ class SignDWSNet(SignTrunk):
         self.head = nn.Linear(head_layers * width, out_features)
 
     def fit(self, reference: WeightBatch) -> None:
-        """Scale what ``wrap_phases`` gives to the deviations of a reference, if ω0 is set.
+        """Scale what ``wrap_phases`` gives by the deviations of a reference.
 
         Args:
             reference: The training split, not scaled.
+
+        Raises:
+            ValueError: If ω0 is not set.
         """
-        if self.omega_0 is not None:
-            self.scale.fit(wrap_phases(reference, omega_0=self.omega_0), keep_signs=True)
+        if self.omega_0 is None:
+            raise UserError("Only a network with omega_0 is fitted to a reference; set omega_0.")
+        self.scale.fit(wrap_phases(reference, omega_0=self.omega_0), keep_signs=True)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """What the output is read off, (B, 4 ``hidden_channels`` · ``head_layers``)."""

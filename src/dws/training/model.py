@@ -65,9 +65,12 @@ class WeightSpaceModel(nn.Module):
         self.register_load_state_dict_pre_hook(_give_scale_to_net)  # type: ignore[no-untyped-call]
 
     def fit(self, reference: WeightBatch) -> None:
-        """Standardise as befits the metanet from now on; ``reference`` is the training split."""
-        if self.reads == "wrapped":
+        """Standardise as the metanet needs it from now on; ``reference`` is the training split."""
+        if (
+            self.reads == "wrapped"
+        ):  # the net scales by itself; the weight noise takes its scale too
             self.net.fit(reference)  # type: ignore[operator]
+            self.standardize.load_state_dict(self.net.scale.state_dict())  # type: ignore[union-attr]
         else:
             self.standardize.fit(reference, keep_signs=self.reads == "scaled")
 

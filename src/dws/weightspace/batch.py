@@ -197,7 +197,14 @@ class WeightBatch:
         return WeightBatch, (copy.weights, copy.biases)
 
     def __add__(self, other: WeightBatch) -> WeightBatch:
-        """Entry by entry."""
+        """Entry by entry.
+
+        Raises:
+            ValueError: If the other batch has another spec or number of channels or networks.
+        """
+        other.check_fits(self.spec, self.num_channels)
+        if other.batch_size != self.batch_size:
+            raise UserError(f"expected {self.batch_size} networks, got {other.batch_size}")
         return cast(WeightBatch, tree_map(torch.add, self, other))
 
     def to(self, *args: torch.device | torch.dtype | str) -> WeightBatch:
@@ -208,13 +215,18 @@ class WeightBatch:
         """Networks of the batch, by slice or by a tensor of indices.
 
         Raises:
-            TypeError: On a number, since a batch of one network is ``batch[i : i + 1]``.
+            TypeError: On a number, since a batch of one network is ``batch[i : i + 1]``, and on
+                what indexes more than the networks.
         """
         if isinstance(index, SupportsIndex) and getattr(index, "ndim", 0) == 0:
             number = int(index)
             raise TypeError(
                 f"A batch is indexed by a slice or a tensor of indices, not by {number}; "
                 f"batch[{number} : {number + 1}] is the batch of this one network."
+            )
+        if not isinstance(index, slice) and len(torch.as_tensor(index).shape) != 1:
+            raise TypeError(
+                f"A batch is indexed by a slice or a tensor of indices (n,), not by {index!r}."
             )
         return self.map(lambda t: t[index])
 

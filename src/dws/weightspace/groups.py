@@ -1,7 +1,7 @@
 """Symmetries of weight spaces: changes of hidden neurons after which a network computes the same.
 
 A hidden neuron with incoming weights w, bias b and outgoing weights v adds v σ(xᵀw + b) to the next
-level. For every σ the neurons of a level may be reordered (``Permutation``). If σ(z) = sin(ω0 z),
+level. For every σ the neurons of a level may be permuted (``Permutation``). If σ(z) = sin(ω0 z),
 
 - all of w, b and v may change their sign, since sine is odd (``SignFlip``);
 - kπ/ω0 may be added to b where v is multiplied by (-1)^k (``PhaseShift``).
@@ -58,7 +58,7 @@ class Symmetry(ABC):
     def random(
         cls: type[S], spec: WeightSpaceSpec, generator: torch.Generator, *, nontrivial: bool = False
     ) -> S:
-        """A uniformly random element.
+        """A random element, uniform where the group is finite.
 
         Args:
             spec: The architecture.
@@ -154,7 +154,7 @@ class Symmetry(ABC):
 
 
 class Permutation(Symmetry):
-    """A reordering of the neurons of every hidden level (Eq. (3), Navon et al. 2023).
+    """A permutation of the neurons of every hidden level (Eq. (3), Navon et al. 2023).
 
     After ``apply``, neuron j of hidden level l is the former neuron ``levels[l - 1][j]``.
 
@@ -182,7 +182,7 @@ class Permutation(Symmetry):
 
     @classmethod
     def _draw(cls, width: int, generator: torch.Generator) -> Tensor:
-        return torch.randperm(width, generator=generator)
+        return torch.randperm(width, generator=generator, device=generator.device)
 
     @classmethod
     def _inverse(cls, level: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ class SignFlip(Symmetry):
 
     @classmethod
     def _draw(cls, width: int, generator: torch.Generator) -> Tensor:
-        return 1.0 - 2.0 * (torch.rand(width, generator=generator) < 0.5)
+        return 1.0 - 2.0 * (torch.rand(width, generator=generator, device=generator.device) < 0.5)
 
     @classmethod
     def _inverse(cls, level: Tensor) -> Tensor:
@@ -236,7 +236,7 @@ class SignFlip(Symmetry):
 
 
 class SignedPermutation(Symmetry):
-    """A reordering and a change of sign: the group S_d ⋉ {±1}^d of every hidden level.
+    """A permutation and a change of sign: the group S_d ⋉ {±1}^d of every hidden level.
 
     After ``apply``, neuron j of hidden level l is the former neuron number k, counted from 1, where
     ``levels[l - 1][j]`` is k, or -k if it has changed its sign. Products such as
@@ -260,7 +260,9 @@ class SignedPermutation(Symmetry):
         if isinstance(element, Permutation):
             return cls(tuple(level + 1 for level in element.levels))
         if isinstance(element, SignFlip):
-            return cls(tuple((cls._identity(x.shape[-1]).to(x) * x).long() for x in element.levels))
+            return cls(
+                tuple(cls._identity(x.shape[-1]).to(x.device) * x.long() for x in element.levels)
+            )
         if isinstance(element, SignedPermutation):
             return element
         raise TypeError(f"A {type(element).__name__} is no signed permutation; apply it by itself.")
@@ -306,8 +308,8 @@ class PhaseShift(Symmetry):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.omega_0 > 0:
-            raise UserError(f"expected omega_0 > 0, got {self.omega_0}")
+        if not 0 < self.omega_0 < math.inf:
+            raise UserError(f"expected omega_0 > 0 and finite, got {self.omega_0}")
 
     @classmethod
     def random(
@@ -322,7 +324,9 @@ class PhaseShift(Symmetry):
         """Uniform between ``-max_shift`` and ``max_shift`` half periods."""
         identity = replace(cls.identity(spec), omega_0=omega_0)
         return identity._drawn(
-            lambda d: torch.randint(-max_shift, max_shift + 1, (d,), generator=generator),
+            lambda d: torch.randint(
+                -max_shift, max_shift + 1, (d,), generator=generator, device=generator.device
+            ),
             nontrivial=nontrivial,
         )
 
@@ -331,7 +335,7 @@ class PhaseShift(Symmetry):
 
     @classmethod
     def _check(cls, level: Tensor, number: int) -> None:
-        if not torch.equal(level, level.round()):
+        if not bool(level.isfinite().all()) or not torch.equal(level, level.round()):
             raise UserError(f"expected whole numbers for hidden level {number}, got {level}")
 
     @classmethod
@@ -357,8 +361,9 @@ class PhaseShift(Symmetry):
 def wrap_phases(batch: WeightBatch, *, omega_0: float) -> WeightBatch:
     """Shift every hidden neuron by half periods until -π/2 <= ω0 b <= π/2.
 
-    That changes no function, and networks that are a ``PhaseShift`` apart become the same. The
-    range is symmetric and the rounding too, so a ``SignFlip`` before is one after.
+    That changes no function. Networks that are a ``PhaseShift`` apart become the same, except where
+    ω0 b is an odd multiple of π/2, and within the precision of their biases: wrap in float32 or
+    better. The range is symmetric and the rounding too, so a ``SignFlip`` before is one after.
 
     Args:
         batch: Networks; every channel is one of its own.
@@ -372,7 +377,7 @@ def wrap_phases(batch: WeightBatch, *, omega_0: float) -> WeightBatch:
 
 
 def _reorder(order: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    order = torch.atleast_2d(order)[:, :, None]  # (1 or B, d, 1)
+    order = torch.atleast_2d(order).long()[:, :, None]  # (1 or B, d, 1)
     return (
         w.take_along_dim(order[:, None], dim=2),
         b.take_along_dim(order, dim=1),

@@ -30,7 +30,7 @@ class WeightSpaceSpec:
     """The widths d_0, ..., d_M of the MLPs whose weights form the space.
 
     Layer m = 1..M has a weight matrix W_m (d_{m-1} x d_m) and a bias b_m (d_m); levels 1..M-1 are
-    hidden, and reordering the neurons of a hidden level leaves the MLP's function unchanged
+    hidden, and permuting the neurons of a hidden level leaves the MLP's function unchanged
     (Section 3, Navon et al. 2023). Levels are numbered as in the paper; Python sequences of
     weights and biases start at 0, so that ``weights[0]`` is W_1.
 

@@ -91,3 +91,15 @@ def test_units_are_beyond_the_digits_of_bf16() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         outputs = model(networks)
     torch.testing.assert_close(outputs, model(networks), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("omega_0", [7.0, None])
+def test_weight_noise_has_the_scale_of_the_weights(omega_0: float | None) -> None:
+    """Also where the metanet scales by itself; the training loop adds noise in these units."""
+    spec = WeightSpaceSpec((2, 5, 5, 1))
+    batch = random_batch(spec, 50, dtype=torch.float32).map(lambda x: 0.03 * x)
+    net = SignDWSNet(spec, out_features=3, omega_0=omega_0)
+    model = WeightSpaceModel(spec, net, torch.nn.Identity())
+    model.fit(batch)
+    assert torch.all((model.standardize.std > 0.02) & (model.standardize.std < 0.04))
+    assert omega_0 is None or torch.equal(net.scale.std, model.standardize.std)

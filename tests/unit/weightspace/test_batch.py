@@ -134,6 +134,21 @@ def test_batches_are_added_and_concatenated() -> None:
     assert torch.equal(WeightBatch.cat([a, b]).flatten(), torch.cat([a.flatten(), b.flatten()]))
 
 
-def test_batches_of_other_depths_are_not_added() -> None:
-    with pytest.raises(ValueError, match="Node arity mismatch"):
-        random_batch(SPEC) + random_batch(WeightSpaceSpec((2, 3, 1)))
+@pytest.mark.parametrize("index", [(slice(None), 0), None, torch.zeros(2, 2, dtype=torch.long)])
+def test_what_indexes_more_than_networks_is_refused(index: object) -> None:
+    batch = random_batch(WeightSpaceSpec((2, 3, 1)), 4)
+    with pytest.raises((TypeError, RuntimeError)):
+        batch[index]  # type: ignore[index]
+
+
+def test_batches_that_differ_are_not_added() -> None:
+    batch = random_batch(WeightSpaceSpec((2, 3, 1)), 4)
+    others = [
+        random_batch(WeightSpaceSpec((2, 3, 3, 1)), 4),
+        random_batch(WeightSpaceSpec((2, 1, 1)), 4),
+        random_batch(WeightSpaceSpec((2, 3, 1)), 1),
+        random_batch(WeightSpaceSpec((2, 3, 1)), 4, channels=2),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="expected"):
+            batch + other

@@ -158,3 +158,28 @@ def test_wrapping_treats_every_channel_as_a_network() -> None:
 def test_what_makes_no_sense_is_refused(make: object, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_elements_of_any_whole_dtype_act() -> None:
+    batch = random_batch(WeightSpaceSpec((1, 3, 1)), 2)
+    order = torch.tensor([2, 0, 1])
+    expected = Permutation((order,)).apply(batch)
+    moved = Permutation((order.int(),)).apply(batch)
+    assert all(map(torch.equal, moved.tensors(), expected.tensors()))
+
+
+def test_a_flip_in_few_digits_is_a_signed_permutation() -> None:
+    spec = WeightSpaceSpec((1, 300, 1))
+    generator = torch.Generator().manual_seed(0)
+    flip = SignFlip((SignFlip.random(spec, generator).levels[0].bfloat16(),))
+    product = flip @ Permutation.random(spec, generator)
+    assert isinstance(product, SignedPermutation)
+
+
+def test_a_random_shift_is_one_of_its_omega_0() -> None:
+    spec = WeightSpaceSpec((1, 1, 3, 1))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        shift = PhaseShift.random(spec, generator, omega_0=5.0, nontrivial=True)
+        assert shift.omega_0 == 5.0
+        assert any(bool(level.any()) for level in shift.levels)

@@ -1,4 +1,4 @@
-"""All affine maps between weight spaces that commute with reorderings of hidden neurons.
+"""All affine maps between weight spaces that commute with permutations of hidden neurons.
 
 Theorem (Navon et al. 2023, Section 4; counted in ``WeightSpaceSpec.num_equivariant_maps``). Every
 equivariant linear map is ``broadcast`` after A after ``pool``, where A consists of
@@ -101,7 +101,8 @@ class EquivariantLinear(nn.Module):
         An output entry is y = Σ_f w_f x_f over all features f that are broadcast to it. With
         independent centred w_f of one variance s², E[y²] = s² Σ_f E[x_f²], so s² is the inverse of
         that sum. It is what the layer makes of the second moments if all its weights are 1: every
-        map sums its inputs.
+        map sums its inputs. The outputs of a layer are correlated, so this holds for one layer: a
+        stack needs a norm between layers, without which ``"sum"`` grows and ``"max"`` shrinks.
         """
         moments = second_moments(self.spec, self.reduction)
         sums = tree_map(lambda x: x.sum(-1, keepdim=True).expand_as(x), moments)

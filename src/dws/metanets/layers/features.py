@@ -49,8 +49,8 @@ class Node(NamedTuple):
 def pool(batch: WeightBatch, reduction: Reduction) -> Features:
     """Weights to nodes to invariants.
 
-    A pooled row of an inner weight and a pooled column of the same have the same pool, so that
-    each hidden level but the last leaves its outgoing features to the next one's incoming ones.
+    Pooling the pooled rows of an inner weight equals pooling its pooled columns. Each inner weight
+    therefore gives one invariant, which is counted with the level that it enters.
     """
     first, *inner, last = batch.weights
     *biases, last_bias = batch.biases

@@ -1,4 +1,4 @@
-"""All affine maps from a weight space to vectors that ignore reorderings of hidden neurons."""
+"""All affine maps from a weight space to vectors, invariant to permutations of hidden neurons."""
 
 from __future__ import annotations
 

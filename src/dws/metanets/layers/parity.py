@@ -38,6 +38,13 @@ class Odd:
     values: Float[Tensor, "b *d c"]
     levels: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if len(set(self.levels)) != len(self.levels) or self.values.ndim != len(self.levels) + 2:
+            raise TypeError(
+                f"Odd features of different levels {self.levels} have {len(self.levels) + 2} "
+                f"dimensions, got {tuple(self.values.shape)}."
+            )
+
     def __add__(self, other: Odd) -> Odd:
         """Of features of the same levels."""
         return Odd(self.values + self._same(other, "sum"), self.levels)
@@ -47,12 +54,20 @@ class Odd:
         return self.values * self._same(other, "product")
 
     def gated(self, gate: Tensor) -> Odd:
-        """The product with an even feature, which is odd."""
+        """The product with an even feature of the same neurons or edges, which is odd.
+
+        The levels of even features are not tracked, only their shapes.
+        """
         if not isinstance(gate, Tensor):
             raise TypeError(
                 f"Only an even feature, a Tensor, is a gate of odd ones, got {type(gate).__name__}."
             )
-        return Odd(self.values * gate, self.levels)
+        product = self.values * gate
+        if product.shape != self.values.shape:
+            raise TypeError(
+                f"A gate {tuple(gate.shape)} does not fit features {tuple(self.values.shape)}."
+            )
+        return Odd(product, self.levels)
 
     def __matmul__(self, edges: Odd) -> Odd:
         """Σ_j o_j e_jk / sqrt(d): from the neurons j of one level to the neurons k of another.
@@ -66,6 +81,8 @@ class Odd:
         Returns:
             (B, d', C).
         """
+        if not isinstance(edges, Odd):
+            raise TypeError(f"The edges of a message are odd features, not {type(edges).__name__}.")
         if self.levels != edges.levels[:1] or len(edges.levels) != 2:
             raise TypeError(f"Edges {edges.levels} do not begin at the neurons of {self.levels}.")
         grouped = self.values.unflatten(2, (edges.values.shape[3], -1))
@@ -130,7 +147,7 @@ class OddLinear(nn.Linear):
 
     def forward(self, x: Odd) -> Odd:  # type: ignore[override]
         """Map the channels."""
-        return Odd(super().forward(_odd(x, self)), x.levels)
+        return Odd(nn.functional.linear(_odd(x, self), self.weight), x.levels)
 
 
 class OddNorm(nn.RMSNorm):

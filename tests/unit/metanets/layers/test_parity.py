@@ -102,3 +102,30 @@ def test_messages_are_sums_over_neurons_group_by_group() -> None:
 def test_what_would_break_parity_is_refused(build: Callable[[], object], complaint: str) -> None:
     with pytest.raises(TypeError, match=complaint):
         build()
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels"), [((1, 2, 2, 3), (0, 0)), ((1, 2, 3), (0, 1)), ((2, 3), (0,))]
+)
+def test_odd_features_have_the_axes_of_different_levels(
+    shape: tuple[int, ...], levels: tuple[int, ...]
+) -> None:
+    with pytest.raises(TypeError, match="dimensions, got"):
+        Odd(torch.zeros(shape), levels)
+
+
+def test_a_gate_does_not_enlarge_what_it_gates() -> None:
+    with pytest.raises(TypeError, match="does not fit"):
+        Odd(torch.ones(2, 3, 4), (1,)).gated(torch.ones(7, 2, 3, 4))
+
+
+def test_edges_of_a_message_are_odd() -> None:
+    with pytest.raises(TypeError, match="not Tensor"):
+        Odd(torch.ones(2, 3, 4), (1,)) @ torch.ones(2, 3, 3, 1)  # type: ignore[operator]
+
+
+def test_a_bias_that_was_added_later_does_not_act() -> None:
+    layer = OddLinear(4, 4)
+    layer.bias = torch.nn.Parameter(torch.ones(4))
+    x = Odd(torch.randn(2, 3, 4), (1,))
+    assert torch.equal(layer(x).values, -layer(Odd(-x.values, (1,))).values)
