@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import GenericAlias
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -104,7 +105,7 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"expected YAML in {path}, got something else ({reason})") from error
 
 
-def check_content(content: object, kind: type[Kind], *, what: str) -> Kind:
+def check_content(content: object, kind: type[Kind] | GenericAlias, *, what: str) -> Kind:
     """Make sure that plain values, read from a file, are of a type; return them as that type.
 
     Args:
@@ -119,7 +120,7 @@ def check_content(content: object, kind: type[Kind], *, what: str) -> Kind:
     expected = f"expected {what}, got one that does not fit"
     try:
         plain = json.dumps(content, default=str)  # dates of YAML are text, as for Hydra
-        return TypeAdapter(kind).validate_json(plain, strict=True)
+        return TypeAdapter(cast(type[Kind], kind)).validate_json(plain, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
