@@ -323,12 +323,7 @@ class PhaseShift(Symmetry):
     ) -> PhaseShift:
         """Uniform between ``-max_shift`` and ``max_shift`` half periods."""
         identity = replace(cls.identity(spec), omega_0=omega_0)
-        return identity._drawn(
-            lambda d: torch.randint(
-                -max_shift, max_shift + 1, (d,), generator=generator, device=generator.device
-            ),
-            nontrivial=nontrivial,
-        )
+        return identity._drawn(lambda d: cls._draw(d, generator, max_shift), nontrivial=nontrivial)
 
     def _acts_on(self) -> tuple[str, ...]:
         return (*super()._acts_on(), f"omega_0 {self.omega_0}")
@@ -343,8 +338,9 @@ class PhaseShift(Symmetry):
         return torch.zeros(width, dtype=torch.long)
 
     @classmethod
-    def _draw(cls, width: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(-2, 3, (width,), generator=generator)
+    def _draw(cls, width: int, generator: torch.Generator, max_shift: int = 2) -> Tensor:
+        ends = (-max_shift, max_shift + 1)
+        return torch.randint(*ends, (width,), generator=generator, device=generator.device)
 
     @classmethod
     def _inverse(cls, level: Tensor) -> Tensor:
