@@ -19,17 +19,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from dws.config import as_override, compose_settings
 from dws.errors import UserError
 from dws.io.hashing import settings_hash
+from dws.report.methods import PAPER_METHODS
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
 
 PAPER_TASKS = ("mnist", "fashion_mnist", "sine", "ssl")
-PAPER_METHODS = (
-    "mlp",
-    "mlp_permutation_augmentation",
-    "mlp_alignment",
-    "inr2vec",
-    "transformer",
-    "dwsnet",
-)
 NOT_PART_OF_A_ZOO = ("chunk_size", "device", "compile")  # of ``fit``: how, not what
 
 

@@ -281,7 +281,7 @@ def test_damaged_files_are_named(
     ("file", "note"),
     [
         (Path("run/predictions.safetensors"), "mlp is not drawn"),
-        (Path("run/outcome.png"), "expected run/outcome.png, got none; it is left out"),
+        (Path("run/outcome.png"), "No picture found in run/outcome.png; it is left out"),
     ],
 )
 def test_a_report_goes_on_without_a_picture(

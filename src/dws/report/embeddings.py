@@ -155,7 +155,7 @@ def _predictions_here(evidence: Evidence, task: str) -> Iterator[_Predictions]:
         try:
             yield _Predictions.read(file, run)
         except FileNotFoundError:
-            print(f"dws: expected {file}, got none; {run['model']} is not drawn")
+            print(f"dws: No predictions found in {file}; {run['model']} is not drawn")
         except ValueError as error:
             evidence.leave_out(f"{error}; {run['model']} is not drawn")
 

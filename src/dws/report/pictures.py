@@ -98,7 +98,7 @@ def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
             for name in run["result"].pictures:
                 file = Path(run["folder"], name)
                 if not os.path.lexists(file):
-                    print(f"dws: expected {file}, got none; it is left out of the report")
+                    print(f"dws: No picture found in {file}; it is left out of the report")
                 elif name.startswith("outcome"):
                     method, seed = run["model"], run["seed"]
                     text = f"{evidence.describe(task).title}, {method}, seed {seed}: outcome"

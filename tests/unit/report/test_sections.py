@@ -263,7 +263,7 @@ def test_a_run_without_its_predictions_is_not_drawn_and_named(
 ) -> None:
     run = evidence(result("mnist", "mlp", 0.5, folder=str(tmp_path)))
     assert embedding_figure(run, "mnist", tmp_path) is None
-    expected = f"expected {tmp_path}/predictions.safetensors, got none; mlp is not"
+    expected = f"No predictions found in {tmp_path}/predictions.safetensors; mlp is not"
     assert expected in capsys.readouterr().out
 
 
