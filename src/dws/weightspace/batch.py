@@ -224,7 +224,8 @@ class WeightBatch:
                 f"A batch is indexed by a slice or a tensor of indices, not by {number}; "
                 f"batch[{number} : {number + 1}] is the batch of this one network."
             )
-        if not isinstance(index, slice) and len(torch.as_tensor(index).shape) != 1:
+        num_axes = getattr(index, "ndim", isinstance(index, slice | list))
+        if num_axes != 1:
             raise TypeError(
                 f"A batch is indexed by a slice or a tensor of indices (n,), not by {index!r}."
             )
