@@ -23,7 +23,6 @@ from dws.report.methods import PAPER_METHODS
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
 
 PAPER_TASKS = ("mnist", "fashion_mnist", "sine", "ssl")
-NOT_PART_OF_A_ZOO = ("chunk_size", "device", "compile")  # of ``fit``: how, not what
 
 
 def _split(value: object) -> object:
@@ -115,12 +114,11 @@ class Zoo:
         """What identifies the settings that its content depends on."""
         places = asdict(self.settings.paths).values()
         zoo, signals = self.settings.zoo, self.settings.zoo.signals
-        fit = asdict(self.settings.fit)
         content = {
             "signals": {key: value for key, value in signals.items() if value not in places},
             "zoo": [zoo.seed, zoo.limit, zoo.num_views, zoo.shard_size],
             "inr": asdict(self.settings.inr),
-            "fit": {key: fit[key] for key in fit if key not in NOT_PART_OF_A_ZOO},
+            "fit": self.settings.fit.identity(),
         }
         return settings_hash(content)
 

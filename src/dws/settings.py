@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
@@ -56,7 +57,9 @@ class FitConfig:
 
     Attributes:
         num_steps: Maximum number of steps of an INR.
-        learning_rate: Adam's learning rate.
+        learning_rate: Adam's learning rate, at its highest.
+        betas: Adam's decay rates of the mean of the gradient and of its square.
+        schedule: The learning rate stays ``constant`` or goes to zero along half a ``cosine``.
         weight_decay: Adam's L2 penalty.
         stop_mse: An INR stops once its mean squared error is at most this, checked every 10 steps;
             0 never stops early. 40 dB of PSNR is 1e-4.
@@ -69,11 +72,32 @@ class FitConfig:
 
     num_steps: Count = 1000
     learning_rate: Positive = 5e-4
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: NonNegative = 0.0
     stop_mse: NonNegative = 1e-4
     chunk_size: Count | None = None
     device: str = "auto"
     compile: Compile = "auto"
+
+    def identity(self) -> dict[str, Any]:
+        """What the fitted networks depend on, by which zoos are told apart.
+
+        A setting that version 0.2 did not have is left out at the value that it stood for.
+        """
+        left_out = {"betas": (0.9, 0.999), "schedule": "constant"}
+        how_not_what = ("chunk_size", "device", "compile")
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key not in how_not_what and left_out.get(key) != value
+        }
+
+    def factor(self, step: int) -> float:
+        """Learning rate at a step, relative to its highest."""
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * step / self.num_steps))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -108,6 +132,8 @@ class FitPreset:
     learning_rate: Positive
     weight_decay: NonNegative
     stop_mse: NonNegative
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    schedule: Literal["constant", "cosine"] = "constant"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

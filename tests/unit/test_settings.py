@@ -80,3 +80,14 @@ def test_settings_load_neither_torch_nor_hydra() -> None:
     code = "import dws.settings, sys; print(sorted({'torch', 'hydra', 'wandb'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_fit_with_the_settings_of_version_0_2_has_its_identity() -> None:
+    assert FitConfig(device="cpu", chunk_size=8).identity() == {
+        "num_steps": 1000, "learning_rate": 5e-4, "weight_decay": 0.0, "stop_mse": 1e-4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [{"betas": (0.9, 0.99)}, {"schedule": "cosine"}])
+def test_betas_and_schedule_tell_fits_apart(changed: dict[str, object]) -> None:
+    assert FitConfig(**changed).identity() != FitConfig().identity()

@@ -98,7 +98,11 @@ def fit_inrs(
     fitted = torch.empty_like(params)
     num_steps = torch.full_like(active, config.num_steps)
     optimizer = torch.optim.Adam(
-        [params], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        [params],
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     for step in range(config.num_steps):
         mse, params.grad = gradient(params, points, values)
@@ -113,6 +117,7 @@ def fit_inrs(
                 _keep(optimizer, params, ~done)
                 if not len(active):
                     break
+        optimizer.param_groups[0]["lr"] = config.learning_rate * config.factor(step)
         optimizer.step()
     fitted[active] = params
     weights = WeightBatch.from_flat(spec, fitted.unsqueeze(-1))

@@ -135,14 +135,12 @@ class Builder:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that the zoo's content depends on; a folder belongs to one such."""
-        how_not_what = ("chunk_size", "device", "compile")
-        fit = {k: v for k, v in asdict(self.fit).items() if k not in how_not_what}
         return {
             "format_version": FORMAT_VERSION,
             "signals": {"name": self.signals.name, **self.signals.describe()},
             "zoo": asdict(self.zoo),
             "inr": asdict(self.inr),
-            "fit": fit,
+            "fit": self.fit.identity(),
             "dims": self.spec.dims,
             "num_rows": len(self.ids),
         }

@@ -40,15 +40,20 @@ def test_gradient_equals_autograd(dims: tuple[int, ...]) -> None:
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), params)[0])
 
 
-def test_200_steps_equal_torch_nn_and_adam() -> None:
+@pytest.mark.parametrize(
+    ("betas", "schedule"), [((0.9, 0.999), "constant"), ((0.8, 0.97), "cosine")]
+)
+def test_200_steps_equal_torch_nn_and_adam(betas: tuple[float, float], schedule: str) -> None:
     x, y = waves([1.0, 4.0])
     spec = WeightSpaceSpec((1, 16, 16, 1))
     initial = init_siren(spec, range(2))
-    config = FitConfig(num_steps=200, learning_rate=1e-3, weight_decay=1e-4, stop_mse=0.0)
+    common = {"betas": betas, "weight_decay": 1e-4}
+    config = FitConfig(num_steps=200, learning_rate=1e-3, stop_mse=0.0, schedule=schedule, **common)
     fitted = fit_inrs(initial, x, y, config=config).weights
     for index in range(2):
         params = [t[index].clone().requires_grad_() for t in initial.tensors()]
-        optimizer = torch.optim.Adam(params, lr=1e-3, weight_decay=1e-4)
+        optimizer = torch.optim.Adam(params, lr=1e-3, **common)
+        rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=200)
         for _ in range(200):
             h = x
             for weight, bias in zip(params[:-2:2], params[1:-2:2], strict=True):
@@ -57,6 +62,8 @@ def test_200_steps_equal_torch_nn_and_adam() -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if schedule == "cosine":
+                rate.step()
         alone = torch.cat([p.detach().flatten() for p in params])
         torch.testing.assert_close(fitted.flatten()[index, :, 0], alone, rtol=0, atol=1e-4)
 
