@@ -168,7 +168,7 @@ class WeightBatch:
         return self.weights[0].shape[-1]
 
     def check_fits(self, spec: WeightSpaceSpec, num_channels: int) -> None:
-        """Make sure that a network built for ``spec`` and ``num_channels`` can read this batch.
+        """Check that a network built for ``spec`` and ``num_channels`` can take this batch.
 
         Raises:
             ValueError: If the architecture or the number of channels is another.
@@ -192,7 +192,7 @@ class WeightBatch:
         return torch.cat([t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1)
 
     def __reduce__(self) -> tuple[type[WeightBatch], tuple[tuple[Tensor, ...], ...]]:
-        """Pickle what is there, and not all of a larger tensor that this is a view of."""
+        """Pickle the entries only, and not the whole of a larger tensor that they are a view of."""
         copy = self.map(torch.clone)
         return WeightBatch, (copy.weights, copy.biases)
 

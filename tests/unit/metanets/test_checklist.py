@@ -44,7 +44,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 }
 NETS["gated_of_the_example"] = lambda **kw: GatedNet(hidden_channels=4, num_layers=2, **kw)
 NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
-BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
+NOT_INVARIANT = ("mlp", "inr2vec", "transformer", "transformer_layers")
 forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 batched_attention = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
@@ -75,7 +75,7 @@ def test_output_and_embedding_shapes(make: Callable[..., nn.Module], dims: tuple
     assert net.embed(batch).shape[0] == 3
 
 
-def test_a_single_network_can_be_read(make: Callable[..., nn.Module]) -> None:
+def test_a_batch_of_one_network_has_one_output(make: Callable[..., nn.Module]) -> None:
     assert make().eval()(random_batch(SPEC, 1, 2, dtype=torch.float32)).shape == (1, 7)
 
 
@@ -189,20 +189,20 @@ def test_evaluation_is_deterministic_and_ignores_the_rest_of_the_batch(
     torch.testing.assert_close(net(batch[:3]), net(batch)[:3])
 
 
-def test_equivariant_networks_do_not_see_permutations(
+def test_equivariant_networks_are_invariant_to_permutations(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
     g = Permutation.random(SPEC, torch.Generator().manual_seed(0))
     batch = random_batch(SPEC, 4, 2)
-    if request.node.callspec.params["make"] in BLIND:
+    if request.node.callspec.params["make"] in NOT_INVARIANT:
         with pytest.raises(AssertionError, match="not invariant"):
             assert_invariant(net, batch, g)
     else:
         assert_invariant(net, batch, g)
 
 
-def test_only_networks_that_know_sines_do_not_see_signs(
+def test_only_networks_for_sines_are_invariant_to_sign_flips(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
@@ -215,7 +215,7 @@ def test_only_networks_that_know_sines_do_not_see_signs(
             assert_invariant(net, batch, flip)
 
 
-def test_the_transformer_knows_which_neuron_is_which() -> None:
+def test_the_transformer_distinguishes_neurons() -> None:
     """Other columns of one layer alone, or other outputs, are another function."""
     net = randomise(NETS["transformer"](spec=SPEC, in_channels=2, out_features=7)).double().eval()
     batch = random_batch(SPEC, 4, 2)

@@ -24,7 +24,7 @@ class Norm(nn.Module):
     the channels of each entry. Both are equivariant: they treat all entries of a tensor alike.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         num_channels: C.
         kind: Which normalisation.
 
