@@ -79,8 +79,10 @@ class _Max(torch.autograd.Function):
 def first_maximum(x: Tensor, dim: int) -> Tensor:
     """``Tensor.amax``, whose gradient goes to one of equal maxima, by position.
 
-    ``amax`` and ``maximum`` compare values with their maximum in the backward pass, which a
-    compiler may recompute with another rounding than the values had in bf16, so that none is equal.
+    It is for correctness: ``amax`` and ``maximum`` compare values with their maximum in the
+    backward pass, which a compiler may recompute with another rounding than the values had in bf16,
+    so that none is equal. A step of a SignDWSNet takes as long with any of the three: the others
+    take 0.97 and 0.98 of the time eager, which is noise.
     """
     return x.max(dim).values
 
