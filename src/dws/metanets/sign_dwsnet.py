@@ -241,16 +241,9 @@ class EquivariantSignDWSNet(SignTrunk):
         return self.decode(self.features(batch))  # type: ignore[no-any-return]
 
 
-def _check_scale(
-    net: SignDWSNet,
-    state: Mapping[str, Tensor],
-    prefix: str,
-    _: object,
-    strict: bool,
-    *lists: list[str],
-) -> None:
+def _check_scale(net: SignDWSNet, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
     """Refuse weights of version 0.2, in which the model around the network had the scale."""
-    if strict and f"{prefix}head.weight" in state and f"{prefix}scale.std" not in state:
+    if f"{prefix}head.weight" in state and f"{prefix}scale.std" not in state:
         raise UserError(
             "This state dict of a SignDWSNet with omega_0 was written by version 0.2 and lacks "
             f"{prefix}scale.mean and {prefix}scale.std, which were standardize.mean and "

@@ -254,7 +254,6 @@ def test_weights_of_version_0_2_without_their_scale_are_refused() -> None:
     state = {k: v for k, v in net.state_dict().items() if not k.startswith("scale.")}
     with pytest.raises(ValueError, match=r"version 0\.2 and lacks scale\.mean.*WeightSpaceModel"):
         net.load_state_dict(state)
-    assert net.load_state_dict(state, strict=False).missing_keys == ["scale.mean", "scale.std"]
 
 
 # --- weights in, weights out ----------------------------------------------------------------------
