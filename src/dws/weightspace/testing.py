@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
-from dws.weightspace.groups import Symmetry
+from dws.weightspace.symmetry import Symmetry
 
 
 def assert_invariant(
