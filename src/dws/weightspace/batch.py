@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils._pytree import GetAttrKey, KeyEntry, register_pytree_node, tree_map
+from torch.utils._pytree import GetAttrKey, register_pytree_node, tree_map
 
 from dws.errors import UserError
 from dws.weightspace.spec import WeightSpaceSpec
@@ -232,7 +232,7 @@ class WeightBatch:
         return self.map(lambda t: t[index])
 
 
-def _flatten_with_keys(batch: WeightBatch) -> tuple[list[tuple[KeyEntry, Any]], None]:
+def _flatten_with_keys(batch: WeightBatch) -> tuple[list[tuple[Any, Any]], None]:
     return [(GetAttrKey("weights"), batch.weights), (GetAttrKey("biases"), batch.biases)], None
 
 
