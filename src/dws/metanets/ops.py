@@ -94,9 +94,10 @@ def standardize_rows(
 
     PyTorch's batch norm compiles to Welford's recurrence, which is slow, and its gradient to more
     passes over full-size tensors. Here the statistics are two sums, of differences from the first
-    row, so that little cancels in the variance wherever the mean lies: XX % compiled. Eager it
-    would be slower, and ``BatchNorm`` calls PyTorch's. It has first derivatives only, and none of
-    the mean and variance.
+    row, so that little cancels in the variance wherever the mean lies. ``BatchNorm`` calls it in
+    compiled training only. It was not measured alone: with the compiled forms of ``relu`` and
+    ``EdgeLinear``, and freed memory kept, a step at batch 128 in bf16 went from 115 to 73 ms (two
+    cores of Sapphire Rapids). It has first derivatives only, and none of the mean and variance.
     """
     normed, mean, variance, _ = _Standardize.apply(x, weight, bias, eps)
     return normed, mean, variance
