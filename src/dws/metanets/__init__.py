@@ -2,6 +2,11 @@
 
 Each is built as ``Net(spec, *, in_channels, out_features, ...)``, called as
 ``net(batch) -> (B, out_features)``, and gives its features as ``net.embed(batch) -> (B, E)``.
+
+The transformations of ``torch.func`` apply to all of them, in evaluation where there is batch norm.
+PyTorch's fused attention has first derivatives in reverse mode only: for ``jvp``, ``jacfwd`` and
+``hessian`` of a network with attention, choose the plain one by
+``with torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
 """
 
 from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,26 +24,43 @@ LAYERS: dict[str, Callable[..., EquivariantLinear]] = {
 
 
 class Trunk(nn.Module):
-    """Equivariant layers, each followed by [norm, ReLU, dropout], with skips or without.
-
-    Args:
-        layers: Of one number of channels after the other.
-        norms: One for each layer.
-        dropout: Probability of dropping an entry after each layer, in training.
-        skip: Add each layer's input to its output where their channels agree.
-    """
+    """Layers, each followed by [norm, ReLU, dropout]. Arguments as for ``DWSNet``."""
 
     def __init__(
         self,
-        layers: Iterable[EquivariantLinear],
-        norms: Iterable[nn.Module],
+        spec: WeightSpaceSpec,
         *,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        reduction: Reduction,
+        norm: NormChoice,
         dropout: float,
         skip: bool,
+        set_layer: SetLayer,
+        num_heads: int,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(norms)
+        check_widths(
+            in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers
+        )
+        if not 0 <= dropout < 1:
+            raise UserError(f"expected 0 <= dropout < 1, got {dropout}")
+        if norm not in ("batch", "layer", "none") or set_layer not in LAYERS:
+            raise UserError(
+                "expected norm in ('batch', 'layer', 'none') and set_layer in "
+                f"('deepsets', 'attention'), got {norm!r} and {set_layer!r}"
+            )
+        heads = {"num_heads": num_heads} if set_layer == "attention" else {}
+        channels = [in_channels] + [hidden_channels] * num_layers
+        self.layers = nn.ModuleList(
+            LAYERS[set_layer](spec, c_in, c_out, reduction=reduction, **heads)
+            for c_in, c_out in pairwise(channels)
+        )
+        self.norms = nn.ModuleList(
+            nn.Identity() if norm == "none" else Norm(spec, hidden_channels, norm)
+            for _ in range(num_layers)
+        )
         self.dropout = nn.Dropout(dropout)
         self.skip = skip
 
@@ -63,7 +80,7 @@ class DWSNet(nn.Module):
     ``num_layers`` times [equivariant layer, norm, ReLU, dropout], then the invariant layer.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         hidden_channels: Channels between the layers.
@@ -97,32 +114,18 @@ class DWSNet(nn.Module):
         num_heads: int = 4,
     ) -> None:
         super().__init__()
-        check_widths(
+        check_widths(out_features=out_features)
+        self.trunk = Trunk(
+            spec,
             in_channels=in_channels,
-            out_features=out_features,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
-        )
-        if not 0 <= dropout < 1:
-            raise UserError(f"expected 0 <= dropout < 1, got {dropout}")
-        if norm not in ("batch", "layer", "none") or set_layer not in LAYERS:
-            raise UserError(
-                "expected norm in ('batch', 'layer', 'none') and set_layer in "
-                f"('deepsets', 'attention'), got {norm!r} and {set_layer!r}"
-            )
-        heads = {"num_heads": num_heads} if set_layer == "attention" else {}
-        channels = [in_channels] + [hidden_channels] * num_layers
-        self.trunk = Trunk(
-            [
-                LAYERS[set_layer](spec, c_in, c_out, reduction=reduction, **heads)
-                for c_in, c_out in pairwise(channels)
-            ],
-            [
-                nn.Identity() if norm == "none" else Norm(spec, hidden_channels, norm)
-                for _ in range(num_layers)
-            ],
+            reduction=reduction,
+            norm=norm,
             dropout=dropout,
             skip=skip,
+            set_layer=set_layer,
+            num_heads=num_heads,
         )
         self.head = InvariantLinear(spec, hidden_channels, out_features, reduction=reduction)
 
@@ -131,7 +134,7 @@ class DWSNet(nn.Module):
         return self.head.pool(self.trunk(batch))
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head.map(self.embed(batch))  # type: ignore[no-any-return]
 
 
@@ -142,10 +145,17 @@ class EquivariantDWSNet(nn.Module):
     Section 7.2, domain adaptation).
 
     Args:
-        spec: The architecture of the networks that are read and written.
+        spec: The architecture of the input and output networks.
+        in_channels: Channels of the input; 1 for plain weights.
         out_channels: Channels of the output; 1 for plain weights.
-        num_layers: Number of equivariant layers, the last one among them, at least 2.
-        **trunk: Other arguments of ``DWSNet``, with the same defaults.
+        hidden_channels: As for ``DWSNet``, and so are the arguments below.
+        num_layers: Number of equivariant layers including the last one, at least 2.
+        reduction: How features are pooled.
+        norm: Normalisation after each layer but the last.
+        dropout: Of entries after each layer but the last.
+        skip: Whether layers of equal channels have skips.
+        set_layer: Kind of all layers but the last.
+        num_heads: Heads of the attention.
 
     Shape:
         WeightBatch with ``in_channels`` -> WeightBatch of the same spec with ``out_channels``.
@@ -155,16 +165,36 @@ class EquivariantDWSNet(nn.Module):
     """
 
     def __init__(
-        self, spec: WeightSpaceSpec, *, out_channels: int = 1, num_layers: int = 5, **trunk: Any
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        hidden_channels: int = 32,
+        num_layers: int = 5,
+        reduction: Reduction = "max",
+        norm: NormChoice = "batch",
+        dropout: float = 0.0,
+        skip: bool = False,
+        set_layer: SetLayer = "deepsets",
+        num_heads: int = 4,
     ) -> None:
         super().__init__()
         if num_layers < 2:
             raise UserError(f"expected num_layers >= 2, got {num_layers}")
-        net = DWSNet(spec, out_features=1, num_layers=num_layers - 1, **trunk)
-        self.trunk = net.trunk
-        self.last = EquivariantLinear(
-            spec, net.head.in_channels, out_channels, reduction=net.head.reduction
+        self.trunk = Trunk(
+            spec,
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers - 1,
+            reduction=reduction,
+            norm=norm,
+            dropout=dropout,
+            skip=skip,
+            set_layer=set_layer,
+            num_heads=num_heads,
         )
+        self.last = EquivariantLinear(spec, hidden_channels, out_channels, reduction=reduction)
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """Map a batch of networks to networks."""

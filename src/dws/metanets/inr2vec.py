@@ -1,4 +1,4 @@
-"""The encoder of inr2vec (De Luigi et al., ICLR 2023) as a baseline; blind to symmetry."""
+"""The encoder of inr2vec (De Luigi et al., ICLR 2023) as a baseline, without any symmetry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class INR2Vec(nn.Module):
     b_M; shorter rows are filled up with zeros.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         hidden_features: Widths of the shared layers, each linear, batch norm, ReLU; at least one.
@@ -63,5 +63,5 @@ class INR2Vec(nn.Module):
         return features.unflatten(0, rows.shape[:2]).amax(dim=1)  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The plain baseline: an MLP on the flattened weights, blind to symmetry."""
+"""The plain baseline: an MLP on the flattened weights, without any symmetry."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class MLP(nn.Module):
     """Linear, batch norm, ReLU on all weights and biases in a row (Navon et al. 2023, Section 7).
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         hidden_features: Widths of the hidden layers, at least one.
@@ -70,5 +70,5 @@ class MLP(nn.Module):
         return self.body(batch.flatten().flatten(1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]

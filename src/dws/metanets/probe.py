@@ -1,7 +1,7 @@
-"""A network with access to the function: it asks every INR for its values at learned points.
+"""A network with access to the function: its input are the values of each INR at learned points.
 
-Not a network on weights, but what these are measured against (Herrmann et al. 2024; Kahana et al.
-2024): whatever changes no function, permutations, sign flips and phase shifts, changes no answer.
+It is not a network on weights, but a baseline for these (Herrmann et al. 2024; Kahana et al. 2024).
+It is invariant to all that changes no function: permutations, sign flips and phase shifts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class ProbeNet(nn.Module):
-    """An MLP on the outputs of the read SIRENs at P learned points.
+    """An MLP on the outputs of the input SIRENs at P learned points.
 
-    The constant output offset of the read zoo does not matter: the first batch norm removes what
-    is the same for all networks.
+    A constant offset of a zoo's outputs does not matter: the first batch norm removes it.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input, each of which is a network of its own.
         out_features: Size of the output.
         num_probes: P.
@@ -79,5 +78,5 @@ class ProbeNet(nn.Module):
         return self.body(values)  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.dropout(self.embed(batch)))  # type: ignore[no-any-return]

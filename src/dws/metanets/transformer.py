@@ -20,15 +20,15 @@ class Transformer(nn.Module):
     A linear map for each layer makes tokens of one width, to which learned encodings are added.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         hidden_features: Width of a token.
         num_layers: Number of encoder layers.
         num_heads: Heads of each; divides ``hidden_features``.
         dropout: Probability of dropping, in training.
-        encoding: ``"neuron"`` tells every neuron from all others, so that the entries of a token
-            can be matched with the neurons that they come from; ``"layer"`` tells layers only.
+        encoding: ``"neuron"`` learns an encoding for each neuron, so that the entries of a token
+            can be matched with the neurons that they come from; ``"layer"`` one for each layer.
 
     Raises:
         ValueError: On a size below 1, heads that do not divide, another encoding, or a batch that
@@ -67,7 +67,8 @@ class Transformer(nn.Module):
         self.encodings = nn.ParameterList(
             0.02 * torch.randn(num_rows, hidden_features) for num_rows in rows
         )
-        self.summary = nn.Parameter(0.02 * torch.randn(hidden_features))  # the token that is read
+        # the token whose output is the embedding
+        self.summary = nn.Parameter(0.02 * torch.randn(hidden_features))
         layer = nn.TransformerEncoderLayer(
             hidden_features,
             num_heads,
@@ -82,7 +83,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(hidden_features, out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """What the summary token holds, (B, hidden_features)."""
+        """The output for the summary token, (B, hidden_features)."""
         batch.check_fits(self.spec, self.in_channels)
         tokens = [self.summary.expand(batch.batch_size, 1, -1)]
         for to_token, encoding, weight, bias in zip(
@@ -94,5 +95,5 @@ class Transformer(nn.Module):
         return self.norm(self.encoder(sequence)[:, 0])  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]

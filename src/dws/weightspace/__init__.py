@@ -6,11 +6,11 @@ from dws.weightspace.groups import (
     PhaseShift,
     SignedPermutation,
     SignFlip,
-    Symmetry,
     wrap_phases,
 )
 from dws.weightspace.spec import WeightSpaceSpec
 from dws.weightspace.statistics import Standardize, layer_moments
+from dws.weightspace.symmetry import Symmetry
 from dws.weightspace.testing import assert_equivariant, assert_invariant
 
 __all__ = [

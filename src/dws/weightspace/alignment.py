@@ -1,7 +1,7 @@
-"""Reordering the neurons of networks so that they resemble a reference: weight matching.
+"""Weight matching: permutations of neurons that bring networks close to a reference.
 
 After Ainsworth et al. (Git Re-Basin, ICLR 2023), Section 3.2: with all other levels held, the best
-order of one hidden level is a linear assignment; the levels take turns until none gains.
+permutation of one hidden level is a linear assignment; the levels take turns until none gains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MIN_GAIN = 1e-6  # relative, below which a level counts as settled
 
 
 def similarity(batch: WeightBatch, reference: WeightBatch) -> Float[Tensor, " b"]:
-    """The inner product of each network with the reference: what ``align`` makes large.
+    """The inner product of each network with the reference, which ``align`` increases.
 
     Args:
         batch: B networks.
@@ -28,7 +28,7 @@ def similarity(batch: WeightBatch, reference: WeightBatch) -> Float[Tensor, " b"
 
 
 def align(batch: WeightBatch, reference: WeightBatch) -> WeightBatch:
-    """Reorder the hidden neurons of each network towards a reference.
+    """Permute the hidden neurons of each network towards a reference.
 
     Each step solves one level of every network exactly, so that ``similarity`` never falls. The
     outcome is a local optimum: networks that differ by a permutation may end apart.
@@ -38,7 +38,7 @@ def align(batch: WeightBatch, reference: WeightBatch) -> WeightBatch:
         reference: One network of the same architecture and channels.
 
     Returns:
-        The networks, reordered.
+        The networks, permuted.
 
     Raises:
         ValueError: If the reference is not one network of the batch's architecture.
@@ -85,7 +85,7 @@ def _best_order(gain: np.ndarray) -> Tensor:
 
 
 def _reorder(tensor: Tensor, rows: Tensor, order: Tensor, dim: int) -> Tensor:
-    """Reorder a dimension of some rows."""
+    """Permute a dimension of some rows."""
     tensor = tensor.clone()
     tensor[rows] = tensor[rows].take_along_dim(order, dim=dim)
     return tensor

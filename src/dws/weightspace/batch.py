@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils._pytree import register_pytree_node, tree_map
+from torch.utils._pytree import GetAttrKey, register_pytree_node, tree_map
 
 from dws.errors import UserError
 from dws.weightspace.spec import WeightSpaceSpec
@@ -21,8 +21,8 @@ from dws.weightspace.spec import WeightSpaceSpec
 class WeightBatch:
     """The weights and biases of B MLPs of one architecture, with C channels an entry.
 
-    It is a pytree whose leaves are weight.0, bias.0, weight.1, ..., so that the transformations of
-    ``torch.func`` take it as it is. Shapes are checked here, where batches are made; operations on
+    It is a pytree of its two attributes, so that ``torch.func`` and ``torch.export`` take it as it
+    is. Shapes are checked here, where batches are made; operations on
     the tree rely on them.
 
     Attributes:
@@ -168,7 +168,7 @@ class WeightBatch:
         return self.weights[0].shape[-1]
 
     def check_fits(self, spec: WeightSpaceSpec, num_channels: int) -> None:
-        """Make sure that a network built for ``spec`` and ``num_channels`` can read this batch.
+        """Check that a network built for ``spec`` and ``num_channels`` can take this batch.
 
         Raises:
             ValueError: If the architecture or the number of channels is another.
@@ -192,7 +192,7 @@ class WeightBatch:
         return torch.cat([t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1)
 
     def __reduce__(self) -> tuple[type[WeightBatch], tuple[tuple[Tensor, ...], ...]]:
-        """Pickle what is there, and not all of a larger tensor that this is a view of."""
+        """Pickle the entries only, and not the whole of a larger tensor that they are a view of."""
         copy = self.map(torch.clone)
         return WeightBatch, (copy.weights, copy.biases)
 
@@ -232,8 +232,20 @@ class WeightBatch:
         return self.map(lambda t: t[index])
 
 
-def _unflatten(tensors: Iterable[Any], _: None) -> WeightBatch:
-    return WeightBatch.from_tensors(tensors)
+def _flatten_with_keys(batch: WeightBatch) -> tuple[list[tuple[Any, Any]], None]:
+    return [(GetAttrKey("weights"), batch.weights), (GetAttrKey("biases"), batch.biases)], None
 
 
-register_pytree_node(WeightBatch, lambda batch: (list(batch.tensors()), None), _unflatten)
+def _unflatten(children: Iterable[Any], _: None) -> WeightBatch:
+    weights, biases = children
+    return WeightBatch.from_tensors(chain.from_iterable(zip(weights, biases, strict=True)))
+
+
+register_pytree_node(
+    WeightBatch,
+    lambda batch: ([batch.weights, batch.biases], None),
+    _unflatten,
+    serialized_type_name="dws.weightspace.WeightBatch",
+    flatten_with_keys_fn=_flatten_with_keys,
+)
+torch.serialization.add_safe_globals([WeightBatch])  # its files are what torch.export saves

@@ -6,151 +6,22 @@ level. For every σ the neurons of a level may be permuted (``Permutation``). If
 - all of w, b and v may change their sign, since sine is odd (``SignFlip``);
 - kπ/ω0 may be added to b where v is multiplied by (-1)^k (``PhaseShift``).
 
-Permutations and sign flips together are the signed permutations (``SignedPermutation``). Each group
-is a product of one group for each hidden level, and acts on one level after the other.
+Permutations and sign flips together are the signed permutations (``SignedPermutation``).
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import partial
 
 import torch
-from jaxtyping import Num
 from torch import Tensor
 
 from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.spec import WeightSpaceSpec
-
-NUM_DRAWS = 100  # of the identity, after which a group is taken for trivial
-S = TypeVar("S", bound="Symmetry")
-
-
-@dataclass(frozen=True, eq=False)
-class Symmetry(ABC):
-    """An element of a group that acts on the neurons of every hidden level.
-
-    Attributes:
-        levels: What happens to each neuron of each hidden level l = 1..M-1, (d_l,); or (B, d_l)
-            for networks that are each changed in their own way.
-
-    Raises:
-        ValueError: If the values of a level are not those of an element.
-    """
-
-    levels: tuple[Num[Tensor, "*b _"], ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(self.levels))
-        for number, level in enumerate(self.levels, start=1):
-            self._check(level, number)
-
-    @classmethod
-    def identity(cls: type[S], spec: WeightSpaceSpec) -> S:
-        """The element that changes nothing."""
-        return cls(tuple(cls._identity(d) for d in spec.hidden_dims))
-
-    @classmethod
-    def random(
-        cls: type[S], spec: WeightSpaceSpec, generator: torch.Generator, *, nontrivial: bool = False
-    ) -> S:
-        """A random element, uniform where the group is finite.
-
-        Args:
-            spec: The architecture.
-            generator: Source of randomness.
-            nontrivial: Draw among all elements but the identity.
-
-        Raises:
-            ValueError: If the identity is the only element.
-        """
-        return cls.identity(spec)._drawn(lambda d: cls._draw(d, generator), nontrivial=nontrivial)
-
-    def _drawn(self: S, draw: Callable[[int], Tensor], *, nontrivial: bool) -> S:
-        """An element whose levels are drawn, where this one is the identity."""
-        for _ in range(NUM_DRAWS):
-            element = replace(self, levels=tuple(draw(len(level)) for level in self.levels))
-            if not nontrivial or not all(map(torch.equal, element.levels, self.levels)):
-                return element
-        raise UserError(
-            f"Expected a {type(self).__name__} other than the identity, but {NUM_DRAWS} draws for "
-            f"hidden widths {self._widths} gave none. Take wider networks."
-        )
-
-    def inverse(self: S) -> S:
-        """The element that undoes this one."""
-        return replace(self, levels=tuple(map(self._inverse, self.levels)))
-
-    def __matmul__(self, other: Symmetry) -> Symmetry:
-        """This element after the other: ``(a @ b).apply(x)`` is ``a.apply(b.apply(x))``.
-
-        Elements of two kinds give a ``SignedPermutation``.
-
-        Raises:
-            ValueError: If the two act on other widths.
-            TypeError: If a ``PhaseShift`` meets another kind.
-        """
-        if not isinstance(other, Symmetry):
-            return NotImplemented
-        if type(self) is not type(other):
-            return SignedPermutation.of(self) @ SignedPermutation.of(other)
-        for ours, theirs in zip(self._acts_on(), other._acts_on(), strict=True):
-            if ours != theirs:
-                raise UserError(f"expected an element for {ours}, got one for {theirs}")
-        pairs = map(torch.broadcast_tensors, self.levels, other.levels)
-        return replace(self, levels=tuple(self._compose(a, b) for a, b in pairs))
-
-    def apply(self, batch: WeightBatch) -> WeightBatch:
-        """Act on every network of a batch.
-
-        Raises:
-            ValueError: If the batch has other hidden widths.
-        """
-        if self._widths != batch.spec.hidden_dims:
-            raise UserError(f"expected hidden widths {self._widths}, got {batch.spec.hidden_dims}")
-        weights, biases = list(batch.weights), list(batch.biases)
-        for i, level in enumerate(self.levels):
-            weights[i], biases[i], weights[i + 1] = self._act(
-                level.to(biases[i].device), weights[i], biases[i], weights[i + 1]
-            )
-        return WeightBatch(tuple(weights), tuple(biases))
-
-    @property
-    def _widths(self) -> tuple[int, ...]:
-        return tuple(level.shape[-1] for level in self.levels)
-
-    def _acts_on(self) -> tuple[str, ...]:
-        """What two elements that are multiplied have in common."""
-        return (f"hidden widths {self._widths}",)
-
-    @classmethod
-    @abstractmethod
-    def _check(cls, level: Tensor, number: int) -> None:
-        """Refuse what is no element on one level."""
-
-    @classmethod
-    @abstractmethod
-    def _identity(cls, width: int) -> Tensor: ...
-
-    @classmethod
-    @abstractmethod
-    def _draw(cls, width: int, generator: torch.Generator) -> Tensor: ...
-
-    @classmethod
-    @abstractmethod
-    def _inverse(cls, level: Tensor) -> Tensor: ...
-
-    @classmethod
-    @abstractmethod
-    def _compose(cls, level: Tensor, other: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def _act(self, level: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, d', d, C), (B, d, C), (B, d, d'', C) -> the same, of the neurons of one level."""
+from dws.weightspace.symmetry import Symmetry
 
 
 class Permutation(Symmetry):
@@ -181,8 +52,8 @@ class Permutation(Symmetry):
         return torch.arange(width)
 
     @classmethod
-    def _draw(cls, width: int, generator: torch.Generator) -> Tensor:
-        return torch.randperm(width, generator=generator, device=generator.device)
+    def _draw(cls, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return _uniform(shape, generator).argsort(dim=-1)
 
     @classmethod
     def _inverse(cls, level: Tensor) -> Tensor:
@@ -194,6 +65,9 @@ class Permutation(Symmetry):
 
     def _act(self, level: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _reorder(level, w, b, v)
+
+    def _signed(self) -> SignedPermutation:
+        return SignedPermutation(tuple(level + 1 for level in self.levels))
 
 
 class SignFlip(Symmetry):
@@ -220,8 +94,8 @@ class SignFlip(Symmetry):
         return torch.ones(width)
 
     @classmethod
-    def _draw(cls, width: int, generator: torch.Generator) -> Tensor:
-        return 1.0 - 2.0 * (torch.rand(width, generator=generator, device=generator.device) < 0.5)
+    def _draw(cls, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        return 1.0 - 2.0 * (_uniform(shape, generator) < 0.5)
 
     @classmethod
     def _inverse(cls, level: Tensor) -> Tensor:
@@ -233,6 +107,11 @@ class SignFlip(Symmetry):
 
     def _act(self, level: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _flip(level, w, b, v)
+
+    def _signed(self) -> SignedPermutation:
+        return SignedPermutation(
+            tuple(x.long() * torch.arange(1, x.shape[-1] + 1, device=x.device) for x in self.levels)
+        )
 
 
 class SignedPermutation(Symmetry):
@@ -250,22 +129,8 @@ class SignedPermutation(Symmetry):
     ((tensor([ 2, -1]),), (tensor([-1, -2]),))
     """
 
-    @classmethod
-    def of(cls, element: Symmetry) -> SignedPermutation:
-        """A permutation or a sign flip as an element of this group.
-
-        Raises:
-            TypeError: If it is none.
-        """
-        if isinstance(element, Permutation):
-            return cls(tuple(level + 1 for level in element.levels))
-        if isinstance(element, SignFlip):
-            return cls(
-                tuple(cls._identity(x.shape[-1]).to(x.device) * x.long() for x in element.levels)
-            )
-        if isinstance(element, SignedPermutation):
-            return element
-        raise TypeError(f"A {type(element).__name__} is no signed permutation; apply it by itself.")
+    def _signed(self) -> SignedPermutation:
+        return self
 
     @classmethod
     def _check(cls, level: Tensor, number: int) -> None:
@@ -276,8 +141,8 @@ class SignedPermutation(Symmetry):
         return torch.arange(1, width + 1)
 
     @classmethod
-    def _draw(cls, width: int, generator: torch.Generator) -> Tensor:
-        order, sign = Permutation._draw(width, generator), SignFlip._draw(width, generator)
+    def _draw(cls, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        order, sign = Permutation._draw(shape, generator), SignFlip._draw(shape, generator)
         return (order + 1) * sign.long()
 
     @classmethod
@@ -317,16 +182,23 @@ class PhaseShift(Symmetry):
         spec: WeightSpaceSpec,
         generator: torch.Generator,
         *,
+        num_networks: int | None = None,
         nontrivial: bool = False,
         max_shift: int = 2,
         omega_0: float = 30.0,
     ) -> PhaseShift:
         """Uniform between ``-max_shift`` and ``max_shift`` half periods."""
-        identity = replace(cls.identity(spec), omega_0=omega_0)
-        return identity._drawn(lambda d: cls._draw(d, generator, max_shift), nontrivial=nontrivial)
+        draw = partial(cls._draw, generator=generator, max_shift=max_shift)
+        return replace(cls.identity(spec), omega_0=omega_0)._drawn(draw, num_networks, nontrivial)
 
-    def _acts_on(self) -> tuple[str, ...]:
-        return (*super()._acts_on(), f"omega_0 {self.omega_0}")
+    def __matmul__(self, other: Symmetry) -> Symmetry:
+        """As for every ``Symmetry``; the two must be of one ω0."""
+        if isinstance(other, PhaseShift) and other.omega_0 != self.omega_0:
+            raise UserError(
+                f"expected an element for omega_0 {self.omega_0}, got one for omega_0 "
+                f"{other.omega_0}"
+            )
+        return super().__matmul__(other)
 
     @classmethod
     def _check(cls, level: Tensor, number: int) -> None:
@@ -338,9 +210,10 @@ class PhaseShift(Symmetry):
         return torch.zeros(width, dtype=torch.long)
 
     @classmethod
-    def _draw(cls, width: int, generator: torch.Generator, max_shift: int = 2) -> Tensor:
-        ends = (-max_shift, max_shift + 1)
-        return torch.randint(*ends, (width,), generator=generator, device=generator.device)
+    def _draw(
+        cls, shape: tuple[int, ...], generator: torch.Generator, max_shift: int = 2
+    ) -> Tensor:
+        return ((2 * max_shift + 1) * _uniform(shape, generator)).floor() - max_shift
 
     @classmethod
     def _inverse(cls, level: Tensor) -> Tensor:
@@ -357,9 +230,10 @@ class PhaseShift(Symmetry):
 def wrap_phases(batch: WeightBatch, *, omega_0: float) -> WeightBatch:
     """Shift every hidden neuron by half periods until -π/2 <= ω0 b <= π/2.
 
-    That changes no function. Networks that are a ``PhaseShift`` apart become the same, except where
-    ω0 b is an odd multiple of π/2, and within the precision of their biases: wrap in float32 or
-    better. The range is symmetric and the rounding too, so a ``SignFlip`` before is one after.
+    That changes no function. Networks that are a ``PhaseShift`` apart become the same within the
+    precision of their biases: wrap in float32 or better. The range is symmetric and ties round to
+    even, so a ``SignFlip`` before is one after. At a tie, where ω0 b is an odd multiple of π/2,
+    both ends of the range are left as they are, though they are a shift apart.
 
     Args:
         batch: Networks; every channel is one of its own.
@@ -370,6 +244,11 @@ def wrap_phases(batch: WeightBatch, *, omega_0: float) -> WeightBatch:
         k = -(omega_0 / math.pi * b).round()
         biases[i], weights[i + 1] = _shift(k, b, weights[i + 1], omega_0)
     return WeightBatch(tuple(weights), tuple(biases))
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """In [0, 1), on the generator's device, in float32 whatever the networks are in."""
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
 
 
 def _reorder(order: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
-from dws.weightspace.groups import Symmetry
+from dws.weightspace.symmetry import Symmetry
 
 
 def assert_invariant(
@@ -19,13 +19,13 @@ def assert_invariant(
     *,
     rtol: float = 1e-9,
 ) -> None:
-    """Check that ``function(symmetry.apply(x)) == function(x)``, and that it says something.
+    """Check that ``function(symmetry.apply(x)) == function(x)``, and that outputs differ.
 
     Args:
         function: Maps a batch to a tensor (B, ...). Randomise its parameters first: biases that
             start at zero hide mistakes.
         batch: At least two different networks, best in float64.
-        symmetry: What must not matter.
+        symmetry: The group element.
         rtol: Largest error allowed, relative to the root mean square of the output.
 
     Raises:

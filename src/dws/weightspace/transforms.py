@@ -1,8 +1,8 @@
-"""Random changes of networks for training: pure functions, another draw for every network.
+"""Random changes of networks for training: pure functions with a draw for each network.
 
 Most take a batch and a generator on the batch's device. ``permute_neurons`` leaves the function of
 every MLP as it is, ``flip_signs`` and ``shift_phases`` that of every SIREN; ``change_coordinates``
-moves the function exactly; noise, masks and quantile dropout damage it a little.
+changes the coordinates of the function exactly; noise, masks and quantile dropout approximate it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def drop_smallest(
 
     Args:
         batch: B networks.
-        generator: Draws how many.
-        max_quantile: Up to which quantile of the absolute values of a tensor entries go; each
-            network's is uniform between 0 and this.
+        generator: Draws the quantile of each network, uniform between 0 and ``max_quantile``.
+        max_quantile: Entries whose absolute value is below the quantile of their tensor are set to
+            0.
     """
     size, device = batch.batch_size, batch.weights[0].device
     quantiles = max_quantile * torch.rand(size, generator=generator, device=device)
@@ -66,21 +66,21 @@ def drop_smallest(
 
 
 def permute_neurons(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-    """Reorder the hidden neurons of every network, see ``Permutation``."""
-    draws = (_uniform(bias[:, :, 0], generator) for bias in batch.biases[:-1])  # (B, d)
-    return Permutation(tuple(draw.argsort(dim=1) for draw in draws)).apply(batch)
+    """Permute the hidden neurons of every network, see ``Permutation``."""
+    size = batch.batch_size
+    return Permutation.random(batch.spec, generator, num_networks=size).apply(batch)
 
 
 def flip_signs(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-    """Turn around random hidden neurons, see ``SignFlip``."""
-    draws = (_uniform(bias[:, :, 0], generator) for bias in batch.biases[:-1])  # (B, d)
-    return SignFlip(tuple(1.0 - 2.0 * (draw < 0.5) for draw in draws)).apply(batch)
+    """Change the signs of random hidden neurons, see ``SignFlip``."""
+    size = batch.batch_size
+    return SignFlip.random(batch.spec, generator, num_networks=size).apply(batch)
 
 
 def shift_phases(
     batch: WeightBatch, generator: torch.Generator, *, omega_0: float, max_shift: int = 1
 ) -> WeightBatch:
-    """Move random hidden neurons by half periods, see ``PhaseShift``.
+    """Shift random hidden neurons by half periods, see ``PhaseShift``.
 
     Args:
         batch: B networks.
@@ -88,9 +88,13 @@ def shift_phases(
         omega_0: ω0 of the SIRENs.
         max_shift: Largest absolute k.
     """
-    draws = (_uniform(bias[:, :, 0], generator) for bias in batch.biases[:-1])  # (B, d)
-    shifts = tuple(((2 * max_shift + 1) * draw).floor() - max_shift for draw in draws)
-    return PhaseShift(shifts, omega_0).apply(batch)
+    return PhaseShift.random(
+        batch.spec,
+        generator,
+        num_networks=batch.batch_size,
+        max_shift=max_shift,
+        omega_0=omega_0,
+    ).apply(batch)
 
 
 def change_coordinates(
@@ -120,14 +124,14 @@ def move_images(
     max_shift: float = 0.0,
     max_scale: float = 0.0,
 ) -> WeightBatch:
-    """Rotate, shift and scale what INRs of pictures show, by changing their coordinates.
+    """Rotate, shift and scale the images of INRs, by changing their coordinates.
 
     Args:
         batch: B networks with two inputs.
         generator: Draws each network's change.
         max_angle: Largest rotation either way, in degrees.
-        max_shift: Largest shift along each axis, in units of the coordinates, of which a picture
-            has two.
+        max_shift: Largest shift along each axis, in units of the coordinates, of which an image
+            is two wide.
         max_scale: Each axis is scaled by a common factor between 1 - ``max_scale`` and
             1 + ``max_scale``.
 

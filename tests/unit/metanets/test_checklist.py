@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from tests.conftest import needs_compiler, random_batch, randomise
 from torch import nn
-from torch.func import functional_call, grad, jacrev, vmap
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map
 
 from chirps import GatedNet
 from dws.metanets import MLP, DWSNet, INR2Vec, ProbeNet, SignDWSNet, Transformer
@@ -41,8 +44,19 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 }
 NETS["gated_of_the_example"] = lambda **kw: GatedNet(hidden_channels=4, num_layers=2, **kw)
 NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
-BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
+NOT_INVARIANT = ("mlp", "inr2vec", "transformer", "transformer_layers")
+forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 batched_attention = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+
+
+def along(
+    function: Callable[..., torch.Tensor], x: torch.Tensor | WeightBatch, direction: object
+) -> torch.Tensor:
+    """A central difference."""
+    step = 1e-6
+    ahead = tree_map(lambda t, d: t + step * d, x, direction)
+    behind = tree_map(lambda t, d: t - step * d, x, direction)
+    return (function(ahead) - function(behind)) / (2 * step)
 
 
 @pytest.fixture(params=NETS)
@@ -61,7 +75,7 @@ def test_output_and_embedding_shapes(make: Callable[..., nn.Module], dims: tuple
     assert net.embed(batch).shape[0] == 3
 
 
-def test_a_single_network_can_be_read(make: Callable[..., nn.Module]) -> None:
+def test_a_batch_of_one_network_has_one_output(make: Callable[..., nn.Module]) -> None:
     assert make().eval()(random_batch(SPEC, 1, 2, dtype=torch.float32)).shape == (1, 7)
 
 
@@ -104,6 +118,41 @@ def test_jacrev_gives_each_row_of_the_jacobian(make: Callable[..., nn.Module]) -
         torch.testing.assert_close(got[1, 3], expected)
 
 
+@forward_mode
+def test_jvp_is_the_derivative_along_a_direction(make: Callable[..., nn.Module]) -> None:
+    net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
+    direction = random_batch(SPEC, 2, 2, seed=1)
+    with sdpa_kernel(SDPBackend.MATH):
+        _, got = jvp(net, (batch,), (direction,))
+    torch.testing.assert_close(got, along(net, batch, direction), rtol=1e-5, atol=1e-5)
+
+
+@forward_mode
+@batched_attention
+def test_both_modes_give_the_same_jacobian(make: Callable[..., nn.Module]) -> None:
+    net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
+    with sdpa_kernel(SDPBackend.MATH):
+        pairs = zip(jacfwd(net)(batch).tensors(), jacrev(net)(batch).tensors(), strict=True)
+    for got, expected in pairs:
+        torch.testing.assert_close(got, expected)
+
+
+@forward_mode
+@batched_attention
+def test_the_hessian_is_the_derivative_of_the_gradient(make: Callable[..., nn.Module]) -> None:
+    net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
+
+    def loss(bias: torch.Tensor) -> torch.Tensor:
+        return net(WeightBatch(batch.weights, (bias, *batch.biases[1:]))).square().sum()
+
+    bias, direction = batch.biases[0], random_batch(SPEC, 2, 2, seed=1).biases[0]
+    with sdpa_kernel(SDPBackend.MATH):
+        got = hessian(loss)(bias)
+    expected = along(grad(loss), bias, direction)
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close((got * direction).sum((3, 4, 5)), expected, rtol=1e-5, atol=1e-5)
+
+
 @batched_attention
 def test_gradients_of_each_network_by_the_parameters(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 3, 2)
@@ -140,20 +189,20 @@ def test_evaluation_is_deterministic_and_ignores_the_rest_of_the_batch(
     torch.testing.assert_close(net(batch[:3]), net(batch)[:3])
 
 
-def test_equivariant_networks_do_not_see_permutations(
+def test_equivariant_networks_are_invariant_to_permutations(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
     g = Permutation.random(SPEC, torch.Generator().manual_seed(0))
     batch = random_batch(SPEC, 4, 2)
-    if request.node.callspec.params["make"] in BLIND:
+    if request.node.callspec.params["make"] in NOT_INVARIANT:
         with pytest.raises(AssertionError, match="not invariant"):
             assert_invariant(net, batch, g)
     else:
         assert_invariant(net, batch, g)
 
 
-def test_only_networks_that_know_sines_do_not_see_signs(
+def test_only_networks_for_sines_are_invariant_to_sign_flips(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
@@ -166,7 +215,7 @@ def test_only_networks_that_know_sines_do_not_see_signs(
             assert_invariant(net, batch, flip)
 
 
-def test_the_transformer_knows_which_neuron_is_which() -> None:
+def test_the_transformer_distinguishes_neurons() -> None:
     """Other columns of one layer alone, or other outputs, are another function."""
     net = randomise(NETS["transformer"](spec=SPEC, in_channels=2, out_features=7)).double().eval()
     batch = random_batch(SPEC, 4, 2)
@@ -196,6 +245,20 @@ def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32
         outputs.float().square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
     assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("make_net", [DWSNet, SignDWSNet])
+def test_exported_and_saved_it_takes_batches_of_any_size(
+    make_net: Callable[..., nn.Module], tmp_path: Path
+) -> None:
+    net = make_net(SPEC, out_features=7, hidden_channels=4, num_layers=2).eval()
+    batch, larger = (random_batch(SPEC, size, dtype=torch.float32) for size in (4, 7))
+    any_size = ({0: torch.export.Dim.DYNAMIC},) * SPEC.num_layers
+    program = torch.export.export(net, (batch,), dynamic_shapes=([any_size, any_size],))
+    torch.export.save(program, tmp_path / "net.pt2")
+    loaded = torch.export.load(tmp_path / "net.pt2").module()
+    torch.testing.assert_close(loaded(larger), net(larger))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""Blocks of the sign-equivariant networks commute with the group, and all of them see the rest."""
+"""Blocks of the signed networks commute with the group, and the networks separate its orbits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,21 +13,22 @@ from torch.func import grad, vmap
 
 from dws.metanets import EquivariantDWSNet, EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.layers.parity import Odd, OddNorm
-from dws.metanets.sign_dwsnet import (
+from dws.metanets.layers.signed import (
     Decoder,
     EdgeUpdate,
     Encoder,
-    Features,
-    Layer,
     Message,
     NeuronUpdate,
     ReadOut,
+    SignedFeatures,
+    SignedLayer,
 )
 from dws.weightspace import (
     SignedPermutation,
     WeightBatch,
     WeightSpaceSpec,
     assert_equivariant,
+    wrap_phases,
 )
 
 SPEC = WeightSpaceSpec((2, 5, 4, 6, 3))
@@ -47,8 +49,8 @@ def moved(x: Odd) -> Odd:
     return Odd(values, x.levels)
 
 
-def moved_features(x: Features) -> Features:
-    return Features(
+def moved_features(x: SignedFeatures) -> SignedFeatures:
+    return SignedFeatures(
         odd=[moved(o) for o in x.odd],
         even=[permuted(h, level) for level, h in enumerate(x.even)],
         edges=[moved(e) for e in x.edges],
@@ -62,7 +64,7 @@ def draw(*shape: int, seed: int) -> Tensor:
 
 
 D = SPEC.hidden_dims
-FEATURES = Features(
+FEATURES = SignedFeatures(
     odd=[Odd(draw(3, d, C, seed=i), (i,)) for i, d in enumerate(D)],
     even=[draw(3, d, C, seed=10 + i) for i, d in enumerate(D)],
     edges=[Odd(draw(3, D[i], D[i + 1], E, seed=20 + i), (i, i + 1)) for i in range(len(D) - 1)],
@@ -76,7 +78,7 @@ def tensors(x: object) -> list[Tensor]:
         return [x]
     if isinstance(x, Odd):
         return [x.values]
-    if isinstance(x, Features):
+    if isinstance(x, SignedFeatures):
         return tensors([*x.odd, *x.even, *x.edges, x.globals])
     assert isinstance(x, Sequence)
     return [t for part in x for t in tensors(part)]
@@ -104,7 +106,7 @@ def test_the_decoder() -> None:
 
 
 def test_a_layer() -> None:
-    layer = block(Layer(len(D), C, E))
+    layer = block(SignedLayer(len(D), C, E))
     assert_same(layer(moved_features(FEATURES)), moved_features(layer(FEATURES)))
 
 
@@ -118,7 +120,7 @@ def test_an_edge_update() -> None:
 def test_a_message(backward: bool) -> None:
     f = block(Message(C))
 
-    def message(x: Features) -> Odd:
+    def message(x: SignedFeatures) -> Odd:
         if backward:
             return f(x.odd[1], x.edges[0].transpose())
         return f(x.odd[0], x.edges[0])
@@ -144,7 +146,7 @@ def test_a_read_out() -> None:
     assert_same(f(y.odd[1], y.even[1]), f(x.odd[1], x.even[1]))
 
 
-# --- what is not in the group is seen -------------------------------------------------------------
+# --- networks that differ by more than the group --------------------------------------------------
 
 
 def change(
@@ -205,22 +207,53 @@ def test_networks_with_another_last_bias_are_told_apart() -> None:
     assert (net(other) - net(batch)).abs().amax(1).min() > 1e-3
 
 
+def test_global_features_reach_every_neuron() -> None:
+    layer = block(SignedLayer(len(D), C, E))
+    other = replace(FEATURES, globals=FEATURES.globals + draw(3, C, seed=50))
+    for before, after in zip(layer(FEATURES).even, layer(other).even, strict=True):
+        assert (after - before).abs().amax(2).min() > 1e-3
+
+
 def test_no_channel_is_dead() -> None:
     """At the start each channel differs between neurons and networks, and moves the embedding."""
     torch.manual_seed(0)
     net, batch = SignDWSNet(SPEC, out_features=16).double(), random_batch(SPEC, 16)
-    outputs: list[Features] = []
+    outputs: list[SignedFeatures] = []
     for module in (net.encode, *net.layers):
         module.register_forward_hook(lambda _, __, features: outputs.append(features))
     embedding = net.embed(batch)
     assert embedding.std(0).min() > 1e-6
     for depth, features in enumerate(outputs):
         values = [*features.odd, *features.even, features.globals]
-        values += features.edges if depth < len(net.layers) else []  # nothing reads the last ones
+        values += features.edges if depth < len(net.layers) else []  # the last ones have no effect
         for value in tensors(values):
             (gradient,) = torch.autograd.grad(embedding.square().sum(), value, retain_graph=True)
             for x in (value, gradient):
                 assert x.flatten(0, -2).std(0).min() > 1e-6
+
+
+# --- phase shifts ---------------------------------------------------------------------------------
+
+
+def test_the_scale_is_that_of_wrapped_weights() -> None:
+    net, reference = SignDWSNet(SPEC, out_features=1, omega_0=30.0), random_batch(SPEC, 200)
+    net.fit(reference)
+    scaled = list(net.scale(wrap_phases(reference, omega_0=30.0)).tensors())
+    for tensor in scaled:
+        assert float(tensor.std()) == pytest.approx(1, rel=1e-5)
+    assert net.scale.mean[:-1].tolist() == [0] * (len(scaled) - 1)
+
+
+def test_only_networks_with_omega_0_have_a_scale() -> None:
+    with pytest.raises(ValueError, match="Only a network with omega_0 is fitted"):
+        SignDWSNet(SPEC, out_features=1).fit(random_batch(SPEC))
+
+
+def test_weights_of_version_0_2_without_their_scale_are_refused() -> None:
+    net = SignDWSNet(SPEC, out_features=1, omega_0=30.0)
+    state = {k: v for k, v in net.state_dict().items() if not k.startswith("scale.")}
+    with pytest.raises(ValueError, match=r"version 0\.2 and lacks scale\.mean.*WeightSpaceModel"):
+        net.load_state_dict(state)
 
 
 # --- weights in, weights out ----------------------------------------------------------------------

@@ -5,7 +5,13 @@ import pytest
 import torch
 from tests.conftest import random_batch
 from torch import nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import (
+    key_get,
+    keystr,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_unflatten,
+)
 
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -113,10 +119,19 @@ def test_shapes_that_do_not_fit_are_refused(
 def test_it_is_a_tree_of_its_tensors() -> None:
     batch = random_batch(SPEC)
     leaves, structure = tree_flatten(batch)
-    assert all(a is b for a, b in zip(leaves, batch.tensors(), strict=True))
+    assert all(a is b for a, b in zip(leaves, (*batch.weights, *batch.biases), strict=True))
     again = tree_unflatten(leaves, structure)
     assert isinstance(again, WeightBatch)
-    assert all(a is b for a, b in zip(again.tensors(), leaves, strict=True))
+    assert all(a is b for a, b in zip(again.tensors(), batch.tensors(), strict=True))
+
+
+def test_leaves_are_named_as_in_python() -> None:
+    batch = random_batch(SPEC)
+    paths, _ = tree_flatten_with_path(batch)
+    assert len(paths) == 2 * SPEC.num_layers
+    for path, tensor in paths:
+        assert key_get(batch, path) is tensor
+    assert keystr(paths[-1][0]) == f".biases[{SPEC.num_layers - 1}]"
 
 
 def test_vmap_maps_over_networks() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -89,6 +90,56 @@ def test_a_nontrivial_element_is_never_the_identity(kind: type[Symmetry]) -> Non
 
     assert any(trivial(nontrivial=False))
     assert not any(trivial(nontrivial=True))
+
+
+@kinds
+def test_a_nontrivial_element_may_leave_one_level_as_it_is(kind: type[Symmetry]) -> None:
+    spec, generator = WeightSpaceSpec((1, 2, 2, 1)), torch.Generator().manual_seed(0)
+    identity = kind.identity(spec).levels
+    moves = {
+        tuple(torch.equal(x, i) for x, i in zip(g.levels, identity, strict=True))
+        for g in (kind.random(spec, generator, nontrivial=True) for _ in range(200))
+    }
+    assert moves == {(True, False), (False, True), (False, False)}
+
+
+@kinds
+def test_an_element_is_drawn_for_each_network(kind: type[Symmetry]) -> None:
+    batch = random_batch(SPEC, 6)
+    g = kind.random(SPEC, torch.Generator().manual_seed(0), num_networks=6, nontrivial=True)
+    assert [tuple(level.shape) for level in g.levels] == [(6, 5), (6, 6)]
+    assert len(torch.unique(torch.cat([x.double() for x in g.levels], dim=1), dim=0)) == 6
+    for i in range(6):
+        alone = replace(g, levels=tuple(level[i] for level in g.levels))  # is checked
+        assert_same(g.apply(batch)[i : i + 1], alone.apply(batch[i : i + 1]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_values"), [(Permutation, 6), (SignFlip, 8), (SignedPermutation, 48)]
+)
+def test_all_elements_are_equally_likely(kind: type[Symmetry], num_values: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    g = kind.random(WeightSpaceSpec((1, 3, 1)), generator, num_networks=500 * num_values)
+    _, counts = torch.unique(g.levels[0], dim=0, return_counts=True)
+    assert len(counts) == num_values
+    assert (counts - 500).abs().max() < 100  # 4.5 deviations
+
+
+def test_phases_are_shifted_by_equally_likely_numbers() -> None:
+    spec, generator = WeightSpaceSpec((1, 1, 1)), torch.Generator().manual_seed(0)
+    shift = PhaseShift.random(spec, generator, num_networks=2500, max_shift=2)
+    values, counts = torch.unique(shift.levels[0], return_counts=True)
+    assert values.tolist() == [-2, -1, 0, 1, 2]
+    assert (counts - 500).abs().max() < 100
+
+
+def test_at_a_tie_both_ends_stay() -> None:
+    ends = torch.tensor([math.pi / 2, -math.pi / 2], dtype=torch.float64).view(1, 2, 1)
+    batch = WeightBatch(
+        (torch.ones(1, 1, 2, 1).double(), torch.ones(1, 2, 1, 1).double()),
+        (ends, torch.ones(1, 1, 1).double()),
+    )
+    assert_same(wrap_phases(batch, omega_0=1.0), batch)
 
 
 def test_a_trivial_group_has_no_nontrivial_element() -> None:

@@ -63,7 +63,7 @@ def test_the_seed_decides_and_networks_differ(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAME_FUNCTION)
-def test_what_is_drawn_stays_the_same(name: str) -> None:
+def test_symmetries_keep_the_function(name: str) -> None:
     changed = SAME_FUNCTION[name](BATCH, seeded())
     assert (changed.flatten() != BATCH.flatten()).float().mean() > 0.1
     torch.testing.assert_close(render(changed, points()), render(BATCH, points()))

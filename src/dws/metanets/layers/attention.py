@@ -54,12 +54,12 @@ class SetAttention(nn.Module):
 class EquivariantAttention(EquivariantLinear):
     """``EquivariantLinear`` whose map on each hidden level also attends between its neurons.
 
-    Differs: the released layers replace the DeepSets map by attention, ignore the number of heads
-    and do not scale the scores by a head's width. Here attention is added to the linear map, so
-    that the layer still spans all equivariant maps.
+    Deviation from the reference implementation: it replaces the DeepSets map by attention, ignores
+    the number of heads and does not scale the scores by a head's width. Here attention is added to
+    the linear map, so that the layer still spans all equivariant maps.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: C_in.
         out_channels: C_out, a multiple of ``num_heads``.
         reduction: How features are pooled.

@@ -33,8 +33,8 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 class EquivariantLinear(nn.Module):
     """The complete equivariant affine layer, without redundant parameters.
 
-    Differs: the paper writes the layer as M² x 4 blocks, each with its own pooling (Tables 5-8);
-    those blocks pool the same things again and repeat each other's maps. With
+    Deviation from the paper: it writes the layer as M² x 4 blocks (Tables 5-8), which pool the same
+    entries repeatedly and share maps. With
     ``reduction="mean"`` this layer spans the same space with exactly
     ``spec.num_equivariant_maps * in_channels * out_channels`` weights and
     ``spec.num_invariants * out_channels`` biases (more weights than that, of the same space, where
@@ -42,7 +42,7 @@ class EquivariantLinear(nn.Module):
     linear.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: C_in.
         out_channels: C_out.
         reduction: How features are pooled.

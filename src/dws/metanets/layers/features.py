@@ -63,7 +63,7 @@ def pool(batch: WeightBatch, reduction: Reduction) -> Features:
 
 
 def invariants(batch: WeightBatch, reduction: Reduction) -> Float[Tensor, "b i_c"]:
-    """The invariants of ``pool`` at half the cost, where nothing else is wanted."""
+    """The invariants of ``pool`` alone, at half the cost."""
     first, *inner, last = batch.weights
     *biases, last_bias = batch.biases
     incoming = [first.transpose(1, 2).flatten(2), *(w.flatten(1, 2) for w in inner)]
@@ -135,7 +135,7 @@ def check_reduction(reduction: str) -> None:
 
 
 def check_widths(**widths: int) -> None:
-    """Raise a ``ValueError`` if a layer is to have no channels, or none come in."""
+    """Raise a ``ValueError`` if a width is below 1."""
     for name, width in widths.items():
         if width < 1:
             raise UserError(f"expected {name} >= 1, got {width}")

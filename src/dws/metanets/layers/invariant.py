@@ -23,7 +23,7 @@ class InvariantLinear(nn.Module):
     ``spec.num_invariants * in_channels * out_features`` weights.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: C_in.
         out_features: F.
         reduction: How features are pooled.

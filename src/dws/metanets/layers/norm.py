@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from dws.errors import UserError
+from dws.metanets.ops import standardize_rows
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 NormKind = Literal["batch", "layer"]
@@ -23,7 +24,7 @@ class Norm(nn.Module):
     the channels of each entry. Both are equivariant: they treat all entries of a tensor alike.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         num_channels: C.
         kind: Which normalisation.
 
@@ -70,9 +71,9 @@ class BatchNorm(nn.BatchNorm1d):
             return self._over_processes(x)
         if not (self.training and torch.compiler.is_compiling()) or len(x) < 2:
             return super().forward(x)
-        normed, mean, variance, _ = _Standardized.apply(x, self.weight, self.bias, self.eps)
+        normed, mean, variance = standardize_rows(x, self.weight, self.bias, self.eps)
         self._track(mean, variance, len(x))
-        return normed  # type: ignore[no-any-return]
+        return normed
 
     def _over_processes(self, x: Tensor) -> Tensor:
         """With the mean and variance over the rows of all processes, each of which has as many."""
@@ -92,42 +93,3 @@ class BatchNorm(nn.BatchNorm1d):
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         self.num_batches_tracked.add_(1)
-
-
-class _Standardized(torch.autograd.Function):
-    """Rows with the mean and deviation of a batch norm, and the statistics they had.
-
-    PyTorch's batch norm compiles to Welford's recurrence, which is slow, and its gradient to more
-    passes over full-size tensors. Here the statistics are two sums, of differences from the first
-    row, so that little cancels in the variance wherever the mean lies.
-    """
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
-        first = x[0].to(weight.dtype)
-        y = x.to(weight.dtype) - first
-        shift = y.mean(0)
-        variance = (y.square().mean(0) - shift.square()).clamp(min=0)
-        scale = weight * torch.rsqrt(variance + eps)
-        normed = y * scale + (bias - shift * scale)
-        return normed.to(x.dtype), first + shift, variance, shift
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, weight, _, ctx.eps = inputs
-        _, mean, variance, shift = output
-        ctx.save_for_backward(x, weight, variance, shift)
-        ctx.mark_non_differentiable(mean, variance, shift)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, weight, variance, shift = ctx.saved_tensors
-        y = x.to(weight.dtype) - x[0].to(weight.dtype)
-        inverse = torch.rsqrt(variance + ctx.eps)
-        of_bias = gradient.sum(0, dtype=weight.dtype)
-        of_weight = ((gradient * y).sum(0) - shift * of_bias) * inverse
-        # what remains of the gradient without its part along the constant and along y
-        scale = weight * inverse
-        along_y = -scale * inverse * of_weight / len(x)
-        constant = -scale * of_bias / len(x) - along_y * shift
-        return (gradient * scale + y * along_y + constant).to(x.dtype), of_weight, of_bias, None

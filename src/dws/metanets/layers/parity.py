@@ -2,8 +2,9 @@
 
 Under a ``SignFlip`` a feature of a neuron or an edge is even, and stays as it is, or odd, and
 changes its sign. Even features are tensors, of which any function is even. Odd ones are ``Odd``,
-which has only what keeps track of the parity: sums, linear maps without bias, products with even
-features (gates), which are odd, and with each other, which are even. All else is a TypeError.
+which has only operations that keep track of the parity: sums, linear maps without bias, products
+with even features (gates), which are odd, and with each other, which are even. All others raise a
+TypeError.
 """
 
 from __future__ import annotations
@@ -154,7 +155,9 @@ class OddNorm(nn.RMSNorm):
     """Odd features divided by their root mean square over channels, which is even.
 
     There is no shift, since it would not change its sign. It computes in the precision of its
-    weights, also where autocast made the input bf16.
+    weights, also where autocast made the input bf16. A single channel x becomes x / sqrt(x² + ε)
+    with the machine precision ε, which is the sign of x unless |x| is below about sqrt(ε). So are
+    several channels that are multiples of one number: only their ratios and sign remain.
 
     Args:
         num_channels: C.

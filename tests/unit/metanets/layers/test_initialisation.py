@@ -34,6 +34,27 @@ def test_outputs_start_at_unit_variance(reduction: str, dims: tuple[int, ...]) -
     assert float(invariant.square().mean()) == pytest.approx(1, abs=0.3)
 
 
+def test_each_map_has_the_variance_of_the_derivation() -> None:
+    """Second moments of the features of 2-16-16-1 networks, written out by hand."""
+    torch.manual_seed(0)
+    c_in, c_out = 16, 128
+    layer = EquivariantLinear(WeightSpaceSpec((2, 16, 16, 1)), c_in, c_out, reduction="mean")
+    level_1, level_2 = 1 + 2 + 1 / 16, 1 + 1 / 16 + 1  # bias, incoming, outgoing
+    invariants = (1 + 2) / 16 + (1 / 16 + 1 / 256 + 1 / 16) + 1
+    rows = layer.invariant_map.weight.unflatten(0, (-1, c_out))
+    first_bias, *_, last_bias = rows
+    expected = {
+        layer.edge_maps[0].weight: 1 + level_1 + level_2 + invariants,
+        layer.node_maps[0].weight[:c_out]: level_1 + invariants,
+        layer.node_maps[1].weight[:c_out]: level_2 + invariants,
+        first_bias: level_1 + invariants,
+        rows[4]: 1 + level_1 + level_2 + invariants,  # to the columns of the inner weight
+        last_bias: invariants,
+    }
+    for weight, total in expected.items():
+        assert float(weight.detach().var()) == pytest.approx(1 / (c_in * total), rel=0.1)
+
+
 @pytest.mark.parametrize("make", [EquivariantLinear, EquivariantAttention, InvariantLinear])
 def test_a_reset_layer_starts_as_a_new_one(make: Callable[..., nn.Module]) -> None:
     torch.manual_seed(0)

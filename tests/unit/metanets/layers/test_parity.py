@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dws.metanets.layers.parity import Odd, OddLinear, OddNorm, concatenate
-from dws.metanets.sign_dwsnet import Product, update
+from dws.metanets.layers.signed import Product, update
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
