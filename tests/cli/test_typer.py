@@ -113,4 +113,4 @@ def test_a_folder_may_have_a_number_for_its_name(command: Command, sine_zoo: Zoo
 
 
 def test_all_data_sets_can_be_named() -> None:
-    assert set(get_args(DataSet)) == set(DATASETS)
+    assert set(get_args(DataSet)) == {*DATASETS, "cifar10"}

