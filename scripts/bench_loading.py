@@ -33,9 +33,11 @@ def make_load(num_networks: int, batch_size: int) -> Callable[[], None]:
 
     def load() -> None:
         nonlocal batches
-        if next(batches, None) is None:
-            batches = networks.shuffled_batches(batch_size, generator)
-            next(batches)
+        rows = next(batches, None)
+        if rows is None:
+            batches = networks.shuffled_rows(batch_size, generator)
+            rows = next(batches)
+        networks.weights[rows], networks.targets[rows]
 
     return load
 

@@ -64,10 +64,11 @@ class FitConfig:
         stop_mse: An INR stops once its mean squared error is at most this, checked every 10 steps;
             0 never stops early. 40 dB of PSNR is 1e-4.
         chunk_size: INRs fitted at once; None for what is fastest: 32 on a CPU, where they stay in
-            the cache, and all of a shard on a GPU.
+            the cache, and on a GPU all of a shard that its memory holds.
         device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
             a minute or so, on machines with a C++ compiler.
+        cuda_graph: ``auto`` records steps as CUDA graphs on CUDA devices; ``never`` does not.
     """
 
     num_steps: Count = 1000
@@ -79,6 +80,7 @@ class FitConfig:
     chunk_size: Count | None = None
     device: str = "auto"
     compile: Compile = "auto"
+    cuda_graph: Literal["auto", "never"] = "auto"
 
     def identity(self) -> dict[str, Any]:
         """What the fitted networks depend on, by which zoos are told apart.
@@ -86,7 +88,7 @@ class FitConfig:
         A setting that version 0.2 did not have is left out at the value that it stood for.
         """
         left_out = {"betas": (0.9, 0.999), "schedule": "constant"}
-        how_not_what = ("chunk_size", "device", "compile")
+        how_not_what = ("chunk_size", "device", "compile", "cuda_graph")
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
@@ -208,6 +210,8 @@ class TrainerConfig:
         precision: ``fp32``, ``bf16`` for autocast of the model in training, or ``auto`` for bf16
             where training is compiled and the device supports it.
         compile: Whether to train with ``torch.compile``: ``auto`` where it pays.
+        cuda_graph: Whether to record a step as a CUDA graph, which launches its many small kernels
+            at once; ``auto`` does it on CUDA devices.
         ema_decay: Evaluate an exponential moving average of the weights with this decay per step;
             0 evaluates the weights themselves.
         patience: Stop after this many epochs without a better validation metric; None never stops.
@@ -220,6 +224,7 @@ class TrainerConfig:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Compile = "auto"
+    cuda_graph: Compile = "auto"
     ema_decay: BelowOne = 0.0
     patience: Count | None = None
     checkpoint_minutes: NonNegative = 5.0

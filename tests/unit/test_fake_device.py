@@ -16,9 +16,14 @@ from torch._subclasses.fake_tensor import (
 
 from dws.metanets import EquivariantDWSNet, EquivariantSignDWSNet
 from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
-from dws.settings import AugmentConfig
+from dws.settings import AugmentConfig, OptimConfig, ReconstructionConfig
 from dws.tasks import Classification, Contrastive, Regression, Task
+from dws.training import LabelledNetworks, ReconstructionLoss, TrainerConfig, WeightSpaceModel
 from dws.training.augmentation import Augmentations
+from dws.training.inference import embed, predict
+from dws.training.processes import Processes
+from dws.training.state import TrainingState
+from dws.training.step import TrainingStep
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phases
 
 SPEC = WeightSpaceSpec((2, 6, 5, 3))
@@ -130,3 +135,99 @@ def test_losses(name: str, device: str) -> None:
         if device == DIFFERENTIABLE:
             loss.backward()
             assert_all_on(device, outputs.grad)
+
+
+RECONSTRUCTION = ReconstructionConfig(weight=0.5, resolution=3)
+TRAININGS = {
+    "plain": {},
+    "adamw_with_everything": {
+        "optim": OptimConfig(clip_norm=1.0, amsgrad=True),
+        "ema_decay": 0.9,
+        "reconstruction": RECONSTRUCTION,
+    },
+    "muon": {"optim": OptimConfig(muon_lr=1e-2, schedule="constant")},
+    "contrastive": {"task": "contrastive"},
+    "recorded": {"optim": OptimConfig(muon_lr=1e-2), "cuda_graph": "always"},
+}
+
+
+@pytest.fixture
+def gradients_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of a backward pass on CUDA tensors: zeros for the parameters of one model."""
+    parameters: list[nn.Parameter] = []
+    zero_grad = nn.Module.zero_grad
+
+    def note(module: nn.Module, set_to_none: bool = True) -> None:
+        zero_grad(module, set_to_none)
+        parameters[:] = module.parameters()
+
+    def backward(loss: Tensor) -> None:
+        assert_all_on(GPU, loss)
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+
+    monkeypatch.setattr(nn.Module, "zero_grad", note)
+    monkeypatch.setattr(Tensor, "backward", backward)
+
+
+def training_step(
+    *,
+    task: str = "classification",
+    optim: OptimConfig = OptimConfig(),  # noqa: B008 - frozen
+    reconstruction: ReconstructionConfig | None = None,
+    precision: str = "fp32",
+    **trainer: object,
+) -> TrainingStep:
+    kind, targets = TASKS[task]
+    num_values = reconstruction.num_values(SPEC.dims) if reconstruction else 0
+    net = NETS["dwsnet_sign"](spec=SPEC, in_channels=1, out_features=kind.out_features + num_values)
+    model = WeightSpaceModel(SPEC, net, kind.output_layer(None), num_reconstructed=num_values)
+    data = LabelledNetworks(fake_batch(SPEC), targets())
+    config = TrainerConfig(
+        **{"batch_size": 4, "precision": precision, "compile": "never", "cuda_graph": "never"}
+        | trainer
+    )
+    loss = None
+    if reconstruction:
+        loss = object.__new__(ReconstructionLoss)  # its constructor looks at values
+        loss.weight, loss.omega_0 = reconstruction.weight, 30.0
+        loss.points, loss.mean, loss.std = torch.rand(9, 2), torch.zeros(()), torch.ones(())
+    return TrainingStep(
+        model, kind, data, TrainingState(model, optim, config, len(data), seed=0),
+        augmentations=Augmentations(AugmentConfig(noise=0.1)), trainer=config,
+        reconstruction=loss, processes=Processes(),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("gradients_at_hand")
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "recorded":  # no kernel for fake tensors takes rates in tensors
+        monkeypatch.setattr(torch.optim.AdamW, "step", lambda optimizer: None)
+    with fake_device():
+        step = training_step(**TRAININGS[name])
+        rows = torch.arange(4)
+        for _ in range(2):  # the average begins with the second
+            losses = step.take(rows, augmented=True)
+            assert_all_on(GPU, losses)
+            step.state.advance(losses)
+        assert_all_on(GPU, *step.model.parameters(), *step.state.losses)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_and_its_losses_have_gradients(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainingState, "update", lambda state: None)  # no optimiser knows "lazy"
+    with fake_device(DIFFERENTIABLE):
+        reconstruction = None if task == "contrastive" else RECONSTRUCTION
+        step = training_step(task=task, reconstruction=reconstruction)
+        step.take(torch.arange(4), augmented=True)
+        assert_all_on(DIFFERENTIABLE, *(p.grad for p in step.model.parameters()))
+
+
+def test_evaluation() -> None:
+    with fake_device():
+        step = training_step()
+        given = step.model, step.task, step.train_set
+        outputs, _ = predict(*given, train_set=step.train_set, batch_size=3)
+        assert_all_on(GPU, outputs, embed(step.model, step.train_set, batch_size=3))
+        assert_all_on(GPU, step.task.scores(outputs, step.train_set.targets))

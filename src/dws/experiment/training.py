@@ -95,6 +95,7 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
                 f"{sum(p.numel() for p in model.parameters()):,} parameters, on {len(train_set)} "
                 f"networks of {given.zoo.path}, {device}, {trainer.precision}"
                 f"{', compiled' if trainer.compile == 'always' else ''}"
+                f"{', as a CUDA graph' if trainer.cuda_graph == 'always' else ''}"
                 f"{f', {processes.size} processes' if processes.size > 1 else ''}; "
                 f"run folder {run.path}"
             )

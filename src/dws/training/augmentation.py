@@ -103,13 +103,16 @@ class Augmentations:
         for each in self.extra:
             _check_shape(each, spec)
 
+    def are_active(self, progress: float) -> bool:
+        """Whether networks are augmented after this fraction of the training's steps."""
+        return progress < self.config.until
+
     def apply(
         self,
         batch: WeightBatch,
         generator: torch.Generator,
         *,
         layer_std: Float[Tensor, " two_m"],
-        progress: float = 0.0,
     ) -> WeightBatch:
         """Change every network of a batch in its own way.
 
@@ -117,11 +120,8 @@ class Augmentations:
             batch: B networks.
             generator: Source of all draws, on the batch's device.
             layer_std: Standard deviations of weight.0, bias.0, weight.1, ... in the training split.
-            progress: Fraction of the training's steps that are done.
         """
         config = self.config
-        if progress >= config.until:
-            return batch
         angle, shift, scale = config.max_angle, config.max_shift, config.max_scale
         if angle or shift or scale:
             batch = move_images(batch, generator, max_angle=angle, max_shift=shift, max_scale=scale)

@@ -24,7 +24,7 @@ from dws.targets import signature_defaults, with_floats
 
 MISSING = object()
 # how and where a run is computed, not what comes out
-NOT_PART_OF_A_RUN = ("device", "compile", "eval_batch_size", "checkpoint_minutes")
+NOT_PART_OF_A_RUN = ("device", "compile", "cuda_graph", "eval_batch_size", "checkpoint_minutes")
 
 
 def from_earlier_version(recorded: Mapping[str, Any], command: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from dws.errors import UserError
@@ -69,21 +70,23 @@ class LabelledNetworks:
             rows = slice(start, start + size)
             yield self.weights[rows], self.targets[rows]
 
-    def shuffled_batches(
+    def shuffled_rows(
         self, size: int, generator: torch.Generator, *, skip: int = 0
-    ) -> Iterator[tuple[WeightBatch, Tensor]]:
+    ) -> Iterator[Int[Tensor, " size"]]:
         """One epoch in random order, in batches of one size; a remainder is left out.
 
         Args:
             size: Networks a batch.
             generator: Draws the order.
-            skip: Batches to leave out at the beginning, of an epoch that is gone on with.
+            skip: Batches to leave out at the beginning, of an epoch that is resumed.
+
+        Yields:
+            The rows of a batch.
         """
         size = min(size, len(self))
         order = torch.randperm(len(self), generator=generator).to(self.targets.device)
         for start in range(skip * size, len(self) - size + 1, size):
-            rows = order[start : start + size]
-            yield self.weights[rows], self.targets[rows]
+            yield order[start : start + size]
 
 
 def _signal_subset(split: ZooSplit, targets: Tensor, size: int, seed: int) -> Tensor:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import time
 
-import torch
-from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from dws.settings import AugmentConfig, OptimConfig, TrainerConfig
@@ -26,7 +24,7 @@ from dws.training.reconstruction import ReconstructionLoss
 from dws.training.resolve import resolve
 from dws.training.run_dir import RunDir
 from dws.training.state import TrainingState, check_finite
-from dws.weightspace import WeightBatch
+from dws.training.step import TrainingStep
 
 
 def train(
@@ -69,7 +67,6 @@ def train(
             complaints of ``resolve``, ``check_optim`` and ``Augmentations``.
     """
     trainer = resolve(trainer, len(train_set), processes.size)
-    augmentations = Augmentations(augment)
     state = TrainingState(model, optim, trainer, len(train_set), seed)
     if run.last_checkpoint.is_file():
         content = load_checkpoint(run.last_checkpoint, *state.content())
@@ -84,11 +81,10 @@ def train(
         run.keep_metrics(state.epoch)
         logger.catch_up(run.metrics())
 
-    compiled = trainer.compile == "always"
-    forward = torch.compile(model, dynamic=False) if compiled else processes.wrap(model)
-    bfloat16 = torch.autocast(
-        train_set.targets.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"
-    )
+    step = TrainingStep(
+        model, task, train_set, state, augmentations=Augmentations(augment), trainer=trainer,
+        reconstruction=reconstruction, processes=processes,
+    )  # fmt: skip
     monitored = f"val_{task.monitor}"
     saved = time.monotonic()
     with tqdm(
@@ -98,40 +94,16 @@ def train(
         while not state.finished:
             model.train()
             began = time.perf_counter() - state.seconds
-            batches = train_set.shuffled_batches(
+            for rows in train_set.shuffled_rows(
                 trainer.batch_size, state.start_epoch(), skip=state.step_in_epoch
-            )
-            for weights, targets in batches:
-                progress = state.step / state.num_steps
-                views = [
-                    augmentations.apply(
-                        weights,
-                        state.draws,
-                        layer_std=model.standardize.std,
-                        progress=progress,
-                    )
-                    for _ in range(task.num_views)
-                ]
-                parts = WeightBatch.cat([processes.part(view) for view in views])
-                with bfloat16:
-                    outputs = forward(parts)
-                outputs = processes.gather(outputs.float(), task.num_views)
-                predictions, reconstructed = model.split(outputs)
-                losses = [task.loss(predictions, targets)]
-                total = losses[0]
-                if reconstruction:
-                    values = processes.gather(reconstruction.targets(parts), task.num_views)
-                    losses.append(mse_loss(reconstructed, values))
-                    total = total + reconstruction.weight * losses[1]
-                model.zero_grad()
-                total.backward()
-                state.update(*losses)
+            ):
+                state.advance(step(rows))
                 bar.update()
                 if (
                     processes.is_first
                     and time.monotonic() - saved > 60 * trainer.checkpoint_minutes
                 ):
-                    losses[0].item()  # waits for a GPU
+                    state.losses[-1].cpu()  # waits for a GPU, whose time is the run's
                     state.seconds = time.perf_counter() - began
                     save_checkpoint(run.last_checkpoint, state.content())
                     saved = time.monotonic()

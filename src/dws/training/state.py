@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -47,19 +49,14 @@ class TrainingState:
         self.batch_size = min(trainer.batch_size, num_networks)
         self.steps_per_epoch = num_networks // self.batch_size
         self.num_steps = trainer.num_epochs * self.steps_per_epoch
-        self.optimizers = build_optimizers(model, optim)
+        self.optimizers = build_optimizers(model, optim, capturable=trainer.cuda_graph == "always")
         self.schedulers = [
             LambdaLR(optimizer, lambda step: optim.factor(step, self.num_steps))
             for optimizer in self.optimizers
         ]
-        self.average = (
-            AveragedModel(
-                model, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay), use_buffers=True
-            )
-            if trainer.ema_decay
-            else None
-        )
+        self.average = AveragedModel(model) if trainer.ema_decay else None
         self.device = next(model.parameters()).device
+        self._place_rates()
         torch.manual_seed(derive_seed(seed, 0))  # of dropout
         self.order = torch.Generator().manual_seed(derive_seed(seed, 1))  # of batches
         self.draws = torch.Generator(self.device).manual_seed(derive_seed(seed, 2))  # of augment
@@ -98,16 +95,54 @@ class TrainingState:
         self.order.set_state(self._order_at_start)
         return self.order
 
-    def update(self, *losses: Tensor) -> None:
-        """One step of the optimisers, the gradients of these losses being there."""
+    def update(self) -> None:
+        """Change the weights by the gradients. Reads no tensor on the host."""
         if self.optim.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
-        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+        for optimizer in self.optimizers:
             optimizer.step()
+        if self.average:
+            self._update_average(self.average.module)
+
+    def advance(self, losses: Float[Tensor, " losses"]) -> None:
+        """Note that a step was taken, and set the learning rates of the next one.
+
+        Args:
+            losses: Of the step; read at the end of the epoch.
+        """
+        for scheduler in self.schedulers:
             scheduler.step()
         if self.average:
-            self.average.update_parameters(self.model)
-        self.losses.append(torch.stack(losses).detach())
+            self.average.n_averaged.add_(1)
+        self.losses.append(losses.clone())
+
+    @torch.no_grad()
+    def _update_average(self, average: nn.Module) -> None:
+        """Move the average of parameters and buffers towards the model; at first it is the model.
+
+        ``AveragedModel.update_parameters`` reads on the host how many it has averaged.
+        """
+        ours = [*average.parameters(), *average.buffers()]
+        theirs = [*self.model.parameters(), *self.model.buffers()]
+        averaged = [tensor.is_floating_point() and self.step > 0 for tensor in ours]
+        for mine, other, is_averaged in zip(ours, theirs, averaged, strict=True):
+            if not is_averaged:
+                mine.copy_(other)
+        if any(averaged):
+            average_in = get_ema_multi_avg_fn(self.trainer.ema_decay)
+            average_in([*compress(ours, averaged)], [*compress(theirs, averaged)], 0)
+
+    def _place_rates(self) -> None:
+        """Keep learning rates in tensors on the device if a CUDA graph is to read them.
+
+        A checkpoint may be of a process that did otherwise.
+        """
+        captured = self.trainer.cuda_graph == "always"
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            rate = float(group["lr"])
+            group["lr"] = torch.tensor(rate, device=self.device) if captured else rate
+            if "capturable" in group:
+                group["capturable"] = captured
 
     def end_epoch(self) -> dict[str, float]:
         """Close the current epoch.
@@ -184,6 +219,7 @@ class TrainingState:
             for name in ("optimizers", "schedulers"):
                 for part, state in zip(getattr(self, name), content[name], strict=True):
                     part.load_state_dict(state)
+            self._place_rates()
             self.order.set_state(content["order"])
             self._order_at_start = content["order"]
             self.draws.set_state(content["draws"])
@@ -200,20 +236,51 @@ class TrainingState:
             ) from error
 
 
-def build_optimizers(model: WeightSpaceModel, optim: OptimConfig) -> list[Optimizer]:
-    """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps."""
+def build_optimizers(
+    model: WeightSpaceModel, optim: OptimConfig, *, capturable: bool = False
+) -> list[Optimizer]:
+    """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps.
+
+    Args:
+        model: What they train.
+        optim: Their settings.
+        capturable: Whether a CUDA graph can record their steps.
+    """
     adamw = partial(
-        AdamW, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad, fused=True
-    )
+        AdamW, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad, fused=True,
+        capturable=capturable,
+    )  # fmt: skip
     if optim.muon_lr is None:
         return [adamw(model.parameters())]
     check_optim(optim, model.net)
     matrices = _linear_weights(model.net)
-    muon = Muon(
+    muon = (CapturableMuon if capturable else Muon)(
         matrices, lr=optim.muon_lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
     taken = set(matrices)
     return [adamw([p for p in model.parameters() if p not in taken]), muon]
+
+
+class CapturableMuon(Muon):
+    """Muon with learning rates in tensors, which the host does not read.
+
+    What a step adds to the parameters is proportional to the learning rate. So PyTorch's own step
+    is taken with a rate of 1, of which the parameters then go a part.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take a step."""
+        rates = [group["lr"] for group in self.param_groups]
+        before = [[p.clone() for p in group["params"]] for group in self.param_groups]
+        for group in self.param_groups:
+            group["lr"] = 1.0
+        super().step(closure)  # type: ignore[no-untyped-call]
+        for group, rate, old in zip(self.param_groups, rates, before, strict=True):
+            group["lr"] = rate
+            torch._foreach_sub_(group["params"], old)
+            torch._foreach_mul_(group["params"], rate)
+            torch._foreach_add_(group["params"], old)
 
 
 def check_optim(optim: OptimConfig, metanet: nn.Module) -> None:

@@ -31,6 +31,7 @@ def run_training(
     *,
     num_epochs: int = 4,
     compile_: str = "auto",
+    device: str = "cpu",
     augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
     dropout: float = 0.0,
     task: Task = TASK,
@@ -38,9 +39,9 @@ def run_training(
     reconstruction: ReconstructionConfig = ReconstructionConfig(),  # noqa: B008
     **trainer: object,
 ) -> tuple[WeightSpaceModel, dict[str, float]]:
-    cpu = torch.device("cpu")
+    where = torch.device(device)
     folder.mkdir(exist_ok=True)
-    train_set = LabelledNetworks.load(zoo.split("train"), task, cpu)
+    train_set = LabelledNetworks.load(zoo.split("train"), task, where)
     torch.manual_seed(0)
     num_reconstructed = reconstruction.num_values(zoo.spec.dims)
     out_features = task.out_features + num_reconstructed
@@ -56,15 +57,20 @@ def run_training(
         embeds_output=embeds_output,
         num_reconstructed=num_reconstructed,
     )
-    model.fit(train_set.weights)
+    model.to(where).fit(train_set.weights)
     best = train(
         model,
         task,
         train_set=train_set,
-        val_set=LabelledNetworks.load(zoo.split("val"), task, cpu),
+        val_set=LabelledNetworks.load(zoo.split("val"), task, where),
         optim=optim,
         trainer=TrainerConfig(
-            num_epochs=num_epochs, batch_size=8, compile=compile_, precision="fp32", **trainer
+            num_epochs=num_epochs,
+            batch_size=8,
+            device=device,
+            compile=compile_,
+            precision="fp32",
+            **trainer,
         ),
         augment=augment,
         seed=0,

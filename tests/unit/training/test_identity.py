@@ -38,7 +38,13 @@ SIGN = ("task=mnist", "model=dwsnet_sign")
 @pytest.mark.parametrize(
     "override",
     [
-        *("seed=7", "trainer.device=cpu", "trainer.compile=always", "trainer.eval_batch_size=3"),
+        *(
+            "seed=7",
+            "trainer.device=cpu",
+            "trainer.compile=always",
+            "trainer.cuda_graph=never",
+            "trainer.eval_batch_size=3",
+        ),
         *("trainer.checkpoint_minutes=1", "zoo.path=elsewhere", "run_dir=there", "wandb=disabled"),
         *("paths.runs=there", "scale=small", "optim.lr=0.003", "model.dropout=0"),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from dws import runtime
 from dws.settings import TrainerConfig
@@ -45,3 +46,37 @@ def test_batches_that_cannot_be_shared_out_are_refused(
     resolve(trainer, 8 * batch_size, 1)
     with pytest.raises(ValueError, match=complaint):
         resolve(trainer, num_networks, num_processes)
+
+
+@pytest.mark.parametrize(
+    ("device", "num_networks", "num_processes", "expected"),
+    [
+        ("cpu", 100_000, 1, ("always", "never")),
+        ("cuda", 100_000, 1, ("never", "always")),  # compiling takes longer than it saves
+        ("cuda", 2_000_000, 1, ("always", "always")),
+        ("cuda", 2_000_000, 2, ("never", "never")),
+    ],
+)
+def test_auto_weighs_what_compiling_takes_on_a_device(
+    device: str,
+    num_networks: int,
+    num_processes: int,
+    expected: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "compiler_works", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(resolve_module, "find_device", lambda name, option: torch.device(device))
+    trainer = TrainerConfig(num_epochs=1, precision="fp32")
+    decided = resolve(trainer, num_networks, num_processes)
+    assert (decided.compile, decided.cuda_graph) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "complaint"),
+    [(1, r"cuda_graph=always meets cpu"), (2, r"trainer.cuda_graph=auto\|never with 2 processes")],
+)
+def test_a_cuda_graph_needs_one_process_with_a_gpu(num_processes: int, complaint: str) -> None:
+    trainer = TrainerConfig(device="cpu", cuda_graph="always")
+    with pytest.raises(ValueError, match=complaint):
+        resolve(trainer, 1000, num_processes)
