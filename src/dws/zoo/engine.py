@@ -20,10 +20,10 @@ from torch import Tensor
 
 from dws.errors import UnreachableError, UserError
 from dws.inr import FitConfig, FitResult, SirenConfig, fit_inrs
+from dws.inr.fit import chunk_size
 from dws.runtime import compiler_problem, compiler_works, find_device, keep_freed_memory
 from dws.weightspace import WeightBatch
 
-CPU_CHUNK_SIZE = 32
 PATIENCE = 60  # seconds without a result after which the cluster is looked at again
 
 OnFinished = Callable[[Tensor], None]  # gets the mean squared errors of INRs that finished, (n,)
@@ -57,19 +57,19 @@ class FitJob:
         """
         device = find_device(self.config.device, option="fit.device")
         size = self.initial.batch_size
-        chunk_size = self.config.chunk_size or (CPU_CHUNK_SIZE if device.type == "cpu" else size)
+        at_once = chunk_size(self.config, self.initial.spec, len(self.coordinates), device)
         results = [
             fit_inrs(
-                self.initial[start : start + chunk_size].to(device),
+                self.initial[start : start + at_once].to(device),
                 self.coordinates.to(device),
-                self.targets[start : start + chunk_size].to(device),
+                self.targets[start : start + at_once].to(device),
                 config=self.config,
                 omega_0=self.inr.omega_0,
                 output_offset=self.inr.output_offset,
                 compiled=self.compiled,
                 on_finished=on_finished,
             )
-            for start in range(0, size, chunk_size)
+            for start in range(0, size, at_once)
         ]
         flat = torch.cat([result.weights.flatten() for result in results]).cpu()
         return FitResult(

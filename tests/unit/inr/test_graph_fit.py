@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.fake_device import GPU, fake_device
+from tests.recorded import recording_on_cpus
+from tests.unit.inr.test_fit import waves
+
+from dws.inr import FitConfig, FitResult, fit_inrs, init_siren
+from dws.inr import fit as fit_module
+from dws.inr import graph_fit as graph_fit_module
+from dws.inr.fit import chunk_size, loss_and_gradient
+from dws.inr.graph_fit import GraphFit
+from dws.weightspace import WeightSpaceSpec
+
+SPEC = WeightSpaceSpec((1, 16, 16, 1))
+STOPPING = FitConfig(num_steps=203, learning_rate=1e-3, stop_mse=1e-3, betas=(0.9, 0.99))
+
+
+def fit(config: FitConfig, frequencies: tuple[float, ...] = (1.0, 8.0, 3.0, 2.0)) -> FitResult:
+    initial = init_siren(SPEC, range(len(frequencies)))
+    return fit_inrs(initial, *waves(list(frequencies)), config=config)
+
+
+@pytest.fixture
+def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_module, "has_graphs", lambda device: True)
+
+
+@pytest.mark.usefixtures("graphs_on_cpus")
+@pytest.mark.parametrize("min_dropped", [1, 64])
+@pytest.mark.parametrize(
+    "config", [STOPPING, FitConfig(num_steps=100, learning_rate=1e-3, schedule="cosine")]
+)
+def test_recorded_fits_end_where_others_end(
+    config: FitConfig, min_dropped: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_fit_module, "MIN_DROPPED", min_dropped)
+    with recording_on_cpus() as recordings:
+        recorded = fit(config)
+    assert sum(each.num_replays for each in recordings) >= 7
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "has_graphs", lambda device: False)
+        plain = fit(config)
+    if config.stop_mse == STOPPING.stop_mse:
+        assert plain.num_steps.unique().numel() > 1  # they stop at different times
+    assert torch.equal(recorded.num_steps, plain.num_steps)
+    torch.testing.assert_close(recorded.mse, plain.mse, rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(
+        recorded.weights.flatten(), plain.weights.flatten(), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.usefixtures("graphs_on_cpus")
+def test_a_recorded_fit_that_explodes_says_so() -> None:
+    with recording_on_cpus(), pytest.raises(ValueError, match=r"NaN or infinite by step 0 with"):
+        fit(FitConfig(num_steps=100), (1.0, float("nan")))
+
+
+def test_steps_do_not_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # no kernel for fake tensors takes rates in tensors
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda optimizer: None)
+    with fake_device():
+        gradient = lambda *tensors: loss_and_gradient(  # noqa: E731
+            *tensors, spec=SPEC, omega_0=30.0, output_offset=0.5
+        )
+        params, values = torch.rand(5, SPEC.num_params), torch.rand(5, 1, 7)
+        graph_fit = GraphFit(gradient, params, torch.rand(1, 7), values, STOPPING)
+        graph_fit.advance(12)
+        assert params.grad is not None
+        assert params.grad.device.type == GPU
+
+
+def test_a_gpu_fits_as_many_at_once_as_half_of_its_memory_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = 1 << 30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+    mnist = WeightSpaceSpec((2, 32, 32, 1)), 784, torch.device("cuda")
+    some = chunk_size(FitConfig(), *mnist)
+    assert 32 < some < 8192
+    free *= 2
+    assert chunk_size(FitConfig(), *mnist) == pytest.approx(2 * some, abs=1)
+    free *= 1000
+    assert chunk_size(FitConfig(), *mnist) == 8192
+    assert chunk_size(FitConfig(chunk_size=5), *mnist) == 5
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_graph_fits_as_eager_steps_do() -> None:
+    initial = init_siren(SPEC, range(4)).to("cuda")
+    x, y = (tensor.to("cuda") for tensor in waves([1.0, 8.0, 3.0, 2.0]))
+    eager, recorded = (
+        fit_inrs(initial, x, y, config=replace(STOPPING, cuda_graph=cuda_graph))
+        for cuda_graph in ("never", "auto")
+    )
+    assert torch.equal(recorded.num_steps, eager.num_steps)
+    torch.testing.assert_close(
+        recorded.weights.flatten(), eager.weights.flatten(), rtol=0, atol=1e-4
+    )
