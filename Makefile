@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce-all reproduce-plan demo test test-slow check format lint types contracts build clean
+.PHONY: help reproduce-all reproduce-plan demo test test-slow gpu-check check format lint types contracts build clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -47,6 +47,10 @@ test: .venv/installed ## all tests but the slow ones and those that need a GPU
 
 test-slow: .venv/installed ## the tests that take minutes or need the network
 	$(BIN)/pytest -m slow
+
+# where the environment has no network, PYTHON= names one that has what is needed
+gpu-check: ## on a machine with a GPU: its tests, comparisons with the CPU, and rates
+	@PYTHONPATH=src:. $(or $(wildcard $(BIN)/python),$(PYTHON)) -m scripts.gpu_check
 
 check: format lint types contracts test ## format, lint, types, import contracts, tests
 
