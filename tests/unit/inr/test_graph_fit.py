@@ -8,10 +8,11 @@ from tests.fake_device import GPU, fake_device
 from tests.recorded import recording_on_cpus
 from tests.unit.inr.test_fit import waves
 
+from dws import runtime
 from dws.inr import FitConfig, FitResult, fit_inrs, init_siren
 from dws.inr import fit as fit_module
 from dws.inr import graph_fit as graph_fit_module
-from dws.inr.fit import chunk_size, loss_and_gradient
+from dws.inr.fit import chunk_size, loss_and_gradient, use_compiler
 from dws.inr.graph_fit import GraphFit
 from dws.weightspace import WeightSpaceSpec
 
@@ -86,6 +87,17 @@ def test_a_gpu_fits_as_many_at_once_as_half_of_its_memory_holds(
     free *= 1000
     assert chunk_size(FitConfig(), *mnist) == 8192
     assert chunk_size(FitConfig(chunk_size=5), *mnist) == 5
+
+
+@pytest.mark.parametrize(
+    ("device", "num_inrs", "expected"),
+    [("cpu", 200, True), ("cuda", 70_000, False), ("cuda:1", 200_000, True)],
+)
+def test_compiling_pays_later_on_a_gpu(
+    device: str, num_inrs: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "compiler_works", lambda: True)
+    assert use_compiler(FitConfig(num_steps=1000, device=device), num_inrs) is expected
 
 
 @pytest.mark.gpu
