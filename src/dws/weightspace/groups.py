@@ -12,7 +12,7 @@ Permutations and sign flips together are the signed permutations (``SignedPermut
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -189,7 +189,8 @@ class PhaseShift(Symmetry):
     ) -> PhaseShift:
         """Uniform between ``-max_shift`` and ``max_shift`` half periods."""
         draw = partial(cls._draw, generator=generator, max_shift=max_shift)
-        return replace(cls.identity(spec), omega_0=omega_0)._drawn(draw, num_networks, nontrivial)
+        identity = cls((), omega_0)._with(cls._identity(d) for d in spec.hidden_dims)
+        return identity._drawn(draw, num_networks, nontrivial)
 
     def __matmul__(self, other: Symmetry) -> Symmetry:
         """As for every ``Symmetry``; the two must be of one ω0."""

@@ -47,7 +47,7 @@ class Symmetry(ABC):
     @classmethod
     def identity(cls: type[S], spec: WeightSpaceSpec) -> S:
         """The element that changes nothing."""
-        return cls(tuple(cls._identity(d) for d in spec.hidden_dims))
+        return cls(())._with(cls._identity(d) for d in spec.hidden_dims)
 
     @classmethod
     def random(
