@@ -23,7 +23,12 @@ from dws.runtime import should_compile
 from dws.settings import FitConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
+CPU_CHUNK_SIZE = 32  # INRs whose activations stay in the cache of a core
 CHECK_EVERY = 10  # steps between two looks at the stopping criterion
+
+# Gets the work since the last call, in INRs (together as many as are fitted), and the mean squared
+# errors of the INRs that have finished since, (n,).
+OnProgress = Callable[[float, Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +66,7 @@ def fit_inrs(
     omega_0: float = 30.0,
     output_offset: float = 0.5,
     compiled: bool = False,
-    on_finished: Callable[[Float[Tensor, " n"]], None] = lambda mse: None,
+    on_progress: OnProgress = lambda work, mse: None,
 ) -> FitResult:
     """Fit one SIREN to each signal, all in one batch.
 
@@ -74,7 +79,7 @@ def fit_inrs(
         omega_0: ω0 of the sine layers.
         output_offset: Added to the output.
         compiled: Whether to run the compiled step, see ``use_compiler``.
-        on_finished: Called with the mean squared errors of networks as they finish.
+        on_progress: Called every ``CHECK_EVERY`` steps, see ``OnProgress``.
 
     Returns:
         The networks in the order given.
@@ -89,9 +94,13 @@ def fit_inrs(
             f"expected coordinates (P, {spec.dims[0]}) and targets ({size}, P, {spec.dims[-1]}), "
             f"got {tuple(coordinates.shape)} and {tuple(targets.shape)}"
         )
-    gradient = _gradient_function(spec, omega_0, output_offset, compiled)
-    points = coordinates.T.contiguous()
-    values = targets.transpose(1, 2).contiguous()
+    # contiguous() leaves axes of size 1 their strides, for each of which torch.compile makes code
+    points = coordinates.T.clone(memory_format=torch.contiguous_format)
+    values = targets.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    if compiled and values.device.type == "cpu":
+        gradient = _code_for_cpus(spec, omega_0, output_offset, num_points, values.dtype)
+    else:
+        gradient = _gradient_function(spec, omega_0, output_offset, compiled)
 
     active = torch.arange(size, device=values.device)  # networks that are not done
     params = initial.flatten().squeeze(-1).clone()  # theirs, (active, num_params)
@@ -100,15 +109,19 @@ def fit_inrs(
     optimizer = torch.optim.Adam(
         [params], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
+    since = 0  # step of the last report
     for step in range(config.num_steps):
         mse, params.grad = gradient(params, points, values)
         if step % CHECK_EVERY == 0:
             _check_finite(mse, step, config)
             done = mse <= config.stop_mse
-            if bool(done.any()):
+            num_done = int(done.sum())
+            work = len(active) * (step - since) + num_done * (config.num_steps - step)
+            on_progress(work / config.num_steps, mse[done] if num_done else mse[:0])
+            since = step
+            if num_done:
                 fitted[active[done]] = params[done]
                 num_steps[active[done]] = step
-                on_finished(mse[done])
                 active, values = active[~done], values[~done]
                 _keep(optimizer, params, ~done)
                 if not len(active):
@@ -119,7 +132,7 @@ def fit_inrs(
     outputs = siren_apply(weights, coordinates, omega_0=omega_0, output_offset=output_offset)
     final_mse = (outputs - targets).square().mean(dim=(1, 2))
     _check_finite(final_mse, config.num_steps, config)
-    on_finished(final_mse[active])
+    on_progress(len(active) * (config.num_steps - since) / config.num_steps, final_mse[active])
     return FitResult(weights, final_mse, num_steps)
 
 
@@ -201,6 +214,39 @@ def _gradient_function(
 ) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
     function = partial(loss_and_gradient, spec=spec, omega_0=omega_0, output_offset=output_offset)
     return torch.compile(function) if compiled else function
+
+
+@cache
+def _code_for_cpus(
+    spec: WeightSpaceSpec,
+    omega_0: float,
+    output_offset: float,
+    num_points: int,
+    dtype: torch.dtype,
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The compiled step for any number of networks, the same in every process.
+
+    ``torch.compile`` by itself makes code for the first number of networks that it meets and other
+    code for further ones, so that bytes would depend on what a process has fitted before.
+    """
+    function = partial(loss_and_gradient, spec=spec, omega_0=omega_0, output_offset=output_offset)
+    step = torch.compile(function, dynamic=False)
+
+    def run(params: Tensor, points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        if len(params) == 1:  # a size of 1 is never dynamic
+            mse, gradient = run(params.repeat(2, 1), points, values.repeat(2, 1, 1))
+            return mse[:1], gradient[:1]
+        for tensor in (params, values):
+            torch._dynamo.mark_dynamic(tensor, 0)
+        compiled: tuple[Tensor, Tensor] = step(params, points, values)
+        return compiled
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=dtype)
+
+    size, d_0, d_m = CPU_CHUNK_SIZE, spec.dims[0], spec.dims[-1]
+    run(zeros(size, spec.num_params), zeros(d_0, num_points), zeros(size, d_m, num_points))
+    return run
 
 
 def _keep(optimizer: torch.optim.Optimizer, params: Tensor, rows: Tensor) -> None:
