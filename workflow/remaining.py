@@ -164,10 +164,14 @@ def _longest(measured: Iterable[tuple[float, float] | None]) -> float | None:
 
 
 def _fit_rate(file: Path) -> tuple[float, float] | None:
-    """How many INRs were fitted, and how many a second; the first shard may have compiled."""
+    """How many INRs were fitted, and how many a second.
+
+    The first shard may have compiled. The others are taken together: several may end at once.
+    """
     try:
         rows = read_json_lines(file)
-        rate = 1 / median(row["seconds"] / row["num_inrs"] for row in rows)
+        counted = rows[1:] or rows
+        rate = sum(row["num_inrs"] for row in counted) / sum(row["seconds"] for row in counted)
         return sum(row["num_inrs"] for row in rows), rate
     except (OSError, ValueError, ZeroDivisionError):  # none yet, or damaged
         return None

@@ -48,7 +48,7 @@ class Variables(BaseModel):
         FIT: Further settings of ``dws-fit-inrs``, such as ``fit=fast``, quoted as in a shell.
         PARTS: Number of jobs that fit a zoo.
         JOBS: Number of jobs at a time.
-        THREADS: Threads of each job; None for its share of the cores.
+        THREADS: Threads, or workers that fit, of each job; None for its share of the cores.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -209,8 +209,6 @@ class Selection:
             raise UserError(
                 f"CURVE={' '.join(chosen.CURVE)}: expected some of TASKS={' '.join(chosen.TASKS)}"
             )
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self.num_threads = chosen.THREADS or max(1, (cores or 1) // chosen.JOBS)
         self.zoos: dict[str, Zoo] = {}
         self.runs: dict[str, Run] = {}
         cells = {
@@ -222,6 +220,13 @@ class Selection:
             self._zoo(compose("train", *overrides).task["zoo"])
         for (task, method), overrides in cells.items():
             self._add_runs(task, method, overrides)
+
+    @cached_property
+    def num_threads(self) -> int:
+        """Cores of each job; Snakemake puts them into OMP_NUM_THREADS, which all commands heed."""
+        from dws.runtime import num_usable_cores  # loads torch, for seconds
+
+        return self.variables.THREADS or max(1, num_usable_cores() // self.variables.JOBS)
 
     @property
     def report(self) -> str:

@@ -9,6 +9,8 @@ import re
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +53,53 @@ def processor_name() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def num_usable_cores() -> int:
+    """How many cores this process may keep busy, at least 1.
+
+    These are the cores that it is bound to, or fewer if a quota of its cgroup or
+    ``OMP_NUM_THREADS`` allows fewer.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    limits = [len(affinity(0)) if affinity else os.cpu_count() or 1]
+    limits += [
+        max(1, int(quota)) for quota in _cpu_quotas(Path("/proc/self"), Path("/sys/fs/cgroup"))
+    ]
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if threads.isdecimal() and int(threads) > 0:
+        limits.append(int(threads))
+    return min(limits)
+
+
+def _cpu_quotas(process: Path, root: Path) -> Iterator[float]:
+    """Cores that each cgroup of a process may use on average, version 1 and 2, where limited.
+
+    Args:
+        process: Its folder in /proc.
+        root: Where cgroups are mounted.
+    """
+    try:
+        lines = (process / "cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        is_first_version = "cpu" in controllers.split(",")
+        if controllers and not is_first_version:
+            continue
+        mount = root / "cpu" if is_first_version else root
+        group = mount / path.lstrip("/")
+        # a container sees its own group as the root, whatever its path is called outside
+        for folder in {mount, *(f for f in (group, *group.parents) if mount in f.parents)}:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if is_first_version else ("cpu.max",)
+            try:
+                values = [word for name in names for word in (folder / name).read_text().split()]
+                quota, period = map(int, values)
+            except (OSError, ValueError):  # no such group here; "max" stands for no limit
+                continue
+            if quota > 0 and period > 0:
+                yield quota / period
 
 
 def should_compile(mode: str, *, pays: bool, option: str) -> bool:
@@ -152,3 +201,14 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Context in which operations of PyTorch on the CPU take one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -565,7 +565,7 @@ def test_a_task_on_the_wrong_zoo_is_refused(complaint: Command, sine_zoo: Zoo) -
         ),
         (["zoo=sine", "zoo.part=7"], "expected zoo.part from 0 to zoo.num_parts - 1"),
         (["zoo=sine", "zoo.num_parts=7"], "expected zoo.part from 0 to 6 with zoo.num_parts=7"),
-        (["zoo=sine", "engine=slurm"], "'engine': in_process ray"),
+        (["zoo=sine", "engine=slurm"], "'engine': ray workers"),
         (["zoo=sine", "inr.hidden=[]"], "inr.hidden=[]"),
         (["zoo=sine", "inr.hidden=[8,0]"], "inr.hidden.1=0"),
     ],

@@ -46,7 +46,7 @@ def content(zoo: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The zoo of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    _, errors = (process := fit(folder)).communicate(timeout=120)
+    _, errors = (process := fit(folder)).communicate(timeout=300)
     assert process.returncode == 0, errors
     return content(folder / "zoo")
 
@@ -67,6 +67,81 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_bytes(
     output, errors = (process := fit(tmp_path)).communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "dws: going on in zoo" in output
+    assert content(tmp_path / "zoo") == whole
+
+
+def processes_below(pid: int) -> list[int]:
+    """Processes that a process has started, and those that these have started."""
+    found: list[int] = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                child = int(stat.parent.name)
+                found += [child, *processes_below(child)]
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def all_end_soon(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not any(map(is_alive, pids))
+
+
+def fit_with_workers(folder: Path, num_shards: int) -> tuple[subprocess.Popen[str], list[int]]:
+    """A fit by two workers that has written some shards; their first process, and the workers."""
+    process = fit(folder, "engine.num_workers=2", before=hear)
+    while len(list((folder / "zoo").glob("*.safetensors"))) < num_shards:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    below = processes_below(process.pid)
+    assert len(below) == 3
+    return process, below
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_end_with_what_started_them_whatever_ends_it(
+    whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    for num_shards, kind in ((1, signal.SIGKILL), (3, signal.SIGTERM), (5, signal.SIGINT)):
+        process, below = fit_with_workers(tmp_path, num_shards)
+        process.send_signal(kind)
+        _, errors = process.communicate(timeout=60)
+        assert all_end_soon(below), kind
+        assert "Traceback" not in errors
+        assert kind == signal.SIGKILL or errors.endswith(f"dws-fit-inrs: {INTERRUPTED}")
+        assert not (tmp_path / "zoo/manifest.json").exists()
+    assert not list(tmp_path.rglob(".*.part"))
+    _, errors = (process := fit(tmp_path)).communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert content(tmp_path / "zoo") == whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_killed_worker_is_said_in_one_line_and_whole_shards_remain(
+    whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    process, (_, *workers) = fit_with_workers(tmp_path, 2)
+    os.kill(workers[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    line = errors.strip().splitlines()[-1]
+    assert line.startswith("dws-fit-inrs: expected worker processes that last")
+    assert "SIGKILL" in line
+    assert "rerun the same command to resume" in line
+    assert "Traceback" not in errors
+    assert all_end_soon(workers)
+    remaining = content(tmp_path / "zoo")
+    assert remaining.items() <= whole.items()
+    assert len(remaining) > 2
+    _, errors = (process := fit(tmp_path, "engine.num_workers=2")).communicate(timeout=120)
+    assert process.returncode == 0, errors
     assert content(tmp_path / "zoo") == whole
 
 
@@ -326,19 +401,18 @@ def test_an_interruption_while_libraries_load_is_one_line(tmp_path: Path) -> Non
     assert process.returncode == 130
 
 
-@pytest.mark.parametrize("name", ["fit", "train"])
+@pytest.mark.parametrize("name", ["fit", "fit by workers", "train"])
 def test_an_interruption_ends_within_two_seconds_and_says_how_to_resume(
     name: str, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     hours = ("fit.num_steps=10000000", "fit.stop_mse=0")
-    started = (
-        fit(tmp_path, *hours, before=hear)
-        if name == "fit"
-        else train(tmp_path, sine_zoo, before=hear)
-    )
-    begun = tmp_path / ("zoo/.holder" if name == "fit" else "run/checkpoint-last.pt")
+    if name == "train":
+        started, begun = train(tmp_path, sine_zoo, before=hear), "run/checkpoint-last.pt"
+    else:
+        engine = ("engine.num_workers=2",) if name == "fit by workers" else ()
+        started, begun = fit(tmp_path, *hours, *engine, before=hear), "zoo/.holder"
     with started as process:
-        while not begun.exists():
+        while not (tmp_path / begun).exists():
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.2)

@@ -30,6 +30,70 @@ def test_the_rule(
     assert should_compile(mode, pays=pays, option="fit.compile") is expected
 
 
+def cgroups(root: Path, lines: str, **files: str) -> list[float]:
+    """Quotas of a process, from files whose names have ``__`` where paths have ``/``."""
+    (root / "proc").mkdir()
+    (root / "proc/cgroup").write_text(lines)
+    for name, content in files.items():
+        file = root / "cgroup" / name.replace("__", "/").replace("cpu_", "cpu.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return sorted(runtime._cpu_quotas(root / "proc", root / "cgroup"))
+
+
+def test_the_quota_of_every_group_above_a_process_counts(tmp_path: Path) -> None:
+    found = cgroups(
+        tmp_path, "0::/slurm/job1\n", cpu_max="max 100000", slurm__cpu_max="800000 100000",
+        slurm__job1__cpu_max="150000 100000", other__cpu_max="100 100000",
+    )  # fmt: skip
+    assert found == [1.5, 8.0]
+
+
+def test_quotas_of_the_first_version_of_cgroups_are_read(tmp_path: Path) -> None:
+    found = cgroups(
+        tmp_path, "9:name=systemd:/\n4:memory:/a\n1:cpu,cpuacct:/docker/1f\n",
+        cpu__cpu_cfs_quota_us="400000", cpu__cpu_cfs_period_us="100000",
+    )  # fmt: skip
+    assert found == [4.0]  # in a container, whose group has another name outside
+
+
+@pytest.mark.parametrize("content", ["max 100000", "-1 100000", "", "abc"])
+def test_a_group_without_a_quota_limits_nothing(content: str, tmp_path: Path) -> None:
+    assert cgroups(tmp_path, "0::/\n", cpu_max=content) == []
+
+
+def test_a_system_without_cgroups_limits_nothing(tmp_path: Path) -> None:
+    assert list(runtime._cpu_quotas(tmp_path / "proc", tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "quotas", "threads", "expected"),
+    [
+        (8, [], None, 8),
+        (8, [2.5], None, 2),
+        (8, [0.5], None, 1),
+        (8, [4.0], "3", 3),
+        (8, [], "2,1", 2),
+        (2, [16.0], "4", 2),
+        (2, [], "many", 2),
+        (2, [], "0", 2),
+    ],
+)
+def test_the_cores_to_use_are_those_of_the_least_limit(
+    cores: int,
+    quotas: list[float],
+    threads: str | None,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    monkeypatch.setattr(runtime, "_cpu_quotas", lambda process, root: iter(quotas))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert runtime.num_usable_cores() == expected
+
+
 def test_always_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     missing = r"no no-such-compiler in PATH; install it .* unset it, or use fit.compile=auto"

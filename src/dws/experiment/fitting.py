@@ -13,7 +13,7 @@ from dws.runtime import find_device, keep_freed_memory
 from dws.settings import FitInrsSettings
 from dws.signals import SignalSource
 from dws.targets import allow_plugins, build
-from dws.zoo import InProcess, Zoo, ZooConfig, build_part, build_zoo
+from dws.zoo import Workers, Zoo, ZooConfig, build_part, build_zoo
 from dws.zoo.figures import plot_reconstructions
 
 POOR_PSNR = 15  # dB: an error as large as that of a constant, for most signals
@@ -51,7 +51,7 @@ def fit_inrs(settings: FitInrsSettings) -> Zoo | None:
         "preset": preset_name(settings),
         "engine": build(settings.engine, what="an engine", methods=["run"]),
     }
-    if isinstance(common["engine"], InProcess):  # the machines of others have their own devices
+    if isinstance(common["engine"], Workers):  # the machines of others have their own devices
         find_device(settings.fit.device, option="fit.device")
     path, part, num_parts = settings.zoo.path, settings.zoo.part, settings.zoo.num_parts
     if part is None and num_parts != 1:

@@ -25,7 +25,7 @@ from dws.runtime import find_device, should_compile
 from dws.settings import FitConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
-CPU_CHUNK_SIZE = 32
+CPU_CHUNK_SIZE = 32  # INRs whose activations stay in the cache of a core
 # INRs beyond which more at once are hardly faster on a GPU: on an H200, 512 / 2,048 / 8,192 at
 # once made 617 / 858 / 947 eager and 920 / 1,292 / 1,515 compiled INRs a second.
 GPU_CHUNK_SIZE = 8192
@@ -33,6 +33,10 @@ NUM_COPIES = 16  # of the hidden values of all points that a step and its record
 # Steps and INRs, multiplied, from which compiling pays, by type of device. On a CPU it takes some
 # 10 s and saves some 0.04 ms each. On an H200 it takes 60 s and saves some 0.3 µs each.
 COMPILING_PAYS = {"cpu": 200_000, "cuda": 200_000_000}
+
+# Gets the work since the last call, in INRs (together as many as are fitted), and the mean squared
+# errors of the INRs that have finished since, (n,).
+OnProgress = Callable[[float, Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,7 @@ def fit_inrs(
     omega_0: float = 30.0,
     output_offset: float = 0.5,
     compiled: bool = False,
-    on_finished: Callable[[Float[Tensor, " n"]], None] = lambda mse: None,
+    on_progress: OnProgress = lambda work, mse: None,
 ) -> FitResult:
     """Fit one SIREN to each signal, all in one batch.
 
@@ -113,7 +117,7 @@ def fit_inrs(
         omega_0: ω0 of the sine layers.
         output_offset: Added to the output.
         compiled: Whether to run the compiled step, see ``use_compiler``.
-        on_finished: Called with the mean squared errors of networks as they finish.
+        on_progress: Called every ``CHECK_EVERY`` steps, see ``OnProgress``.
 
     Returns:
         The networks in the order given.
@@ -128,23 +132,40 @@ def fit_inrs(
             f"expected coordinates (P, {spec.dims[0]}) and targets ({size}, P, {spec.dims[-1]}), "
             f"got {tuple(coordinates.shape)} and {tuple(targets.shape)}"
         )
-    gradient = _gradient_function(spec, omega_0, output_offset, compiled)
-    points = coordinates.T.contiguous()
-    values = targets.transpose(1, 2).contiguous()
+    # contiguous() leaves axes of size 1 their strides, for each of which torch.compile makes code
+    points = coordinates.T.clone(memory_format=torch.contiguous_format)
+    values = targets.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    if compiled and values.device.type == "cpu":
+        gradient = _code_for_cpus(spec, omega_0, output_offset, num_points, values.dtype)
+    else:
+        gradient = _gradient_function(spec, omega_0, output_offset, compiled)
+
+    reported = 0.0  # work in INRs
+
+    def report(step: int, num_active: int, finished: Tensor) -> None:
+        nonlocal reported
+        done = size - num_active * (1 - step / config.num_steps)
+        on_progress(done - reported, finished)
+        reported = done
 
     def finish(fitted: Tensor, num_steps: Tensor, unreported: Tensor) -> FitResult:
         weights = WeightBatch.from_flat(spec, fitted.unsqueeze(-1))
         outputs = siren_apply(weights, coordinates, omega_0=omega_0, output_offset=output_offset)
         mse = (outputs - targets).square().mean(dim=(1, 2))
         _check_finite(bool(mse.isfinite().all()), config.num_steps, config)
-        on_finished(mse[unreported])
+        report(config.num_steps, 0, mse[unreported])
         return FitResult(weights, mse, num_steps)
 
     active = torch.arange(size, device=values.device)  # networks that are not done
     params = initial.flatten().squeeze(-1).clone()  # theirs, (active, num_params)
     if config.cuda_graph != "never" and has_graphs(values.device):
+
+        def on_checked(is_finite: bool, step: int, num_active: int) -> None:
+            _check_finite(is_finite, step, config)
+            report(step, num_active, values.new_empty(0))
+
         graph_fit = GraphFit(gradient, params, points, values, config)
-        graph_fit.run(lambda is_finite, step: _check_finite(is_finite, step, config))
+        graph_fit.run(on_checked)
         return finish(graph_fit.fitted, graph_fit.num_steps, active)
     fitted = torch.empty_like(params)
     num_steps = torch.full_like(active, config.num_steps)
@@ -163,11 +184,11 @@ def fit_inrs(
             if bool(done.any()):
                 fitted[active[done]] = params[done]
                 num_steps[active[done]] = step
-                on_finished(mse[done])
                 active, values = active[~done], values[~done]
                 _keep(optimizer, params, ~done)
-                if not len(active):
-                    break
+            report(step, len(active), mse[done])
+            if not len(active):
+                break
         optimizer.param_groups[0]["lr"] = config.learning_rate * config.factor(step)
         optimizer.step()
     fitted[active] = params
@@ -252,6 +273,39 @@ def _gradient_function(
 ) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
     function = partial(loss_and_gradient, spec=spec, omega_0=omega_0, output_offset=output_offset)
     return torch.compile(function) if compiled else function
+
+
+@cache
+def _code_for_cpus(
+    spec: WeightSpaceSpec,
+    omega_0: float,
+    output_offset: float,
+    num_points: int,
+    dtype: torch.dtype,
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The compiled step for any number of networks, the same in every process.
+
+    ``torch.compile`` by itself makes code for the first number of networks that it meets and other
+    code for further ones, so that bytes would depend on what a process has fitted before.
+    """
+    function = partial(loss_and_gradient, spec=spec, omega_0=omega_0, output_offset=output_offset)
+    step = torch.compile(function, dynamic=False)
+
+    def run(params: Tensor, points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        if len(params) == 1:  # a size of 1 is never dynamic
+            mse, gradient = run(params.repeat(2, 1), points, values.repeat(2, 1, 1))
+            return mse[:1], gradient[:1]
+        for tensor in (params, values):
+            torch._dynamo.mark_dynamic(tensor, 0)
+        compiled: tuple[Tensor, Tensor] = step(params, points, values)
+        return compiled
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=dtype)
+
+    size, d_0, d_m = CPU_CHUNK_SIZE, spec.dims[0], spec.dims[-1]
+    run(zeros(size, spec.num_params), zeros(d_0, num_points), zeros(size, d_m, num_points))
+    return run
 
 
 def _keep(optimizer: torch.optim.Optimizer, params: Tensor, rows: Tensor) -> None:

@@ -66,11 +66,12 @@ class GraphFit:
         self.fitted = torch.empty_like(params)  # of all
         self.num_steps = self._num_steps.clone()
 
-    def run(self, on_checked: Callable[[bool, int], None]) -> None:
+    def run(self, on_checked: Callable[[bool, int, int], None]) -> None:
         """Take all steps; then ``fitted`` and ``num_steps`` hold the result.
 
         Args:
-            on_checked: Called with whether all errors were finite, and the step that was looked at.
+            on_checked: Called with whether all errors were finite, the step that was looked at, and
+                how many INRs had not stopped.
         """
         status = Delayed()
         block = self._record()
@@ -80,8 +81,9 @@ class GraphFit:
             read = status.exchange(torch.stack([self._is_finite.long(), self._stopped.sum()]))
             if read is None:
                 continue
-            on_checked(bool(read[0]), (number - 1) * CHECK_EVERY)
-            if read[1] == len(self._params):
+            num_active = len(self._params) - int(read[1])
+            on_checked(bool(read[0]), (number - 1) * CHECK_EVERY, num_active)
+            if num_active == 0:
                 break
             if read[1] >= max(MIN_DROPPED, len(self._params) / 2):
                 self._drop_stopped()

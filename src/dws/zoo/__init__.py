@@ -4,7 +4,7 @@ from dws.settings import ZooConfig
 from dws.zoo.align import align_zoo
 from dws.zoo.build import build_zoo
 from dws.zoo.dwsnets import export_dwsnets, import_dwsnets
-from dws.zoo.engine import Engine, InProcess, Ray
+from dws.zoo.engine import Engine, Ray, Workers
 from dws.zoo.nfn import import_nfn
 from dws.zoo.parquet import export_parquet
 from dws.zoo.parts import build_part, merge_parts
@@ -12,8 +12,8 @@ from dws.zoo.store import Zoo, ZooSplit
 
 __all__ = [
     "Engine",
-    "InProcess",
     "Ray",
+    "Workers",
     "Zoo",
     "ZooConfig",
     "ZooSplit",

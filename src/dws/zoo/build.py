@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +26,7 @@ from dws.seeding import derive_seed
 from dws.settings import ZooConfig
 from dws.signals import SPLITS, CheckedSignals, SignalSource
 from dws.weightspace import WeightBatch, WeightSpaceSpec
-from dws.zoo.engine import Engine, FitJob, InProcess
+from dws.zoo.engine import Engine, FitJob, Workers
 from dws.zoo.manifest import CONFIG as CONFIG  # for those who make zoos
 from dws.zoo.manifest import (
     FORMAT_VERSION,
@@ -67,7 +69,7 @@ def build_zoo(
         inr: The architecture of the INRs.
         fit: How they are fitted.
         preset: What these settings of the fit are called, for the manifest.
-        engine: Where the fits run; in this process if None.
+        engine: Where the fits run; on this machine, one worker a core, if None.
 
     Returns:
         The finished zoo.
@@ -77,7 +79,7 @@ def build_zoo(
             another process is writing to it, or the source is not as ``SignalSource`` says.
     """
     builder = Builder(
-        Path(path), CheckedSignals(signals), zoo, inr, fit, preset, engine or InProcess()
+        Path(path), CheckedSignals(signals), zoo, inr, fit, preset, engine or Workers()
     )
     builder.check()
     file = builder.path / CONFIG
@@ -229,13 +231,17 @@ class Builder:
         print(f"dws: fitting {left} INRs in {'a compiled' if compiled else 'an eager'} loop")
         jobs = (self.job(start, compiled) for start in missing)
         began = time.monotonic()
-        with _ProgressBar(
-            total=total, initial=total - left, unit="INR", desc=f"fitting {self.path.name}"
-        ) as bar:
-            for position, result in self.engine.run(jobs, bar.add):
+        with (
+            _ProgressBar(
+                total=total, initial=total - left, unit="INR", desc=f"fitting {self.path.name}"
+            ) as bar,
+            closing(self.engine.run(jobs, bar.add)) as results,
+        ):
+            for position, result in results:
                 self.write_shard(missing[position], result)
-                row = {"num_inrs": len(result.mse), "seconds": round(time.monotonic() - began, 3)}
+                seconds = round(time.monotonic() - began, 3)
                 began = time.monotonic()
+                row = {"num_inrs": len(result.mse), "seconds": seconds}
                 append_json_line(self.path / TIMING, row)
 
     def job(self, start: int, compiled: bool) -> FitJob:
@@ -272,19 +278,51 @@ class Builder:
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]
-    """Counts INRs and shows the mean PSNR of those that this run finished."""
+    """Counts INRs, those under way by their steps, and shows the mean PSNR of finished ones.
 
+    The time that is left is estimated from the rate over the last third of the time since the first
+    step: compiling and the start of further workers come before that.
+    """
+
+    began: float | None = None
+    work = 0.0
     total_psnr = 0.0
     num_finished = 0
 
-    def add(self, mse: Tensor) -> None:
-        """Take note of INRs that finished, by their mean squared errors."""
+    def __init__(self, *, initial: int, **options: Any) -> None:
+        self.reports: deque[tuple[float, float]] = deque()  # time, and work until then
+        self.num_before = initial
+        super().__init__(initial=initial, **options)
+
+    def add(self, work: float, mse: Tensor) -> None:
+        """Take note of what an engine reports, see ``OnProgress``."""
+        now = time.monotonic()
+        self.began = self.began or now
+        self.work += work
         self.total_psnr += float(psnr(mse).sum())
         self.num_finished += len(mse)
+        if not self.reports or now - self.reports[-1][0] >= 0.01 * (now - self.began):
+            self.reports.append((now, self.work))
+        while len(self.reports) > 1 and self.reports[1][0] <= now - (now - self.began) / 3:
+            self.reports.popleft()
         if self.num_finished:
             mean = self.total_psnr / self.num_finished
             self.set_postfix_str(f"PSNR {mean:.1f} dB", refresh=False)
-        self.update(len(mse))
+        self.update(self.num_before + int(self.work + 1e-3) - self.n)
+
+    @property
+    def rate(self) -> float | None:
+        """INRs a second, if known."""
+        if not self.reports:
+            return None
+        began, before = self.reports[0]
+        seconds = time.monotonic() - began
+        return (self.work - before) / seconds if seconds > 0 and self.work > before else None
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What tqdm shows."""
+        return {**super().format_dict, "rate": self.rate}
 
 
 def weight_space(signals: SignalSource, inr: SirenConfig) -> WeightSpaceSpec:

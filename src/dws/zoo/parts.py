@@ -16,7 +16,7 @@ from dws.io.names import beside
 from dws.settings import ZooConfig
 from dws.signals import CheckedSignals, SignalSource
 from dws.zoo.build import CONFIG, NOTES, Builder
-from dws.zoo.engine import Engine, InProcess
+from dws.zoo.engine import Engine, Workers
 from dws.zoo.manifest import (
     MANIFEST,
     OtherFormatError,
@@ -55,7 +55,7 @@ def build_part(
         inr: The architecture of the INRs.
         fit: How they are fitted.
         preset: What these settings of the fit are called, for the manifest.
-        engine: Where the fits run; in this process if None.
+        engine: Where the fits run; on this machine, one worker a core, if None.
 
     Returns:
         The folder of the part, beside the zoo's.
@@ -65,7 +65,7 @@ def build_part(
     """
     path = Path(path)
     folder = beside(path, "parts") / f"{part}-of-{num_parts}"
-    builder = Builder(folder, CheckedSignals(signals), zoo, inr, fit, preset, engine or InProcess())
+    builder = Builder(folder, CheckedSignals(signals), zoo, inr, fit, preset, engine or Workers())
     builder.check()
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from tests.conftest import needs_compiler
+from torch._dynamo.utils import counters
 
 from dws.inr import FitConfig, fit_inrs, init_siren, siren_apply
-from dws.inr.fit import _sine_and_cosine, loss_and_gradient
+from dws.inr.fit import _code_for_cpus, _sine_and_cosine, loss_and_gradient
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
@@ -120,6 +121,22 @@ def test_compiled_and_eager_agree() -> None:
     torch.testing.assert_close(
         eager.weights.flatten(), compiled.weights.flatten(), rtol=0, atol=1e-5
     )
+
+
+@needs_compiler
+def test_one_compiled_code_fits_any_number_of_networks() -> None:
+    """Else bytes would depend on what a process has fitted before."""
+    x, y = waves([1.0, 4.0, 2.0])
+    initial = init_siren(WeightSpaceSpec((1, 6, 6, 1)), range(3))
+    config = FitConfig(num_steps=20, learning_rate=1e-3, stop_mse=0.0)
+    torch._dynamo.reset()
+    _code_for_cpus.cache_clear()
+    counters["stats"].clear()
+    for size in (2, 3, 1):
+        result = fit_inrs(initial[:size], x, y[:size], config=config, compiled=True)
+        eager = fit_inrs(initial[:size], x, y[:size], config=config)
+        torch.testing.assert_close(result.mse, eager.mse, rtol=1e-4, atol=1e-6)
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 def test_a_fit_that_explodes_says_what_to_do() -> None:

@@ -55,6 +55,22 @@ def test_recorded_fits_end_where_others_end(
 
 
 @pytest.mark.usefixtures("graphs_on_cpus")
+def test_the_progress_of_a_recorded_fit_adds_up_to_all_inrs() -> None:
+    reports: list[tuple[float, int]] = []
+    initial, signals = init_siren(SPEC, range(4)), waves([1.0, 8.0, 3.0, 2.0])
+    with recording_on_cpus():
+        fit_inrs(
+            initial,
+            *signals,
+            config=STOPPING,
+            on_progress=lambda work, mse: reports.append((work, len(mse))),
+        )
+    assert len(reports) > 3
+    assert all(work >= 0 for work, _ in reports)
+    assert [sum(column) for column in zip(*reports, strict=True)] == [pytest.approx(4), 4]
+
+
+@pytest.mark.usefixtures("graphs_on_cpus")
 def test_a_recorded_fit_that_explodes_says_so() -> None:
     with recording_on_cpus(), pytest.raises(ValueError, match=r"NaN or infinite by step 0 with"):
         fit(FitConfig(num_steps=100), (1.0, float("nan")))

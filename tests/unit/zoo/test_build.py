@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -106,6 +107,36 @@ def test_an_inr_does_not_depend_on_sharding(sine_zoo: Zoo, tmp_path: Path) -> No
         rtol=0,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("tenths", [1, 3, 5, 9])
+def test_the_time_left_is_right_after_a_tenth_of_a_fit(
+    tenths: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers, of which the second starts late and each reports chunks of 32 at once."""
+    now = 1000.0
+    monkeypatch.setattr(build_module.time, "monotonic", lambda: now)
+    with build_module._ProgressBar(total=600, initial=100, file=io.StringIO()) as bar:
+        now += 60  # of compiling
+        begun = {0: now, 1: now + 3}
+        ends, work = now + 25 + 1.5, 0.0
+        while work < 50 * tenths:
+            now += 0.25
+            for start in begun.values():
+                if now > start:
+                    bar.add(2.5, torch.full((32 * (work % 32 < 2.5),), 1e-2))
+                    work += 2.5
+        assert bar.rate is not None
+        assert (bar.total - bar.n) / bar.rate == pytest.approx(ends - now, rel=0.3)
+        assert bar.format_dict["rate"] == bar.rate
+
+
+def test_the_bar_counts_whole_inrs_to_the_last(sine_zoo: Zoo, tmp_path: Path) -> None:
+    shown = io.StringIO()
+    with build_module._ProgressBar(total=56, initial=6, file=shown, mininterval=0) as bar:
+        for _ in range(150):
+            bar.add(1 / 3, torch.empty(0))
+    assert "| 56/56 [" in shown.getvalue()
 
 
 def test_views_of_a_signal_share_labels_and_split_but_not_weights(tmp_path: Path) -> None:

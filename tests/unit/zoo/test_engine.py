@@ -4,18 +4,19 @@ import pickle
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import SMALL_INR, SMALL_SIGNALS
+from tests.conftest import SMALL_INR, SMALL_SIGNALS, needs_compiler
 
 from dws.inr import FitConfig, FitResult, init_siren
 from dws.signals import SineSignals
 from dws.weightspace import WeightSpaceSpec
-from dws.zoo import InProcess, Ray, Zoo, ZooConfig, build_zoo
+from dws.zoo import Ray, Workers, Zoo, ZooConfig, build_zoo
 from dws.zoo import engine as engine_module
-from dws.zoo.engine import Engine, FitJob
+from dws.zoo.engine import ChunkKey, Engine, FitJob, _place, run_in_chunks
 
 
 def job(**config: object) -> FitJob:
@@ -31,8 +32,14 @@ def job(**config: object) -> FitJob:
     )
 
 
+def run(engine: Engine, *jobs: FitJob) -> list[FitResult]:
+    results = list(engine.run(jobs, lambda work, mse: None))
+    assert [position for position, _ in results] == list(range(len(jobs)))
+    return [result for _, result in results]
+
+
 def test_chunks_make_no_difference() -> None:
-    whole, cut = job(chunk_size=None).run(), job(chunk_size=3).run()
+    whole, (cut,) = job().run(), run(Workers(1), job(chunk_size=3))
     assert cut.weights.batch_size == 10
     torch.testing.assert_close(cut.weights.flatten(), whole.weights.flatten(), rtol=0, atol=1e-5)
     assert torch.equal(cut.num_steps, whole.num_steps)
@@ -52,10 +59,109 @@ def test_a_gpu_fits_as_the_cpu_does() -> None:
     )
 
 
-@pytest.mark.parametrize("bad", [{"num_cpus": 0}, {"num_gpus": -1.0}, {"max_retries": -1}])
-def test_bad_settings_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"expected engine.num_cpus >= 1"):
+@pytest.mark.parametrize("bad", [{"num_gpus": -1.0}, {"max_retries": -1}])
+def test_bad_settings_of_a_cluster_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"expected engine.num_gpus >= 0"):
         Ray(**bad)  # type: ignore[arg-type]
+
+
+def test_less_than_one_worker_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected engine.num_workers >= 1 or null, got 0"):
+        Workers(0)
+
+
+class Backwards:
+    """A pool of three places in which the last chunk is finished first."""
+
+    def __init__(self) -> None:
+        self.running: list[tuple[ChunkKey, FitJob]] = []
+        self.most = 0
+
+    def has_room(self, num_waiting: int) -> bool:
+        return len(self.running) < 3
+
+    def submit(self, key: ChunkKey, job: FitJob) -> None:
+        self.running.append((key, job))
+        self.most = max(self.most, len({position for (position, _), _ in self.running}))
+
+    def collect(self) -> list[tuple[ChunkKey, FitResult]]:
+        key, job = self.running.pop()
+        return [(key, job.run())]
+
+
+def test_chunks_that_finish_in_any_order_are_put_together_in_that_of_the_jobs() -> None:
+    jobs = [job(chunk_size=3, num_steps=steps) for steps in (20, 30, 10)]
+    pool = Backwards()
+    chunks = ((n, each.chunks(3)) for n, each in enumerate(jobs))
+    results = list(run_in_chunks(chunks, pool, ahead=3))
+    assert [position for position, _ in results] == [0, 1, 2]
+    assert pool.most == 2  # chunks of the next shard fill the pool at the end of one
+    for (_, result), alone in zip(results, run(Workers(1), *jobs), strict=True):
+        assert torch.equal(result.weights.flatten(), alone.weights.flatten())
+        assert torch.equal(result.num_steps, alone.num_steps)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_progress_adds_up_to_the_number_of_inrs(num_workers: int) -> None:
+    reports: list[tuple[float, torch.Tensor]] = []
+    jobs = [job(chunk_size=3, stop_mse=0.3), job(chunk_size=3)]
+    results = Workers(num_workers).run(jobs, lambda *report: reports.append(report))
+    mse = torch.cat([result.mse for _, result in results])
+    assert sum(work for work, _ in reports) == pytest.approx(20)
+    assert len(torch.cat([mse for _, mse in reports])) == len(mse) == 20
+    assert len(reports) > 8  # more often than once a chunk
+
+
+def test_a_fit_in_this_process_leaves_its_threads_as_they_were() -> None:
+    torch.set_num_threads(2)
+    try:
+        for _ in Workers(1).run([job()], lambda work, mse: None):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_what_goes_wrong_in_a_worker_is_said_here() -> None:
+    with pytest.raises(ValueError, match="became NaN or infinite") as error:
+        run(Workers(2), job(chunk_size=3, learning_rate=1e30))
+    assert "in fit_inrs" in error.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "num_steps", "expected"), [(None, 40, 0), (None, 10_000_000, 2), (3, 40, 3)]
+)
+def test_workers_are_started_where_they_pay_or_are_asked_for(
+    num_workers: int | None, num_steps: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def start(num_workers: int, **options: object) -> None:
+        started.append(num_workers)
+        raise InterruptedError
+
+    monkeypatch.setattr(engine_module, "WorkerPool", start)
+    monkeypatch.setattr(engine_module, "num_usable_cores", lambda: 2)
+    jobs = [job(chunk_size=5, num_steps=num_steps)] * 4
+    with suppress(InterruptedError):
+        run(Workers(num_workers), *jobs)
+    assert sum(started) == expected
+
+
+@pytest.mark.parametrize("num_workers", [2, 3])
+@pytest.mark.parametrize(
+    "compile_",
+    ["never", pytest.param("always", marks=[pytest.mark.slow, needs_compiler])],
+)
+def test_the_number_of_workers_does_not_change_a_byte(
+    compile_: str, num_workers: int, tmp_path: Path
+) -> None:
+    fit = FitConfig(num_steps=100, learning_rate=3e-3, stop_mse=0.2, chunk_size=4, compile=compile_)
+    alone = build(tmp_path / "alone", Workers(1), fit, shard_size=10)
+    steps = alone.split("train").column("num_steps")
+    assert 0 < steps.float().mean() < 100  # some stop earlier, so that batches become smaller
+    build(tmp_path / "beside", Workers(num_workers), fit, shard_size=10)
+    assert content(tmp_path / "beside") == content(tmp_path / "alone")
 
 
 def test_a_job_travels_without_ballast() -> None:
@@ -66,17 +172,15 @@ def test_a_job_travels_without_ballast() -> None:
 
 def test_a_job_is_placed_where_its_device_is() -> None:
     auto, cpu = job(device="auto"), job(device="cpu")
-    assert Ray()._place(auto, 1.0) == (auto, 1.0)
-    assert Ray()._place(cpu, 1.0) == (cpu, 0.0)
-    assert Ray(num_gpus=0.25)._place(auto, 1.0) == (auto, 0.25)
-    moved, num_gpus = Ray(num_gpus=0)._place(auto, 1.0)
-    assert (moved.config.device, num_gpus) == ("cpu", 0.0)
+    assert _place(auto, 0.25) == auto
+    assert _place(cpu, 1.0) == cpu
+    assert _place(auto, 0.0).config.device == "cpu"
 
 
 def test_a_missing_ray_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install -e '\.\[cluster\]'"):
-        list(Ray().run([job()], lambda mse: None))
+        list(Ray().run([job()], lambda work, mse: None))
 
 
 # --- a real cluster of two nodes on this machine --------------------------------------------------
@@ -84,11 +188,11 @@ def test_a_missing_ray_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> No
 SLOW_FIT = FitConfig(num_steps=300, learning_rate=1e-3, stop_mse=0.0, compile="never")
 
 
-def build(path: Path, engine: Engine, fit: FitConfig = SLOW_FIT) -> Zoo:
+def build(path: Path, engine: Engine, fit: FitConfig = SLOW_FIT, *, shard_size: int = 4) -> Zoo:
     return build_zoo(
         path,
         SineSignals(**SMALL_SIGNALS),
-        zoo=ZooConfig(shard_size=4),
+        zoo=ZooConfig(shard_size=shard_size),
         inr=SMALL_INR,
         fit=fit,
         engine=engine,
@@ -107,17 +211,17 @@ def test_a_node_that_goes_away_costs_nothing(
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    build(tmp_path / "here", InProcess())
+    build(tmp_path / "here", Workers(1))
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
     there, run_on_worker = tmp_path / "there", engine_module._run_on_worker
 
-    def noted(job: FitJob, num_threads: int) -> FitResult:
+    def noted(job: FitJob) -> FitResult:
         """Leave a trace of the node that runs the fit, and some time to take it away."""
         (tmp_path / f"on-{ray.get_runtime_context().get_node_id()}").touch()
         time.sleep(1)
-        return run_on_worker(job, num_threads)
+        return run_on_worker(job)
 
     monkeypatch.setattr(engine_module, "_run_on_worker", noted)
 
@@ -146,8 +250,8 @@ def test_a_node_that_goes_away_costs_nothing(
         assert not (there / "manifest.json").exists()
         lose_a_node(max_retries=5)
         assert content(there) == content(tmp_path / "here")
-        with pytest.raises(ConnectionError, match=r"expected a machine with 64 processors"):
-            build(tmp_path / "big", Ray(address=cluster.address, num_cpus=64))
+        with pytest.raises(ConnectionError, match=r"1 processor and 64 GPUs"):
+            build(tmp_path / "big", Ray(address=cluster.address, num_gpus=64))
         wild = FitConfig(num_steps=300, learning_rate=1e30, compile="never")
         with pytest.raises(ValueError, match="became NaN or infinite"):
             build(tmp_path / "nan", Ray(address=cluster.address), wild)

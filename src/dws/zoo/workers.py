@@ -1,0 +1,221 @@
+"""Processes of one thread each that fit chunks for this one.
+
+A first process loads PyTorch, computes nothing, and forks the workers, which start in an instant
+and share its memory. All of them form a process group of their own, which Ctrl-C does not reach:
+this process ends it. Should this process be killed, the workers see their connections end, and end
+the group.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing.connection import Connection, Pipe, wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import torch
+from torch import Tensor
+
+from dws.errors import UserError
+from dws.inr import FitResult
+from dws.inr.fit import OnProgress
+from dws.runtime import keep_freed_memory
+
+if TYPE_CHECKING:
+    from dws.zoo.engine import ChunkKey, FitJob
+
+REPORT_SECONDS = 0.2  # least time between two reports of a worker
+SIGNALLED = 128  # added to the number of the signal that ended a worker, as shells do
+
+
+class WorkerPool:
+    """Worker processes, while the context is open; a ``Pool`` of the engines.
+
+    Args:
+        num_workers: How many.
+        compiled: Whether chunks run the compiled step.
+        on_progress: Called with what workers report.
+    """
+
+    def __init__(self, num_workers: int, *, compiled: bool, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self._compiled = compiled
+        self._num_workers = num_workers
+        self._has_reported = False
+
+    def __enter__(self) -> Self:
+        pairs = [Pipe() for _ in range(self._num_workers)]
+        self._running: dict[Connection, deque[ChunkKey]] = {ours: deque() for ours, _ in pairs}
+        descriptors = [theirs.fileno() for _, theirs in pairs]
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from dws.zoo.workers import fork_workers; "
+            f"fork_workers({descriptors}, compiled={self._compiled})"
+        )
+        self._source = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            pass_fds=descriptors,
+            process_group=0,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+        )
+        for _, theirs in pairs:
+            theirs.close()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._source.pid, signal.SIGKILL)
+        self._source.wait()
+        for connection in self._running:
+            connection.close()
+
+    def has_room(self, num_waiting: int) -> bool:
+        """Whether to submit one of the chunks that wait.
+
+        The first chunk runs alone until it has compiled, so that the others find its code on disk.
+        A worker gets a second chunk only while others wait for all: the last ones must not queue.
+        """
+        num_chunks = [len(keys) for keys in self._running.values()]
+        if not self._has_reported:
+            return not any(num_chunks)
+        return min(num_chunks) == 0 or (min(num_chunks) == 1 and num_waiting > len(num_chunks))
+
+    def submit(self, key: ChunkKey, job: FitJob) -> None:
+        """Give a chunk to the worker that has least to do."""
+        connection = min(self._running, key=lambda each: len(self._running[each]))
+        self._running[connection].append(key)
+        try:
+            connection.send_bytes(pickle.dumps(job))
+        except OSError:
+            self._complain()
+
+    def collect(self) -> list[tuple[ChunkKey, FitResult]]:
+        """Wait for messages of workers; the chunks that are finished.
+
+        Raises:
+            ValueError: If a fit failed, or a worker ended.
+        """
+        finished = []
+        for connection in wait(list(self._running)):
+            assert isinstance(connection, Connection)
+            try:
+                message: Any = pickle.loads(connection.recv_bytes())
+            except (EOFError, OSError):
+                self._complain()
+            self._has_reported = True
+            if isinstance(message, Exception):
+                raise message
+            work, mse, result = message
+            self._on_progress(work, mse)
+            if result is not None:
+                finished.append((self._running[connection].popleft(), result))
+        return finished
+
+    def _complain(self) -> NoReturn:
+        status = self._source.wait()
+        number = status - SIGNALLED if status > SIGNALLED else -status
+        how = signal.Signals(number).name if number > 0 else f"status {status}"
+        raise UserError(
+            f"expected worker processes that last as long as the fit, got one that ended with {how}"
+            "; if memory ran out, set engine.num_workers to fewer; rerun the same command to resume"
+        )
+
+
+def fork_workers(descriptors: Sequence[int], *, compiled: bool) -> NoReturn:
+    """Fork a worker for each connection; ends when one of them does, with what ended it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system sends it to all processes
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    # these load what compiling takes, and what optimisers do, once for all workers
+    import_module("torch._inductor.compile_fx" if compiled else "torch._dynamo")
+    gc.freeze()  # or the collector would write to the pages that are shared
+    connections = [Connection(descriptor) for descriptor in descriptors]
+    for mine in connections:
+        if os.fork() == 0:
+            try:
+                for other in connections:
+                    if other is not mine:
+                        other.close()
+                _serve(mine)
+            except BrokenPipeError:  # who has started this has ended
+                os.killpg(0, signal.SIGKILL)
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+    for connection in connections:
+        connection.close()
+    status = os.waitstatus_to_exitcode(os.wait()[1])
+    os._exit(SIGNALLED - status if status < 0 else status)
+
+
+def _serve(connection: Connection) -> NoReturn:
+    """Fit the chunks that arrive, one after the other."""
+    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        try:
+            while True:
+                inbox.put(connection.recv_bytes())
+        finally:  # who has started this has ended
+            os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        job: FitJob = pickle.loads(inbox.get())
+        report = _Report(connection)
+        try:
+            report.send(job.run(report.add))
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            connection.send_bytes(pickle.dumps(_portable(error)))
+
+
+class _Report:
+    """Collects what a fit reports, and sends it now and then."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._last = -REPORT_SECONDS
+        self._work = 0.0
+        self._mse: list[Tensor] = []
+
+    def add(self, work: float, mse: Tensor) -> None:
+        """See ``OnProgress``."""
+        self._work += work
+        self._mse.append(mse)
+        if time.monotonic() - self._last >= REPORT_SECONDS:
+            self.send(None)
+
+    def send(self, result: FitResult | None) -> None:
+        """Send what there is, with the result if this is the end."""
+        message = self._work, torch.cat(self._mse), result
+        self._connection.send_bytes(pickle.dumps(message))
+        self._work, self._mse, self._last = 0.0, [torch.empty(0)], time.monotonic()
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as one that any process can load, with its traceback as a note."""
+    if not isinstance(error, UserError | OSError | MemoryError):
+        error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    error.add_note("".join(traceback.format_exception(error)))
+    return error
