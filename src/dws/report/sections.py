@@ -29,6 +29,7 @@ from dws.report.tables import (
     with_seeds,
 )
 from dws.report.tasks import TASKS, Family
+from dws.settings import AugmentConfig
 from dws.training import RunDir
 
 MINUTES = "Minutes are of training steps, without validation."
@@ -43,6 +44,7 @@ def results_of(evidence: Evidence, family: Family) -> Section:
     costed = runs[runs["num_train"] == largest]
     columns = [
         parameters_column(costed),
+        *training_column(runs),
         *(column for task in tasks for column in _columns_of(evidence, task, tasks, runs)),
         Column.of("networks/s", costed, lambda rows: rows["networks_per_second"].median()),
         Column.of("minutes a run", costed, lambda rows: rows["train_seconds"].mean() / 60),
@@ -77,6 +79,30 @@ def parameters_column(runs: pd.DataFrame) -> Column:
 
     order = [*TASKS, *runs["task"]]
     return Column.of("parameters", runs, numbers)
+
+
+def training_column(runs: pd.DataFrame) -> Iterator[Column]:
+    """What methods are trained with beside the loss of their task, if that is recorded of any."""
+    known = runs[[bool(result.settings) for result in runs["result"]]]
+
+    def additions(rows: pd.DataFrame) -> Several:
+        texts = [_additions(result.settings) for result in rows["result"]]
+        return Several(list(dict.fromkeys(texts)), " / ")
+
+    if len(known):
+        yield Column.of("also trained with", known, additions)
+
+
+def _additions(settings: Mapping[str, Any]) -> str:
+    augment = AugmentConfig(**settings.get("augment", {}))
+    # alone, these change nothing
+    none = AugmentConfig(until=augment.until, omega_0=augment.omega_0)
+    parts = {
+        "augmentation": augment != none,
+        "auxiliary loss": settings.get("reconstruction", {}).get("weight", 0) > 0,
+        "Muon": settings.get("optim", {}).get("muon_lr") is not None,
+    }
+    return ", ".join(name for name, is_used in parts.items() if is_used) or "nothing"
 
 
 def _columns_of(

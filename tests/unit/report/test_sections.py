@@ -82,6 +82,27 @@ def test_measured_and_published_stand_side_by_side() -> None:
     assert "Navon et al." in table.note
 
 
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            {"augment": {"noise": 0.1}, "reconstruction": {"weight": 10.0}},
+            "augmentation, auxiliary loss",
+        ),
+        ({"optim": {"muon_lr": 0.01}, "reconstruction": {"weight": 0.0}}, "Muon"),
+        ({"augment": {"noise": 0.0, "until": 0.8}, "optim": {"muon_lr": None}}, "nothing"),
+    ],
+)
+def test_a_method_says_what_else_it_is_trained_with(settings: dict[str, object], text: str) -> None:
+    (table,) = classification(result("mnist", "dwsnet", 0.7, settings=settings))
+    assert row(table, "dwsnet")["also trained with"] == text
+
+
+def test_what_old_runs_were_trained_with_is_not_guessed() -> None:
+    (table,) = classification(result("mnist", "dwsnet", 0.7, settings=None))
+    assert "also trained with" not in table.frame
+
+
 def test_methods_are_in_the_order_of_the_paper_and_others_follow() -> None:
     names = ["probe", "my_net", "dwsnet", "mlp", "a_net", "dwsnet_sign"]
     shown = headline.main_table(evidence(*(result("mnist", name, 0.5) for name in names)))
