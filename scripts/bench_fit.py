@@ -1,92 +1,165 @@
-"""Fitting speed of MNIST INRs against a loop that fits one INR at a time with autograd.
+"""Fitting speed of MNIST INRs: the workers against other ways, alone and beside a busy process.
 
-Run from the repository's root: ``python -m scripts.bench_fit`` (nothing else running; a few
-minutes on two cores). A round of each variant is 50 steps of Adam on its number of INRs; the
-variants take turns; medians are reported, and kept as JSON.
+Run from the repository's root: ``python -m scripts.bench_fit`` (nothing else running; some minutes
+on two cores). The variants take turns; each fits its INRs for ``NUM_STEPS`` steps of Adam, and
+start-up and compiling are not counted. Medians are reported, and kept as JSON. JAX is compared
+with if it is installed (``pip install jax``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from oracles.plain_siren import PlainSiren
-from scripts.timing import machine, time_in_turns
+from scripts.timing import busy_neighbour, machine
 
-from dws.inr import FitConfig, fit_inrs, init_siren
-from dws.runtime import keep_freed_memory
+from dws.inr import FitConfig, SirenConfig, fit_inrs, init_siren
+from dws.runtime import keep_freed_memory, num_usable_cores
 from dws.signals import ImageSignals
 from dws.weightspace import WeightSpaceSpec
+from dws.zoo import Workers
+from dws.zoo.engine import FitJob
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
-NUM_STEPS = 50
+CHUNK_SIZE = 32
+NUM_STEPS = 200
 OUTPUT = Path("scripts/bench/fit.json")
 
+Seconds = Callable[[], float]  # of a step and INR
 
-def one_at_a_time(coordinates: torch.Tensor, values: torch.Tensor) -> Callable[[], None]:
+
+def one_at_a_time(x: torch.Tensor, values: torch.Tensor) -> Seconds:
     """The first signal, by autograd."""
     net = PlainSiren(SPEC)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-4)
 
-    def run() -> None:
+    def fit() -> None:
         for _ in range(NUM_STEPS):
-            loss = (net(coordinates) - values[0]).square().mean()
+            loss = (net(x) - values[0]).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
-    return run
+    return timed(fit, 1)
 
 
-def together(
-    coordinates: torch.Tensor, values: torch.Tensor, *, compiled: bool
-) -> Callable[[], None]:
-    """All signals at once, as ``dws-fit-inrs`` fits a chunk."""
-    initial = init_siren(SPEC, range(len(values)))
+def in_jax(x: torch.Tensor, values: torch.Tensor) -> Seconds:
+    """A chunk, as one would write it in JAX, with all cores."""
+    from scripts.jax_fit import fit_together
+
+    initial = init_siren(SPEC, range(CHUNK_SIZE))
+    layers = zip(initial.weights, initial.biases, strict=True)
+    fit = fit_together(
+        [(weight[..., 0].numpy(), bias[..., 0].numpy()) for weight, bias in layers],
+        x.numpy(),
+        values[:CHUNK_SIZE].numpy(),
+        num_steps=NUM_STEPS,
+        lr=5e-4,
+    )
+    return timed(lambda: fit(), CHUNK_SIZE)
+
+
+def with_threads(x: torch.Tensor, values: torch.Tensor) -> Seconds:
+    """A chunk by one compiled step on all cores."""
+    initial = init_siren(SPEC, range(CHUNK_SIZE))
     config = FitConfig(num_steps=NUM_STEPS)
+    return timed(
+        lambda: fit_inrs(initial, x, values[:CHUNK_SIZE], config=config, compiled=True), CHUNK_SIZE
+    )
 
-    def run() -> None:
-        fit_inrs(initial, coordinates, values, config=config, compiled=compiled)
+
+def timed(fit: Callable[[], object], num_inrs: int) -> Seconds:
+    """Seconds of a call, which fits so many INRs."""
+
+    def run() -> float:
+        began = time.perf_counter()
+        fit()
+        return (time.perf_counter() - began) / (NUM_STEPS * num_inrs)
 
     return run
+
+
+def with_workers(x: torch.Tensor, values: torch.Tensor, num_workers: int) -> Seconds:
+    """Two chunks for each worker, from the first report of progress on."""
+    rows = torch.arange(2 * num_workers * CHUNK_SIZE) % len(values)
+    job = FitJob(
+        init_siren(SPEC, range(len(rows))),
+        x,
+        values[rows],
+        FitConfig(num_steps=NUM_STEPS, stop_mse=0.0),
+        SirenConfig(),
+        compiled=True,
+    )
+
+    def run() -> float:
+        reports: list[tuple[float, float]] = []
+        for _ in Workers(num_workers).run(
+            [job], lambda work, mse: reports.append((time.perf_counter(), work))
+        ):
+            pass
+        (began, _), *later = reports
+        return (later[-1][0] - began) / (NUM_STEPS * sum(work for _, work in later))
+
+    return run
+
+
+def beside_neighbour(run: Seconds) -> Seconds:
+    """The same beside a busy process."""
+
+    def run_beside() -> float:
+        with busy_neighbour():
+            return run()
+
+    return run_beside
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--eager-chunks", type=int, nargs="*", default=[8, 16, 32])
-    parser.add_argument("--compiled-chunks", type=int, nargs="*", default=[32])
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--data", default="outputs/data")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     keep_freed_memory()  # as the command does
     signals = ImageSignals("mnist", root=arguments.data)
-    chunks = [("eager", n) for n in arguments.eager_chunks]
-    chunks += [("compiled", n) for n in arguments.compiled_chunks]
-    values = signals.values(torch.arange(max(n for _, n in chunks)))
-    x = signals.coordinates
-    steps = {"one at a time, autograd": one_at_a_time(x, values)}
-    sizes = {"one at a time, autograd": 1}
-    for kind, n in chunks:
-        steps[f"{kind}, {n}"] = together(x, values[:n], compiled=kind == "compiled")
-        sizes[f"{kind}, {n}"] = n
-    record: dict[str, object] = {**machine(), "rows": []}
+    x, values = signals.coordinates, signals.values(torch.arange(8 * CHUNK_SIZE))
+    cores = num_usable_cores()
+    numbers = [1, *(n for n in (2, 4, 8, 16, 32) if n < cores), *([cores] if cores > 1 else [])]
+    variants: dict[str, Seconds] = {"one at a time, autograd": one_at_a_time(x, values)}
+    if find_spec("jax"):
+        variants["JAX, 32 at once"] = in_jax(x, values)
+    else:
+        print("JAX is not installed and is left out")
+    variants[f"one process, {torch.get_num_threads()} threads"] = with_threads(x, values)
+    for n in numbers:
+        variants[f"{n} worker{'s' * (n > 1)}"] = with_workers(x, values, n)
+    for name in list(variants)[-1 - len(numbers) :]:
+        variants[f"{name}, busy neighbour"] = beside_neighbour(variants[name])
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for round_number in range(arguments.rounds + 1):  # the first one compiles
+        for name, run in variants.items():
+            measured = run()
+            if round_number:
+                seconds[name].append(measured)
+    reference = seconds["one at a time, autograd"]
+    record = {**machine(), "load": os.getloadavg()[0], "rounds": arguments.rounds, "rows": []}
     print(record["machine"], record["versions"])
-    medians = {
-        name: statistics.median(seconds) / NUM_STEPS / sizes[name]
-        for name, seconds in time_in_turns(steps, arguments.rounds).items()
-    }
-    reference = medians["one at a time, autograd"]
-    for name, median in medians.items():
+    for name, values_ in seconds.items():
+        median = statistics.median(values_)
         row = {
             "variant": name,
             "microseconds_per_step_and_inr": round(1e6 * median, 1),
             "inrs_per_second_at_1000_steps": round(1 / (1000 * median), 2),
-            "speedup": round(reference / median, 1),
+            "speedup": round(
+                statistics.median(r / s for r, s in zip(reference, values_, strict=True)), 1
+            ),
         }
         record["rows"].append(row)
         print(row)

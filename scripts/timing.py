@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -54,3 +57,15 @@ def machine() -> dict[str, object]:
         "machine": f"{processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
+
+
+@contextmanager
+def busy_neighbour() -> Iterator[None]:
+    """A process of low priority that always computes, as on a shared machine."""
+    loop = "import os\nos.nice(10)\nwhile True: pass"
+    neighbour = subprocess.Popen([sys.executable, "-c", loop])
+    try:
+        yield
+    finally:
+        neighbour.kill()
+        neighbour.wait()

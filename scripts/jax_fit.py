@@ -1,0 +1,63 @@
+"""What one would write in JAX to fit many SIRENs at once: ``jit``, ``vmap`` and ``scan``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+Params = list[tuple[jax.Array, jax.Array]]
+
+
+def loss(params: Params, points: jax.Array, values: jax.Array) -> jax.Array:
+    """Mean squared error of one SIREN at points (P, d_0) with values (P, d_M)."""
+    x = points
+    for weight, bias in params[:-1]:
+        x = jnp.sin(30.0 * (x @ weight + bias))
+    weight, bias = params[-1]
+    return jnp.mean((x @ weight + bias + 0.5 - values) ** 2)
+
+
+def fit_one(
+    params: Params, points: jax.Array, values: jax.Array, *, num_steps: int, lr: float
+) -> Params:
+    """Adam with its usual constants."""
+    tree = jax.tree_util.tree_map
+    zeros = tree(jnp.zeros_like, params)
+
+    def step(state: Any, i: jax.Array) -> tuple[Any, None]:
+        params, mean, square = state
+        gradient = jax.grad(loss)(params, points, values)
+        mean = tree(lambda m, g: 0.9 * m + 0.1 * g, mean, gradient)
+        square = tree(lambda s, g: 0.999 * s + 0.001 * g * g, square, gradient)
+        a, b = 1 - 0.9 ** (i + 1), 1 - 0.999 ** (i + 1)
+        params = tree(
+            lambda p, m, s: p - lr * (m / a) / (jnp.sqrt(s / b) + 1e-8), params, mean, square
+        )
+        return (params, mean, square), None
+
+    state, _ = jax.lax.scan(step, (params, zeros, zeros), jnp.arange(num_steps))
+    return state[0]  # type: ignore[no-any-return]
+
+
+def fit_together(
+    params: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    points: NDArray[Any],
+    values: NDArray[Any],
+    *,
+    num_steps: int,
+    lr: float,
+) -> Callable[[], NDArray[Any]]:
+    """The fit of B signals, values (B, P, d_M), as a function without arguments."""
+
+    def fit(params: Params, points: jax.Array, values: jax.Array) -> Params:
+        return fit_one(params, points, values, num_steps=num_steps, lr=lr)
+
+    compiled = jax.jit(jax.vmap(fit, in_axes=(0, None, 0)))
+    start = [(jnp.asarray(w), jnp.asarray(b)) for w, b in params]
+    x, y = jnp.asarray(points), jnp.asarray(values)
+    return lambda: np.asarray(compiled(start, x, y)[-1][1])  # waits for the end

@@ -1,0 +1,125 @@
+"""How well INRs are fitted for how many steps: learning rate, schedule and Adam's betas.
+
+Run from the repository's root: ``python -m scripts.study_fit mnist``. Fits the first images of the
+data set's training split with every setting and appends a row of PSNR, seconds and statistics of
+the weights to a CSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from dws.inr import FitConfig, FitResult, fit_inrs, init_siren
+from dws.inr.fit import psnr
+from dws.runtime import keep_freed_memory
+from dws.signals import ImageSignals
+from dws.weightspace import WeightSpaceSpec
+
+SPEC = WeightSpaceSpec((2, 32, 32, 1))
+CHUNK_SIZE = 32
+OUTPUT = Path("scripts/bench/fit_study.csv")
+
+
+def candidates() -> Iterator[FitConfig]:
+    """The authors' settings, and those that were compared with them."""
+    for beta2 in (0.999, 0.99, 0.97):
+        yield FitConfig(betas=(0.9, beta2))
+    steps = (1000, 1500, 2000, 2500)
+    for num_steps, beta2, lr in itertools.product(steps, (0.999, 0.99, 0.97, 0.95), (1, 2, 4)):
+        yield FitConfig(
+            num_steps=num_steps, learning_rate=lr * 1e-3, betas=(0.9, beta2), schedule="cosine"
+        )
+
+
+def fit(config: FitConfig, coordinates: torch.Tensor, values: torch.Tensor) -> FitResult:
+    """Chunk by chunk, as ``dws-fit-inrs`` does."""
+    starts = range(0, len(values), CHUNK_SIZE)
+    results = [
+        fit_inrs(
+            init_siren(SPEC, range(start, min(start + CHUNK_SIZE, len(values)))),
+            coordinates,
+            values[start : start + CHUNK_SIZE],
+            config=config,
+            compiled=True,
+        )
+        for start in starts
+    ]
+    flat = torch.cat([result.weights.flatten() for result in results])
+    return FitResult(
+        type(results[0].weights).from_flat(SPEC, flat),
+        torch.cat([result.mse for result in results]),
+        torch.cat([result.num_steps for result in results]),
+    )
+
+
+def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
+    """A row for each candidate that has none yet."""
+    signals = ImageSignals(name, root=data)
+    values = signals.values(torch.arange(num_inrs))
+    done = {_key(row) for row in read(output)}
+    fit(FitConfig(num_steps=20), signals.coordinates, values[:CHUNK_SIZE])  # compiles
+    for config in candidates():
+        settings = {
+            "zoo": name, "num_inrs": num_inrs, "num_steps": config.num_steps,
+            "learning_rate": config.learning_rate, "schedule": config.schedule,
+            "beta1": config.betas[0], "beta2": config.betas[1],
+        }  # fmt: skip
+        if _key({key: str(value) for key, value in settings.items()}) in done:
+            continue
+        began = time.process_time()
+        result = fit(config, signals.coordinates, values)
+        seconds = time.process_time() - began
+        decibels = psnr(result.mse)
+        row = settings | {
+            "psnr_median": f"{decibels.median():.2f}",
+            "psnr_q05": f"{decibels.quantile(0.05):.2f}",
+            "psnr_q95": f"{decibels.quantile(0.95):.2f}",
+            "mean_num_steps": f"{result.num_steps.float().mean():.0f}",
+            "cpu_seconds_per_inr": f"{seconds / num_inrs:.3f}",
+        }
+        for kind, tensors in (("w", result.weights.weights), ("b", result.weights.biases)):
+            row |= {f"std_{kind}{i}": f"{t.std():.4f}" for i, t in enumerate(tensors, start=1)}
+        print(row, flush=True)
+        append(output, row)
+
+
+def _key(row: dict[str, str]) -> tuple[str, ...]:
+    names = ("zoo", "num_inrs", "num_steps", "learning_rate", "schedule", "beta1", "beta2")
+    return tuple(row[name] for name in names)
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """The rows that are there."""
+    return list(csv.DictReader(file.read_text().splitlines())) if file.is_file() else []
+
+
+def append(file: Path, row: dict[str, object]) -> None:
+    """One more row, below a header."""
+    is_new = not file.is_file()
+    with file.open("a") as stream:
+        writer = csv.DictWriter(stream, row, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("zoo", choices=("mnist", "fashion_mnist"))
+    parser.add_argument("--num-inrs", type=int, default=64)
+    parser.add_argument("--data", default="outputs/data")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    study(arguments.zoo, data=arguments.data, num_inrs=arguments.num_inrs, output=arguments.output)
+
+
+if __name__ == "__main__":
+    main()
