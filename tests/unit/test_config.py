@@ -105,6 +105,9 @@ LEARNING_RATES = {  # of every method, whatever the task
     "mlp_alignment_550k": 1e-2, "mlp_permutation_augmentation": 1e-2,
     "mlp_permutation_augmentation_550k": 1e-2, "probe": 3e-3, "transformer": 1e-3,
     "transformer_550k": 1e-3,
+    **dict.fromkeys(
+        ["nfn", "nfn_hnp", "nfn_published", ], 1e-3,
+    ),
 }  # fmt: skip
 SIGN = ("dwsnet_sign", "dwsnet_sign_310k")
 IMAGES = ("mnist", "fashion_mnist", "cifar10")

@@ -7,12 +7,14 @@ Each is built as ``Net(spec, *, in_channels, out_features, ...)``, called as
 from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet
 from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
+from dws.metanets.nfn import NFN
 from dws.metanets.probe import ProbeNet
 from dws.metanets.sign_dwsnet import EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.transformer import Transformer
 
 __all__ = [
     "MLP",
+    "NFN",
     "DWSNet",
     "EquivariantDWSNet",
     "EquivariantSignDWSNet",

@@ -11,7 +11,15 @@ from torch import nn
 from torch.func import functional_call, grad, jacrev, vmap
 
 from chirps import GatedNet
-from dws.metanets import MLP, DWSNet, INR2Vec, ProbeNet, SignDWSNet, Transformer
+from dws.metanets import (
+    MLP,
+    NFN,
+    DWSNet,
+    INR2Vec,
+    ProbeNet,
+    SignDWSNet,
+    Transformer,
+)
 from dws.weightspace import (
     Permutation,
     SignFlip,
@@ -39,9 +47,13 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "inr2vec": lambda **kw: INR2Vec(hidden_features=(16, 8), **kw),
     "transformer": lambda **kw: Transformer(hidden_features=8, num_layers=2, num_heads=2, **kw),
 }
+NFN_SIZES = {"hidden_channels": 4, "num_layers": 2, "head_features": 8, "num_frequencies": 3}
+NETS["nfn"] = lambda **kw: NFN(**NFN_SIZES, **kw)
+NETS["nfn_hnp"] = lambda **kw: NFN(variant="hnp", **NFN_SIZES, **kw)
 NETS["gated_of_the_example"] = lambda **kw: GatedNet(hidden_channels=4, num_layers=2, **kw)
 NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
 BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
+KNOW_SINES = ("dwsnet_sign", "probe", *(name for name in NETS if name.startswith("scalegmn")))
 batched_attention = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
 
@@ -75,7 +87,7 @@ def test_no_networks_give_no_outputs(make: Callable[..., nn.Module]) -> None:
 
 
 def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None:
-    net = make().double()
+    net = randomise(make()).double()  # some networks begin with gradients near 0
     net(random_batch(SPEC, 16, 2)).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
@@ -159,7 +171,7 @@ def test_only_networks_that_know_sines_do_not_see_signs(
     net = randomise(make()).double().eval()
     flip = SignFlip.random(SPEC, torch.Generator().manual_seed(0))
     batch = random_batch(SPEC, 4, 2)
-    if request.node.callspec.params["make"] in ("dwsnet_sign", "probe"):
+    if request.node.callspec.params["make"] in KNOW_SINES:
         assert_invariant(net, batch, flip)
     else:
         with pytest.raises(AssertionError, match="not invariant"):
@@ -179,11 +191,15 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
 
 @pytest.mark.untyped
 @needs_compiler
-@pytest.mark.parametrize("make_net", [DWSNet, SignDWSNet])
+@pytest.mark.parametrize(
+    "name",
+    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp"],
+)
 def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(
-    make_net: Callable[..., nn.Module],
+    name: str,
 ) -> None:
-    net = make_net(SPEC, out_features=7, hidden_channels=4, num_layers=2)
+    dropout = {} if name == "dwsnet_sign" else {"dropout": 0.0}
+    net = NETS[name](spec=SPEC, out_features=7, **dropout)
     batch = random_batch(SPEC, 16, dtype=torch.float32)
     gradients = []
     for function, bfloat16 in (
