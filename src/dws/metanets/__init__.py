@@ -9,6 +9,7 @@ from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
 from dws.metanets.nfn import NFN
 from dws.metanets.probe import ProbeNet
+from dws.metanets.scalegmn import ScaleGMN
 from dws.metanets.sign_dwsnet import EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.transformer import Transformer
 
@@ -20,6 +21,7 @@ __all__ = [
     "EquivariantSignDWSNet",
     "INR2Vec",
     "ProbeNet",
+    "ScaleGMN",
     "SignDWSNet",
     "Transformer",
 ]

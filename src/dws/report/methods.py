@@ -16,6 +16,8 @@ TITLES = {
     "probe": "Function probe",
     "nfn": "NFN (NP)",
     "nfn_hnp": "NFN (HNP)",
+    "scalegmn": "ScaleGMN",
+    "scalegmn_b": "ScaleGMN-B",
     "weights as they are": "Raw weights",
 }
 PAPER_METHODS = tuple(TITLES)[:6]  # of Navon et al. (ICML 2023), in the order of their tables

@@ -17,6 +17,7 @@ from dws.metanets import (
     DWSNet,
     INR2Vec,
     ProbeNet,
+    ScaleGMN,
     SignDWSNet,
     Transformer,
 )
@@ -50,6 +51,17 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 NFN_SIZES = {"hidden_channels": 4, "num_layers": 2, "head_features": 8, "num_frequencies": 3}
 NETS["nfn"] = lambda **kw: NFN(**NFN_SIZES, **kw)
 NETS["nfn_hnp"] = lambda **kw: NFN(variant="hnp", **NFN_SIZES, **kw)
+GRAPH_NETS: dict[str, Callable[..., nn.Module]] = {
+    "scalegmn": lambda **kw: ScaleGMN(hidden_channels=4, num_layers=3, **kw),
+    "scalegmn_b": lambda **kw: ScaleGMN(
+        direction="bidirectional", hidden_channels=4, num_layers=3, **kw
+    ),
+}  # fmt: skip
+NETS |= GRAPH_NETS
+NETS |= {
+    f"{name}_probes": lambda make=make, **kw: make(num_probes=3, omega_0=1.0, **kw)
+    for name, make in GRAPH_NETS.items()
+}
 NETS["gated_of_the_example"] = lambda **kw: GatedNet(hidden_channels=4, num_layers=2, **kw)
 NETS["transformer_layers"] = lambda **kw: NETS["transformer"](encoding="layer", **kw)
 BLIND = ("mlp", "inr2vec", "transformer", "transformer_layers")
@@ -193,7 +205,7 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
 @needs_compiler
 @pytest.mark.parametrize(
     "name",
-    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp"],
+    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp", "scalegmn", "scalegmn_b"],
 )
 def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(
     name: str,
