@@ -8,6 +8,7 @@ from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet
 from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
 from dws.metanets.nfn import NFN
+from dws.metanets.ng_gnn import NGGNN
 from dws.metanets.probe import ProbeNet
 from dws.metanets.scalegmn import ScaleGMN
 from dws.metanets.sign_dwsnet import EquivariantSignDWSNet, SignDWSNet
@@ -16,6 +17,7 @@ from dws.metanets.transformer import Transformer
 __all__ = [
     "MLP",
     "NFN",
+    "NGGNN",
     "DWSNet",
     "EquivariantDWSNet",
     "EquivariantSignDWSNet",

@@ -16,6 +16,7 @@ TITLES = {
     "probe": "Function probe",
     "nfn": "NFN (NP)",
     "nfn_hnp": "NFN (HNP)",
+    "ng_gnn": "NG-GNN",
     "scalegmn": "ScaleGMN",
     "scalegmn_b": "ScaleGMN-B",
     "weights as they are": "Raw weights",

@@ -14,6 +14,7 @@ from chirps import GatedNet
 from dws.metanets import (
     MLP,
     NFN,
+    NGGNN,
     DWSNet,
     INR2Vec,
     ProbeNet,
@@ -56,6 +57,7 @@ GRAPH_NETS: dict[str, Callable[..., nn.Module]] = {
     "scalegmn_b": lambda **kw: ScaleGMN(
         direction="bidirectional", hidden_channels=4, num_layers=3, **kw
     ),
+    "ng_gnn": lambda **kw: NGGNN(hidden_channels=8, num_layers=3, num_frequencies=3, **kw),
 }  # fmt: skip
 NETS |= GRAPH_NETS
 NETS |= {
@@ -205,7 +207,7 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
 @needs_compiler
 @pytest.mark.parametrize(
     "name",
-    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp", "scalegmn", "scalegmn_b"],
+    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp", "scalegmn", "scalegmn_b", "ng_gnn"],
 )
 def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(
     name: str,

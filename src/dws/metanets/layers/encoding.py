@@ -46,6 +46,33 @@ class FourierFeatures(nn.Module):
         return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
 
+class FourierEncoder(nn.Module):
+    """``FourierFeatures`` and two linear maps, as neural graphs begin (Kofinas et al. 2024).
+
+    Args:
+        in_channels: C_in.
+        num_frequencies: See ``FourierFeatures``.
+        out_channels: C_out.
+        scale: See ``FourierFeatures``.
+
+    Shape:
+        (..., C_in) -> (..., C_out).
+    """
+
+    def __init__(
+        self, in_channels: int, num_frequencies: int, out_channels: int, *, scale: float
+    ) -> None:
+        super().__init__()
+        self.features = FourierFeatures(in_channels, num_frequencies, scale=scale)
+        self.first = nn.Linear(2 * num_frequencies, out_channels)
+        self.last = nn.Linear(out_channels, out_channels)
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Encode the channels, and add what is given before the last map."""
+        encoded = self.first(self.features(x))
+        return self.last(encoded if added is None else encoded + added)  # type: ignore[no-any-return]
+
+
 def position_codes(
     spec: WeightSpaceSpec, num_bands: int, max_frequency: float
 ) -> Float[Tensor, "1 num_params c"]:
