@@ -5,6 +5,7 @@ Each is built as ``Net(spec, *, in_channels, out_features, ...)``, called as
 """
 
 from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet
+from dws.metanets.gmn import GMN
 from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
 from dws.metanets.nfn import NFN
@@ -15,6 +16,7 @@ from dws.metanets.sign_dwsnet import EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.transformer import Transformer
 
 __all__ = [
+    "GMN",
     "MLP",
     "NFN",
     "NGGNN",

@@ -17,6 +17,7 @@ TITLES = {
     "nfn": "NFN (NP)",
     "nfn_hnp": "NFN (HNP)",
     "ng_gnn": "NG-GNN",
+    "gmn": "GMN",
     "scalegmn": "ScaleGMN",
     "scalegmn_b": "ScaleGMN-B",
     "weights as they are": "Raw weights",

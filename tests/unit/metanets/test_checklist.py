@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from chirps import GatedNet
 from dws.metanets import (
+    GMN,
     MLP,
     NFN,
     NGGNN,
@@ -58,6 +59,7 @@ GRAPH_NETS: dict[str, Callable[..., nn.Module]] = {
         direction="bidirectional", hidden_channels=4, num_layers=3, **kw
     ),
     "ng_gnn": lambda **kw: NGGNN(hidden_channels=8, num_layers=3, num_frequencies=3, **kw),
+    "gmn": lambda **kw: GMN(hidden_channels=4, num_layers=2, **kw),
 }  # fmt: skip
 NETS |= GRAPH_NETS
 NETS |= {
@@ -207,7 +209,7 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
 @needs_compiler
 @pytest.mark.parametrize(
     "name",
-    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp", "scalegmn", "scalegmn_b", "ng_gnn"],
+    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp", "scalegmn", "scalegmn_b", "ng_gnn", "gmn"],
 )
 def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(
     name: str,
