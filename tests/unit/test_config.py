@@ -106,7 +106,7 @@ LEARNING_RATES = {  # of every method, whatever the task
     "mlp_permutation_augmentation_550k": 1e-2, "probe": 3e-3, "transformer": 1e-3,
     "transformer_550k": 1e-3,
     **dict.fromkeys(
-        ["nfn", "nfn_hnp", "nfn_published", "ng_gnn", "ng_gnn_published", "gmn",
+        ["nfn", "nfn_hnp", "nfn_published", "ng_gnn", "ng_gnn_published", "ng_t", "gmn",
          "scalegmn", "scalegmn_published", "scalegmn_b", "scalegmn_b_published"], 1e-3,
     ),
 }  # fmt: skip

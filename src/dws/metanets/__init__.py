@@ -10,6 +10,7 @@ from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
 from dws.metanets.nfn import NFN
 from dws.metanets.ng_gnn import NGGNN
+from dws.metanets.ng_t import NGT
 from dws.metanets.probe import ProbeNet
 from dws.metanets.scalegmn import ScaleGMN
 from dws.metanets.sign_dwsnet import EquivariantSignDWSNet, SignDWSNet
@@ -20,6 +21,7 @@ __all__ = [
     "MLP",
     "NFN",
     "NGGNN",
+    "NGT",
     "DWSNet",
     "EquivariantDWSNet",
     "EquivariantSignDWSNet",

@@ -17,6 +17,7 @@ TITLES = {
     "nfn": "NFN (NP)",
     "nfn_hnp": "NFN (HNP)",
     "ng_gnn": "NG-GNN",
+    "ng_t": "NG-T",
     "gmn": "GMN",
     "scalegmn": "ScaleGMN",
     "scalegmn_b": "ScaleGMN-B",

@@ -16,6 +16,7 @@ from dws.metanets import (
     MLP,
     NFN,
     NGGNN,
+    NGT,
     DWSNet,
     INR2Vec,
     ProbeNet,
@@ -59,6 +60,10 @@ GRAPH_NETS: dict[str, Callable[..., nn.Module]] = {
         direction="bidirectional", hidden_channels=4, num_layers=3, **kw
     ),
     "ng_gnn": lambda **kw: NGGNN(hidden_channels=8, num_layers=3, num_frequencies=3, **kw),
+    "ng_t": lambda **kw: NGT(
+        node_channels=16, edge_channels=8, attention_channels=16, num_heads=2, num_layers=3,
+        hidden_features=16, num_frequencies=3, **kw,
+    ),
     "gmn": lambda **kw: GMN(hidden_channels=4, num_layers=2, **kw),
 }  # fmt: skip
 NETS |= GRAPH_NETS
@@ -209,7 +214,7 @@ def test_the_transformer_knows_which_neuron_is_which() -> None:
 @needs_compiler
 @pytest.mark.parametrize(
     "name",
-    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp", "scalegmn", "scalegmn_b", "ng_gnn", "gmn"],
+    ["dwsnet", "dwsnet_sign", "nfn", "nfn_hnp", "scalegmn", "scalegmn_b", "ng_gnn", "ng_t", "gmn"],
 )
 def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(
     name: str,
