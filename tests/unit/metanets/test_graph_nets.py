@@ -9,6 +9,7 @@ import torch
 from tests.conftest import random_batch, randomise
 from torch import Tensor, nn
 
+from dws.config import compose_settings
 from dws.inr import init_siren, siren_apply
 from dws.metanets import GMN, NGGNN, NGT, ScaleGMN
 from dws.metanets.gmn import Layer as GMNLayer
@@ -18,6 +19,7 @@ from dws.metanets.ng_gnn import Messages
 from dws.metanets.ng_t import Attention
 from dws.metanets.scalegmn import Layer as ScaleGMNLayer
 from dws.metanets.scalegmn import Message
+from dws.targets import build
 from dws.training import WeightSpaceModel
 from dws.weightspace import (
     SignedPermutation,
@@ -81,17 +83,22 @@ def test_neural_graph_networks_are_as_large_as_published(
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("model", "count"),
     [
-        lambda: ScaleGMN(MNIST, out_features=10),
-        lambda: ScaleGMN(MNIST, out_features=10, direction="bidirectional", hidden_channels=44),
-        lambda: NGGNN(MNIST, out_features=10),
-        lambda: NGT(MNIST, out_features=10),
-        lambda: GMN(MNIST, out_features=10),
+        ("nfn", 323_602),
+        ("nfn_hnp", 318_680),
+        ("scalegmn", 330_494),
+        ("scalegmn_b", 329_086),
+        ("ng_gnn", 331_466),
+        ("ng_t", 376_586),
+        ("gmn", 325_390),
     ],
 )
-def test_the_default_size_is_about_that_of_a_dwsnet(make: Callable[[], nn.Module]) -> None:
-    assert num_parameters(make()) == pytest.approx(340_000, rel=0.11)
+def test_configurations_have_about_as_many_parameters_as_a_dwsnet(model: str, count: int) -> None:
+    settings = compose_settings("train", [f"model={model}"])
+    arguments = {k: v for k, v in settings.model.items() if k != "name"}
+    net = build(arguments, what="a metanet", spec=MNIST, out_features=10)
+    assert num_parameters(net) == count
 
 
 # --- one layer of the INR is a round of messages --------------------------------------------------
