@@ -203,6 +203,24 @@ def test_gmn_can_take_the_means_of_nf_layers() -> None:
     torch.testing.assert_close(got, expected)
 
 
+def test_maps_that_are_applied_as_one_are_those_of_the_paper() -> None:
+    """Γ x ⊙ φ(ρ(x) + ρ(-x)) with every map on its own."""
+    f = randomise(Equivariant(3, 5, extra=2, hidden_channels=4, ends_only=False)).double()
+    generator = torch.Generator().manual_seed(0)
+    x, vector = (torch.randn(7, n, generator=generator, dtype=torch.float64) for n in (3, 2))
+    silu = nn.functional.silu
+
+    def rho(x: Tensor) -> Tensor:
+        return f.rho_last(silu(f.norm(f.rho(x))))
+
+    def phi(x: Tensor) -> Tensor:
+        return f.phi.last(silu(f.phi.norm(f.phi.first(x) + f.phi.extra(vector))))
+
+    expected = f.linear(x) * phi(rho(x) + rho(-x))
+    torch.testing.assert_close(f(x, vector, False), expected)
+    torch.testing.assert_close(f(-x, vector, False), -expected)
+
+
 # --- symmetries, and what is not computed ---------------------------------------------------------
 
 

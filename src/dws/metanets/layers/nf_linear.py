@@ -102,20 +102,19 @@ class NFLinear(nn.Module):
         for i, (weight, source, target) in enumerate(
             zip(batch.weights, all_sources, all_targets, strict=True)
         ):
-            constant, of_bias = constants[2 * i][:, None], constants[2 * i + 1][:, None]
-            if not self.num_targets[i]:  # (B, d_{M-1}, d_M C)
-                to_outputs = self.from_sources[i](source) + constant
-                tensors += [to_outputs.unflatten(2, (d_out, c)), of_bias.unflatten(2, (d_out, c))]
-                tensors[-1] = tensors[-1].squeeze(1)
+            constant, of_bias = constants[2 * i : 2 * i + 2]
+            if not self.num_targets[i]:  # outputs do not move
+                to_outputs = self.from_sources[i](source) + constant[:, None]
+                tensors += [to_outputs.unflatten(2, (d_out, c)), of_bias.unflatten(1, (d_out, c))]
                 continue
             entering, bias = self.from_targets[i](target).tensor_split([-c], dim=2)
-            entering = entering + constant
+            entering = entering + constant[:, None]
             if self.num_sources[i]:
                 leaving = self.from_sources[i](source)[:, :, None]
                 output = self.entrywise[i](weight) + leaving + entering[:, None]
-            else:  # (B, d_1, d_0 C)
+            else:  # inputs do not move
                 output = entering.unflatten(2, (d_0, c)).transpose(1, 2)
-            tensors += [output, bias + of_bias]
+            tensors += [output, bias + of_bias[:, None]]
         return WeightBatch.from_tensors(tensors)
 
     def _known(self, batch: WeightBatch) -> tuple[list[Tensor], list[Tensor], Tensor]:
