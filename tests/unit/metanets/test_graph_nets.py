@@ -13,10 +13,10 @@ from dws.config import compose_settings
 from dws.inr import init_siren, siren_apply
 from dws.metanets import GMN, NGGNN, NGT, ScaleGMN
 from dws.metanets.gmn import Layer as GMNLayer
-from dws.metanets.layers.neural_graph import levels_needed
+from dws.metanets.layers.neural_graph import levels_needed, neuron_values
 from dws.metanets.layers.scale_equivariant import Equivariant
 from dws.metanets.ng_gnn import Messages
-from dws.metanets.ng_t import Attention
+from dws.metanets.ng_t import Attention, adjacency
 from dws.metanets.scalegmn import Layer as ScaleGMNLayer
 from dws.metanets.scalegmn import Message
 from dws.targets import build
@@ -244,6 +244,29 @@ def test_nodes_that_are_left_out_change_nothing(net_class: type[nn.Module]) -> N
     assert net.needed == levels_needed(4, 4, [3], backward=net_class is NGGNN)
     net.needed = [[0, 1, 2, 3]] * 3 + [[3]]
     torch.testing.assert_close(net(batch), expected)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_ng_t_is_as_if_all_neurons_attended(num_layers: int) -> None:
+    net = randomise(NGT(SPEC, out_features=3, num_layers=num_layers)).double().eval()
+    batch = random_batch(SPEC, 3)
+    nodes = net.encode_nodes(neuron_values(batch, of_inputs=0.0)) + net.embedding()
+    edges = net.encode_edges(adjacency(batch))
+    for i in range(num_layers):
+        nodes = net.node_updates[i](nodes, net.attention[i](nodes, nodes, edges))
+        if i < num_layers - 1:
+            edges = net.edge_updates[i](nodes, edges, slice(None))
+    expected = net.head(net.hidden(nodes[:, -SPEC.dims[-1] :].flatten(1)))
+    torch.testing.assert_close(net(batch), expected)
+
+
+def test_all_weights_are_in_the_adjacency_matrix() -> None:
+    batch = random_batch(SPEC, 3)
+    matrix, (first, second, third) = adjacency(batch), batch.weights
+    assert torch.equal(matrix[:, :2, 2:6], first)
+    assert torch.equal(matrix[:, 2:6, 6:9], second)
+    assert torch.equal(matrix[:, 6:9, 9:], third)
+    assert int((matrix != 0).sum()) == sum(w.numel() for w in batch.weights)
 
 
 def test_levels_are_needed_from_which_messages_arrive() -> None:
