@@ -9,7 +9,6 @@ import torch
 from tests.conftest import random_batch, randomise
 from torch import Tensor, nn
 
-from dws.config import compose_settings
 from dws.inr import init_siren, siren_apply
 from dws.metanets import GMN, NGGNN, NGT, ScaleGMN
 from dws.metanets.gmn import Layer as GMNLayer
@@ -19,7 +18,6 @@ from dws.metanets.ng_gnn import Messages
 from dws.metanets.ng_t import Attention, adjacency
 from dws.metanets.scalegmn import Layer as ScaleGMNLayer
 from dws.metanets.scalegmn import Message
-from dws.targets import build
 from dws.training import WeightSpaceModel
 from dws.weightspace import (
     SignedPermutation,
@@ -80,25 +78,6 @@ def test_neural_graph_networks_are_as_large_as_published(
     net: Callable[[], nn.Module], published: float
 ) -> None:
     assert num_parameters(net()) == pytest.approx(published, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("model", "count"),
-    [
-        ("nfn", 323_602),
-        ("nfn_hnp", 318_680),
-        ("scalegmn", 330_494),
-        ("scalegmn_b", 329_086),
-        ("ng_gnn", 331_466),
-        ("ng_t", 376_586),
-        ("gmn", 325_390),
-    ],
-)
-def test_configurations_have_about_as_many_parameters_as_a_dwsnet(model: str, count: int) -> None:
-    settings = compose_settings("train", [f"model={model}"])
-    arguments = {k: v for k, v in settings.model.items() if k != "name"}
-    net = build(arguments, what="a metanet", spec=MNIST, out_features=10)
-    assert num_parameters(net) == count
 
 
 # --- one layer of the INR is a round of messages --------------------------------------------------
