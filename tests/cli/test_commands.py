@@ -398,7 +398,7 @@ def test_wandb_offline_can_be_read_back_and_holds_no_secret(
         (["task=mnsit"], "'task': cifar10 fashion_mnist mnist sine ssl"),
         (
             ["model=foo"],
-            "'model': dwsnet dwsnet_550k dwsnet_attention dwsnet_sign dwsnet_sign_310k inr2vec ",
+            "'model': dwsnet dwsnet_550k dwsnet_attention dwsnet_sign dwsnet_sign_310k gmn ",
         ),
         (["optim.lr=abc"], "optim.lr=abc"),
         (["optim.lrr=1"], "optim.lrr"),
@@ -433,11 +433,21 @@ def test_networks_are_not_repeated_in_one_contrastive_batch(
     assert "expected task.repeat_train=false for ssl" in line
 
 
-def test_a_probe_with_another_frequency_factor_is_refused(
-    complaint: Command, sine_zoo: Zoo
+def test_a_graph_network_with_probes_computes_functions(command: Command, sine_zoo: Zoo) -> None:
+    command(
+        "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL,
+        "model=scalegmn", "model.hidden_channels=4", "model.num_probes=3",
+    )  # fmt: skip
+    command("dws-evaluate", "run=run")
+    assert json.loads(Path("run/result.json").read_text())["reads"] == "raw"
+
+
+@pytest.mark.parametrize("model", [["model=probe"], ["model=gmn", "model.num_probes=3"]])
+def test_probes_with_another_frequency_factor_are_refused(
+    model: list[str], complaint: Command, sine_zoo: Zoo
 ) -> None:
     line = complaint(
-        "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "model=probe", "model.omega_0=10"
+        "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", *model, "model.omega_0=10"
     )
     assert "expected model.omega_0=30.0, that of the zoo, got 10" in line
 

@@ -63,6 +63,25 @@ def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo
     assert outputs.shape[1] >= built.out_features  # and reconstructed values
 
 
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        ("nfn", 323_602),
+        ("nfn_hnp", 318_680),
+        ("scalegmn", 330_494),
+        ("scalegmn_b", 329_086),
+        ("ng_gnn", 331_466),
+        ("ng_t", 376_586),
+        ("gmn", 325_390),
+    ],
+)
+def test_configurations_have_about_as_many_parameters_as_a_dwsnet(model: str, count: int) -> None:
+    settings = train_settings(f"model={model}", "task=mnist")
+    spec, task = WeightSpaceSpec((2, 32, 32, 1)), build_task(settings.task)
+    net = build_model(settings, spec, task, None).net
+    assert sum(p.numel() for p in net.parameters()) == count
+
+
 def test_every_group_is_tested() -> None:
     folders = {path.name for path in Path(config_dir()).iterdir() if path.is_dir()}
     tested = {group for groups in GROUPS.values() for group in groups}
@@ -105,6 +124,10 @@ LEARNING_RATES = {  # of every method, whatever the task
     "mlp_alignment_550k": 1e-2, "mlp_permutation_augmentation": 1e-2,
     "mlp_permutation_augmentation_550k": 1e-2, "probe": 3e-3, "transformer": 1e-3,
     "transformer_550k": 1e-3,
+    **dict.fromkeys(
+        ["nfn", "nfn_hnp", "nfn_published", "ng_gnn", "ng_gnn_published", "ng_t", "gmn",
+         "scalegmn", "scalegmn_published", "scalegmn_b", "scalegmn_b_published"], 1e-3,
+    ),
 }  # fmt: skip
 SIGN = ("dwsnet_sign", "dwsnet_sign_310k")
 IMAGES = ("mnist", "fashion_mnist", "cifar10")

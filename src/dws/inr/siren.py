@@ -75,9 +75,31 @@ def siren_apply(
     Raises:
         ValueError: If the batch has several channels.
     """
+    return siren_activations(batch, coordinates, omega_0=omega_0)[-1] + output_offset
+
+
+def siren_activations(
+    batch: WeightBatch, coordinates: Float[Tensor, "p d_0"], *, omega_0: float = 30.0
+) -> list[Float[Tensor, "_ p _"]]:
+    """The values of all neurons of every network of the batch at the same points.
+
+    Args:
+        batch: B networks with one channel.
+        coordinates: P points, (P, d_0).
+        omega_0: ω0 of the sine layers.
+
+    Returns:
+        The coordinates, (1, P, d_0), and the activations of every level, (B, P, d_l); those of the
+        last without an offset.
+
+    Raises:
+        ValueError: If the batch has several channels.
+    """
     if batch.num_channels != 1:
         raise UserError(f"expected one channel, got {batch.num_channels}")
-    x = coordinates.unsqueeze(0)  # (1 or B, P, d)
-    for weight, bias in zip(batch.weights[:-1], batch.biases[:-1], strict=True):
-        x = torch.sin(omega_0 * (x @ weight.squeeze(-1) + bias.transpose(1, 2)))
-    return x @ batch.weights[-1].squeeze(-1) + batch.biases[-1].transpose(1, 2) + output_offset
+    levels = [coordinates.unsqueeze(0)]
+    for weight, bias in zip(batch.weights, batch.biases, strict=True):
+        levels.append(levels[-1] @ weight.squeeze(-1) + bias.transpose(1, 2))
+        if len(levels) <= len(batch.weights):
+            levels[-1] = torch.sin(omega_0 * levels[-1])
+    return levels

@@ -10,19 +10,29 @@ PyTorch's fused attention has first derivatives in reverse mode only: for ``jvp`
 """
 
 from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet
+from dws.metanets.gmn import GMN
 from dws.metanets.inr2vec import INR2Vec
 from dws.metanets.mlp import MLP
+from dws.metanets.nfn import NFN
+from dws.metanets.ng_gnn import NGGNN
+from dws.metanets.ng_t import NGT
 from dws.metanets.probe import ProbeNet
+from dws.metanets.scalegmn import ScaleGMN
 from dws.metanets.sign_dwsnet import EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.transformer import Transformer
 
 __all__ = [
+    "GMN",
     "MLP",
+    "NFN",
+    "NGGNN",
+    "NGT",
     "DWSNet",
     "EquivariantDWSNet",
     "EquivariantSignDWSNet",
     "INR2Vec",
     "ProbeNet",
+    "ScaleGMN",
     "SignDWSNet",
     "Transformer",
 ]

@@ -14,6 +14,13 @@ TITLES = {
     "dwsnet_attention": "DWSNet with attention",
     "dwsnet_sign": "SignDWSNet",
     "probe": "Function probe",
+    "nfn": "NFN (NP)",
+    "nfn_hnp": "NFN (HNP)",
+    "ng_gnn": "NG-GNN",
+    "ng_t": "NG-T",
+    "gmn": "GMN",
+    "scalegmn": "ScaleGMN",
+    "scalegmn_b": "ScaleGMN-B",
     "weights as they are": "Raw weights",
 }
 PAPER_METHODS = tuple(TITLES)[:6]  # of Navon et al. (ICML 2023), in the order of their tables
@@ -22,7 +29,8 @@ RAW_WEIGHTS = "weights as they are"  # standardised, seen as an embedding
 
 def method_title(name: str) -> str:
     """The title of a method; a user's own has its name."""
-    sized = re.fullmatch(r"(.*)_(\d+)k", name)
+    sized = re.fullmatch(r"(.*)_(?:(\d+)k|published)", name)
     if sized and sized[1] in TITLES:
-        return f"{TITLES[sized[1]]}, {sized[2]} k parameters"
+        size = f"{sized[2]} k parameters" if sized[2] else "published size"
+        return f"{TITLES[sized[1]]}, {size}"
     return TITLES.get(name, name)

@@ -29,8 +29,8 @@ class WeightSpaceModel(nn.Module):
     ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs;
     ``"wrapped"``, as they are, so that it can apply ``wrap_phases`` before it scales them itself
     (its ``fit`` is given the training split); or ``"raw"``, as they are, so that it can compute
-    what they compute. Else they are ``"standardized"``. Networks of another dtype are converted to
-    that of the parameters.
+    what they compute (its ``fit``, if there is one, is given the training split too). Else they are
+    ``"standardized"``. Networks of another dtype are converted to that of the parameters.
 
     Args:
         spec: The architecture of the networks that are read.
@@ -66,9 +66,8 @@ class WeightSpaceModel(nn.Module):
 
     def fit(self, reference: WeightBatch) -> None:
         """Standardise as the metanet needs it from now on; ``reference`` is the training split."""
-        if (
-            self.reads == "wrapped"
-        ):  # the net scales by itself; the weight noise takes its scale too
+        if self.reads in ("wrapped", "raw") and hasattr(self.net, "fit"):
+            # the net scales by itself; the weight noise takes its scale too
             self.net.fit(reference)  # type: ignore[operator]
             self.standardize.load_state_dict(self.net.scale.state_dict())  # type: ignore[union-attr]
         else:

@@ -5,6 +5,7 @@ import torch
 from oracles.plain_siren import PlainSiren
 
 from dws.inr import init_siren, siren_apply
+from dws.inr.siren import siren_activations
 from dws.weightspace import WeightSpaceSpec
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
@@ -48,3 +49,16 @@ def test_the_init_of_sitzmann() -> None:
     sine = (6 / 32) ** 0.5 / 30
     expected = [1 / 2, sine, sine, 2**-0.5, 32**-0.5, 32**-0.5]
     assert bounds == pytest.approx(expected, rel=0.05)
+
+
+def test_activations_are_the_values_of_all_neurons() -> None:
+    spec = WeightSpaceSpec((2, 4, 3, 1))
+    batch, points = init_siren(spec, range(3)), torch.rand(5, 2)
+    inputs, first, second, outputs = siren_activations(batch, points, omega_0=3.0)
+    (w, v, _), (b, c, _) = batch.weights, batch.biases
+    expected = torch.sin(3 * (torch.einsum("pi,bio->bpo", points, w[..., 0]) + b[:, None, :, 0]))
+    torch.testing.assert_close(inputs, points[None])
+    torch.testing.assert_close(first, expected)
+    expected = torch.sin(3 * (first @ v[..., 0] + c[:, None, :, 0]))
+    torch.testing.assert_close(second, expected)
+    torch.testing.assert_close(outputs, siren_apply(batch, points, omega_0=3.0) - 0.5)

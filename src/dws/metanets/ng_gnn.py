@@ -1,0 +1,203 @@
+"""The graph network of neural graphs (Kofinas et al., ICLR 2024, arXiv 2403.12143)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from dws.metanets.layers.encoding import FourierEncoder
+from dws.metanets.layers.features import check_dropout, check_widths
+from dws.metanets.layers.neural_graph import (
+    GraphNet,
+    LevelEmbedding,
+    levels_needed,
+    mlp,
+    neuron_values,
+)
+from dws.metanets.ops import first_maximum
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class NGGNN(GraphNet):
+    """NG-GNN: neurons exchange messages along weights in both directions.
+
+    Nodes begin as Fourier features of their bias plus a learned vector of their level, edges as
+    Fourier features of their weight. The edges modulate the messages; these are aggregated as in
+    PNA (Corso et al. 2020); then the edges are updated from the nodes at their ends. An MLP reads
+    the nodes of the outputs.
+
+    Default size: 331,466 parameters for networks 2-32-32-1 and 10 classes;
+    ``configs/model/ng_gnn_published.yaml`` is that of the authors for MNIST (92,010).
+
+    Deviation from the reference implementation: the norm of nodes is over the channels of each
+    node, where the reference takes statistics over all nodes of all networks of a batch; degrees,
+    which scale aggregated messages, count edges in both directions in their mean too; nodes and
+    edges that cannot reach the outputs any more are not updated, which changes nothing.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output.
+        hidden_channels: Features of a node and of an edge.
+        num_layers: Rounds of messages. Inputs are seen with as many as the networks have layers.
+        num_frequencies: Frequencies of the Fourier features.
+        fourier_scale: Their standard deviation.
+        dropout: Probability of dropping a feature of a node after each layer, in training.
+        num_probes: See ``GraphNet``; 0 for no access to the functions.
+        omega_0: ω0 of the networks, for the probes.
+
+    Raises:
+        ValueError: On sizes out of range or a batch that does not fit.
+
+    >>> net = NGGNN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        hidden_channels: int = 64,
+        num_layers: int = 4,
+        num_frequencies: int = 128,
+        fourier_scale: float = 3.0,
+        dropout: float = 0.2,
+        num_probes: int = 0,
+        omega_0: float = 30.0,
+    ) -> None:
+        check_widths(out_features=out_features, num_layers=num_layers)
+        check_dropout(dropout)
+        c = hidden_channels
+        super().__init__(
+            spec, in_channels=in_channels, channels=c, num_probes=num_probes, omega_0=omega_0
+        )
+        self.encode_nodes = FourierEncoder(in_channels, num_frequencies, c, scale=fourier_scale)
+        self.encode_edges = FourierEncoder(3 * in_channels, num_frequencies, c, scale=fourier_scale)
+        self.embedding = LevelEmbedding(spec, c)
+        self.needed = levels_needed(num_layers, len(spec.dims), [spec.num_layers], backward=True)
+        self.messages = nn.ModuleList(Messages(spec, c) for _ in range(num_layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(c) for _ in range(num_layers - 1))
+        self.edge_updates = nn.ModuleList(EdgeUpdate(c) for _ in range(num_layers - 1))
+        self.dropout = nn.Dropout(dropout)
+        *hidden, self.head = mlp(spec.dims[-1] * c, [c, c], out_features)
+        self.hidden = nn.Sequential(*hidden)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """The last hidden layer of the MLP, (B, hidden_channels)."""
+        batch, probed = self.prepare(batch)
+        nodes = self.encode_nodes(neuron_values(batch, of_inputs=0.0), probed) + self.embedding()
+        levels = list(nodes.split(self.spec.dims, dim=1))
+        edges = []
+        for w in batch.weights:
+            zero = torch.zeros_like(w)
+            along, against = torch.cat([w, zero, w], dim=-1), torch.cat([zero, w, w], dim=-1)
+            edges.append((self.encode_edges(along), self.encode_edges(against)))
+        for i, messages in enumerate(self.messages):
+            new = messages(levels, edges, self.needed[i])
+            for level, x in new.items():
+                last = i == len(self.messages) - 1
+                levels[level] = x if last else self.dropout(silu(self.norms[i](x)))
+            if i < len(self.edge_updates):
+                edges = self.edge_updates[i](levels, edges, self.needed[i + 1])
+        return self.hidden(levels[-1].flatten(1))  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.embed(batch))  # type: ignore[no-any-return]
+
+
+class Messages(nn.Module):
+    """One round of messages and the update of nodes (after Corso et al. 2020).
+
+    From j to k runs scale(e_jk) · (A x_k + B x_j + a) + shift(e_jk). Mean, minimum, maximum and
+    deviation over all j, as they are and times the logarithm of the number of j relative to its
+    mean, then join x_k in a linear map.
+    """
+
+    def __init__(self, spec: WeightSpaceSpec, channels: int) -> None:
+        super().__init__()
+        dims = spec.dims
+        before, after = (0, *dims[:-1]), (*dims[1:], 0)
+        self.degrees = [a + b for a, b in zip(before, after, strict=True)]
+        logarithms = [d * math.log(n + 1) for d, n in zip(dims, self.degrees, strict=True)]
+        self.mean_logarithm = sum(logarithms) / sum(dims)
+        self.modulate = nn.Linear(channels, 2 * channels)
+        self.receiver = nn.Linear(channels, channels)
+        self.sender = nn.Linear(channels, channels, bias=False)
+        self.combine = nn.Linear(9 * channels, channels)
+        self.last = nn.Linear(channels, channels)
+
+    def forward(
+        self,
+        levels: list[Tensor],
+        edges: list[tuple[Tensor, Tensor]],
+        needed: list[int],
+    ) -> dict[int, Tensor]:
+        """New nodes (B, d_l, C) of the levels that are needed.
+
+        Args:
+            levels: (B, d_l, C).
+            edges: Of each layer along its weights and against them, (B, d_{m-1}, d_m, C) each.
+            needed: Which levels.
+        """
+        sent = [self.sender(x) for x in levels]
+        new = {}
+        for k in needed:
+            received = self.receiver(levels[k])
+            arriving = []
+            if k > 0:
+                scale, shift = self.modulate(edges[k - 1][0]).chunk(2, dim=-1)
+                message = scale * (received[:, None] + sent[k - 1][:, :, None]) + shift
+                arriving.append(moments(message, 1))
+            if k < len(levels) - 1:
+                scale, shift = self.modulate(edges[k][1]).chunk(2, dim=-1)
+                message = scale * (received[:, :, None] + sent[k + 1][:, None]) + shift
+                arriving.append(moments(message, 2))
+            total, squares, smallest, largest = arriving[0]
+            for a, b, c, d in arriving[1:]:
+                total, squares = total + a, squares + b
+                smallest, largest = torch.minimum(smallest, c), torch.maximum(largest, d)
+            mean = total / self.degrees[k]
+            deviation = (squares / self.degrees[k] - mean.square()).clamp(min=1e-5).sqrt()
+            aggregated = torch.cat([mean, smallest, largest, deviation], dim=-1)
+            factor = math.log(self.degrees[k] + 1) / self.mean_logarithm
+            read = torch.cat([levels[k], aggregated, factor * aggregated], dim=-1)
+            new[k] = self.last(self.combine(read))
+        return new
+
+
+def moments(message: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sum, sum of squares, minimum and maximum over one dimension."""
+    smallest, largest = -first_maximum(-message, dim), first_maximum(message, dim)
+    return message.sum(dim), message.square().sum(dim), smallest, largest
+
+
+class EdgeUpdate(nn.Module):
+    """e_jk <- MLP(e_jk, x_j, x_k), from j to k; the first map is a sum of three."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.edge, self.source, self.target, self.last = (
+            nn.Linear(channels, channels) for _ in range(4)
+        )
+
+    def forward(
+        self, levels: list[Tensor], edges: list[tuple[Tensor, Tensor]], needed: list[int]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """New edges towards the levels that are needed next; others stay."""
+        sources, targets = [self.source(x) for x in levels], [self.target(x) for x in levels]
+        new = []
+        for m, (along, against) in enumerate(edges):
+            if m + 1 in needed:
+                ends = sources[m][:, :, None] + targets[m + 1][:, None]
+                along = self.last(silu(self.edge(along) + ends))
+            if m in needed:
+                ends = targets[m][:, :, None] + sources[m + 1][:, None]
+                against = self.last(silu(self.edge(against) + ends))
+            new.append((along, against))
+        return new

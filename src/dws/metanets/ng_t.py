@@ -1,0 +1,229 @@
+"""The transformer of neural graphs (Kofinas et al., ICLR 2024, arXiv 2403.12143)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear, pad
+
+from dws.errors import UserError
+from dws.metanets.layers.encoding import FourierEncoder
+from dws.metanets.layers.features import check_dropout, check_widths
+from dws.metanets.layers.neural_graph import GraphNet, LevelEmbedding, mlp, neuron_values
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+
+class NGT(GraphNet):
+    """NG-T: relational attention between all neurons (after Diao and Loynd 2023).
+
+    Every ordered pair of neurons is an edge, (B, N, N, C). It begins as Fourier features of the
+    weight from the first to the second, 0 where there is none; nodes as those of ``NGGNN``. Edges
+    add to queries and keys, and modulate and shift values. An MLP reads the nodes of the outputs.
+
+    Default size: that of the authors for MNIST, 376,586 parameters for networks 2-32-32-1 and 10
+    classes.
+
+    Deviation from the reference implementation: what is not read any more is not computed, which
+    changes nothing: in the last layer only the outputs attend. Maps that the reference fuses start
+    within bounds of their own.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output.
+        node_channels: Features of a node.
+        edge_channels: Features of an edge.
+        attention_channels: Features of queries, keys and values, of all heads together.
+        num_layers: Number of layers.
+        num_heads: Heads of the attention.
+        hidden_features: Width of the last MLP.
+        num_frequencies: Frequencies of the Fourier features.
+        fourier_scale: Their standard deviation.
+        dropout: Probability of dropping a feature in each update, in training.
+        num_probes: See ``GraphNet``; 0 for no access to the functions.
+        omega_0: ω0 of the networks, for the probes.
+
+    Raises:
+        ValueError: On sizes out of range or a batch that does not fit.
+
+    >>> net = NGT(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    """
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        node_channels: int = 64,
+        edge_channels: int = 32,
+        attention_channels: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 8,
+        hidden_features: int = 128,
+        num_frequencies: int = 128,
+        fourier_scale: float = 1.0,
+        dropout: float = 0.2,
+        num_probes: int = 0,
+        omega_0: float = 30.0,
+    ) -> None:
+        check_widths(
+            out_features=out_features,
+            edge_channels=edge_channels,
+            attention_channels=attention_channels,
+            num_layers=num_layers,
+            hidden_features=hidden_features,
+        )
+        check_dropout(dropout)
+        if num_heads < 1 or attention_channels % num_heads:
+            raise UserError(
+                f"expected num_heads that divides attention_channels={attention_channels}, got "
+                f"{num_heads}"
+            )
+        super().__init__(
+            spec,
+            in_channels=in_channels,
+            channels=node_channels,
+            num_probes=num_probes,
+            omega_0=omega_0,
+        )
+        self.encode_nodes, self.encode_edges = (
+            FourierEncoder(in_channels, num_frequencies, c, scale=fourier_scale)
+            for c in (node_channels, edge_channels)
+        )
+        self.embedding = LevelEmbedding(spec, node_channels)
+        self.attention = nn.ModuleList(
+            Attention(node_channels, edge_channels, attention_channels, num_heads)
+            for _ in range(num_layers)
+        )
+        self.node_updates = nn.ModuleList(
+            NodeUpdate(node_channels, dropout) for _ in range(num_layers)
+        )
+        self.edge_updates = nn.ModuleList(
+            EdgeUpdate(node_channels, edge_channels, dropout) for _ in range(num_layers - 1)
+        )
+        *hidden, self.head = mlp(spec.dims[-1] * node_channels, [hidden_features], out_features)
+        self.hidden = nn.Sequential(*hidden)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """The hidden layer of the MLP, (B, hidden_features)."""
+        batch, probed = self.prepare(batch)
+        nodes = self.encode_nodes(neuron_values(batch, of_inputs=0.0), probed) + self.embedding()
+        edges = self.encode_edges(adjacency(batch))
+        outputs, last = slice(-self.spec.dims[-1], None), len(self.attention) - 1
+        edges = edges[:, outputs] if last == 0 else edges
+        for i, (attend, update) in enumerate(zip(self.attention, self.node_updates, strict=True)):
+            rows = outputs if i == last else slice(None)
+            nodes = update(nodes[:, rows], attend(nodes[:, rows], nodes, edges))
+            if i < last:
+                rows = outputs if i == last - 1 else slice(None)
+                edges = self.edge_updates[i](nodes, edges, rows)
+        return self.hidden(nodes.flatten(1))  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.embed(batch))  # type: ignore[no-any-return]
+
+
+def adjacency(batch: WeightBatch) -> Float[Tensor, "b n n c"]:
+    """All weights in one matrix: from the neuron of a row to that of a column."""
+    total = sum(batch.spec.dims)
+    rows, start = [], 0
+    for w in batch.weights:
+        start += w.shape[1]
+        rows.append(pad(w, (0, 0, start, total - start - w.shape[2])))
+    return pad(torch.cat(rows, dim=1), (0, 0, 0, 0, 0, batch.weights[-1].shape[2]))
+
+
+class Attention(nn.Module):
+    """Node i attends to node j with (q_i + Q e_ij) · (k_j + K e_ij).
+
+    The value is S e_ij · v_j + T e_ij. T is applied after the sum over j, which is the same.
+    """
+
+    def __init__(
+        self, node_channels: int, edge_channels: int, channels: int, num_heads: int
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = 1 / math.sqrt(channels)
+        self.query, self.key, self.value = (
+            nn.Linear(node_channels, channels, bias=False) for _ in range(3)
+        )
+        self.edge_maps = nn.Linear(edge_channels, 3 * channels, bias=False)
+        self.shift = nn.Linear(edge_channels, channels, bias=False)
+        self.last = nn.Linear(channels, node_channels)
+        for module in self.children():
+            nn.init.xavier_uniform_(module.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, attending: Tensor, nodes: Tensor, edges: Tensor) -> Tensor:
+        """(B, n, C), (B, N, C) and the edges from the former to the latter, (B, n, N, E)."""
+        heads = (self.num_heads, -1)
+        query = self.query(attending).unflatten(-1, heads)[:, :, None]
+        key, value = (f(nodes).unflatten(-1, heads)[:, None] for f in (self.key, self.value))
+        to_query, to_key, factor = self.edge_maps(edges).unflatten(-1, (3, *heads)).unbind(-3)
+        scores = ((query + to_query) * (key + to_key)).sum(-1)  # (B, n, N, heads)
+        weights = (self.scale * scores).softmax(dim=2)
+        values = (weights[..., None] * (value * factor)).sum(2)
+        pooled = torch.einsum("bijh,bije->bihe", weights, edges)
+        shift = self.shift.weight.unflatten(0, heads)  # (heads, channels of a head, E)
+        values = values + torch.einsum("bihe,hce->bihc", pooled, shift)
+        return self.last(values.flatten(2))  # type: ignore[no-any-return]
+
+
+class NodeUpdate(nn.Module):
+    """Norms of x + A attended, and of what this gives plus an MLP of it."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.attended = xavier(channels, channels)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
+        self.mlp = feed_forward(channels, 2 * channels, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, nodes: Tensor, attended: Tensor) -> Tensor:
+        """(B, n, C), (B, n, C) -> (B, n, C)."""
+        nodes = self.norms[0](nodes + self.dropout(self.attended(attended)))
+        return self.norms[1](nodes + self.mlp(nodes))  # type: ignore[no-any-return]
+
+
+class EdgeUpdate(nn.Module):
+    """e_ij + MLP(e_ij, e_ji, x_i, x_j), normed, then a residual MLP of each edge, normed."""
+
+    def __init__(self, node_channels: int, channels: int, dropout: float) -> None:
+        super().__init__()
+        hidden = 2 * channels
+        self.edge = xavier(2 * channels, hidden)
+        self.source, self.target = (xavier(node_channels, hidden) for _ in range(2))
+        self.last = xavier(hidden, channels)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
+        self.mlp = feed_forward(channels, hidden, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, nodes: Tensor, edges: Tensor, rows: slice) -> Tensor:
+        """(B, N, C), (B, N, N, E) -> (B, n, N, E): the edges from some of the nodes."""
+        along, against = self.edge.weight.chunk(2, dim=1)
+        edges, reverse = edges[:, rows], edges[:, :, rows].transpose(1, 2)
+        hidden = linear(edges, along, self.edge.bias) + linear(reverse, against)
+        hidden = hidden + self.source(nodes[:, rows])[:, :, None] + self.target(nodes)[:, None]
+        edges = self.norms[0](edges + self.dropout(self.last(gelu(hidden))))
+        return self.norms[1](edges + self.mlp(edges))  # type: ignore[no-any-return]
+
+
+def feed_forward(channels: int, hidden: int, dropout: float) -> nn.Sequential:
+    """An MLP with one hidden layer."""
+    first = xavier(channels, hidden, bias=False)
+    return nn.Sequential(first, nn.GELU(), xavier(hidden, channels), nn.Dropout(dropout))
+
+
+def xavier(in_features: int, out_features: int, *, bias: bool = True) -> nn.Linear:
+    """A linear map that starts with Glorot's uniform weights and no constant."""
+    layer = nn.Linear(in_features, out_features, bias=bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,238 @@
+"""Scale-equivariant graph metanetworks (Kalogeropoulos et al., NeurIPS 2024, arXiv 2406.10685).
+
+For sine networks, whose scaling symmetries are sign flips of hidden neurons. The features of a
+hidden neuron change their sign with it, those of an edge with either of its ends, and those of
+inputs and outputs do not change.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dws.errors import UserError
+from dws.metanets.layers.features import check_dropout, check_widths
+from dws.metanets.layers.neural_graph import (
+    GraphNet,
+    LevelEmbedding,
+    levels_needed,
+    neuron_values,
+)
+from dws.metanets.layers.scale_equivariant import Equivariant
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+Direction = Literal["forward", "bidirectional"]
+
+
+class ScaleGMN(GraphNet):
+    """Invariant to permutations and sign flips of hidden neurons, by message passing.
+
+    With ``"forward"`` messages run from the inputs to the outputs and an MLP reads the nodes of the
+    outputs; with ``"bidirectional"`` (ScaleGMN-B) they run back as well, every map of nodes is told
+    the level, and the MLP reads inputs and outputs.
+
+    Default size: 330,494 parameters for networks 2-32-32-1 and 10 classes, forward;
+    ``configs/model/scalegmn_published.yaml`` and ``scalegmn_b_published.yaml`` are those of the
+    authors for MNIST, without the parameters that they have and that get no gradient.
+
+    Deviation from the reference implementation: phases are read as they are, where it makes them
+    canonical before training (``wrap_phases`` does so); messages against the edges use the updated
+    features of these, where it uses the first ones; both directions begin with a learned factor of
+    the edges of each layer, where it has one for ``"forward"`` only; what cannot reach the outputs
+    any more is not computed and has no parameters.
+
+    Args:
+        spec: The architecture of the networks that are read.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output.
+        direction: ``"forward"`` or ``"bidirectional"``.
+        hidden_channels: Features of nodes, edges and messages, and width of all MLPs.
+        num_layers: Rounds of messages. Inputs are seen with as many as the networks have layers.
+        dropout: Probability of dropping a feature of a node after each layer, in training.
+        num_probes: See ``GraphNet``; 0 for no access to the functions.
+        omega_0: ω0 of the networks, for the probes.
+
+    Raises:
+        ValueError: On sizes out of range, another direction, or a batch that does not fit.
+
+    >>> net = ScaleGMN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    """
+
+    reads = "scaled"  # by ``WeightSpaceModel``: a shift would end the symmetry
+
+    def __init__(
+        self,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        out_features: int,
+        direction: Direction = "forward",
+        hidden_channels: int = 58,
+        num_layers: int = 4,
+        dropout: float = 0.2,
+        num_probes: int = 0,
+        omega_0: float = 30.0,
+    ) -> None:
+        check_widths(out_features=out_features, num_layers=num_layers)
+        check_dropout(dropout)
+        if direction not in get_args(Direction):
+            raise UserError(f"expected direction in {get_args(Direction)}, got {direction!r}")
+        c, both = hidden_channels, direction == "bidirectional"
+        super().__init__(
+            spec,
+            in_channels=in_channels,
+            channels=c,
+            num_probes=num_probes,
+            omega_0=omega_0,
+            keep_signs=True,
+        )
+        self.both = both
+        self.encode_nodes, self.encode_edges = (
+            nn.Linear(in_channels, c, bias=False) for _ in range(2)
+        )
+        self.embedding = LevelEmbedding(spec, c)
+        self.edge_embedding = nn.Parameter(torch.randn(spec.num_layers, c))
+        ends = [0, spec.num_layers] if both else [spec.num_layers]
+        self.needed = levels_needed(num_layers, len(spec.dims), ends, backward=both)
+        self.layers = nn.ModuleList(
+            Layer(c, both=both, last=i == num_layers - 1) for i in range(num_layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        widths = [spec.dims[0] * c, spec.dims[-1] * c]
+        self.projections = nn.ModuleList(nn.Linear(n, c) for n in widths) if both else None
+        self.hidden = nn.Sequential(
+            nn.Linear(2 * c if both else widths[1], c), nn.LayerNorm(c), nn.SiLU()
+        )
+        self.head = nn.Linear(c, out_features)
+
+    def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
+        """The hidden layer of the MLP, (B, hidden_channels)."""
+        batch, probed = self.prepare(batch)
+        dims, last = self.spec.dims, self.spec.num_layers
+        nodes = self.encode_nodes(neuron_values(batch, of_inputs=1.0))
+        nodes = nodes if probed is None else nodes + probed
+        vectors = self.embedding().split(dims)
+        levels = [
+            x + vector if level in (0, last) else x * vector
+            for level, (x, vector) in enumerate(zip(nodes.split(dims, dim=1), vectors, strict=True))
+        ]
+        edges = [
+            self.encode_edges(w) * factor
+            for w, factor in zip(batch.weights, self.edge_embedding, strict=True)
+        ]
+        for i, layer in enumerate(self.layers):
+            next_needed = self.needed[i + 1] if i < len(self.layers) - 1 else []
+            levels, edges = layer(levels, edges, vectors, self.needed[i], next_needed)
+            levels = [
+                self.dropout(x) if level in self.needed[i] else x for level, x in enumerate(levels)
+            ]
+        read = [levels[0].flatten(1), levels[-1].flatten(1)]
+        if self.projections is None:
+            return self.hidden(read[1])  # type: ignore[no-any-return]
+        projected = [f(x) for f, x in zip(self.projections, read, strict=True)]
+        return self.hidden(torch.cat(projected[::-1], dim=1))  # type: ignore[no-any-return]
+
+    def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
+        """Read a batch of networks."""
+        return self.head(self.embed(batch))  # type: ignore[no-any-return]
+
+
+class Layer(nn.Module):
+    """Messages, updates of nodes, and of edges from the nodes before: MSG, UPD_V and UPD_E."""
+
+    def __init__(self, channels: int, *, both: bool, last: bool) -> None:
+        super().__init__()
+        directions = 2 if both else 1
+
+        def equivariant(num_inputs: int) -> Equivariant:
+            return Equivariant(
+                num_inputs * channels,
+                channels,
+                extra=channels if both else 0,
+                hidden_channels=channels,
+                ends_only=last,
+            )
+
+        self.messages = nn.ModuleList(Message(channels, equivariant(1)) for _ in range(directions))
+        self.update = equivariant(1 + directions)
+        self.skip = None if both else nn.Linear(channels, channels, bias=False)
+        self.edges = None if last else EdgeUpdate(channels)
+        self.both = both
+
+    def forward(
+        self,
+        levels: list[Tensor],
+        edges: list[Tensor],
+        vectors: tuple[Tensor, ...],
+        needed: list[int],
+        next_needed: list[int],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """New nodes where needed, and new edges where needed next; others stay.
+
+        Args:
+            levels: Nodes, (B, d_l, C).
+            edges: (B, d_{m-1}, d_m, C).
+            vectors: Learned vectors of the nodes, (d_l, C).
+            needed: Levels whose nodes are read later.
+            next_needed: Levels that the next layer sends messages to.
+        """
+        end = len(levels) - 1
+        new = list(levels)
+        for k in needed:
+            x, is_end = levels[k], k in (0, end)
+            received = [torch.zeros_like(x) for _ in self.messages]
+            if k > 0:
+                sent = self.messages[0](
+                    levels[k - 1][:, :, None], edges[k - 1], vectors[k - 1][:, None], is_end
+                )
+                received[0] = sent.sum(1)
+            if self.both and k < end:
+                sent = self.messages[1](levels[k + 1][:, None], edges[k], vectors[k + 1], is_end)
+                received[1] = sent.sum(2)
+            new[k] = self.update(torch.cat([x, *received], dim=-1), vectors[k], is_end)
+            if self.skip is not None:
+                new[k] = self.skip(x) + new[k]
+        if self.edges is None:
+            return new, edges
+        wanted = [m + 1 in next_needed or (self.both and m in next_needed) for m in range(end)]
+        return new, self.edges(levels, edges, wanted)
+
+
+class Message(nn.Module):
+    """ScaleEq of ReScaleEq: of (A e_jk) ⊙ (B x_j), which changes its sign with k alone."""
+
+    def __init__(self, channels: int, equivariant: Equivariant) -> None:
+        super().__init__()
+        self.node, self.edge = (nn.Linear(channels, channels, bias=False) for _ in range(2))
+        self.map = equivariant
+
+    def forward(self, nodes: Tensor, edges: Tensor, vectors: Tensor, is_end: bool) -> Tensor:
+        """Of every edge; nodes and vectors of the senders broadcast against edges."""
+        return self.map(self.node(nodes) * self.edge(edges), vectors, is_end)  # type: ignore[no-any-return]
+
+
+class EdgeUpdate(nn.Module):
+    """Γ e_jk ⊙ φ(ρ(x_j) + ρ(-x_j), ρ(x_k) + ρ(-x_k)), where the first map of φ is a sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        c = channels
+        self.linear = nn.Linear(c, c, bias=False)
+        self.rho = nn.Sequential(nn.Linear(c, c), nn.LayerNorm(c), nn.SiLU(), nn.Linear(c, c))
+        self.source, self.target = nn.Linear(c, c), nn.Linear(c, c, bias=False)
+        self.phi = nn.Sequential(nn.LayerNorm(c), nn.SiLU(), nn.Linear(c, c))
+
+    def forward(
+        self, levels: list[Tensor], edges: list[Tensor], wanted: list[bool]
+    ) -> list[Tensor]:
+        """(B, d_l, C) each, (B, d_{m-1}, d_m, C) each -> the latter."""
+        even = [self.rho(x) + self.rho(-x) for x in levels]
+        new = list(edges)
+        for m, edge in enumerate(edges):
+            if wanted[m]:
+                ends = self.source(even[m])[:, :, None] + self.target(even[m + 1])[:, None]
+                new[m] = self.linear(edge) * self.phi(ends)
+        return new
