@@ -61,9 +61,9 @@ def machine() -> dict[str, object]:
 
 @contextmanager
 def busy_neighbour() -> Iterator[None]:
-    """A process of low priority that always computes, as on a shared machine."""
+    """A process of low priority that always computes, of another session as on a shared machine."""
     loop = "import os\nos.nice(10)\nwhile True: pass"
-    neighbour = subprocess.Popen([sys.executable, "-c", loop])
+    neighbour = subprocess.Popen([sys.executable, "-c", loop], start_new_session=True)
     try:
         yield
     finally:

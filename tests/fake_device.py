@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from unittest import mock
 
 import torch
@@ -26,8 +26,10 @@ def fake_device(name: str = GPU) -> Iterator[None]:
 
     A ``torch.Generator`` of a GPU needs a real one; one of the CPU takes its place.
     """
+    autocast = torch.autocast if name == GPU else lambda *_, **__: nullcontext()  # "lazy" has none
     with (
         mock.patch.object(torch, "Generator", _Generator),
+        mock.patch.object(torch, "autocast", autocast),
         warnings.catch_warnings(),
         _Mode(),
         torch.device(name),

@@ -27,7 +27,7 @@ class GMN(GraphNet):
     directions; every update is residual, with a norm before it.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         hidden_channels: Features of nodes and edges, global features, and width of all MLPs.
@@ -92,7 +92,7 @@ class GMN(GraphNet):
         return self.hidden(torch.cat([*means, globals_], dim=1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
 
 

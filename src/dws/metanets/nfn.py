@@ -28,7 +28,7 @@ class NFN(nn.Module):
     Deviation from the reference implementation: ``NFLinear`` differs as described there.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         variant: See ``NFLinear``.
@@ -112,7 +112,7 @@ class NFN(nn.Module):
         return self.hidden(invariants(batch, "mean"))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
 
     def _drop(self, x: Tensor) -> Tensor:

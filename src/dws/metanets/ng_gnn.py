@@ -39,7 +39,7 @@ class NGGNN(GraphNet):
     edges that cannot reach the outputs any more are not updated, which changes nothing.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         hidden_channels: Features of a node and of an edge.
@@ -107,7 +107,7 @@ class NGGNN(GraphNet):
         return self.hidden(levels[-1].flatten(1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
 
 

@@ -31,7 +31,7 @@ class NGT(GraphNet):
     within bounds of their own.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         node_channels: Features of a node.
@@ -124,7 +124,7 @@ class NGT(GraphNet):
         return self.hidden(nodes.flatten(1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
 
 

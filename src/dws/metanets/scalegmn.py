@@ -45,7 +45,7 @@ class ScaleGMN(GraphNet):
     any more is not computed and has no parameters.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input; 1 for plain weights.
         out_features: Size of the output.
         direction: ``"forward"`` or ``"bidirectional"``.
@@ -136,7 +136,7 @@ class ScaleGMN(GraphNet):
         return self.hidden(torch.cat(projected[::-1], dim=1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Read a batch of networks."""
+        """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
 
 

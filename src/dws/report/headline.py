@@ -14,7 +14,7 @@ from dws.report.evidence import Evidence
 from dws.report.methods import method_title
 from dws.report.pictures import Picture, curve_picture
 from dws.report.section import Section
-from dws.report.sections import parameters_column, training_column, training_sizes
+from dws.report.sections import parameters_column, training_sizes
 from dws.report.tables import Column, Table, by_method, with_seeds
 
 
@@ -27,7 +27,6 @@ def main_table(evidence: Evidence) -> Section:
     """The monitored test metric of each method on each task; how to run what is missing."""
     columns = [
         parameters_column(evidence.main),
-        *training_column(evidence.main),
         *(column for task in evidence.tasks_in_scope for column in _results(evidence, task)),
     ]
     table = Table(

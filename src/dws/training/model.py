@@ -33,7 +33,7 @@ class WeightSpaceModel(nn.Module):
     ``"standardized"``. Networks of another dtype are converted to that of the parameters.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         net: The metanet.
         output_layer: See ``Task.output_layer``.
         embeds_output: Whether the embedding is the metanet's output instead of its features.

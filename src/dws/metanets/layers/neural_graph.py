@@ -28,7 +28,7 @@ class GraphNet(nn.Module):
     further features of its node (the probe features of Kofinas et al. 2024).
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: Channels of the input.
         channels: Features of a node.
         num_probes: Learned points, uniform on [-1, 1] at first; 0 for no access to the functions.

@@ -32,7 +32,7 @@ class NFLinear(nn.Module):
     last weight depends on the biases of the last hidden level, which the reference leaves out.
 
     Args:
-        spec: The architecture of the networks that are read.
+        spec: The architecture of the input networks.
         in_channels: C_in.
         out_channels: C_out.
         variant: ``"np"`` or ``"hnp"``.
@@ -88,7 +88,8 @@ class NFLinear(nn.Module):
             for maps in (self.from_sources, self.from_targets, self.entrywise):
                 for parameter in maps[i].parameters():
                     parameter.uniform_(-1, 1).mul_(fan_in**-0.5)
-        rows = torch.tensor(bounds).repeat_interleave(torch.tensor(self.sizes))
+        sizes = torch.tensor(self.sizes)
+        rows = torch.tensor(bounds).repeat_interleave(sizes, output_size=sum(self.sizes))
         self.from_means.weight.uniform_(-1, 1).mul_(rows[:, None])
         self.from_means.bias.uniform_(-1, 1).mul_(rows)
 
