@@ -120,6 +120,7 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Where chunks run."""
 

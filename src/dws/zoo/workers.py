@@ -24,7 +24,7 @@ from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class WorkerPool:
         self._num_workers = num_workers
         self._has_reported = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> WorkerPool:
         pairs = [Pipe() for _ in range(self._num_workers)]
         self._running: dict[Connection, deque[ChunkKey]] = {ours: deque() for ours, _ in pairs}
         descriptors = [theirs.fileno() for _, theirs in pairs]
