@@ -87,7 +87,7 @@ class _MaxInBothModes(_Max):
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         x, largest = ctx.saved_tensors
         is_largest = x == largest.unsqueeze(ctx.dim)
-        return (tangent * is_largest).sum(ctx.dim) / is_largest.sum(ctx.dim)
+        return (tangent * is_largest).sum(ctx.dim) / is_largest.sum(ctx.dim)  # type: ignore[no-any-return]
 
 
 def first_maximum(x: Tensor, dim: int) -> Tensor:
