@@ -56,15 +56,8 @@ def in_jax(x: torch.Tensor, values: torch.Tensor) -> Seconds:
     from scripts.jax_fit import fit_together
 
     initial = init_siren(SPEC, range(CHUNK_SIZE))
-    layers = zip(initial.weights, initial.biases, strict=True)
-    fit = fit_together(
-        [(weight[..., 0].numpy(), bias[..., 0].numpy()) for weight, bias in layers],
-        x.numpy(),
-        values[:CHUNK_SIZE].numpy(),
-        num_steps=NUM_STEPS,
-        lr=5e-4,
-    )
-    return timed(lambda: fit(), CHUNK_SIZE)
+    fit = fit_together(initial, x, values[:CHUNK_SIZE], num_steps=NUM_STEPS, lr=5e-4)
+    return timed(fit, CHUNK_SIZE)
 
 
 def with_threads(x: torch.Tensor, values: torch.Tensor) -> Seconds:

@@ -155,43 +155,13 @@ def jax_rate(size: int, sizes: Sizes) -> float | None:
     """What ``jit(vmap(scan))`` with Adam reaches, or None if JAX is not installed."""
     if importlib.util.find_spec("jax") is None:
         return None
-    import jax
-    from jax import numpy as jnp
+    from scripts.jax_fit import fit_together
 
-    points = jnp.asarray(coordinates().numpy())
-    values = jnp.asarray(images(size)[0].numpy())
     initial = init_siren(SPEC, range(size))
-    start = [jnp.asarray(t[..., 0].numpy()) for t in initial.tensors()]
-
-    def loss(params: Any, target: Any) -> Any:
-        h = points
-        for weight, bias in zip(params[:-2:2], params[1:-2:2], strict=True):
-            h = jnp.sin(30.0 * (h @ weight + bias))
-        return ((h @ params[-2] + params[-1] + 0.5 - target) ** 2).mean()
-
-    def step(state: Any, number: Any, target: Any) -> Any:
-        params, first, second = state
-        gradient = jax.grad(loss)(params, target)
-        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradient, strict=True)]
-        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradient, strict=True)]
-        scale = jnp.sqrt(1 - 0.999**number) / (1 - 0.9**number)
-        params = [
-            p - 5e-4 * scale * m / (jnp.sqrt(v) + 1e-8)
-            for p, m, v in zip(params, first, second, strict=True)
-        ]
-        return (params, first, second), None
-
-    @jax.jit
-    @jax.vmap
-    def run(params: Any, target: Any) -> Any:
-        zeros = [jnp.zeros_like(p) for p in params]
-        numbers = jnp.arange(1.0, sizes.fit_steps + 1)
-        state = (params, zeros, zeros)
-        return jax.lax.scan(lambda s, n: step(s, n, target), state, numbers)[0][0]
-
-    jax.block_until_ready(run(start, values))
+    fit = fit_together(initial, coordinates(), images(size)[0], num_steps=sizes.fit_steps, lr=5e-4)
+    fit()  # compiles
     began = time.perf_counter()
-    jax.block_until_ready(run(start, values))
+    fit()
     return size * sizes.fit_steps / 1000 / (time.perf_counter() - began)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
+
+from dws.weightspace import WeightBatch
 
 Params = list[tuple[jax.Array, jax.Array]]
 
@@ -45,19 +48,17 @@ def fit_one(
 
 
 def fit_together(
-    params: Sequence[tuple[NDArray[Any], NDArray[Any]]],
-    points: NDArray[Any],
-    values: NDArray[Any],
-    *,
-    num_steps: int,
-    lr: float,
+    initial: WeightBatch, points: Tensor, values: Tensor, *, num_steps: int, lr: float
 ) -> Callable[[], NDArray[Any]]:
-    """The fit of B signals, values (B, P, d_M), as a function without arguments."""
+    """The fit of B signals, values (B, P, d_M), as a function that gives their last biases."""
 
     def fit(params: Params, points: jax.Array, values: jax.Array) -> Params:
         return fit_one(params, points, values, num_steps=num_steps, lr=lr)
 
     compiled = jax.jit(jax.vmap(fit, in_axes=(0, None, 0)))
-    start = [(jnp.asarray(w), jnp.asarray(b)) for w, b in params]
-    x, y = jnp.asarray(points), jnp.asarray(values)
+    start = [
+        (jnp.asarray(weight[..., 0].numpy()), jnp.asarray(bias[..., 0].numpy()))
+        for weight, bias in zip(initial.weights, initial.biases, strict=True)
+    ]
+    x, y = jnp.asarray(points.numpy()), jnp.asarray(values.numpy())
     return lambda: np.asarray(compiled(start, x, y)[-1][1])  # waits for the end

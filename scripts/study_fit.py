@@ -16,14 +16,15 @@ from pathlib import Path
 
 import torch
 
-from dws.inr import FitConfig, FitResult, fit_inrs, init_siren
+from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import psnr
 from dws.runtime import keep_freed_memory
 from dws.signals import ImageSignals
 from dws.weightspace import WeightSpaceSpec
+from dws.zoo import Workers
+from dws.zoo.engine import FitJob
 
 SPEC = WeightSpaceSpec((2, 32, 32, 1))
-CHUNK_SIZE = 32
 OUTPUT = Path("scripts/bench/fit_study.csv")
 
 
@@ -40,24 +41,11 @@ def candidates() -> Iterator[FitConfig]:
 
 
 def fit(config: FitConfig, coordinates: torch.Tensor, values: torch.Tensor) -> FitResult:
-    """Chunk by chunk, as ``dws-fit-inrs`` does."""
-    starts = range(0, len(values), CHUNK_SIZE)
-    results = [
-        fit_inrs(
-            init_siren(SPEC, range(start, min(start + CHUNK_SIZE, len(values)))),
-            coordinates,
-            values[start : start + CHUNK_SIZE],
-            config=config,
-            compiled=True,
-        )
-        for start in starts
-    ]
-    flat = torch.cat([result.weights.flatten() for result in results])
-    return FitResult(
-        type(results[0].weights).from_flat(SPEC, flat),
-        torch.cat([result.mse for result in results]),
-        torch.cat([result.num_steps for result in results]),
-    )
+    """As ``dws-fit-inrs`` does, in this process."""
+    initial = init_siren(SPEC, range(len(values)))
+    job = FitJob(initial, coordinates, values, config, SirenConfig(), compiled=True)
+    ((_, result),) = Workers(1).run([job], lambda work, mse: None)
+    return result
 
 
 def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
@@ -65,7 +53,7 @@ def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
     signals = ImageSignals(name, root=data)
     values = signals.values(torch.arange(num_inrs))
     done = {_key(row) for row in read(output)}
-    fit(FitConfig(num_steps=20), signals.coordinates, values[:CHUNK_SIZE])  # compiles
+    fit(FitConfig(num_steps=20), signals.coordinates, values)  # compiles
     for config in candidates():
         settings = {
             "zoo": name, "num_inrs": num_inrs, "num_steps": config.num_steps,

@@ -113,7 +113,7 @@ class Engine(Protocol):
 
         Args:
             jobs: Taken one by one, when there is room for another.
-            on_progress: Called as the fits go on, see ``OnProgress``.
+            on_progress: Called as the fits progress, see ``OnProgress``.
 
         Yields:
             A job's position and its result.
