@@ -64,7 +64,7 @@ class FitConfig:
         stop_mse: An INR stops once its mean squared error is at most this, checked every 10 steps;
             0 never stops early. 40 dB of PSNR is 1e-4.
         chunk_size: INRs fitted at once; None for what is fastest: 32 on a CPU, where they stay in
-            the cache, and on a GPU all of a shard that its memory holds.
+            the cache, and on a GPU as many as its memory holds, of several shards if need be.
         device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
             a minute or so, on machines with a C++ compiler.

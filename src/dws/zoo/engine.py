@@ -14,10 +14,10 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -227,8 +227,10 @@ class Workers:
             with WorkerPool(num_workers, compiled=compiled, on_progress=on_progress) as pool:
                 yield from run_in_chunks(everything, pool, ahead=2 * num_workers)
         else:
+            num_together = 1 if on_cpu else _shards_at_once(chunks)
             with one_thread() if on_cpu else nullcontext():
-                yield from run_in_chunks(everything, _ThisProcess(on_progress), ahead=1)
+                pool = _ThisProcess(on_progress, num_together)
+                yield from run_in_chunks(everything, pool, ahead=num_together)
 
 
 def _chunk_size_here(job: FitJob) -> int:
@@ -236,27 +238,56 @@ def _chunk_size_here(job: FitJob) -> int:
     return chunk_size(job.config, job.initial.spec, len(job.coordinates), device)
 
 
+def _shards_at_once(chunks: Sequence[FitJob]) -> int:
+    """How many shards of the size of the first the device takes at once."""
+    return max(1, _chunk_size_here(chunks[0]) // chunks[0].initial.batch_size) if chunks else 1
+
+
 def _is_on_cpu(job: FitJob) -> bool:
     return find_device(job.config.device, option="fit.device").type == "cpu"
 
 
 class _ThisProcess:
-    """A ``Pool`` that runs one chunk after the other."""
+    """A ``Pool`` that fits chunks by itself, so many at once as one.
 
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
-        self._next: tuple[ChunkKey, FitJob] | None = None
+    Args:
+        on_progress: See ``OnProgress``.
+        num_together: Chunks of shards that are smaller than what the device takes at once.
+    """
+
+    def __init__(self, on_progress: OnProgress, num_together: int = 1) -> None:
+        self._on_progress, self._num_together = on_progress, num_together
+        self._next: list[tuple[ChunkKey, FitJob]] = []
 
     def has_room(self, num_waiting: int) -> bool:
-        return self._next is None
+        return len(self._next) < self._num_together
 
     def submit(self, key: ChunkKey, job: FitJob) -> None:
-        self._next = key, job
+        self._next.append((key, job))
 
     def collect(self) -> list[tuple[ChunkKey, FitResult]]:
-        assert self._next is not None
-        (key, job), self._next = self._next, None
-        return [(key, job.run(self._on_progress))]
+        keys, jobs = zip(*self._next, strict=True)
+        self._next = []
+        result = _together(jobs).run(self._on_progress)
+        sizes = [job.initial.batch_size for job in jobs]
+        return list(zip(keys, _split(result, sizes), strict=True))
+
+
+def _together(jobs: Sequence[FitJob]) -> FitJob:
+    """One job for all, which differ in their networks and signals only."""
+    first, *others = jobs
+    if not others:
+        return first
+    initial = WeightBatch.cat([job.initial for job in jobs])
+    return replace(first, initial=initial, targets=torch.cat([job.targets for job in jobs]))
+
+
+def _split(result: FitResult, sizes: Sequence[int]) -> list[FitResult]:
+    ends = list(accumulate(sizes))
+    return [
+        FitResult(result.weights[a:b], result.mse[a:b], result.num_steps[a:b])
+        for a, b in pairwise([0, *ends])
+    ]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,6 +101,29 @@ def test_chunks_that_finish_in_any_order_are_put_together_in_that_of_the_jobs() 
     for (_, result), alone in zip(results, run(Workers(1), *jobs), strict=True):
         assert torch.equal(result.weights.flatten(), alone.weights.flatten())
         assert torch.equal(result.num_steps, alone.num_steps)
+
+
+def test_small_shards_are_fitted_together_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_is_on_cpu", lambda job: False)
+    sizes: list[int] = []
+    fit = FitJob.run
+
+    def run_and_count(job: FitJob, *args: Any) -> FitResult:
+        sizes.append(job.initial.batch_size)
+        return fit(job, *args)
+
+    monkeypatch.setattr(FitJob, "run", run_and_count)
+    shards = [job(chunk_size=25) for _ in range(3)]
+    shards[1] = replace(shards[1], targets=shards[1].targets.flip(0))
+    results = run(Workers(1), *shards)
+    assert sizes == [20, 10]
+    for result, shard in zip(results, shards, strict=True):
+        alone = fit(shard)
+        for name in ("mse", "num_steps"):
+            torch.testing.assert_close(getattr(result, name), getattr(alone, name))
+        torch.testing.assert_close(
+            result.weights.flatten(), alone.weights.flatten(), rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
