@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["Run", "allow_plugins", "fit_zoo", "load_results", "load_trained", "train"]
 __version__ = "0.2.0"
 
-# OpenMP reads this when torch is loaded. Threads that spin while they wait for each other take the
-# processor from the thread they wait for as soon as anything else runs on the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP reads this when torch is loaded. Threads that spin for long while they wait for each other
+# take the core from the thread they wait for as soon as anything else runs on the machine; threads
+# that sleep at once wake up late. GNU's OpenMP spins for so many rounds, some microseconds, first;
+# scripts/bench/waiting.json has the rates of training. Other implementations sleep at once.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
 
 def __getattr__(name: str) -> Any:

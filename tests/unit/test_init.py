@@ -24,10 +24,13 @@ def waiting(**given: str) -> dict[str, str]:
     return shown
 
 
-def test_threads_sleep_while_they_wait() -> None:
-    assert waiting() == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+def test_threads_spin_for_a_short_time_and_then_sleep() -> None:
+    assert waiting() == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "4000"}
 
 
 def test_a_policy_that_the_user_has_set_is_kept() -> None:
-    assert waiting(OMP_WAIT_POLICY="ACTIVE")["OMP_WAIT_POLICY"] == "ACTIVE"
+    active = waiting(OMP_WAIT_POLICY="ACTIVE")
+    assert active["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert active["GOMP_SPINCOUNT"] != "4000"
+    assert waiting(OMP_WAIT_POLICY="PASSIVE")["GOMP_SPINCOUNT"] == "0"
     assert waiting(GOMP_SPINCOUNT="77")["GOMP_SPINCOUNT"] == "77"
