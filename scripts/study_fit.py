@@ -33,7 +33,7 @@ def candidates() -> Iterator[FitConfig]:
     for beta2, num_steps in itertools.product((0.999, 0.99, 0.97), (1000, 2000)):
         yield FitConfig(num_steps=num_steps, betas=(0.9, beta2))
     for num_steps, beta2, lr in itertools.product(
-        (2000, 2500, 1000, 1500), (0.97, 0.95, 0.9, 0.99), (2e-3, 4e-3, 8e-3, 1e-3)
+        (1000, 1500, 2000, 2500), (0.97, 0.95), (1e-3, 2e-3, 4e-3, 8e-3)
     ):
         yield FitConfig(
             num_steps=num_steps, learning_rate=lr, betas=(0.9, beta2), schedule="cosine"
