@@ -229,8 +229,8 @@ class Workers:
         else:
             num_together = 1 if on_cpu else _shards_at_once(chunks)
             with one_thread() if on_cpu else nullcontext():
-                pool = _ThisProcess(on_progress, num_together)
-                yield from run_in_chunks(everything, pool, ahead=num_together)
+                here = _ThisProcess(on_progress, num_together)
+                yield from run_in_chunks(everything, here, ahead=num_together)
 
 
 def _chunk_size_here(job: FitJob) -> int:
