@@ -86,15 +86,7 @@ def with_workers(x: torch.Tensor, values: torch.Tensor, num_workers: int) -> Sec
 
     So the start of the last worker does not count, as it hardly does in the fit of a zoo.
     """
-    rows = torch.arange(4 * num_workers * CHUNK_SIZE) % len(values)
-    job = FitJob(
-        init_siren(SPEC, range(len(rows))),
-        x,
-        values[rows],
-        FitConfig(num_steps=NUM_STEPS, stop_mse=0.0),
-        SirenConfig(),
-        compiled=True,
-    )
+    job = a_job(x, values, 4 * num_workers * CHUNK_SIZE)
 
     def run() -> float:
         reports: list[tuple[float, float]] = []  # time, and INRs fitted since the one before
@@ -108,6 +100,23 @@ def with_workers(x: torch.Tensor, values: torch.Tensor, num_workers: int) -> Sec
         return (times[-1] - times[begin]) / (NUM_STEPS * (total[-1] - total[begin]))
 
     return run
+
+
+def a_job(x: torch.Tensor, values: torch.Tensor, num_inrs: int) -> FitJob:
+    """Fits of so many INRs, of signals that repeat."""
+    rows = torch.arange(num_inrs) % len(values)
+    config = FitConfig(num_steps=NUM_STEPS, stop_mse=0.0)
+    initial = init_siren(SPEC, range(num_inrs))
+    return FitJob(initial, x, values[rows], config, SirenConfig(), compiled=True)
+
+
+def parent_seconds(x: torch.Tensor, values: torch.Tensor) -> float:
+    """Time of a core for each INR in the process that gives the workers their chunks."""
+    job = a_job(x, values, 16 * CHUNK_SIZE)
+    began = time.process_time()
+    for _ in Workers(2).run([job], lambda work, mse: None):
+        pass
+    return (time.process_time() - began) / job.initial.batch_size
 
 
 def beside_neighbour(run: Seconds) -> Seconds:
@@ -162,6 +171,15 @@ def main() -> None:
         }
         record["rows"].append(row)
         print(row)
+    # The model: workers of other cores are as fast as these, until one process cannot feed them.
+    most = numbers[-1]
+    rate_of_one = 1 / (1000 * most * statistics.median(seconds[f"{most} worker{'s' * (most > 1)}"]))
+    parent = parent_seconds(x, values)
+    record["model"] = {
+        "parent_milliseconds_per_inr": round(1e3 * parent, 3),
+        **{f"inrs_per_second_{n}_cores": round(min(n * rate_of_one, 1 / parent)) for n in (16, 64)},
+    }
+    print("model, not measured:", record["model"])
     arguments.output.parent.mkdir(exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     print(f"kept in {arguments.output}")
