@@ -2,7 +2,7 @@
 
 Run from the repository's root: ``python -m scripts.study_fit mnist``. Fits the first images of the
 data set's training split with every setting and appends a row of PSNR, seconds and statistics of
-the weights to a CSV.
+the weights to a CSV, which is drawn at the end.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
 from dws.inr.fit import psnr
+from dws.plots.figure import COLOURS, save_figure
 from dws.runtime import keep_freed_memory
 from dws.signals import ImageSignals
 from dws.weightspace import WeightSpaceSpec
@@ -79,6 +81,34 @@ def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
         append(output, row)
 
 
+def draw(rows: list[dict[str, str]], picture: Path) -> None:
+    """PSNR against steps, which a fit's time is proportional to; a panel for each data set."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    zoos = sorted({row["zoo"] for row in rows}, reverse=True)
+    panels = figure.subplots(1, len(zoos), sharey=True, squeeze=False)[0]
+    for zoo, axes in zip(zoos, panels, strict=True):
+        curves: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
+        for row in rows:
+            if row["zoo"] == zoo:
+                setting = row["schedule"], row["learning_rate"], row["beta2"]
+                point = int(row["num_steps"]), float(row["psnr_median"])
+                curves.setdefault(setting, []).append(point)
+        rates = sorted({float(rate) for _, rate, _ in curves})
+        for (schedule, rate, beta2), points in sorted(curves.items()):
+            steps, decibels = zip(*sorted(points), strict=True)
+            axes.plot(
+                steps, decibels, color=COLOURS[rates.index(float(rate))],
+                linestyle={"0.999": ":", "0.99": "-.", "0.97": "-"}.get(beta2, "--"),
+                marker="s" if schedule == "constant" else "o", markersize=4,
+                label=f"{schedule} {float(rate):g}, β2 {beta2}",
+            )  # fmt: skip
+        axes.set(title=zoo, xlabel="steps")
+    first, *_ = figure.axes
+    first.set_ylabel("PSNR, median, dB")
+    figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    save_figure(figure, picture)
+
+
 def _key(row: dict[str, str]) -> tuple[str, ...]:
     names = ("zoo", "num_inrs", "num_steps", "learning_rate", "schedule", "beta1", "beta2")
     return tuple(row[name] for name in names)
@@ -108,6 +138,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     study(arguments.zoo, data=arguments.data, num_inrs=arguments.num_inrs, output=arguments.output)
+    draw(read(arguments.output), arguments.output.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
