@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce-all reproduce-plan demo test test-slow gpu-check check format lint types contracts build clean
+.PHONY: help reproduce-all reproduce-plan demo test test-slow gpu-check check format lint types contracts docs build clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -66,8 +66,12 @@ types: .venv/installed ## mypy, strict
 contracts: .venv/installed ## which module may import which
 	$(BIN)/lint-imports --no-cache
 
+docs: .venv/installed ## the documentation, in site/index.html; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html; its search needs a server: $(BIN)/python -m http.server -d site"
+
 build: .venv/installed ## a wheel in dist/
 	$(BIN)/pip wheel --no-deps --quiet --wheel-dir dist .
 
 clean: ## remove the environment and caches; outputs/ stays
-	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis dist site

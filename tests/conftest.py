@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,24 @@ def randomise(module: torch.nn.Module, *, seed: int = 0) -> torch.nn.Module:
     return module
 
 
-def readme_code(containing: str) -> dict[str, Any]:
-    """Names that a Python block of the README defines when it is run."""
-    text = (Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = (c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if containing in c)
+def code_blocks(page: str, language: str) -> list[str]:
+    """Blocks of code of a language on a page, such as ``README.md`` or ``docs/tutorial.md``."""
+    text = (Path(__file__).parents[1] / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def run_block(page: str, containing: str, smaller: Mapping[str, str] = {}) -> dict[str, Any]:
+    """Names that the Python block with a text defines when it is run.
+
+    Args:
+        page: The page, from the repository's root.
+        containing: What only this block contains.
+        smaller: Texts of the block, and what replaces them so that it is faster.
+    """
+    (code,) = (block for block in code_blocks(page, "python") if containing in block)
+    for text, replacement in smaller.items():
+        assert text in code
+        code = code.replace(text, replacement)
     names: dict[str, Any] = {}
     exec(code, names)
     return names

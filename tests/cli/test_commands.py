@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.cli.conftest import Command
-from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, random_batch, readme_code
+from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS, random_batch, run_block
 
 from dws.cli.train import train
 from dws.config import as_argument, compose_settings
@@ -26,6 +26,7 @@ from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig, build_zoo
 
+LIBRARY = "docs/guides/library.md"
 SMALL = [
     "trainer.num_epochs=3",
     "trainer.batch_size=8",
@@ -289,17 +290,17 @@ def test_a_report_names_what_it_is_without(command: Command, sine_zoo: Zoo) -> N
     assert "without" not in command("dws-report", "runs=runs")
 
 
-def test_the_library_is_used_as_the_readme_says(command: Command, sine_zoo: Zoo) -> None:
+def test_documented_layers_and_symmetry_checks_run(command: Command, sine_zoo: Zoo) -> None:
     shutil.copytree(sine_zoo.path, "outputs/demo/zoos/sine")
-    assert readme_code("Zoo.open")["logits"].shape == (8, 10)
+    assert run_block(LIBRARY, "Zoo.open")["logits"].shape == (8, 10)
 
 
-def test_a_trained_reader_is_used_as_the_readme_says(command: Command) -> None:
+def test_documented_use_of_a_trained_model_runs(command: Command) -> None:
     command("dws-fit-inrs", "zoo=sine", "zoo.limit=60", "fit.num_steps=5", "zoo.path=zoo")
     run = "outputs/demo/runs/sine/dwsnet/seed0-a37f4bf0"
     command("dws-train", "task=sine", "zoo.path=zoo", f"run_dir={run}", *SMALL)
     command("dws-evaluate", f"run={run}")
-    names = readme_code("load_trained")
+    names = run_block(LIBRARY, "load_trained")
     assert names["frequency"].shape == (1, 1)
     with torch.no_grad():
         again = names["model"](Zoo.open("zoo").split("test").weights())

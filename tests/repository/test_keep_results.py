@@ -1,4 +1,4 @@
-"""What stands in the README and in ``outputs/results`` is replaced as a whole or not at all."""
+"""What stands in ``outputs/results`` is replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from scripts import keep_results
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A report of one table that the README asks for, and what was kept of an earlier one."""
+    """A report of one table that the documentation shows, and what was kept of an earlier one."""
     monkeypatch.chdir(tmp_path)
-    Path("README.md").write_text(
-        "Above.\n<!-- results of small: sine -->\nold\n" + keep_results.END
-    )
+    monkeypatch.setattr(keep_results, "readme_table", lambda: "new")
+    Path("README.md").write_text(f"Above.\n{keep_results.BEGIN}old{keep_results.END}\nBelow.\n")
+    Path("docs").mkdir()
+    Path("docs/results.md").write_text("<!-- table: small/sine -->\n<!-- table: other/ssl -->\n")
     tables = Path("report/tables")
     tables.mkdir(parents=True)
-    (tables / "sine.md").write_text("new\n")
-    (tables / "sine.csv").write_text("new")
+    for name in ("sine", "overview", "runs", "zoos", "unused"):
+        (tables / f"{name}.csv").write_text("new")
     Path("report/results.json").write_text(f'"{tmp_path}/runs"')
     kept = Path("outputs/results/small")
     kept.mkdir(parents=True)
@@ -31,25 +32,32 @@ def keep(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_results.main()
 
 
-def test_tables_go_where_the_readme_wants_them(
+def test_the_tables_that_pages_show_are_kept(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(report, monkeypatch)
+    kept = Path("outputs/results/small")
+    assert {file.stem for file in kept.glob("*.csv")} == {"sine", "overview", "runs", "zoos"}
+    assert (kept / "sine.csv").read_text() == "new"
+    assert (kept / "results.json").read_text() == '"runs"'
+
+
+def test_only_the_table_of_the_readme_is_replaced(
     report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(report, monkeypatch)
     text = Path("README.md").read_text()
-    assert text.startswith("Above.\n<!-- results of small: sine -->")
+    assert text.startswith("Above.\n<!-- results -->")
+    assert text.endswith("<!-- end of results -->\nBelow.\n")
     assert "new" in text
     assert "old" not in text
-    assert Path("outputs/results/small/sine.csv").read_text() == "new"
-    assert Path("outputs/results/small/results.json").read_text() == '"runs"'
 
 
-@pytest.mark.parametrize("missing", ["results.json", "tables/sine.md"])
+@pytest.mark.parametrize("missing", ["results.json", "tables/sine.csv"])
 def test_nothing_is_lost_to_a_report_that_is_not_whole(
     missing: str, report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (report / missing).unlink()
     before = Path("README.md").read_text()
-    with pytest.raises(SystemExit, match=f"expected a report with report/{missing}, got none"):
+    with pytest.raises(SystemExit, match=f"lacks report/{missing}"):
         keep(report, monkeypatch)
     assert Path("README.md").read_text() == before
     assert Path("outputs/results/small/sine.csv").read_text() == "old"

@@ -43,9 +43,9 @@ def test_by_default_the_cells_of_the_paper_are_selected(select: Select) -> None:
     assert sorted(chosen.zoos) == ["fashion_mnist", "mnist", "sine", "sine_ssl"]
 
 
-def test_the_readme_names_the_folder_of_the_demo(select: Select) -> None:
+def test_the_documentation_names_the_folder_of_the_demo(select: Select) -> None:
     (run,) = select(SCALE="demo", METHODS="dwsnet", SIZES="").runs.values()
-    assert run.folder in (REPOSITORY / "README.md").read_text()
+    assert run.folder in (REPOSITORY / "docs/guides/library.md").read_text()
 
 
 def test_curves_are_of_the_given_tasks_and_sizes(select: Select) -> None:

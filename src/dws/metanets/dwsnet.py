@@ -95,7 +95,8 @@ class DWSNet(nn.Module):
     Raises:
         ValueError: On sizes out of range, an unknown choice, or a batch that does not fit.
 
-    >>> net = DWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = DWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     def __init__(

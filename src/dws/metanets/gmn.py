@@ -39,7 +39,8 @@ class GMN(GraphNet):
     Raises:
         ValueError: On sizes out of range or a batch that does not fit.
 
-    >>> net = GMN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = GMN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     def __init__(

@@ -45,7 +45,8 @@ class NFN(nn.Module):
     Raises:
         ValueError: On sizes out of range, another variant, or a batch that does not fit.
 
-    >>> net = NFN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = NFN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     codes: Tensor

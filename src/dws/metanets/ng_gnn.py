@@ -53,7 +53,8 @@ class NGGNN(GraphNet):
     Raises:
         ValueError: On sizes out of range or a batch that does not fit.
 
-    >>> net = NGGNN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = NGGNN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     def __init__(

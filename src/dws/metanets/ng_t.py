@@ -49,7 +49,8 @@ class NGT(GraphNet):
     Raises:
         ValueError: On sizes out of range or a batch that does not fit.
 
-    >>> net = NGT(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = NGT(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     def __init__(

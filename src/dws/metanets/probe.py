@@ -36,7 +36,8 @@ class ProbeNet(nn.Module):
     Raises:
         ValueError: On sizes out of range or a batch that does not fit.
 
-    >>> net = ProbeNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = ProbeNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     reads = "raw"  # see WeightSpaceModel

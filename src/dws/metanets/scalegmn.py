@@ -58,7 +58,8 @@ class ScaleGMN(GraphNet):
     Raises:
         ValueError: On sizes out of range, another direction, or a batch that does not fit.
 
-    >>> net = ScaleGMN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = ScaleGMN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     reads = "scaled"  # by ``WeightSpaceModel``: a shift would end the symmetry

@@ -109,7 +109,8 @@ class SignDWSNet(SignTrunk):
         ValueError: On sizes out of range, a batch that does not fit, or a state dict of version 0.2
             with ``omega_0``, which lacks the scale.
 
-    >>> net = SignDWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
+    Examples:
+        >>> net = SignDWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
     def __init__(

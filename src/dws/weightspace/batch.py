@@ -33,12 +33,13 @@ class WeightBatch:
     Raises:
         ValueError: If the shapes do not fit each other.
 
-    >>> spec = WeightSpaceSpec((2, 3, 1))
-    >>> batch = WeightBatch.from_flat(spec, torch.arange(26.0).view(2, 13, 1))
-    >>> batch.batch_size, batch.num_channels, batch.weights[0].shape
-    (2, 1, torch.Size([2, 2, 3, 1]))
-    >>> torch.equal(batch.flatten(), torch.arange(26.0).view(2, 13, 1))
-    True
+    Examples:
+        >>> spec = WeightSpaceSpec((2, 3, 1))
+        >>> batch = WeightBatch.from_flat(spec, torch.arange(26.0).view(2, 13, 1))
+        >>> batch.batch_size, batch.num_channels, batch.weights[0].shape
+        (2, 1, torch.Size([2, 2, 3, 1]))
+        >>> torch.equal(batch.flatten(), torch.arange(26.0).view(2, 13, 1))
+        True
     """
 
     weights: tuple[Tensor, ...]

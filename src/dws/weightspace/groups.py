@@ -32,10 +32,11 @@ class Permutation(Symmetry):
     Raises:
         ValueError: If a level is not a permutation of 0..d_l - 1.
 
-    >>> spec = WeightSpaceSpec((1, 4, 4, 1))
-    >>> g = Permutation.random(spec, torch.Generator().manual_seed(0))
-    >>> [level.tolist() for level in (g @ g.inverse()).levels]
-    [[0, 1, 2, 3], [0, 1, 2, 3]]
+    Examples:
+        >>> spec = WeightSpaceSpec((1, 4, 4, 1))
+        >>> g = Permutation.random(spec, torch.Generator().manual_seed(0))
+        >>> [level.tolist() for level in (g @ g.inverse()).levels]
+        [[0, 1, 2, 3], [0, 1, 2, 3]]
     """
 
     @classmethod
@@ -78,10 +79,11 @@ class SignFlip(Symmetry):
     Raises:
         ValueError: If an entry is neither 1 nor -1.
 
-    >>> spec = WeightSpaceSpec((1, 4, 4, 1))
-    >>> flip = SignFlip.random(spec, torch.Generator().manual_seed(0))
-    >>> [level.tolist() for level in (flip @ flip.inverse()).levels]
-    [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]]
+    Examples:
+        >>> spec = WeightSpaceSpec((1, 4, 4, 1))
+        >>> flip = SignFlip.random(spec, torch.Generator().manual_seed(0))
+        >>> [level.tolist() for level in (flip @ flip.inverse()).levels]
+        [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]]
     """
 
     @classmethod
@@ -124,9 +126,10 @@ class SignedPermutation(Symmetry):
     Raises:
         ValueError: If the numbers of a level without their signs are not a permutation of 1..d_l.
 
-    >>> g = SignFlip((torch.tensor([1, -1]),)) @ Permutation((torch.tensor([1, 0]),))
-    >>> g.levels, (g @ g).levels
-    ((tensor([ 2, -1]),), (tensor([-1, -2]),))
+    Examples:
+        >>> g = SignFlip((torch.tensor([1, -1]),)) @ Permutation((torch.tensor([1, 0]),))
+        >>> g.levels, (g @ g).levels
+        ((tensor([ 2, -1]),), (tensor([-1, -2]),))
     """
 
     def _signed(self) -> SignedPermutation:

@@ -40,9 +40,10 @@ class WeightSpaceSpec:
     Raises:
         ValueError: If there is no hidden level or a width is not a positive integer.
 
-    >>> spec = WeightSpaceSpec((2, 32, 32, 1))
-    >>> spec.num_layers, spec.num_params, spec.num_invariants, spec.num_equivariant_maps
-    (3, 1185, 7, 75)
+    Examples:
+        >>> spec = WeightSpaceSpec((2, 32, 32, 1))
+        >>> spec.num_layers, spec.num_params, spec.num_invariants, spec.num_equivariant_maps
+        (3, 1185, 7, 75)
     """
 
     dims: tuple[int, ...]

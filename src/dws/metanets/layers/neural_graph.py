@@ -149,8 +149,9 @@ def levels_needed(
     Returns:
         Levels in increasing order, for each layer.
 
-    >>> levels_needed(3, 4, [3], backward=False)
-    [[1, 2, 3], [2, 3], [3]]
+    Examples:
+        >>> levels_needed(3, 4, [3], backward=False)
+        [[1, 2, 3], [2, 3], [3]]
     """
     steps = (-1, 0, 1) if backward else (-1, 0)
     needed = [sorted(read)]

@@ -28,12 +28,13 @@ class Odd:
             between two.
         levels: (l,) or (l, l').
 
-    >>> x = Odd(torch.tensor([[[-2.0]]]), (1,))
-    >>> (x * x).item(), x.gated(torch.tensor(3.0)).values.item()
-    (4.0, -6.0)
-    >>> x + x * x
-    Traceback (most recent call last):
-    TypeError: An odd feature of levels (1,) has no sum with a Tensor, which is even.
+    Examples:
+        >>> x = Odd(torch.tensor([[[-2.0]]]), (1,))
+        >>> (x * x).item(), x.gated(torch.tensor(3.0)).values.item()
+        (4.0, -6.0)
+        >>> x + x * x
+        Traceback (most recent call last):
+        TypeError: An odd feature of levels (1,) has no sum with a Tensor, which is even.
     """
 
     values: Float[Tensor, "b *d c"]

@@ -1,0 +1,286 @@
+"""Hooks of MkDocs: pages and tables of the documentation that are generated from the repository.
+
+``mkdocs.yml`` names this file. Two comments in a page stand for a table:
+
+- ``<!-- table: small/sine -->`` for the committed table ``outputs/results/small/sine.csv``;
+- ``<!-- bench: fit -->`` for ``scripts/bench/fit.json``.
+
+``<!-- settings: train -->`` stands for all settings of ``dws-train``, and
+``<!-- choices: train -->`` for the choices of its configuration groups.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from hydra import compose, initialize_config_dir
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from omegaconf import OmegaConf
+from pydantic import TypeAdapter
+
+from dws.cli.help import arguments_explained, explanations
+from dws.config import config_dir
+from dws.report.methods import method_title
+from dws.settings import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "outputs/results"
+BENCH = ROOT / "scripts/bench"
+TABLES = re.compile(r"<!-- table: (?P<folder>\w+)/(?P<name>[\w.-]+) -->")
+MARKER = re.compile(r"<!-- (table|bench|settings|choices): ([\w./-]+) -->")
+COPIES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "examples/chirps/README.md": "guides/chirps.md",
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the files that stand elsewhere in the repository."""
+    for source, target in COPIES.items():
+        text = (ROOT / source).read_text()
+        if source.startswith("examples/"):  # its links are relative to the folder of the example
+            text = re.sub(r"\[([^]]+)\]\((?!http)[^)]+\)", r"`\1`", text)
+        files.append(File.generated(config, target, content=text))
+    for picture in sorted([*RESULTS.glob("*/*.svg"), *RESULTS.glob("*/*.png")]):
+        target = f"results/pictures/{picture.parent.name}/{picture.name}"
+        files.append(File.generated(config, target, abs_src_path=str(picture)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put tables in the place of their comments."""
+    makers = {
+        "table": result_table,
+        "bench": bench_table,
+        "settings": settings_table,
+        "choices": choices_table,
+    }
+    return MARKER.sub(lambda found: makers[found[1]](found[2]), markdown)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table in which ``|`` is escaped and no line breaks within ``1.0 ± 0.1 %``."""
+    unbroken = {"|": "\\|", " ± ": "\u00a0±\u00a0", " %": "\u00a0%"}
+    cells = [[_replaced(str(cell), unbroken) for cell in row] for row in [header, *rows]]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
+
+
+def _replaced(text: str, replacements: Mapping[str, str]) -> str:
+    for old, new in replacements.items():
+        text = text.replace(old, new)
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Text of a docstring in which ``_`` and ``*`` mean nothing."""
+    return re.sub(r"([_*<])", r"\\\1", text)
+
+
+def read_csv(name: str) -> list[list[str]]:
+    """Rows of ``outputs/results/<name>.csv``, the header first."""
+    with (RESULTS / f"{name}.csv").open() as file:
+        return list(csv.reader(file))
+
+
+def result_table(name: str) -> str:
+    """A committed table of results, with the titles of methods."""
+    header, *rows = read_csv(name)
+    if header[0] == "method":
+        rows = [[method_title(row[0]), *row[1:]] for row in rows]
+    return markdown_table(header, rows)
+
+
+def readme_table() -> str:
+    """The results of the README: published test metrics beside those of this repository."""
+
+    def column(table: str, title: str) -> dict[str, str]:
+        header, *rows = read_csv(f"small/{table}")
+        return {row[0]: row[header.index(title)] for row in rows}
+
+    def here(*tables: str, title: str) -> dict[str, str]:
+        cells = {m: text for table in tables for m, text in column(table, title).items()}
+        return {m: re.sub(r" \(n = \d+\)", "", text) for m, text in cells.items()}
+
+    images = ("classification", "classification-others", "classification-functions")
+    columns = [
+        column("classification", "MNIST, published"),
+        here(*images, title="MNIST, here"),
+        column("classification", "Fashion-MNIST, published"),
+        here(*images, title="Fashion-MNIST, here"),
+        column("ssl", "published"),
+        here("ssl", "ssl-others", title="here"),
+    ]
+    methods = [*columns[0], "dwsnet_sign", "probe"]
+    rows = [[method_title(m), *(c.get(m, "–") for c in columns)] for m in methods]
+    largest = [
+        here(f"sizes-{task}", title="55,000 networks") for task in ("mnist", "fashion_mnist")
+    ]
+    for method in ("dwsnet", "dwsnet_sign"):
+        mnist, fashion = (cells.get(method, "–") for cells in largest)
+        title = f"{method_title(method)}, 55,000 networks"
+        rows.append(
+            [
+                title,
+                columns[0].get(method, "–"),
+                mnist,
+                columns[2].get(method, "–"),
+                fashion,
+                "–",
+                "–",
+            ]
+        )
+    return markdown_table(
+        [
+            "method",
+            "MNIST, published",
+            "MNIST, here",
+            "Fashion-MNIST, published",
+            "Fashion-MNIST, here",
+            "sines (MSE), published",
+            "sines (MSE), here",
+        ],
+        rows,
+    )
+
+
+def bench_table(name: str) -> str:
+    """A committed benchmark, with its machine and versions."""
+    data = json.loads((BENCH / f"{name}.json").read_text())
+    versions = ", ".join(f"{k} {v}" for k, v in data["versions"].items())
+    machine = f"Machine: {data['machine']}; {versions}. Source: `scripts/bench/{name}.json`."
+    if "rows" in data:
+        rows = data["rows"]
+        columns = [k for k in rows[0] if not k.endswith("min_max")]
+        cells = [[_cell(row[column]) for column in columns] for row in rows]
+        titles = [column.replace("_", " ") for column in columns]
+    elif name == "memory":
+        stages = [key for key in data if key.endswith("_mib") and isinstance(data[key], dict)]
+        titles = ["INRs", *(f"{stage.removesuffix('_mib')}, MiB" for stage in stages)]
+        cells = [
+            [f"{int(n):,}", *(f"{data[stage][n]:,.0f}" for stage in stages)]
+            for n in data[stages[0]]
+        ]
+    else:
+        rest = [key for key in data if key not in ("machine", "versions")]
+        titles = [key.replace("_", " ") for key in rest]
+        cells = [[_cell(data[key]) for key in rest]]
+    return f"{markdown_table(titles, cells)}\n\n{machine}"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return "-".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def settings_table(command: str) -> str:
+    """A section for each group of settings of a command: name, value in ``configs/``, meaning."""
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        config = OmegaConf.to_container(compose(command), resolve=False)
+    assert isinstance(config, dict)
+    kind = COMMANDS[command]
+    sections: dict[str, list[list[str]]] = {}
+    for name, value, text, allowed in _settings(config, kind):
+        section = name.partition(".")[0] if "." in name else ""
+        shown = "" if value == "???" else f"`{_plain(value)}`"
+        sections.setdefault(section, []).append([f"`{name}`", shown, allowed, plain_text(text)])
+    meanings = explanations(kind)
+    parts = []
+    for section, rows in sorted(sections.items()):
+        title = f"#### `{section}`" if section else "#### General"
+        intro = plain_text(meanings.get(section, ""))
+        table = markdown_table(["setting", "value", "allowed", "meaning"], rows)
+        parts.append("\n\n".join(filter(None, [title, intro, table])))
+    return "\n\n".join(parts)
+
+
+def _settings(
+    node: Mapping[str, Any], kind: Any, prefix: str = "", more: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Any, str, str]]:
+    """Name, value, meaning and range of each setting below a node of a configuration."""
+    meanings = {**(more or {}), **explanations(kind)}
+    hints = get_type_hints(kind, include_extras=True) if is_dataclass(kind) else {}
+    for key, value in node.items():
+        if key in ("presets", "_target_", "record", "hydra"):
+            continue
+        hint = hints.get(key, Any)
+        if isinstance(value, Mapping) and value:
+            target = arguments_explained(str(value.get("_target_", "")))
+            yield from _settings(value, hint, f"{prefix}{key}.", target)
+        else:
+            yield f"{prefix}{key}", value, meanings.get(key, ""), _allowed(hint)
+
+
+def _allowed(hint: Any) -> str:
+    """The values that a setting takes, in words."""
+    if hint is Any:
+        return ""
+    schema = TypeAdapter(hint).json_schema()
+    return " or ".join(dict.fromkeys(_in_words(each) for each in schema.get("anyOf", [schema])))
+
+
+def _in_words(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    words = {
+        "integer": "integer",
+        "number": "number",
+        "string": "text",
+        "boolean": "`true`, `false`",
+        "array": "list",
+        "null": "`null`",
+    }
+    limits = {
+        "minimum": "≥",
+        "exclusiveMinimum": ">",
+        "maximum": "≤",
+        "exclusiveMaximum": "<",
+    }
+    text = words.get(schema.get("type", ""), "")
+    shown = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in limits.items()
+        if key in schema and abs(schema[key]) < 2**63
+    ]
+    return " ".join([text, ", ".join(shown)]).strip()
+
+
+def _plain(value: Any) -> str:
+    """A value as one writes it after ``key=``."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+
+
+def choices_table(command: str) -> str:
+    """The choices of each configuration group of a command, from the files in ``configs/``."""
+    defaults = yaml.safe_load((ROOT / f"configs/{command}.yaml").read_text())["defaults"]
+    groups: dict[str, str] = {}
+    for entry in defaults:
+        if isinstance(entry, dict):
+            for key, choice in entry.items():
+                group = key.removeprefix("optional ").split("@")[0]
+                if "/" not in group:
+                    groups[group] = str(choice)
+    rows = []
+    for group, default in {"scale": "paper", **groups}.items():
+        files = sorted((ROOT / "configs" / group).glob("*.yaml"))
+        choices = ", ".join(f"`{file.stem}`" for file in files)
+        rows.append([f"`{group}`", choices, "" if default == "None" else f"`{default}`"])
+    return markdown_table(["group", "choices", "default"], rows)

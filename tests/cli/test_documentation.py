@@ -1,0 +1,62 @@
+"""Blocks of code in the README and the documentation run as they are printed, at smaller sizes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import torch
+from tests.cli.conftest import Command
+from tests.conftest import code_blocks, run_block
+
+import dws
+
+SMALLER = {
+    "limit=400": "limit=30, settings={'fit.num_steps': 20, 'fit.compile': 'never'}",
+    '"trainer.num_epochs": 20': '"trainer.num_epochs": 1, "wandb": "disabled"',
+}
+
+
+def test_the_shell_commands_of_the_readme_lead_to_a_report(command: Command) -> None:
+    (block,) = code_blocks("README.md", "bash")
+    lines = block.replace("scale=demo", "scale=debug").replace("outputs/demo", "outputs/debug")
+    lines = lines.replace("seed=0,1,2", "seed=0 wandb=disabled")
+    lines = lines.replace("zoo=sine", "zoo=sine fit.num_steps=20 fit.compile=never")
+    for line in lines.splitlines():
+        if loop := re.fullmatch(r"for run in (\S+); do (.*); done", line):
+            runs = sorted(Path().glob(loop[1]))
+            assert len(runs) == 2
+            for run in runs:
+                command(*shlex.split(loop[2].replace("$run", str(run))))
+        else:
+            command(*shlex.split(line))
+    assert Path("outputs/debug/report/index.html").is_file()
+
+
+def test_the_tutorial_has_the_shell_commands_of_the_readme() -> None:
+    (readme,) = code_blocks("README.md", "bash")
+    tutorial = "".join(code_blocks("docs/tutorial.md", "bash"))
+    assert sorted(readme.splitlines()) == sorted(tutorial.splitlines())
+
+
+def test_the_python_example_of_the_readme_runs(command: Command) -> None:
+    names = run_block("README.md", "shuffled", SMALLER)
+    assert names["networks"].batch_size == 3
+    assert names["run"].evaluate().test["mse"] >= 0
+    weight = names["networks"].weights[0]
+    assert not torch.equal(weight, names["shuffled"].weights[0])
+
+
+def test_the_documented_calls_fit_train_and_evaluate(command: Command) -> None:
+    names = run_block("docs/guides/library.md", "import dws\n\nzoo", SMALLER)
+    assert "mse" in names["result"].test
+    assert dws.Run.open(names["run"].path).path == names["run"].path
+    results = run_with_runs_of("outputs")
+    assert list(results["model"]) == ["dwsnet"]
+
+
+def run_with_runs_of(folder: str) -> object:
+    """The table of results that the documentation makes, of another folder."""
+    Path("outputs/small").symlink_to(Path(folder).absolute() / "runs")
+    return run_block("docs/guides/library.md", "load_results")["results"]
