@@ -50,10 +50,30 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if source.startswith("examples/"):  # its links are relative to the folder of the example
             text = re.sub(r"\[([^]]+)\]\((?!http)[^)]+\)", r"`\1`", text)
         files.append(File.generated(config, target, content=text))
-    for picture in sorted([*RESULTS.glob("*/*.svg"), *RESULTS.glob("*/*.png")]):
+    for notebook in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
+        page = File.generated(config, f"notebooks/{notebook.stem}.md", content=as_page(notebook))
+        files.append(page)
+    for picture in sorted([*RESULTS.glob("*/*.[sp][vn]g"), *BENCH.glob("*.svg")]):
         target = f"results/pictures/{picture.parent.name}/{picture.name}"
         files.append(File.generated(config, target, abs_src_path=str(picture)))
     return files
+
+
+def as_page(notebook: Path) -> str:
+    """Text, code and figures of a notebook, with a link to the file after the title.
+
+    ``scripts/docs_pictures.py`` keeps the figure of a cell in ``<notebook>-<cell>.png``.
+    """
+    blocks = []
+    for number, cell in enumerate(json.loads(notebook.read_text())["cells"]):
+        text = "".join(cell["source"])
+        blocks.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        picture = f"pictures/{notebook.stem}-{number}.png"
+        if (ROOT / "docs" / picture).is_file():
+            blocks.append(f"![Figure of this cell](../{picture})")
+    title, _, rest = blocks[0].partition("\n")
+    link = f"This page is a notebook: [{notebook.name}]({notebook.name})."
+    return "\n\n".join([title, link, rest, *blocks[1:]])
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

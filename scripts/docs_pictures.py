@@ -5,7 +5,8 @@ Run from the repository's root: ``python -m scripts.docs_pictures``. It writes `
 - ``overview.png``: an INR of ``outputs/results/small/inr-mnist.json`` with its weights and what
   ``dwsnet_sign`` predicts from them, and embeddings of the MNIST test networks, which are cut out
   of the committed maps ``tsne-mnist-label*.png``;
-- ``permutation.svg``, ``sign.svg`` and ``layer.svg``: diagrams.
+- ``permutation.svg``, ``sign.svg`` and ``layer.svg``: diagrams;
+- ``symmetries-<cell>.png``: the figures of ``docs/notebooks/symmetries.ipynb``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,21 @@ def main() -> None:
     for name, draw in (("permutation", permutation), ("sign", sign), ("layer", layer)):
         figure = draw()
         figure.savefig(PICTURES / f"{name}.svg", metadata={"Date": None}, facecolor="white")
+    draw_notebook(Path("docs/notebooks/symmetries.ipynb"))
     overview().savefig(PICTURES / "overview.png", dpi=150, metadata={"Software": None})
+
+
+def draw_notebook(notebook: Path) -> None:
+    """Run a notebook, and keep the figure of each cell that draws one."""
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(json.loads(notebook.read_text())["cells"]):
+        if cell["cell_type"] == "code":
+            plt.close("all")
+            exec("".join(cell["source"]), names)
+            if plt.get_fignums():
+                file = PICTURES / f"{notebook.stem}-{number}.png"
+                plt.savefig(file, dpi=80, bbox_inches="tight", metadata={"Software": None})
+    plt.close("all")
 
 
 # --- overview -------------------------------------------------------------------------------------

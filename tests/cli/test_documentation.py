@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
+import pytest
 import torch
 from tests.cli.conftest import Command
 from tests.conftest import code_blocks, run_block
 
 import dws
 
+NOTEBOOKS = Path(__file__).parents[2] / "docs/notebooks"
 SMALLER = {
     "limit=400": "limit=30, settings={'fit.num_steps': 20, 'fit.compile': 'never'}",
     '"trainer.num_epochs": 20': '"trainer.num_epochs": 1, "wandb": "disabled"',
@@ -54,6 +60,39 @@ def test_the_documented_calls_fit_train_and_evaluate(command: Command) -> None:
     assert dws.Run.open(names["run"].path).path == names["run"].path
     results = run_with_runs_of("outputs")
     assert list(results["model"]) == ["dwsnet"]
+
+
+def run_notebook(name: str, smaller: Mapping[str, str]) -> dict[str, Any]:
+    """Names that the cells of a notebook define when they are run in order."""
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    for text, replacement in smaller.items():
+        assert text in code
+        code = code.replace(text, replacement)
+    names: dict[str, Any] = {}
+    try:
+        exec(code, names)
+    finally:
+        plt.close("all")
+    return names
+
+
+def test_the_notebook_on_the_first_inr_runs(command: Command) -> None:
+    names = run_notebook("first-inr", SMALLER)
+    assert names["predicted"].shape == names["frequency"].shape
+
+
+def test_the_notebook_on_symmetries_shows_which_metanet_is_invariant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(NOTEBOOKS)
+    changes = run_notebook("symmetries", {})["changes"]
+    is_invariant = {name: [change < 1e-6 for change in both] for name, both in changes.items()}
+    assert is_invariant == {
+        "MLP": [False, False],
+        "DWSNet": [True, False],
+        "SignDWSNet": [True, True],
+    }
 
 
 def run_with_runs_of(folder: str) -> object:
