@@ -91,8 +91,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table in which ``|`` is escaped and no line breaks within ``1.0 ± 0.1 %``."""
-    unbroken = {"|": "\\|", " ± ": "\u00a0±\u00a0", " %": "\u00a0%"}
+    """A Markdown table; ``|`` is escaped and no line breaks within ``1.0 ± 0.1 % (n = 2)``."""
+    unbroken = {"|": "\\|", " ± ": "\u00a0±\u00a0", " %": "\u00a0%", "n = ": "n\u00a0=\u00a0"}
     cells = [[_replaced(str(cell), unbroken) for cell in row] for row in [header, *rows]]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
@@ -185,7 +185,7 @@ def bench_table(name: str) -> str:
         rows = data["rows"]
         columns = [k for k in rows[0] if not k.endswith("min_max")]
         cells = [[_cell(row[column]) for column in columns] for row in rows]
-        titles = [column.replace("_", " ") for column in columns]
+        titles = [_title(column) for column in columns]
     elif name == "memory":
         stages = [key for key in data if key.endswith("_mib") and isinstance(data[key], dict)]
         titles = ["INRs", *(f"{stage.removesuffix('_mib')}, MiB" for stage in stages)]
@@ -195,9 +195,14 @@ def bench_table(name: str) -> str:
         ]
     else:
         rest = [key for key in data if key not in ("machine", "versions")]
-        titles = [key.replace("_", " ") for key in rest]
+        titles = [_title(key) for key in rest]
         cells = [[_cell(data[key]) for key in rest]]
     return f"{markdown_table(titles, cells)}\n\n{machine}"
+
+
+def _title(key: str) -> str:
+    units = {"ms": "(ms)", "mib": "(MiB)", "inr": "INR", "inrs": "INRs", "percent": "(%)"}
+    return " ".join(units.get(word, word) for word in key.split("_"))
 
 
 def _cell(value: object) -> str:
