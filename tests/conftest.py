@@ -13,7 +13,7 @@ import torch
 
 from dws.inr import FitConfig, SirenConfig
 from dws.runtime import compiler_found
-from dws.signals import SineSignals
+from dws.signals import SineSignals, images, limit_sizes
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig, build_zoo
 
@@ -103,6 +103,63 @@ def write_result(folder: Path, **changes: object) -> None:
         "train_seconds": 60.0,
     }
     (folder / "result.json").write_text(json.dumps({**result, **changes}))
+
+
+class Pictures:
+    """48 random pictures of 5 x 5 pixels."""
+
+    name = "pictures"
+    num_outputs = 1
+    grid = (5, 5)
+    coordinates = torch.cartesian_prod(*[torch.linspace(-1, 1, 5)] * 2).flip(1)
+
+    def split(self, limit: int | None) -> dict[str, torch.Tensor]:
+        sizes = limit_sizes({"train": 32, "val": 8, "test": 8}, limit)
+        parts = torch.arange(48).split([32, 8, 8])
+        return {name: p[:n] for (name, n), p in zip(sizes.items(), parts, strict=True)}
+
+    def values(self, ids: torch.Tensor) -> torch.Tensor:
+        return torch.rand(48, 25, 1, generator=torch.Generator().manual_seed(0))[ids]
+
+    def labels(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"label": ids % 10}
+
+    def describe(self) -> dict[str, object]:
+        return {"seed": 0}
+
+
+@pytest.fixture(scope="session")
+def picture_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """48 INRs of random pictures."""
+    return build_zoo(
+        tmp_path_factory.mktemp("zoos") / "pictures",
+        Pictures(),
+        zoo=ZooConfig(shard_size=20),
+        inr=SMALL_INR,
+        fit=SMALL_FIT,
+    )
+
+
+@pytest.fixture
+def small_mnist(monkeypatch: pytest.MonkeyPatch) -> images.Images:
+    """60 random images of 6 x 6 pixels, which are called MNIST."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (60, 6, 6, 1), generator=generator, dtype=torch.uint8)
+    small = images.Images(pixels, torch.arange(60) % 10, 40, {"sha256": {"file": "0"}})
+    monkeypatch.setitem(images.SOURCES, "mnist", lambda root: small)
+    return small
+
+
+@pytest.fixture
+def digit_zoo(small_mnist: images.Images, tmp_path: Path) -> Zoo:
+    """60 INRs of the images of ``small_mnist``, in a folder ``mnist``."""
+    return build_zoo(
+        tmp_path / "mnist",
+        images.ImageSignals("mnist", root=tmp_path, num_val=10),
+        zoo=ZooConfig(shard_size=20),
+        inr=SMALL_INR,
+        fit=SMALL_FIT,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -235,6 +235,7 @@ class AugmentConfig:
     """Strengths of the built-in augmentations, in the order in which they are applied.
 
     Attributes:
+        square_symmetries: Turn images by a random multiple of 90° and mirror half of them.
         max_angle: Largest rotation of an image either way, in degrees.
         max_shift: Largest shift along each axis; an image is 2 wide.
         max_scale: Largest relative change of size.
@@ -251,6 +252,7 @@ class AugmentConfig:
         extra: Augmentations of the user's, applied after these: ``_target_`` and arguments of each.
     """
 
+    square_symmetries: bool = False
     max_angle: NonNegative = 0.0
     max_shift: NonNegative = 0.0
     max_scale: BelowOne = 0.0
@@ -472,6 +474,10 @@ class EvaluateSettings:
         device: As ``trainer.device``.
         batch_size: Networks at once.
         zoo_path: The zoo's folder if it is no longer where the training found it.
+        data_path: The folder of data sets if it is no longer where the training found it; only
+            tasks that compare with the signals of the zoo read it.
+        other_zoo: Folder of a zoo of other signals, or of another fit, to evaluate on in addition:
+            how far what was learned carries over. The result does not replace that of the run.
         wandb: Logging, to the W&B run of the training.
         plugins: Packages of the user's whose classes ``_target_`` may name.
     """
@@ -480,6 +486,8 @@ class EvaluateSettings:
     device: str = "auto"
     batch_size: Count = 128
     zoo_path: str | None = None
+    data_path: str | None = None
+    other_zoo: str | None = None
     wandb: EvaluateWandb = EvaluateWandb()
     plugins: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ import inspect
 import json
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
@@ -75,6 +75,7 @@ def build(
     *,
     what: str = "what is needed here",
     methods: Sequence[str] = (),
+    by: str = "",
     **arguments: Any,
 ) -> Any:
     """Construct what ``_target_`` names.
@@ -83,6 +84,7 @@ def build(
         settings: Plain values: ``_target_`` and the arguments that the configuration has.
         what: What it has to be, such as ``a metanet``, for messages.
         methods: Methods that its class has to have; nothing else is constructed.
+        by: Name of a classmethod that constructs it; by default the class itself.
         **arguments: Other arguments, such as the weight space.
 
     Raises:
@@ -98,8 +100,9 @@ def build(
             "missing, or name another class."
         )
     given = {key: value for key, value in settings.items() if key != "_target_"}
-    _check_arguments(constructor, given, arguments, target)
-    return constructor(**given, **arguments)
+    make = getattr(constructor, by) if by else constructor
+    _check_arguments(make, given, arguments, target)
+    return make(**given, **arguments)
 
 
 def class_of(target: str) -> type:
@@ -168,7 +171,10 @@ def _is_allowed(name: str) -> bool:
 
 
 def _check_arguments(
-    constructor: type, given: Mapping[str, Any], others: Mapping[str, Any], target: str
+    constructor: Callable[..., Any],
+    given: Mapping[str, Any],
+    others: Mapping[str, Any],
+    target: str,
 ) -> None:
     """Compare arguments with the names and types of a signature. A TypeError after it is a bug.
 
@@ -191,11 +197,14 @@ def _check_arguments(
             raise UserError(f"{name}={given[name]!r} does not fit {target}: {reason}.") from error
 
 
-def _kinds(constructor: type, names: Iterable[str]) -> dict[str, Any]:  # of TypeAdapter
+def _kinds(
+    constructor: Callable[..., Any], names: Iterable[str]
+) -> dict[str, Any]:  # of TypeAdapter
     """Types of arguments, without those that only their author knows."""
     kinds = {}
+    function = constructor.__init__ if isinstance(constructor, type) else constructor  # type: ignore[misc]
     with suppress(NameError):
-        hints = get_type_hints(constructor.__init__)  # type: ignore[misc]
+        hints = get_type_hints(function)
         for name in names:
             with suppress(PydanticUserError):
                 kinds[name] = TypeAdapter(hints.get(name, Any))

@@ -8,17 +8,24 @@ import pytest
 import torch
 from tests.fake_device import DIFFERENTIABLE, GPU, fake_batch, fake_device
 from tests.unit.metanets.test_checklist import NETS
+from tests.unit.training.conftest import Negative
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     FakeTensorDeviceMismatchError,
 )
 
-from dws.metanets import EquivariantDWSNet, EquivariantSignDWSNet
+from dws.metanets import EquivariantDWSNet, EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
 from dws.settings import AugmentConfig, OptimConfig, ReconstructionConfig
 from dws.tasks import Classification, Contrastive, Regression, Task
-from dws.training import LabelledNetworks, ReconstructionLoss, TrainerConfig, WeightSpaceModel
+from dws.training import (
+    LabelledNetworks,
+    NetworkUpdate,
+    ReconstructionLoss,
+    TrainerConfig,
+    WeightSpaceModel,
+)
 from dws.training.augmentation import Augmentations
 from dws.training.inference import embed, predict
 from dws.training.processes import Processes
@@ -41,7 +48,9 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "equivariant_sign_dwsnet": lambda: EquivariantSignDWSNet(SPEC, hidden_channels=4),
 }
 AUGMENTATIONS = {
-    "move_images": AugmentConfig(max_angle=10.0, max_shift=0.1, max_scale=0.1),
+    "move_images": AugmentConfig(
+        square_symmetries=True, max_angle=10.0, max_shift=0.1, max_scale=0.1
+    ),
     "noise": AugmentConfig(noise=0.1),
     "quantile_dropout": AugmentConfig(quantile_dropout=0.1),
     "mask": AugmentConfig(mask=0.1),
@@ -113,9 +122,11 @@ def test_layers_have_gradients(name: str) -> None:
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_augmentations(name: str) -> None:
     with fake_device():
-        batch = Augmentations(AUGMENTATIONS[name]).apply(
+        batch, move = Augmentations(AUGMENTATIONS[name]).apply(
             fake_batch(SPEC), torch.Generator(), layer_std=torch.ones(2 * SPEC.num_layers)
         )
+        if move:
+            assert_all_on(GPU, *move.inverse().apply(batch).tensors())
         assert_all_on(GPU, *batch.tensors())
 
 
@@ -148,6 +159,7 @@ TRAININGS = {
     "muon": {"optim": OptimConfig(muon_lr=1e-2, schedule="constant")},
     "contrastive": {"task": "contrastive"},
     "recorded": {"optim": OptimConfig(muon_lr=1e-2), "cuda_graph": "always"},
+    "networks": {"task": "networks"},
 }
 
 
@@ -178,10 +190,15 @@ def training_step(
     precision: str = "fp32",
     **trainer: object,
 ) -> TrainingStep:
-    kind, targets = TASKS[task]
-    num_values = reconstruction.num_values(SPEC.dims) if reconstruction else 0
-    net = NETS["dwsnet_sign"](spec=SPEC, in_channels=1, out_features=kind.out_features + num_values)
-    model = WeightSpaceModel(SPEC, net, kind.output_layer(None), num_reconstructed=num_values)
+    if task == "networks":
+        kind, targets = Negative(SPEC, torch.rand(9, 2)), lambda: torch.rand(4, 9, 3)
+        model = NetworkUpdate(SPEC, SignDWSNet.to_networks(SPEC, hidden_channels=8))
+    else:
+        kind, targets = TASKS[task]
+        num_values = reconstruction.num_values(SPEC.dims) if reconstruction else 0
+        out_features = kind.out_features + num_values
+        net = NETS["dwsnet_sign"](spec=SPEC, in_channels=1, out_features=out_features)
+        model = WeightSpaceModel(SPEC, net, kind.output_layer(None), num_reconstructed=num_values)
     data = LabelledNetworks(fake_batch(SPEC), targets())
     config = TrainerConfig(
         **{"batch_size": 4, "precision": precision, "compile": "never", "cuda_graph": "never"}
@@ -194,7 +211,7 @@ def training_step(
         loss.points, loss.mean, loss.std = torch.rand(9, 2), torch.zeros(()), torch.ones(())
     return TrainingStep(
         model, kind, data, TrainingState(model, optim, config, len(data), seed=0),
-        augmentations=Augmentations(AugmentConfig(noise=0.1)), trainer=config,
+        augmentations=Augmentations(AUGMENTATIONS["move_images"]), trainer=config,
         reconstruction=loss, processes=Processes(),
     )  # fmt: skip
 
@@ -214,20 +231,26 @@ def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_all_on(GPU, *step.model.parameters(), *step.state.losses)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TASKS, "networks"])
 def test_a_model_and_its_losses_have_gradients(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingState, "update", lambda state: None)  # no optimiser knows "lazy"
     with fake_device(DIFFERENTIABLE):
-        reconstruction = None if task == "contrastive" else RECONSTRUCTION
+        reconstruction = RECONSTRUCTION if task in ("classification", "regression") else None
         step = training_step(task=task, reconstruction=reconstruction)
         step.take(torch.arange(4), augmented=True)
         assert_all_on(DIFFERENTIABLE, *(p.grad for p in step.model.parameters()))
 
 
-def test_evaluation() -> None:
+@pytest.mark.parametrize("task", ["classification", "networks"])
+def test_evaluation(task: str) -> None:
     with fake_device():
-        step = training_step()
+        step = training_step(task=task)
         given = step.model, step.task, step.train_set
         outputs, _ = predict(*given, train_set=step.train_set, batch_size=3)
-        assert_all_on(GPU, outputs, embed(step.model, step.train_set, batch_size=3))
-        assert_all_on(GPU, step.task.scores(outputs, step.train_set.targets))
+        assert_all_on(GPU, outputs, step.task.scores(outputs, step.train_set.targets))
+
+
+def test_embeddings() -> None:
+    with fake_device():
+        step = training_step()
+        assert_all_on(GPU, embed(step.model, step.train_set, batch_size=3))

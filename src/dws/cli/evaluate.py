@@ -12,7 +12,7 @@ def main() -> None:
 
 
 def evaluate(settings: EvaluateSettings, command: str) -> None:
-    """Evaluate."""
-    from dws.experiment.evaluation import evaluate_run  # loads torch, for seconds
+    """Evaluate, on the run's own zoo or another."""
+    from dws.experiment.evaluation import evaluate_run, transfer_run  # loads torch, for seconds
 
-    evaluate_run(settings, command=command)
+    (transfer_run if settings.other_zoo else evaluate_run)(settings, command=command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,52 @@ from dws.evaluation.result import FORMAT_VERSION, UNITS, EmbeddingScores, Result
 from dws.evaluation.tsne import is_map, tsne
 from dws.io.atomic import write_atomically
 from dws.io.names import distinct_file_name
-from dws.plots import plot_confusion_matrix, plot_embedding, plot_predicted_against_true
-from dws.tasks import Task
-from dws.training import LabelledNetworks, RunDir, WeightSpaceModel
+from dws.plots import (
+    plot_confusion_matrix,
+    plot_embedding,
+    plot_images,
+    plot_predicted_against_true,
+)
+from dws.tasks import AnyTask, NetworkTask, Task
+from dws.training import LabelledNetworks, Model, RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_weights
 from dws.training.inference import embed, predict
+from dws.zoo import ZooSplit
+
+PICTURE = "picture."  # in ``predictions.safetensors`` before the number and title of images
+NUM_PICTURES = 10  # networks of which an evaluation keeps images
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What an evaluation finds, by the kind of task.
+
+    Attributes:
+        outputs: For the test networks, (n, ...).
+        permuted: For the same with permuted neurons.
+        targets: Of the test networks, on the device of the outputs.
+        fields: Of the result.
+        tensors: For ``predictions.safetensors``, beside the outputs.
+        pictures: Files that were written.
+    """
+
+    outputs: Tensor
+    permuted: Tensor
+    targets: Tensor
+    fields: dict[str, Any]
+    tensors: dict[str, Tensor]
+    pictures: list[Path]
 
 
 def evaluate(
     run: RunDir,
-    model: WeightSpaceModel,
-    task: Task,
+    model: Model,
+    task: AnyTask,
     *,
     test_set: LabelledNetworks,
     train_set: LabelledNetworks,
     permuted_set: LabelledNetworks,
-    test_signals: Tensor,
+    test_split: ZooSplit,
     batch_size: int,
     about: Mapping[str, Any],
 ) -> Result:
@@ -53,7 +84,7 @@ def evaluate(
         train_set: The training split, to which linear probes are fitted.
         permuted_set: The test split with the hidden neurons of every network reordered at random,
             which changes no function: how far the figures depend on the order.
-        test_signals: Id of the signal of each network of the test split, (n,).
+        test_split: The test split in its zoo.
         batch_size: Networks at once.
         about: Other fields of the result, such as the seed.
 
@@ -72,6 +103,66 @@ def evaluate(
         )
     checkpoint = load_best(run.best_checkpoint, task.monitor)
     load_weights(model, checkpoint["reader"], run.best_checkpoint)
+    if isinstance(task, NetworkTask):
+        found = _new_networks(
+            run.path, model, task, test_set=test_set, permuted_set=permuted_set,
+            test_split=test_split, batch_size=batch_size,
+        )  # fmt: skip
+    else:
+        assert isinstance(model, WeightSpaceModel)
+        found = _predictions(
+            run.path, model, task, test_set=test_set, train_set=train_set,
+            permuted_set=permuted_set, test_split=test_split, batch_size=batch_size,
+        )  # fmt: skip
+    outputs, targets = found.outputs, found.targets
+    if num_bad := int((~outputs.isfinite()).flatten(1).any(dim=1).sum()):
+        print(f"dws: predictions for {num_bad} of {len(outputs)} test networks are not finite")
+    best = checkpoint["metrics"]
+    write_atomically(
+        run.path / "predictions.safetensors", save({"outputs": outputs.cpu(), **found.tensors})
+    )
+    signals = test_split.column("signal_id")
+    result = Result(
+        **about,
+        **found.fields,
+        format_version=FORMAT_VERSION,
+        title=getattr(task, "title", None),
+        metric=task.monitor,
+        higher_is_better=task.higher_is_better,
+        units=dict(getattr(task, "units", UNITS)),
+        published=dict(getattr(task, "published", {})),
+        source=getattr(task, "source", ""),
+        reads=model.reads,
+        test=task.metrics(outputs, targets),
+        test_interval=confidence_interval(task.scores(outputs, targets).cpu(), signals),
+        test_permuted=task.metrics(found.permuted, targets),
+        validation={k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
+        num_test=len(targets),
+        num_epochs=len(epochs),
+        best_epoch=best["epoch"],
+        train_seconds=sum(row["seconds"] for row in epochs),
+        networks_per_second=float(
+            torch.tensor([row["networks_per_second"] for row in epochs]).median()
+        ),
+        pictures=[path.name for path in found.pictures],
+        evaluate_seconds=time.perf_counter() - began,
+    )
+    result.write(run.result_file)  # last: it says that all is there
+    return result
+
+
+def _predictions(
+    folder: Path,
+    model: WeightSpaceModel,
+    task: Task,
+    *,
+    test_set: LabelledNetworks,
+    train_set: LabelledNetworks,
+    permuted_set: LabelledNetworks,
+    test_split: ZooSplit,
+    batch_size: int,
+) -> _Findings:
+    """Of a task that predicts labels: predictions and embeddings."""
     known, embeddings = (
         embed(model, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
     )
@@ -80,47 +171,64 @@ def evaluate(
         for split in (test_set, permuted_set)
     )
     outputs, targets = outputs.cpu(), targets.cpu()
-    if num_bad := int((~outputs.isfinite()).flatten(1).any(dim=1).sum()):
-        print(f"dws: predictions for {num_bad} of {len(outputs)} test networks are not finite")
     map_2d = tsne(embeddings)
-    best = checkpoint["metrics"]
-    described = describe_embedding(
-        known, train_set.targets.cpu(), embeddings, targets, test_signals
+    signals = test_split.column("signal_id")
+    described = describe_embedding(known, train_set.targets.cpu(), embeddings, targets, signals)
+    return _Findings(
+        outputs=outputs,
+        permuted=permuted.cpu(),
+        targets=targets,
+        fields={
+            "labels": list(task.labels),
+            "embedding": EmbeddingScores(**described),
+            **_details(task, outputs, targets),
+        },
+        tensors={"targets": targets, "embeddings": embeddings, "tsne": map_2d},
+        pictures=_draw(folder, task, outputs, targets, map_2d),
     )
-    pictures = _draw(run.path, task, outputs, targets, map_2d)
-    write_atomically(
-        run.path / "predictions.safetensors",
-        save({"outputs": outputs, "targets": targets, "embeddings": embeddings, "tsne": map_2d}),
+
+
+def _new_networks(
+    folder: Path,
+    model: Model,
+    task: NetworkTask,
+    *,
+    test_set: LabelledNetworks,
+    permuted_set: LabelledNetworks,
+    test_split: ZooSplit,
+    batch_size: int,
+) -> _Findings:
+    """Of a task that turns networks into networks: the new weights, and images of the first."""
+    outputs, permuted = (
+        predict(model, task, split, train_set=split, batch_size=batch_size)[0]
+        for split in (test_set, permuted_set)
     )
-    result = Result(
-        **about,
-        **_details(task, outputs, targets),
-        format_version=FORMAT_VERSION,
-        title=getattr(task, "title", None),
-        metric=task.monitor,
-        higher_is_better=task.higher_is_better,
-        units=dict(getattr(task, "units", UNITS)),
-        published=dict(getattr(task, "published", {})),
-        source=getattr(task, "source", ""),
-        labels=list(task.labels),
-        reads=model.reads,
-        test=task.metrics(outputs, targets),
-        test_interval=confidence_interval(task.scores(outputs, targets), test_signals),
-        test_permuted=task.metrics(permuted.cpu(), targets),
-        validation={k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
-        embedding=EmbeddingScores(**described),
-        num_test=len(targets),
-        num_epochs=len(epochs),
-        best_epoch=best["epoch"],
-        train_seconds=sum(row["seconds"] for row in epochs),
-        networks_per_second=float(
-            torch.tensor([row["networks_per_second"] for row in epochs]).median()
-        ),
-        pictures=[path.name for path in pictures],
-        evaluate_seconds=time.perf_counter() - began,
+    few = slice(NUM_PICTURES)
+    images = task.pictures(outputs[few], test_set.targets[few], test_split)
+    pictures = [folder / "outcome.png"] if images else []
+    for file in pictures:
+        plot_images(file, images | {"error": error_of(images)})
+    return _Findings(
+        outputs=outputs,
+        permuted=permuted,
+        targets=test_set.targets,
+        fields={
+            "labels": [],
+            "embedding": EmbeddingScores(neighbours=None, linear_probe=None),
+            "references": task.references(test_split),
+        },
+        tensors={
+            f"{PICTURE}{number}.{title}": image.cpu().contiguous()
+            for number, (title, image) in enumerate(images.items())
+        },
+        pictures=pictures,
     )
-    result.write(run.result_file)  # last: it says that all is there
-    return result
+
+
+def error_of(images: Mapping[str, Tensor]) -> Tensor:
+    """Absolute difference of the last images, the outcome, from those before, the target."""
+    target, outcome = list(images.values())[-2:]
+    return (outcome - target).abs()
 
 
 def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:

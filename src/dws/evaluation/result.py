@@ -18,6 +18,7 @@ from dws.training.record import Origin
 
 FORMAT_VERSION = 2  # files of version 1 have no format_version
 SPLITS = ("validation", "test", "test_permuted")  # fields of a result with metrics
+TRANSFER = "transfer-"  # prefix of the names of files
 UNITS = {"accuracy": "%"}  # of metrics, where a task does not say
 
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
@@ -66,16 +67,18 @@ class Result(Record):
         evaluated: What made this evaluation; None in old files.
         metric: Name of the monitored metric, by which validation selected the epoch.
         higher_is_better: Whether more of it is better.
-        units: Units of metrics, by name; shares of 1 have "%".
+        units: Units of metrics, by name; shares of 1 have "%", and "×10⁻²" shows hundredths.
         published: Mean and standard deviation of the monitored metric elsewhere, by method, as they
             are printed: shares of 1 in percent.
         source: Where the published values are from.
-        labels: Names of the zoo's labels that are predicted.
+        labels: Names of the zoo's labels that are predicted; none where networks are.
         reads: Input of the model: ``standardized``, ``scaled``, ``wrapped`` or ``raw`` weights.
             Models of raw weights may evaluate the functions.
         test: Metrics of the test split, by name.
         test_interval: 95 % bootstrap interval of the monitored metric over test signals.
         test_permuted: Metrics of the test split with the hidden neurons of each network permuted.
+        references: Metrics to compare with, by title, such as those of networks that are left as
+            they are; of tasks that turn networks into networks.
         validation: Metrics of the epoch that validation selected.
         confusion: Number of test networks of each true class (row) by predicted class.
         accuracy_by_class: Test accuracy of each true class; None for one without networks.
@@ -113,6 +116,7 @@ class Result(Record):
     test: dict[str, float]
     test_interval: Interval
     test_permuted: dict[str, float]
+    references: dict[str, dict[str, float]] = Field(default_factory=dict)
     validation: dict[str, float]
     confusion: list[list[int]] | None = None
     accuracy_by_class: list[float | None] | None = None
@@ -129,6 +133,67 @@ class Result(Record):
     def write(self, file: Path) -> None:
         """Write a ``result.json`` atomically."""
         write_json(file, self.model_dump())
+
+
+class Transfer(Record):
+    """A run evaluated on another zoo than it was trained on.
+
+    Attributes:
+        format_version: Of the file.
+        task: Name of the run's task.
+        model: Name of the model.
+        seed: Of the training.
+        settings_hash: Identity of the run.
+        num_train: Number of different training networks.
+        zoo: Hash of the other zoo's signals and settings.
+        zoo_path: Its folder.
+        signals: Name of its signals.
+        metric: Name of the monitored metric.
+        units: Units of metrics, by name.
+        test: Metrics of the other zoo's test split.
+        test_interval: 95 % bootstrap interval of the monitored metric over test signals.
+        references: Metrics to compare with, by title, see ``Result``.
+        num_test: Number of test networks.
+        evaluated: What made this evaluation.
+    """
+
+    format_version: int
+    task: str
+    model: str
+    seed: int
+    settings_hash: str
+    num_train: int
+    zoo: str
+    zoo_path: str
+    signals: str
+    metric: str
+    units: dict[str, str]
+    test: dict[str, float]
+    test_interval: Interval
+    references: dict[str, dict[str, float]]
+    num_test: int
+    evaluated: Origin
+
+    def write(self, folder: Path) -> Path:
+        """Write it to the folder of a run, one file for each zoo."""
+        file = folder / f"{TRANSFER}{self.zoo}.json"
+        write_json(file, self.model_dump())
+        return file
+
+
+def read_transfers(folder: Path) -> list[Transfer]:
+    """What was written to the folder of a run, for each other zoo.
+
+    Raises:
+        UserError: If a file cannot be read, or a newer version of dws wrote it.
+    """
+    found = []
+    for file in sorted(folder.glob(f"{TRANSFER}*.json")):
+        content = read_json(file)
+        check_version(content, file)
+        what = f"an evaluation on another zoo in {file}"
+        found.append(check_content(content, Transfer, what=what))
+    return found
 
 
 def read_result(file: Path) -> Result:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -11,9 +12,9 @@ from torch import nn
 from dws.errors import NotFoundError, UserError
 from dws.io.hashing import settings_hash
 from dws.settings import TaskSettings, TrainSettings
-from dws.targets import build
-from dws.tasks import Task
-from dws.training import LabelledNetworks, RunRecord, WeightSpaceModel
+from dws.targets import build, class_of
+from dws.tasks import AnyTask, NetworkTask, Task
+from dws.training import LabelledNetworks, Model, NetworkUpdate, RunRecord, WeightSpaceModel
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -42,7 +43,7 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
 
 
 def load_training_split(
-    settings: AnySettings, zoo: Zoo, task: Task, device: torch.device, *, repeat: bool
+    settings: AnySettings, zoo: Zoo, task: AnyTask, device: torch.device, *, repeat: bool
 ) -> LabelledNetworks:
     """The training split of a run, or the part of it that ``task.num_train`` asks for.
 
@@ -85,37 +86,55 @@ def zoo_hash(zoo: Zoo) -> str:
     return settings_hash({key: content[key] for key in keys if key in content})
 
 
-def build_task(settings: TaskSettings) -> Task:
+def build_task(settings: TaskSettings) -> AnyTask:
     """The task of a run.
 
     Raises:
         UserError: On the complaints of ``build``, or if it is no task.
     """
-    task = build(
-        _arguments(settings),
-        what="a task",
-        methods=["targets", "output_layer", "loss", "scores", "metrics"],
-    )
-    if not isinstance(task, Task):
-        missing = sorted(name for name in _members(Task) if not hasattr(task, name))
+    kind: type = NetworkTask if hasattr(class_of(settings["_target_"]), "targets_of") else Task
+    methods = [name for name in sorted(_members(kind)) if callable(getattr(kind, name))]
+    task = build(_arguments(settings), what="a task", methods=methods)
+    if not isinstance(task, kind):
+        missing = sorted(name for name in _members(kind) if not hasattr(task, name))
         raise UserError(
-            f"task._target_={settings['_target_']} is no dws.tasks.Task: it lacks "
+            f"task._target_={settings['_target_']} is no dws.tasks.{kind.__name__}: it lacks "
             f"{', '.join(missing)}. Define them."
         )
+    return cast(AnyTask, task)
+
+
+def task_on(settings: TaskSettings, zoo: Zoo, *, data: str, device: torch.device) -> AnyTask:
+    """The task of a run, on the networks of a zoo if it is a ``NetworkTask``.
+
+    Args:
+        settings: Of the task.
+        zoo: Whose networks.
+        data: Folder of data sets.
+        device: Where the run computes.
+
+    Raises:
+        UserError: On the complaints of ``build_task`` and of the task.
+    """
+    task = build_task(settings)
+    if isinstance(task, NetworkTask):
+        return task.on(zoo, data=Path(data), device=device)
     return task
 
 
 def build_model(
     settings: AnySettings,
     spec: WeightSpaceSpec,
-    task: Task,
+    task: AnyTask,
     train_targets: torch.Tensor | None,
-) -> WeightSpaceModel:
+) -> Model:
     """A new model, with parameters drawn from the run's seed.
 
     Raises:
         UserError: On the complaints of ``build``, or if the model is no metanet.
     """
+    if isinstance(task, NetworkTask):
+        return _build_update(settings, spec)
     num_reconstructed = settings.reconstruction.num_values(spec.dims)
     out_features = task.out_features + num_reconstructed
     with torch.random.fork_rng():
@@ -136,6 +155,36 @@ def build_model(
         embeds_output=task.num_views > 1,
         num_reconstructed=num_reconstructed,
     )
+
+
+def _build_update(settings: AnySettings, spec: WeightSpaceSpec) -> NetworkUpdate:
+    """A model whose output are networks.
+
+    Raises:
+        UserError: On the complaints of ``build``, if the model is no metanet, or is to reconstruct
+            what its input computes.
+    """
+    if settings.reconstruction.weight:
+        raise UserError(
+            f"expected reconstruction.weight=0 for {settings.task['name']}, whose loss compares "
+            f"what networks compute, got {settings.reconstruction.weight}"
+        )
+    arguments = _arguments(settings.model)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        if hasattr(class_of(settings.model["_target_"]), "to_networks"):
+            net = build(arguments, what="a metanet", by="to_networks", spec=spec)
+        else:
+            out_features = spec.num_params
+            net = build(
+                arguments,
+                what="a metanet",
+                methods=["forward", "embed"],
+                spec=spec,
+                out_features=out_features,
+            )
+            _check_metanet(net, spec, out_features)
+    return NetworkUpdate(spec, net)
 
 
 def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dws.config import as_argument, validate
 from dws.errors import UserError
-from dws.evaluation.result import Result
+from dws.evaluation.result import Result, Transfer
 from dws.experiment.building import build_model, build_task
-from dws.training import RunDir, WeightSpaceModel
+from dws.training import Model, RunDir
 from dws.training.checkpoint import load_best, load_checkpoint, load_weights, num_epochs_done
 from dws.weightspace import WeightSpaceSpec
+from dws.zoo import Zoo
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Run(RunDir):
         device: str = "auto",
         batch_size: int = 128,
         zoo_path: str | Path | None = None,
+        data_path: str | Path | None = None,
         wandb: Literal["offline", "online", "disabled"] | None = None,
     ) -> Result:
         """Read the test split, once, as ``dws-evaluate`` does; later calls give the same result.
@@ -38,6 +40,7 @@ class Run(RunDir):
             device: As ``trainer.device``.
             batch_size: Networks at once.
             zoo_path: The zoo's folder if it is no longer where the training found it.
+            data_path: The folder of data sets if it is no longer where the training found it.
             wandb: ``offline``, ``online`` or ``disabled``; None logs as the training did.
 
         Returns:
@@ -51,10 +54,45 @@ class Run(RunDir):
         """
         from dws.experiment.evaluation import evaluate_run  # loads scikit-learn, for a second
 
-        given = {"run": str(self.path), "device": device, "batch_size": batch_size}
-        given |= {"zoo_path": None if zoo_path is None else str(zoo_path), "wandb": {"mode": wandb}}
+        given: dict[str, Any] = {"run": str(self.path), "device": device, "batch_size": batch_size}
+        paths = {"zoo_path": zoo_path, "data_path": data_path}
+        given |= {name: None if path is None else str(path) for name, path in paths.items()}
+        given |= {"wandb": {"mode": wandb}}
         settings = validate(given, "evaluate")
         return evaluate_run(settings, command=f"dws-evaluate {as_argument('run', self.path)}")
+
+    def evaluate_on(
+        self,
+        zoo: Zoo | str | Path,
+        *,
+        device: str = "auto",
+        batch_size: int = 128,
+        data_path: str | Path | None = None,
+    ) -> Transfer:
+        """Read the test split of another zoo, as ``dws-evaluate other_zoo=...`` does.
+
+        Args:
+            zoo: Of networks of the same widths, or its folder.
+            device: As ``trainer.device``.
+            batch_size: Networks at once.
+            data_path: The folder of data sets if it is no longer where the training found it.
+
+        Returns:
+            What ``transfer-<zoo>.json`` in the run's folder holds.
+
+        Raises:
+            ValueError: If the run is not finished or damaged, or the zoo's networks have other
+                widths than those of the training, or are these.
+            FileNotFoundError: If a zoo is gone.
+        """
+        from dws.experiment.evaluation import transfer_run  # loads scikit-learn, for a second
+
+        path = str(zoo.path if isinstance(zoo, Zoo) else zoo)
+        given: dict[str, Any] = {"run": str(self.path), "device": device, "batch_size": batch_size}
+        given |= {"other_zoo": path, "data_path": None if data_path is None else str(data_path)}
+        arguments = [as_argument("run", self.path), as_argument("other_zoo", path)]
+        command = " ".join(["dws-evaluate", *arguments])
+        return transfer_run(validate(given, "evaluate"), command=command)
 
     def best_metric(self) -> float:
         """The monitored metric on validation, at the epoch that it selected.
@@ -65,14 +103,12 @@ class Run(RunDir):
         monitor = build_task(self.record().task).monitor
         return float(load_best(self.best_checkpoint, monitor)["metrics"][f"val_{monitor}"])
 
-    def load(self) -> WeightSpaceModel:
+    def load(self) -> Model:
         """The trained model, see ``load_trained``."""
         return load_trained(self.path)
 
 
-def load_trained(
-    run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None
-) -> WeightSpaceModel:
+def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None) -> Model:
     """The trained model of a run, with the weights that validation selected.
 
     Args:

@@ -12,9 +12,9 @@ from dws.config import as_argument, as_plugins
 from dws.errors import UserError
 from dws.experiment.building import (
     build_model,
-    build_task,
     load_training_split,
     open_zoo,
+    task_on,
     zoo_hash,
 )
 from dws.experiment.origin import describe_origin
@@ -23,8 +23,8 @@ from dws.plots import plot_learning_curve
 from dws.runtime import find_device, keep_freed_memory
 from dws.settings import TrainSettings, WandbConfig
 from dws.targets import allow_plugins
-from dws.tasks import Task
-from dws.training import LabelledNetworks, ReconstructionLoss, RunDir, WeightSpaceModel, train
+from dws.tasks import AnyTask
+from dws.training import LabelledNetworks, Model, ReconstructionLoss, RunDir, train
 from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.identity import identity
@@ -61,7 +61,7 @@ def train_run(given: TrainSettings, *, command: str) -> Run:
 def _train(given: TrainSettings, command: str, device: torch.device, processes: Processes) -> Run:
     with processes.first_goes_ahead():
         zoo = open_zoo(given.zoo.path, command=_how_to_fit(given), aligned=given.zoo.aligned)
-    task = build_task(given.task)
+    task = task_on(given.task, zoo, data=given.paths.data, device=device)
     repeat = given.task.get("repeat_train", False)
     train_set = load_training_split(given, zoo, task, device, repeat=repeat)
     trainer = resolve(given.trainer, len(train_set), processes.size)
@@ -139,8 +139,8 @@ def _is_complete(run: Run, wandb: WandbConfig) -> bool:
 
 
 def _build_model(
-    given: TrainSettings, zoo: Zoo, task: Task, train_set: LabelledNetworks
-) -> WeightSpaceModel:
+    given: TrainSettings, zoo: Zoo, task: AnyTask, train_set: LabelledNetworks
+) -> Model:
     """The model to train, if all settings fit the zoo, the task and each other.
 
     Raises:

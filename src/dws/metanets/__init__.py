@@ -2,6 +2,8 @@
 
 Each is built as ``Net(spec, *, in_channels, out_features, ...)``, called as
 ``net(batch) -> (B, out_features)``, and gives its features as ``net.embed(batch) -> (B, E)``.
+A metanet that has a counterpart whose output are networks builds it by the classmethod
+``to_networks(spec, ...)``, which takes the same arguments but ``out_features``.
 
 The transformations of ``torch.func`` apply to all of them, in evaluation where there is batch norm.
 PyTorch's fused attention has first derivatives in reverse mode only: for ``jvp``, ``jacfwd`` and

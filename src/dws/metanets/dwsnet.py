@@ -130,6 +130,39 @@ class DWSNet(nn.Module):
         )
         self.head = InvariantLinear(spec, hidden_channels, out_features, reduction=reduction)
 
+    @classmethod
+    def to_networks(
+        cls,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        hidden_channels: int = 32,
+        num_layers: int = 5,
+        reduction: Reduction = "max",
+        norm: NormChoice = "batch",
+        dropout: float = 0.0,
+        skip: bool = False,
+        set_layer: SetLayer = "deepsets",
+        num_heads: int = 4,
+    ) -> EquivariantDWSNet:
+        """The counterpart whose output are networks: the same trunk, then an equivariant layer.
+
+        Raises:
+            ValueError: As for ``DWSNet``.
+        """
+        return EquivariantDWSNet(
+            spec,
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers + 1,
+            reduction=reduction,
+            norm=norm,
+            dropout=dropout,
+            skip=skip,
+            set_layer=set_layer,
+            num_heads=num_heads,
+        )
+
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """The pooled features before the last linear map, (B, I hidden_channels)."""
         return self.head.pool(self.trunk(batch))

@@ -159,6 +159,42 @@ class SignDWSNet(SignTrunk):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(head_layers * width, out_features)
 
+    @classmethod
+    def to_networks(
+        cls,
+        spec: WeightSpaceSpec,
+        *,
+        in_channels: int = 1,
+        hidden_channels: int = 64,
+        edge_channels: int = 4,
+        read_channels: int = 128,
+        num_layers: int = 4,
+        head_layers: int = 3,
+        dropout: float = 0.0,
+        omega_0: float | None = None,
+    ) -> EquivariantSignDWSNet:
+        """The counterpart whose output are networks, with as many layers of the same widths.
+
+        There is no read-out, so ``read_channels`` and ``head_layers`` are not used.
+
+        Raises:
+            ValueError: On sizes out of range, or with ``dropout`` or ``omega_0``, which belong to
+                the read-out and the input of a network that is invariant.
+        """
+        if dropout or omega_0 is not None:
+            raise UserError(
+                "SignDWSNet has no dropout and no omega_0 where its output are networks: expected "
+                f"model.dropout=0 and model.omega_0=null, got {dropout} and {omega_0}. Leave them "
+                "at these values."
+            )
+        return EquivariantSignDWSNet(
+            spec,
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            edge_channels=edge_channels,
+            num_layers=num_layers,
+        )
+
     def fit(self, reference: WeightBatch) -> None:
         """Take the scale of wrapped weights from a reference.
 

@@ -4,6 +4,7 @@ from dws.plots.curves import drawable, plot_curves, plot_learning_curve
 from dws.plots.embeddings import plot_embedding, plot_embeddings
 from dws.plots.figure import supported_formats
 from dws.plots.functions import plot_functions, plot_reconstructions
+from dws.plots.images import plot_images
 from dws.plots.predictions import plot_confusion_matrix, plot_predicted_against_true
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "plot_embedding",
     "plot_embeddings",
     "plot_functions",
+    "plot_images",
     "plot_learning_curve",
     "plot_predicted_against_true",
     "plot_reconstructions",

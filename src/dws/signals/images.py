@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -61,6 +62,33 @@ SOURCES: dict[str, Callable[[Path], Images]] = {
     **{name: partial(_read_grey, name) for name in DATASETS},
     "cifar10": _read_cifar10,
 }
+
+
+def images_of(record: Mapping[str, Any], root: str | Path, *, what: str) -> ImageSignals:
+    """The images that a manifest records.
+
+    Args:
+        record: ``name`` of the signals, and what ``ImageSignals.describe`` said of them.
+        root: See ``ImageSignals``.
+        what: Whose record it is, for messages.
+
+    Raises:
+        ValueError: If it records something else.
+        FileNotFoundError: If the images are not there and cannot be fetched.
+    """
+    name = str(record.get("name"))
+    if name not in SOURCES or not {"seed", "num_val"} <= record.keys():
+        raise UserError(
+            f"{what} does not say which images its networks were fitted to: expected signals of "
+            f"{', '.join(SOURCES)} that dws-fit-inrs has fitted, got {name!r}. Use such a zoo."
+        )
+    source = ImageSignals(name, root=root, seed=record["seed"], num_val=record["num_val"])
+    if {"name": name, **source.describe()} != dict(record):
+        raise UserError(
+            f"{what} records other images of {name} than those in {root}. Bring back the files "
+            "that the zoo was fitted to, or fit it again."
+        )
+    return source
 
 
 class ImageSignals:

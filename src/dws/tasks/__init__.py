@@ -4,6 +4,16 @@ from dws.tasks.classification import Classification
 from dws.tasks.contrastive import Contrastive
 from dws.tasks.labels import pick_label, pick_number
 from dws.tasks.regression import Regression
-from dws.tasks.task import Task
+from dws.tasks.task import AnyTask, NetworkTask, Task, targets_of
 
-__all__ = ["Classification", "Contrastive", "Regression", "Task", "pick_label", "pick_number"]
+__all__ = [
+    "AnyTask",
+    "Classification",
+    "Contrastive",
+    "NetworkTask",
+    "Regression",
+    "Task",
+    "pick_label",
+    "pick_number",
+    "targets_of",
+]

@@ -4,7 +4,7 @@ from dws.settings import AugmentConfig, OptimConfig, ReconstructionConfig, Train
 from dws.training.augmentation import Augmentation
 from dws.training.loader import LabelledNetworks
 from dws.training.loop import train
-from dws.training.model import WeightSpaceModel
+from dws.training.model import Model, NetworkUpdate, WeightSpaceModel
 from dws.training.reconstruction import ReconstructionLoss
 from dws.training.record import RunRecord
 from dws.training.run_dir import RunDir
@@ -13,6 +13,8 @@ __all__ = [
     "AugmentConfig",
     "Augmentation",
     "LabelledNetworks",
+    "Model",
+    "NetworkUpdate",
     "OptimConfig",
     "ReconstructionConfig",
     "ReconstructionLoss",

@@ -14,14 +14,16 @@ from dws.settings import AugmentConfig
 from dws.targets import build
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import (
+    ImageMove,
     add_noise,
     drop_smallest,
     flip_signs,
     mask_entries,
-    move_images,
     permute_neurons,
     shift_phases,
 )
+
+MOVES = ("square_symmetries", "max_angle", "max_shift", "max_scale")  # settings
 
 
 @runtime_checkable
@@ -80,7 +82,7 @@ class Augmentations:
                 augmentation does not return networks of the same shape.
         """
         config = self.config
-        moves = {k: v for k, v in asdict(config).items() if k.startswith("max_") and v}
+        moves = {k: v for k, v in asdict(config).items() if k in MOVES and v}
         if moves and spec.dims[0] != 2:
             raise UserError(
                 f"expected networks with two inputs for augment.{next(iter(moves))}, got "
@@ -113,18 +115,22 @@ class Augmentations:
         generator: torch.Generator,
         *,
         layer_std: Float[Tensor, " two_m"],
-    ) -> WeightBatch:
+    ) -> tuple[WeightBatch, ImageMove | None]:
         """Change every network of a batch in its own way.
 
         Args:
             batch: B networks.
             generator: Source of all draws, on the batch's device.
             layer_std: Standard deviations of weight.0, bias.0, weight.1, ... in the training split.
+
+        Returns:
+            The changed networks, and how their images were moved, if they were.
         """
-        config = self.config
-        angle, shift, scale = config.max_angle, config.max_shift, config.max_scale
-        if angle or shift or scale:
-            batch = move_images(batch, generator, max_angle=angle, max_shift=shift, max_scale=scale)
+        config, move = self.config, None
+        moves = {name: getattr(config, name) for name in MOVES}
+        if any(moves.values()):
+            move = ImageMove.random(batch, generator, **moves)
+            batch = move.apply(batch)
         if config.noise:
             batch = add_noise(batch, generator, std=config.noise * layer_std)
         if config.quantile_dropout:
@@ -141,7 +147,7 @@ class Augmentations:
             batch = permute_neurons(batch, generator)
         for augmentation in self.extra:
             batch = augmentation(batch, generator)
-        return batch
+        return batch, move
 
 
 def _check_shape(augmentation: Augmentation, spec: WeightSpaceSpec) -> None:

@@ -7,15 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from dws.tasks import Task
+from dws.tasks import AnyTask
 from dws.training.loader import LabelledNetworks
-from dws.training.model import WeightSpaceModel
+from dws.training.model import Model, WeightSpaceModel
 
 
 @torch.no_grad()
 def predict(
-    model: WeightSpaceModel,
-    task: Task,
+    model: Model,
+    task: AnyTask,
     split: LabelledNetworks,
     *,
     train_set: LabelledNetworks,
@@ -33,12 +33,13 @@ def predict(
         known: The embedding of ``train_set``, if it has been computed.
 
     Returns:
-        (n, F) and (n,), or (n, K) and (n, K). Outputs are NaN if an embedding is not finite.
+        (n, F) and (n, ...), or (n, K) and (n, K). Outputs are NaN if an embedding is not finite.
     """
     model.eval()
     if task.num_views == 1:
         outputs = [model(weights) for weights, _ in split.batches(batch_size)]
         return torch.cat(outputs), split.targets
+    assert isinstance(model, WeightSpaceModel)  # of a task with two views
     if known is None:
         known = embed(model, train_set, batch_size=batch_size)
     known = known.cpu().double()

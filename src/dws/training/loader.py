@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.seeding import balanced_subset, derive_seed
-from dws.tasks import Task
+from dws.tasks import AnyTask, targets_of
 from dws.weightspace import WeightBatch
 from dws.zoo import ZooSplit
 
@@ -22,7 +22,7 @@ class LabelledNetworks:
 
     Attributes:
         weights: n networks.
-        targets: (n,) or (n, K).
+        targets: (n,) or (n, K); of a ``NetworkTask`` (n, ...).
     """
 
     weights: WeightBatch
@@ -32,7 +32,7 @@ class LabelledNetworks:
     def load(
         cls,
         split: ZooSplit,
-        task: Task,
+        task: AnyTask,
         device: torch.device,
         *,
         num_signals: int | None = None,
@@ -53,7 +53,7 @@ class LabelledNetworks:
         Raises:
             ValueError: If there are fewer signals, or the labels do not fit the task.
         """
-        weights, targets = split.weights(), task.targets(split.labels)
+        weights, targets = split.weights(), targets_of(task, split)
         if num_signals is not None:
             rows = _signal_subset(split, targets, num_signals, seed)
             if repeat:

@@ -12,13 +12,13 @@ import time
 from tqdm import tqdm
 
 from dws.settings import AugmentConfig, OptimConfig, TrainerConfig
-from dws.tasks import Task
+from dws.tasks import AnyTask
 from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.training.inference import predict
 from dws.training.loader import LabelledNetworks
 from dws.training.loggers import WandbLogger
-from dws.training.model import WeightSpaceModel
+from dws.training.model import Model
 from dws.training.processes import Processes
 from dws.training.reconstruction import ReconstructionLoss
 from dws.training.resolve import resolve
@@ -28,8 +28,8 @@ from dws.training.step import TrainingStep
 
 
 def train(
-    model: WeightSpaceModel,
-    task: Task,
+    model: Model,
+    task: AnyTask,
     *,
     train_set: LabelledNetworks,
     val_set: LabelledNetworks,

@@ -22,6 +22,7 @@ from dws.settings import (
     Count,
     ModelSettings,
     OptimConfig,
+    Paths,
     ReconstructionConfig,
     Seed,
     TaskSettings,
@@ -87,6 +88,7 @@ class RunRecord(Record):
         augment: Augmentation of the training networks.
         reconstruction: The auxiliary reconstruction loss.
         seed: Of the run.
+        paths: Folders; None in old files.
         notes: What the run notes beside its settings; ``record`` in the file.
     """
 
@@ -98,6 +100,7 @@ class RunRecord(Record):
     augment: AugmentConfig
     reconstruction: ReconstructionConfig
     seed: Seed
+    paths: Paths | None = None
     notes: Notes = Field(alias="record")
 
     def outcome(self) -> dict[str, Any]:

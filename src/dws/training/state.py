@@ -20,7 +20,7 @@ from dws.errors import UserError
 from dws.seeding import derive_seed
 from dws.settings import OptimConfig, TrainerConfig
 from dws.training.checkpoint import load_weights
-from dws.training.model import WeightSpaceModel
+from dws.training.model import Model
 
 LOSSES = ("train_loss", "train_drawing_loss")
 
@@ -38,7 +38,7 @@ class TrainingState:
 
     def __init__(
         self,
-        model: WeightSpaceModel,
+        model: Model,
         optim: OptimConfig,
         trainer: TrainerConfig,
         num_networks: int,
@@ -86,7 +86,7 @@ class TrainingState:
         )
 
     @property
-    def evaluated(self) -> WeightSpaceModel:
+    def evaluated(self) -> Model:
         """The weights to evaluate: the average, if there is one."""
         return self.average.module if self.average else self.model  # type: ignore[return-value]
 
@@ -237,7 +237,7 @@ class TrainingState:
 
 
 def build_optimizers(
-    model: WeightSpaceModel, optim: OptimConfig, *, capturable: bool = False
+    model: Model, optim: OptimConfig, *, capturable: bool = False
 ) -> list[Optimizer]:
     """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps.
 

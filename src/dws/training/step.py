@@ -13,14 +13,15 @@ from torch.nn.functional import mse_loss
 
 from dws.capture import Captured
 from dws.settings import TrainerConfig
-from dws.tasks import Task
+from dws.tasks import AnyTask
 from dws.training.augmentation import Augmentations
 from dws.training.loader import LabelledNetworks
-from dws.training.model import WeightSpaceModel
+from dws.training.model import Model
 from dws.training.processes import Processes
 from dws.training.reconstruction import ReconstructionLoss
 from dws.training.state import TrainingState
 from dws.weightspace import WeightBatch
+from dws.weightspace.transforms import ImageMove
 
 
 class TrainingStep:
@@ -42,8 +43,8 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: WeightSpaceModel,
-        task: Task,
+        model: Model,
+        task: AnyTask,
         train_set: LabelledNetworks,
         state: TrainingState,
         *,
@@ -92,12 +93,14 @@ class TrainingStep:
         """The step itself. It reads no tensor on the host."""
         model, task, processes = self.model, self.task, self.processes
         weights, targets = self.train_set.weights[rows], self.train_set.targets[rows]
-        views = [self._augment(weights) if augmented else weights for _ in range(task.num_views)]
-        parts = WeightBatch.cat([processes.part(view) for view in views])
+        views = [self._view(weights, augmented=augmented) for _ in range(task.num_views)]
+        parts = WeightBatch.cat([processes.part(view) for view, _ in views])
         with self._precision():
             outputs = self.forward(parts)
         outputs = processes.gather(outputs.float(), task.num_views)
         predictions, reconstructed = model.split(outputs)
+        if (move := views[0][1]) is not None:
+            predictions = model.undo(predictions, move)
         losses = [task.loss(predictions, targets)]
         total = losses[0]
         if self.reconstruction:
@@ -109,6 +112,11 @@ class TrainingStep:
         self.state.update()
         return torch.stack(losses).detach()
 
-    def _augment(self, weights: WeightBatch) -> WeightBatch:
+    def _view(
+        self, weights: WeightBatch, *, augmented: bool
+    ) -> tuple[WeightBatch, ImageMove | None]:
+        """Networks as the model gets them, and how their images were moved."""
+        if not augmented:
+            return weights, None
         std = self.model.standardize.std
         return self.augmentations.apply(weights, self.state.draws, layer_std=std)

@@ -8,6 +8,7 @@ changes the coordinates of the function exactly; noise, masks and quantile dropo
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -116,36 +117,74 @@ def change_coordinates(
     )
 
 
-def move_images(
-    batch: WeightBatch,
-    generator: torch.Generator,
-    *,
-    max_angle: float = 0.0,
-    max_shift: float = 0.0,
-    max_scale: float = 0.0,
-) -> WeightBatch:
-    """Rotate, shift and scale the images of INRs, by changing their coordinates.
+@dataclass(frozen=True, eq=False)
+class ImageMove:
+    """A change of the coordinates of each of B images: f(x) becomes f(A x + t).
 
-    Args:
-        batch: B networks with two inputs.
-        generator: Draws each network's change.
-        max_angle: Largest rotation either way, in degrees.
-        max_shift: Largest shift along each axis, in units of the coordinates, of which an image
-            is two wide.
-        max_scale: Each axis is scaled by a common factor between 1 - ``max_scale`` and
-            1 + ``max_scale``.
-
-    Raises:
-        ValueError: If the networks do not have two inputs.
+    Attributes:
+        matrix: A of each.
+        shift: t of each.
     """
-    if batch.spec.dims[0] != 2:
-        raise UserError(f"expected networks with two inputs, got {batch.spec.dims[0]}")
-    size, like = batch.batch_size, batch.biases[0]
-    draws = 2 * _uniform(like.new_empty(4, size), generator) - 1  # each in [-1, 1)
-    angle, factor = math.radians(max_angle) * draws[0], 1 + max_scale * draws[1]
-    cosine, sine = angle.cos() * factor, angle.sin() * factor
-    matrix = torch.stack([cosine, -sine, sine, cosine], dim=1).view(size, 2, 2)
-    return change_coordinates(batch, matrix, max_shift * draws[2:].T)
+
+    matrix: Float[Tensor, "b 2 2"]
+    shift: Float[Tensor, "b 2"]
+
+    @classmethod
+    def random(
+        cls,
+        batch: WeightBatch,
+        generator: torch.Generator,
+        *,
+        square_symmetries: bool = False,
+        max_angle: float = 0.0,
+        max_shift: float = 0.0,
+        max_scale: float = 0.0,
+    ) -> ImageMove:
+        """Draw a change for each network of a batch.
+
+        Args:
+            batch: B networks with two inputs.
+            generator: Source of the draws, on the batch's device.
+            square_symmetries: Whether to turn images by a random multiple of 90° and to mirror
+                half of them, the eight symmetries of the square.
+            max_angle: Largest rotation either way, in degrees.
+            max_shift: Largest shift along each axis, in units of the coordinates, of which an
+                image is two wide.
+            max_scale: Each axis is scaled by a common factor between 1 - ``max_scale`` and
+                1 + ``max_scale``.
+
+        Raises:
+            ValueError: If the networks do not have two inputs.
+        """
+        if batch.spec.dims[0] != 2:
+            raise UserError(f"expected networks with two inputs, got {batch.spec.dims[0]}")
+        size, like = batch.batch_size, batch.biases[0]
+        draws = 2 * _uniform(like.new_empty(4, size), generator) - 1  # each in [-1, 1)
+        angle, factor = math.radians(max_angle) * draws[0], 1 + max_scale * draws[1]
+        matrix = _as_matrix(angle.cos() * factor, angle.sin() * factor)
+        if square_symmetries:
+            turn, mirror = _uniform(like.new_empty(2, size), generator)
+            is_turn = [(turn >= k / 4) & (turn < (k + 1) / 4) for k in range(4)]
+            cosine, sine = (is_turn[k].to(like) - is_turn[k + 2].to(like) for k in range(2))
+            sign = 1 - 2 * (mirror < 0.5).to(like)
+            matrix = matrix @ _as_matrix(cosine, sine)
+            matrix = torch.stack([matrix[..., 0] * sign[:, None], matrix[..., 1]], dim=-1)
+        return cls(matrix, max_shift * draws[2:].T)
+
+    def inverse(self) -> ImageMove:
+        """The change that undoes this one."""
+        (a, b), (c, d) = (row.unbind(-1) for row in self.matrix.unbind(-2))
+        adjugate = torch.stack([d, -b, -c, a], dim=1).view_as(self.matrix)
+        matrix = adjugate / (a * d - b * c)[:, None, None]
+        return ImageMove(matrix, -torch.einsum("bij,bj->bi", matrix, self.shift))
+
+    def apply(self, batch: WeightBatch) -> WeightBatch:
+        """Change the coordinates of as many networks."""
+        return change_coordinates(batch, self.matrix, self.shift)
+
+
+def _as_matrix(cosine: Tensor, sine: Tensor) -> Float[Tensor, "b 2 2"]:
+    return torch.stack([cosine, -sine, sine, cosine], dim=1).view(-1, 2, 2)
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:

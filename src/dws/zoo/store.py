@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -32,6 +33,7 @@ from dws.io.atomic import write_atomically
 from dws.io.content import write_json
 from dws.io.hashing import sha256
 from dws.signals import SPLITS
+from dws.signals.images import images_of
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 from dws.zoo.manifest import (
     MANIFEST,
@@ -244,6 +246,20 @@ class ZooSplit:
                 f"got {batch.spec.dims}; {how_to_make_again(self.zoo.path)}"
             )
         return batch
+
+    def images(self, root: Path) -> Float[Tensor, "n p d_m"]:
+        """The images that the networks of the split were fitted to, pixels row by row.
+
+        Args:
+            root: Data folder; see ``ImageSignals``.
+
+        Raises:
+            ValueError: If the manifest does not say which images these are.
+            FileNotFoundError: If the images are not there and cannot be fetched.
+        """
+        record = self.zoo.manifest.signals.content()
+        what = f"The manifest of {self.zoo.path}"
+        return images_of(record, root, what=what).values(self.column("signal_id"))
 
     def pieces(self) -> Iterator[ZooSplit]:
         """The split cut at the ends of shards, so that each piece reads one file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tests.conftest import needs_compiler, random_batch, randomise
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from dws.metanets import EquivariantDWSNet, EquivariantSignDWSNet, SignDWSNet
+from dws.metanets import DWSNet, EquivariantDWSNet, EquivariantSignDWSNet, SignDWSNet
 from dws.metanets.layers.parity import Odd, OddNorm
 from dws.metanets.layers.signed import (
     Decoder,
@@ -297,6 +298,46 @@ def test_vmap_of_grad_is_the_gradient_of_each_network(make: Callable[..., nn.Mod
 def test_networks_of_other_widths_are_refused(make: Callable[..., nn.Module]) -> None:
     with pytest.raises(ValueError, match=r"expected networks of widths \(2, 5, 4, 6, 3\)"):
         make()(random_batch(WeightSpaceSpec((2, 5, 3)), dtype=torch.float32))
+
+
+@pytest.mark.parametrize("net", [DWSNet, SignDWSNet])
+def test_the_counterpart_takes_the_arguments_of_the_metanet(net: type) -> None:
+    invariant = set(signature(net).parameters) - {"out_features"}
+    assert set(signature(net.to_networks).parameters) == invariant
+    defaults = {p.name: p.default for p in signature(net).parameters.values()}
+    for p in signature(net.to_networks).parameters.values():
+        assert p.default == defaults[p.name], p.name
+
+
+def test_the_counterpart_of_a_dwsnet_has_its_trunk() -> None:
+    arguments = {"hidden_channels": 6, "num_layers": 3, "norm": "layer", "skip": True}
+    net, invariant = (
+        DWSNet.to_networks(SPEC, **arguments),
+        DWSNet(SPEC, out_features=1, **arguments),
+    )
+    net.trunk.load_state_dict(invariant.trunk.state_dict())
+
+
+def test_the_counterpart_of_a_sign_dwsnet_has_its_layers() -> None:
+    arguments = {"hidden_channels": 8, "edge_channels": 2, "num_layers": 3}
+    net = SignDWSNet.to_networks(SPEC, read_channels=5, head_layers=7, **arguments)
+    net.layers.load_state_dict(SignDWSNet(SPEC, out_features=1, **arguments).layers.state_dict())
+
+
+@pytest.mark.parametrize("argument", [{"dropout": 0.1}, {"omega_0": 30.0}])
+def test_the_counterpart_refuses_what_only_an_invariant_network_has(
+    argument: dict[str, float],
+) -> None:
+    with pytest.raises(ValueError, match=r"model\.dropout=0 and model\.omega_0=null"):
+        SignDWSNet.to_networks(SPEC, **argument)
+
+
+def test_inner_weights_are_written_in_full_rank() -> None:
+    """With one channel an edge, features of edges alone would be of low rank."""
+    spec = WeightSpaceSpec((2, 16, 16, 1))
+    net = EquivariantSignDWSNet(spec, hidden_channels=32, edge_channels=1, num_layers=1).double()
+    written = net(random_batch(spec, 2)).weights[1][..., 0]
+    assert torch.linalg.matrix_rank(written).tolist() == [16, 16]
 
 
 def test_signs_and_order_of_the_output_follow_the_input() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from dws.inr import siren_apply
 from dws.metanets import DWSNet
-from dws.tasks import Regression, Task
+from dws.tasks import AnyTask, NetworkTask, Regression
 from dws.training import (
     AugmentConfig,
     LabelledNetworks,
+    Model,
+    NetworkUpdate,
     OptimConfig,
     ReconstructionConfig,
     ReconstructionLoss,
@@ -20,9 +24,48 @@ from dws.training import (
     train,
 )
 from dws.training.loggers import WandbLogger
-from dws.zoo import Zoo
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo import Zoo, ZooSplit
+from dws.zoo.rendering import grid_points
 
 TASK = Regression()
+
+
+@dataclass(frozen=True)
+class Negative:
+    """Networks whose renderings are the negatives of those of the input networks."""
+
+    spec: WeightSpaceSpec | None = None
+    points: torch.Tensor | None = None
+
+    num_views = 1
+    monitor = "mse"
+    higher_is_better = False
+
+    def on(self, zoo: Zoo, *, data: Path, device: torch.device) -> Negative:
+        domain = zoo.manifest.domain
+        return Negative(zoo.spec, grid_points(domain, domain.grid).to(device))
+
+    def targets_of(self, split: ZooSplit) -> torch.Tensor:
+        return 1 - siren_apply(split.weights(), self.points)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return self.scores(outputs, targets).mean()
+
+    def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        networks = WeightBatch.from_flat(self.spec, outputs.unsqueeze(-1))
+        return (siren_apply(networks, self.points) - targets).square().mean(dim=(1, 2))
+
+    def metrics(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+        return {"mse": float(self.loss(outputs, targets))}
+
+    def references(self, split: ZooSplit) -> dict[str, dict[str, float]]:
+        return {}
+
+    def pictures(
+        self, outputs: torch.Tensor, targets: torch.Tensor, split: ZooSplit
+    ) -> dict[str, torch.Tensor]:
+        return {}
 
 
 def run_training(
@@ -34,29 +77,31 @@ def run_training(
     device: str = "cpu",
     augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
     dropout: float = 0.0,
-    task: Task = TASK,
+    task: AnyTask = TASK,
     optim: OptimConfig = OptimConfig(lr=1e-3),  # noqa: B008
     reconstruction: ReconstructionConfig = ReconstructionConfig(),  # noqa: B008
     **trainer: object,
-) -> tuple[WeightSpaceModel, dict[str, float]]:
+) -> tuple[Model, dict[str, float]]:
     where = torch.device(device)
     folder.mkdir(exist_ok=True)
+    if isinstance(task, NetworkTask):
+        task = task.on(zoo, data=Path(), device=where)
     train_set = LabelledNetworks.load(zoo.split("train"), task, where)
     torch.manual_seed(0)
-    num_reconstructed = reconstruction.num_values(zoo.spec.dims)
-    out_features = task.out_features + num_reconstructed
-    net = DWSNet(
-        zoo.spec, out_features=out_features, hidden_channels=4, num_layers=2, dropout=dropout
-    )
-    output_layer = task.output_layer(train_set.targets)
-    embeds_output = task.num_views > 1
-    model = WeightSpaceModel(
-        zoo.spec,
-        net,
-        output_layer,
-        embeds_output=embeds_output,
-        num_reconstructed=num_reconstructed,
-    )
+    sizes = {"hidden_channels": 4, "num_layers": 2, "dropout": dropout}
+    model: Model
+    if isinstance(task, NetworkTask):
+        model = NetworkUpdate(zoo.spec, DWSNet.to_networks(zoo.spec, **sizes))
+    else:
+        num_reconstructed = reconstruction.num_values(zoo.spec.dims)
+        out_features = task.out_features + num_reconstructed
+        model = WeightSpaceModel(
+            zoo.spec,
+            DWSNet(zoo.spec, out_features=out_features, **sizes),
+            task.output_layer(train_set.targets),
+            embeds_output=task.num_views > 1,
+            num_reconstructed=num_reconstructed,
+        )
     model.to(where).fit(train_set.weights)
     best = train(
         model,

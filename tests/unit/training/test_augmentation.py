@@ -11,11 +11,11 @@ from dws.training import AugmentConfig
 from dws.training.augmentation import Augmentations
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import (
+    ImageMove,
     add_noise,
     drop_smallest,
     flip_signs,
     mask_entries,
-    move_images,
     permute_neurons,
     shift_phases,
 )
@@ -47,7 +47,7 @@ def only(*names: str) -> AugmentConfig:
 
 
 def apply(config: AugmentConfig, batch: WeightBatch, seed: int = 0) -> WeightBatch:
-    return Augmentations(config).apply(batch, seeded(seed), layer_std=STD)
+    return Augmentations(config).apply(batch, seeded(seed), layer_std=STD)[0]
 
 
 def render(batch: WeightBatch) -> torch.Tensor:
@@ -58,6 +58,7 @@ def render(batch: WeightBatch) -> torch.Tensor:
 def test_every_field_is_tested() -> None:
     assert {field.name for field in fields(AugmentConfig)} == {
         *STRENGTHS,
+        "square_symmetries",
         "omega_0",
         "until",
         "extra",
@@ -78,7 +79,8 @@ def test_each_alone_changes_every_network_as_its_seed_says(name: str) -> None:
 
 def test_without_strengths_nothing_is_changed_or_drawn() -> None:
     batch, generator = random_batch(SPEC), seeded()
-    changed = Augmentations(AugmentConfig()).apply(batch, generator, layer_std=STD)
+    changed, move = Augmentations(AugmentConfig()).apply(batch, generator, layer_std=STD)
+    assert move is None
     assert torch.equal(changed.flatten(), batch.flatten())
     assert torch.equal(generator.get_state(), seeded().get_state())
 
@@ -126,7 +128,8 @@ def test_a_small_strength_is_a_small_change(name: str) -> None:
 
 def test_all_are_applied_in_the_order_of_the_fields() -> None:
     batch, generator = random_batch(SPEC, 6), seeded()
-    expected = move_images(batch, generator, max_angle=20.0, max_shift=0.3, max_scale=0.2)
+    move = ImageMove.random(batch, generator, max_angle=20.0, max_shift=0.3, max_scale=0.2)
+    expected = move.apply(batch)
     expected = add_noise(expected, generator, std=0.1 * STD)
     expected = drop_smallest(expected, generator, max_quantile=0.5)
     expected = mask_entries(expected, generator, probability=0.3)
@@ -136,10 +139,19 @@ def test_all_are_applied_in_the_order_of_the_fields() -> None:
     assert torch.equal(apply(only(*STRENGTHS), batch).flatten(), expected.flatten())
 
 
+def test_how_images_were_moved_is_told() -> None:
+    batch, config = random_batch(SPEC, 6), AugmentConfig(square_symmetries=True, max_shift=0.3)
+    changed, move = Augmentations(config).apply(batch, seeded(), layer_std=STD)
+    assert move is not None
+    assert torch.equal(move.apply(batch).flatten(), changed.flatten())
+    assert len(move.matrix.round().unique(dim=0)) > 2
+
+
 @pytest.mark.parametrize(
     ("config", "num_views", "complaint"),
     [
         (AugmentConfig(max_shift=0.1), 1, r"two inputs for augment.max_shift, got 1"),
+        (AugmentConfig(square_symmetries=True), 1, r"two inputs for augment.square_symmetries"),
         (AugmentConfig(), 2, "use augment=contrastive"),
         (AugmentConfig(noise=0.1, until=0.9), 2, r"augment.until=1 for .* got 0.9"),
         (AugmentConfig(omega_0=20.0), 2, "use augment=contrastive"),

@@ -10,12 +10,12 @@ from tests.conftest import random_batch
 from dws.inr import siren_apply
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import (
+    ImageMove,
     add_noise,
     change_coordinates,
     drop_smallest,
     flip_signs,
     mask_entries,
-    move_images,
     permute_neurons,
     shift_phases,
 )
@@ -34,7 +34,9 @@ OTHER_FUNCTION: dict[str, Augmentation] = {
     "add_noise": partial(add_noise, std=STD),
     "mask_entries": partial(mask_entries, probability=0.3),
     "drop_smallest": partial(drop_smallest, max_quantile=0.5),
-    "move_images": partial(move_images, max_angle=30, max_shift=0.2, max_scale=0.1),
+    "move_images": lambda batch, generator: ImageMove.random(
+        batch, generator, max_angle=30, max_shift=0.2, max_scale=0.1
+    ).apply(batch),
 }
 ALL = {**SAME_FUNCTION, **OTHER_FUNCTION}
 
@@ -126,7 +128,7 @@ def test_images_move_within_the_limits() -> None:
     limits = {"max_angle": 20.0, "max_shift": 0.3, "max_scale": 0.25}
     plain = random_batch(WeightSpaceSpec((2, 2, 1)), 2000).map(torch.zeros_like)
     plain.weights[0][:] = torch.eye(2).view(1, 2, 2, 1)  # shows A, and the bias t
-    moved = move_images(plain, seeded(), **limits)
+    moved = ImageMove.random(plain, seeded(), **limits).apply(plain)
     matrix, shift = moved.weights[0][..., 0].mT, moved.biases[0][..., 0]
     factor = torch.linalg.det(matrix).sqrt()
     angle = torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]))
@@ -137,4 +139,24 @@ def test_images_move_within_the_limits() -> None:
 
 def test_only_pictures_are_moved() -> None:
     with pytest.raises(ValueError, match="expected networks with two inputs, got 1"):
-        move_images(random_batch(WeightSpaceSpec((1, 4, 1))), seeded())
+        ImageMove.random(random_batch(WeightSpaceSpec((1, 4, 1))), seeded())
+
+
+def test_the_symmetries_of_the_square_are_eight_and_equally_likely() -> None:
+    batch = random_batch(WeightSpaceSpec((2, 2, 1)), 8000)
+    move = ImageMove.random(batch, seeded(), square_symmetries=True)
+    found, counts = move.matrix.round().unique(dim=0, return_counts=True)
+    assert torch.equal(move.matrix.abs(), move.matrix.abs().round())  # exact, so pixels meet pixels
+    assert len(found) == 8
+    assert torch.equal((found @ found.mT).abs(), torch.eye(2).double().expand(8, 2, 2))
+    assert float((counts / 1000 - 1).abs().max()) < 0.12
+    assert not move.shift.any()
+
+
+def test_the_inverse_of_a_move_undoes_it() -> None:
+    batch = random_batch(WeightSpaceSpec((2, 5, 4, 3)), 20)
+    move = ImageMove.random(
+        batch, seeded(), square_symmetries=True, max_angle=40.0, max_shift=0.5, max_scale=0.3
+    )
+    back = move.inverse().apply(move.apply(batch))
+    torch.testing.assert_close(back.flatten(), batch.flatten(), rtol=0, atol=1e-12)

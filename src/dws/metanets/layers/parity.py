@@ -93,10 +93,22 @@ class Odd:
 
     def outer(self, other: Odd) -> Odd:
         """o_j o'_k on the edges between the neurons of two levels, channel by channel."""
-        levels = (*self.levels, *other.levels)
-        if len(set(levels)) != 2:
-            raise TypeError(f"There are no edges between {self.levels} and {other.levels}.")
+        levels = self._edges_to(other)
         return Odd(self.values[:, :, None] * other.values[:, None], levels)
+
+    def inner(self, other: Odd, num_channels: int) -> Odd:
+        """Σ_c o_jc o'_kc / sqrt(C / E) on the edges between the neurons of two levels.
+
+        Args:
+            other: (B, d', C), of another level.
+            num_channels: E, which divides C: each channel sums its own group.
+
+        Returns:
+            (B, d, d', E).
+        """
+        levels = self._edges_to(other)
+        a, b = (x.values.unflatten(2, (num_channels, -1)) for x in (self, other))
+        return Odd(torch.einsum("bjgc,bkgc->bjkg", a, b) / math.sqrt(a.shape[3]), levels)
 
     def transpose(self) -> Odd:
         """The same edges in the other direction."""
@@ -105,6 +117,13 @@ class Odd:
     def abs(self) -> Tensor:
         """Absolute values, which are even."""
         return self.values.abs()
+
+    def _edges_to(self, other: Odd) -> tuple[int, ...]:
+        """The levels of the edges from these neurons to those of another feature."""
+        levels = (*self.levels, *other.levels)
+        if len(levels) != 2 or len(set(levels)) != 2:
+            raise TypeError(f"There are no edges between {self.levels} and {other.levels}.")
+        return levels
 
     def _same(self, other: Any, what: str) -> Tensor:
         if not isinstance(other, Odd):

@@ -85,7 +85,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features to weights: the counterpart of an ``Encoder``."""
+    """Features to weights: the counterpart of an ``Encoder``.
+
+    Each neuron's bias and outer weights are a linear map of its odd features times a gate. The
+    inner weight between two neurons is Σ_c (A o_j)_c (B o_k)_c, which makes matrices of any rank up
+    to the number of channels, and a linear map of the features of its edge, which are few. Gates
+    are computed from even features.
+    """
 
     def __init__(
         self, spec: WeightSpaceSpec, channels: int, edge_channels: int, out_channels: int
@@ -93,29 +99,65 @@ class Decoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.out_channels = out_channels
-        self.odd = nn.ModuleList(
-            OddLinear(channels, n * out_channels) for n in num_odd_features(spec)
-        )
+        sizes = [n * out_channels for n in num_odd_features(spec)]
+        self.odd = nn.ModuleList(Gated(channels, channels) for _ in sizes)
+        self.to_neurons = nn.ModuleList(OddLinear(channels, size) for size in sizes)
         self.edges = nn.ModuleList(
-            OddLinear(edge_channels, out_channels) for _ in spec.hidden_dims[1:]
+            EdgeDecoder(channels, edge_channels, out_channels) for _ in sizes[1:]
         )
-        self.globals = nn.Linear(channels, spec.dims[-1] * out_channels)
+        self.globals = update(channels, 2 * channels, spec.dims[-1] * out_channels)
 
     def forward(self, features: SignedFeatures) -> WeightBatch:
         """Networks with ``out_channels`` channels."""
         d_0, d_out = self.spec.dims[0], self.spec.dims[-1]
+        gated = [f(o, h) for f, o, h in zip(self.odd, features.odd, features.even, strict=True)]
         nodes = [
             f(x).values.unflatten(2, (-1, self.out_channels))  # (B, d_l, bias and weights, C)
-            for f, x in zip(self.odd, features.odd, strict=True)
+            for f, x in zip(self.to_neurons, gated, strict=True)
         ]
+        ends = zip(pairwise(features.odd), pairwise(features.even), strict=True)
         weights = [
             nodes[0][:, :, 1 : 1 + d_0].transpose(1, 2),
-            *(f(e).values for f, e in zip(self.edges, features.edges, strict=True)),
+            *(
+                f(e, *odds, *evens).values
+                for f, e, (odds, evens) in zip(self.edges, features.edges, ends, strict=True)
+            ),
             nodes[-1][:, :, -d_out:],
         ]
         last_bias = self.globals(features.globals).unflatten(1, (d_out, self.out_channels))
         biases = [*(x[:, :, 0] for x in nodes), last_bias]
         return WeightBatch.from_tensors(chain.from_iterable(zip(weights, biases, strict=True)))
+
+
+class EdgeDecoder(nn.Module):
+    """Features of edges, and of the neurons at their ends, to inner weights."""
+
+    def __init__(self, channels: int, edge_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.linear = OddLinear(edge_channels, out_channels)
+        self.gates = nn.ModuleList(nn.Linear(channels, out_channels) for _ in range(2))
+        self.ends = nn.ModuleList(Gated(channels, channels * out_channels) for _ in range(2))
+
+    def forward(self, edges: Odd, odd: Odd, next_odd: Odd, even: Tensor, next_even: Tensor) -> Odd:
+        """(B, d, d', E), (B, d, C), (B, d', C), (B, d, C), (B, d', C) -> (B, d, d', C_out)."""
+        gate = self.gates[0](even)[:, :, None] + self.gates[1](next_even)[:, None]
+        ends = self.ends[0](odd, even), self.ends[1](next_odd, next_even)
+        inner = ends[0].inner(ends[1], self.out_channels)
+        return self.linear(edges).gated(gate) + inner  # type: ignore[no-any-return]
+
+
+class Gated(nn.Module):
+    """A linear map of odd features of unit root mean square, times a gate from even ones."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = normed_linear(channels, out_channels)
+        self.gate = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, out_channels))
+
+    def forward(self, odd: Odd, even: Tensor) -> Odd:
+        """(B, d, C), (B, d, C) -> (B, d, C_out)."""
+        return self.linear(odd).gated(self.gate(even))  # type: ignore[no-any-return]
 
 
 class SignedLayer(nn.Module):

@@ -75,6 +75,17 @@ def test_messages_are_sums_over_neurons_group_by_group() -> None:
     torch.testing.assert_close((odd() @ EDGES).values, expected / 3**0.5)
 
 
+def test_inner_products_sum_channels_group_by_group() -> None:
+    x, y = odd().values, odd(1).values
+    expected = torch.stack(
+        [sum(x[:, :, None, c] * y[:, None, :, c] for c in (2 * e, 2 * e + 1)) for e in range(2)],
+        dim=3,
+    )
+    product = odd().inner(odd(1), 2)
+    assert product.levels == (0, 1)
+    torch.testing.assert_close(product.values, expected / 2**0.5)
+
+
 @pytest.mark.untyped
 @pytest.mark.parametrize(
     ("build", "complaint"),
@@ -97,6 +108,8 @@ def test_messages_are_sums_over_neurons_group_by_group() -> None:
         (lambda: odd(1, width=3) @ EDGES, "do not begin at the neurons"),
         (lambda: odd() @ odd(), "do not begin at the neurons"),
         (lambda: odd().outer(odd()), "no edges between"),
+        (lambda: odd().inner(odd(), 1), "no edges between"),
+        (lambda: odd().inner(EDGES, 1), "no edges between"),
     ],
 )
 def test_what_would_break_parity_is_refused(build: Callable[[], object], complaint: str) -> None:
