@@ -57,8 +57,9 @@ def jobs_left(selection: Selection) -> list[Job]:
     roots = [Path(selection.paths.outputs), outputs, *sorted(outputs.glob("*"))]
     runs = [run for run in selection.runs.values() if not Path(run.result).exists()]
     waiting = {run.networks: run.zoo for run in runs if not Path(run.networks).exists()}
-    fits = {zoo.name: zoo for zoo in waiting.values() if not Path(zoo.fitted).exists()}
-    sizes = {zoo: _split_sizes(zoo) for zoo in {run.zoo: None for run in runs}}
+    zoos = [*waiting.values(), *(zoo for run in runs for zoo in run.references)]
+    fits = {zoo.name: zoo for zoo in zoos if not Path(zoo.fitted).exists()}
+    sizes = {zoo: _split_sizes(zoo) for zoo in dict.fromkeys([*(r.zoo for r in runs), *zoos])}
     earlier = _results(roots) if runs else {}
     return [
         *(_fit(zoo, sizes[zoo], roots) for zoo in fits.values()),

@@ -156,6 +156,7 @@ class Run:
         name: Task, method, seed and number of training networks, with digits of all settings.
         folder: Its folder.
         zoo: What is trained on.
+        references: Other zoos that the evaluation compares with.
         settings: All settings of the training, but for the seed.
         train: The command that trains, or resumes.
         evaluate: The command that evaluates.
@@ -164,6 +165,7 @@ class Run:
     name: str
     folder: str
     zoo: Zoo
+    references: Sequence[Zoo]
     settings: TrainSettings
     train: str
     evaluate: str
@@ -249,6 +251,7 @@ class Selection:
 
         settings: TrainSettings = compose("train", *overrides)
         zoo = self._zoo(settings.task["zoo"])
+        references = self._references(settings)
         for size in [None, *(self.sizes if task in self.curve else ())]:
             part = {"num_train": size, "repeat_train": True} if size else {}
             sized = replace(settings, task={**settings.task, **part})  # type: ignore[typeddict-item]
@@ -262,13 +265,23 @@ class Selection:
                 train = ["dws-train", *overrides, *fewer, f"seed={seed}", run_dir, wandb]
                 evaluate = ["dws-evaluate", as_override("run", folder), wandb]
                 self.runs[name] = Run(
-                    name, folder, zoo, sized, shlex.join(train), shlex.join(evaluate)
+                    name, folder, zoo, references, sized, shlex.join(train), shlex.join(evaluate)
                 )
 
-    def _zoo(self, name: str) -> Zoo:
+    def _references(self, settings: TrainSettings) -> list[Zoo]:
+        """Zoos that a task compares with: of editing, INRs of the edited images."""
+        task: Mapping[str, Any] = settings.task
+        if "edit" not in task:
+            return []
+        signals = {"zoo.signals.name": task["zoo"], "zoo.signals.edit": task["edit"]}
+        overrides = [as_override(key, value) for key, value in signals.items()]
+        return [self._zoo(f"{task['zoo']}_{task['edit']}", "edited", *overrides)]
+
+    def _zoo(self, name: str, choice: str | None = None, *signals: str) -> Zoo:
         if name not in self.zoos:
             folder = f"{self.paths.zoos}/{name}"
-            overrides = [*self.common, as_override("zoo", name), *self.variables.FIT]
+            chosen = [as_override("zoo", choice or name), *signals]
+            overrides = [*self.common, *chosen, *self.variables.FIT]
             settings: FitInrsSettings = compose("fit_inrs", *overrides)
             if settings.zoo.path != folder:  # where trainings look for it
                 overrides.append(as_override("zoo.path", folder))

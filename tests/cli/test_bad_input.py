@@ -343,6 +343,23 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
+        ("task.edit=dilate", "needs INRs of images, with two inputs; those in zoo have 1. Choose"),
+        (
+            "task.edit=smile",
+            "edit='smile' does not fit dws.tasks.Editing: Input should be 'dilate'",
+        ),
+    ],
+)
+def test_an_edit_that_cannot_be_is_refused(
+    setting: str, expected: str, copy: Path, complaint: Command
+) -> None:
+    assert expected in complaint("dws-train", "task=edit", *TRAIN[2:], setting)
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
         *(
             (setting, setting)
             for setting in (

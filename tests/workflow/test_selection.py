@@ -133,6 +133,23 @@ def test_snakemake_gets_the_values_as_they_were_given(value: str) -> None:
     assert parse_config(as_config({"OUT": value})) == {"OUT": value}
 
 
+def test_an_edit_is_compared_with_fits_to_edited_images(select: Select) -> None:
+    chosen = select(TASKS="mnist edit edit_fashion_mnist", SIZES="")
+    references = {
+        run.settings.task["name"]: [zoo.name for zoo in run.references]
+        for run in chosen.runs.values()
+    }
+    assert references == {
+        "mnist": [],
+        "dilate_mnist": ["mnist_dilate"],
+        "dilate_fashion_mnist": ["fashion_mnist_dilate"],
+    }
+    zoo = chosen.zoos["fashion_mnist_dilate"]
+    assert zoo.folder == zoo.settings.zoo.path == "outputs/debug/zoos/fashion_mnist_dilate"
+    assert zoo.settings.zoo.signals["edit"] == "dilate"
+    assert zoo.data == ["outputs/data/.fashion_mnist"]
+
+
 def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
     zoos = select(TASKS="mnist cifar10 sine").zoos
     assert [zoo.data for zoo in zoos.values()] == [["outputs/data/.mnist"], [], []]

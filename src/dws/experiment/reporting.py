@@ -24,6 +24,7 @@ from dws.report.results import ZooFacts, collect, read_kept
 from dws.report.thumbnails import Thumbnails
 from dws.settings import ReportSettings, TaskSettings
 from dws.targets import allow_plugins
+from dws.tasks import Task
 from dws.training import RunDir
 from dws.zoo import Zoo
 
@@ -55,8 +56,11 @@ def report_runs(config: ReportSettings) -> None:
             continue
         zoo, settings = found
         zoos[task] = _facts(zoo)
+        if not evidence.predicts_labels(task):
+            continue
         try:
             built = build_task(settings)
+            assert isinstance(built, Task)
             content: dict[str, Any] = {"shards": zoo.manifest.shards, "labels": list(built.labels)}
             if zoo.manifest.zoo.num_views > 1:
                 content["neighbours"] = "of other signals"  # earlier versions took views as well

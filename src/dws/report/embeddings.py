@@ -151,6 +151,8 @@ def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> Embedding
 def _predictions_here(evidence: Evidence, task: str) -> Iterator[_Predictions]:
     """Those of the first seed of each method; what cannot be read is named."""
     for run in evidence.first_here(task):
+        if not run["result"].labels:  # of a task whose outputs are networks
+            continue
         file = Path(run["folder"], "predictions.safetensors")
         try:
             yield _Predictions.read(file, run)

@@ -142,6 +142,10 @@ class Evidence:
         """What is known of a task."""
         return describe(task, list(self.of_task(self.results, task)["result"]))
 
+    def predicts_labels(self, task: str) -> bool:
+        """Whether the outputs of models of a task are predictions of labels, and not networks."""
+        return any(result.labels for result in self.of_task(self.results, task)["result"])
+
     def tasks_of(self, family: Family) -> list[str]:
         """The tasks of a table."""
         return [task for task in self.tasks_in_scope if self.describe(task).family == family]

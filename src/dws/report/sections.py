@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from dws.errors import UserError
-from dws.evaluation.result import Result
+from dws.evaluation.result import Result, read_transfers
 from dws.io.names import distinct_file_name
+from dws.report.edits import edited_images
 from dws.report.embeddings import EmbeddingFigure
 from dws.report.evidence import CELL, GROUP, Evidence
 from dws.report.methods import PAPER_METHODS, RAW_WEIGHTS, method_title
@@ -35,8 +36,14 @@ from dws.training import RunDir
 MINUTES = "Minutes are of training steps, without validation."
 
 
-def results_of(evidence: Evidence, family: Family) -> Section:
-    """The test results of a family of tasks, beside the published ones if there are any."""
+def results_of(evidence: Evidence, family: Family, pictures: Path) -> Section:
+    """The test results of a family of tasks, beside the published ones if there are any.
+
+    Args:
+        evidence: What to report.
+        family: Whose results.
+        pictures: Folder to which pictures are written.
+    """
     tasks = evidence.tasks_of(family)
     runs = evidence.cells if family.by_size else evidence.main
     runs = runs[runs["task"].isin(tasks)]
@@ -50,7 +57,9 @@ def results_of(evidence: Evidence, family: Family) -> Section:
         Column.of("minutes a run", costed, lambda rows: rows["train_seconds"].mean() / 60),
     ]
     listed = {*runs["model"], *(m for task in tasks for m in evidence.scope.methods_of(task))}
-    frame = by_method([method for method in evidence.methods if method in listed], columns)
+    references = dict.fromkeys(title for result in runs["result"] for title in result.references)
+    rows = [*references, *(method for method in evidence.methods if method in listed)]
+    frame = by_method(rows, columns)
     if family.by_size:
         note = (
             f"{SPREAD.capitalize()}. The paper shows a plot only. Rates and minutes are those of "
@@ -66,6 +75,7 @@ def results_of(evidence: Evidence, family: Family) -> Section:
     return Section(
         family.section,
         tables=tables_apart(evidence, table) if family.is_of_paper else [table],
+        pictures=[image for task in tasks for image in edited_images(evidence, task, pictures)],
         details=list(outcomes(evidence, tasks)),
     )
 
@@ -116,7 +126,7 @@ def _columns_of(
     expected = evidence.scope.methods_of(task)
     if info.published:
         known = info.published.items()
-        cells = {method: f"{mean:.2f} ± {std:.2f}{info.unit}" for method, (mean, std) in known}
+        cells = {method: _published(mean, std) + info.unit for method, (mean, std) in known}
         yield Column(f"{prefix}published", cells)
     if family.metrics is None and len(runs):
         monitored = runs["metric"].iloc[0]
@@ -130,9 +140,23 @@ def _columns_of(
         for size, of_size in runs.groupby("num_train"):
             yield Column.of(f"{size:,} networks", of_size, with_seeds, expected)
     else:
-        yield Column.of(f"{prefix}here", runs, with_seeds, expected)
+        here = Column.of(f"{prefix}here", runs, with_seeds, expected)
+        yield replace(here, cells={**here.cells, **_references(runs)})
     for name, title in (family.metrics or {}).items():
         yield Column.of(prefix + title, runs, partial(metric, name=name), expected)
+
+
+def _published(mean: float, std: float | None) -> str:
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+
+
+def _references(runs: pd.DataFrame) -> dict[str, Spread]:
+    """The monitored metric of what methods are compared with, by title."""
+    return {
+        title: Spread([metrics.get(result.metric)], result.units.get(result.metric, ""))
+        for result in runs["result"]
+        for title, metrics in result.references.items()
+    }
 
 
 def metric(runs: pd.DataFrame, name: str, *, seeds: bool = False) -> Spread:
@@ -316,10 +340,52 @@ def symmetry(evidence: Evidence) -> Section:
     return Section("Permuted neurons", tables=[table])
 
 
+def on_other_zoos(evidence: Evidence) -> Section:
+    """The test metric on zoos that methods were not trained on, of runs whose folders are here."""
+    cells: dict[str, dict[str, list[float]]] = {}  # by column and method, one for each seed
+    references: dict[str, dict[str, float]] = {}  # by column
+    units: dict[str, str] = {}
+    for _, run in evidence.main.dropna(subset="folder").iterrows():
+        try:
+            transfers = read_transfers(Path(run["folder"]))
+        except (ValueError, OSError) as error:
+            evidence.leave_out(f"{error}; it is not in the table of other zoos")
+            continue
+        for transfer in transfers:
+            title = f"{evidence.describe(run['task']).title} → {transfer.zoo_path}"
+            of_method = cells.setdefault(title, {}).setdefault(run["model"], [])
+            of_method.append(transfer.test[transfer.metric])
+            others = transfer.references.items()
+            references[title] = {name: metrics[transfer.metric] for name, metrics in others}
+            units[title] = transfer.units.get(transfer.metric, "")
+    columns = [
+        Column(
+            title,
+            {
+                **{
+                    name: Spread([value], units[title]) for name, value in references[title].items()
+                },
+                **{m: Spread(v, units[title], with_seeds=True) for m, v in by_model.items()},
+            },
+        )
+        for title, by_model in cells.items()
+    ]
+    methods = [m for m in evidence.methods if any(m in by_model for by_model in cells.values())]
+    names = dict.fromkeys(name for found in references.values() for name in found)
+    table = Table(
+        "other-zoos",
+        "Test metric on zoos that methods were not trained on: what they learned → the other zoo",
+        by_method([*names, *methods], columns),
+        f"{SPREAD.capitalize()}.",
+    )
+    return Section("Other zoos", tables=[table] if columns else [])
+
+
 def embeddings(evidence: Evidence, figures: Sequence[EmbeddingFigure]) -> Section:
     """Scores of the embeddings, since distances in a t-SNE can mislead, and further figures."""
     columns = []
-    for task in evidence.tasks:
+    tasks = [task for task in evidence.tasks if evidence.predicts_labels(task)]
+    for task in tasks:
         for key, kind in (("neighbours", "neighbours"), ("linear_probe", "probe")):
             runs = evidence.of_task(evidence.main, task)
             cells = {
@@ -329,17 +395,19 @@ def embeddings(evidence: Evidence, figures: Sequence[EmbeddingFigure]) -> Sectio
             if task in evidence.raw:
                 cells[RAW_WEIGHTS] = Spread([evidence.raw[task].embedding[key]], digits=3)
             columns.append(Column(f"{evidence.describe(task).title}, {kind}", cells, ()))
+    shown = evidence.main[evidence.main["task"].isin(tasks)]
     table = Table(
         "embeddings",
         "How well labels can be predicted from the embedding of the test networks",
-        by_method([*evidence.main["model"].unique(), RAW_WEIGHTS], columns),
+        by_method([*shown["model"].unique(), RAW_WEIGHTS], columns),
         "neighbours: for classes the share of the 10 nearest networks of other signals with the "
         "same one, for numbers R² of their mean; probe: accuracy or R² of a ridge classifier or "
         "regression, fitted to the training split (for the weights to its first 10,000 networks). "
         "Not known where there are 10 test networks or less, all labels are the same, or an "
-        "embedding is not finite. " + training_sizes(evidence, evidence.tasks),
+        "embedding is not finite. " + training_sizes(evidence, tasks),
     )
-    return Section("Embeddings: other tasks and scores", embeddings=figures, tables=[table])
+    tables = [table] if tasks else []
+    return Section("Embeddings: other tasks and scores", embeddings=figures, tables=tables)
 
 
 def learning(evidence: Evidence, pictures: Path) -> Section:

@@ -28,12 +28,14 @@ FORMATS = {
     "minutes a run": ",.1f",
 }
 
+SCALES = {"%": (100, 1), "×10⁻²": (100, 2)}  # factor and digits, by unit
 
 LATEX_BOLD = ("\ue000", "\ue001")  # which nothing else contains and nothing escapes
 LATEX = {
     "→": r"$\to$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "×10⁻²": r"$\times 10^{-2}$",
     LATEX_BOLD[0]: r"\textbf{",
     LATEX_BOLD[1]: "}",
 }
@@ -47,8 +49,8 @@ class Spread:
 
     Attributes:
         values: One a seed; None where it is not known.
-        unit: Of the values; "%" of shares of 1.
-        digits: After the point; by default 1 in percent and else 4.
+        unit: Of the values; "%" of shares of 1, "×10⁻²" of what is shown in hundredths.
+        digits: After the point; by default those of ``SCALES``.
         with_seeds: Whether the text says how many seeds there are, as ``(n = 3)``.
         is_best: Whether it is to be emphasised.
     """
@@ -67,7 +69,7 @@ class Spread:
 
     def rounded(self, value: float) -> str:
         """A value with as many digits as are shown."""
-        scale, usual = (100, 1) if self.unit == "%" else (1, 4)
+        scale, usual = SCALES.get(self.unit, (1, 4))
         return f"{scale * value:.{usual if self.digits is None else self.digits}f}"
 
     def __str__(self) -> str:

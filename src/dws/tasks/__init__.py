@@ -2,6 +2,7 @@
 
 from dws.tasks.classification import Classification
 from dws.tasks.contrastive import Contrastive
+from dws.tasks.editing import Editing
 from dws.tasks.labels import pick_label, pick_number
 from dws.tasks.regression import Regression
 from dws.tasks.task import AnyTask, NetworkTask, Task, targets_of
@@ -10,6 +11,7 @@ __all__ = [
     "AnyTask",
     "Classification",
     "Contrastive",
+    "Editing",
     "NetworkTask",
     "Regression",
     "Task",

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import SMALL_FIT, SMALL_INR
+
+from dws.inr import siren_apply
+from dws.signals import EditedImages
+from dws.signals.edits import edit_images
+from dws.signals.images import Images
+from dws.tasks import Editing
+from dws.tasks import editing as module
+from dws.zoo import Zoo, ZooConfig, align_zoo, build_zoo
+
+CPU = torch.device("cpu")
+
+
+def on(zoo: Zoo, tmp_path: Path, **settings: str) -> Editing:
+    return Editing(**settings).on(zoo, data=tmp_path, device=CPU)
+
+
+def flat(zoo: Zoo, split: str) -> torch.Tensor:
+    return zoo.split(split).weights().flatten().squeeze(-1)
+
+
+@pytest.mark.parametrize("edit", ["dilate", "erode", "contrast", "blur"])
+def test_targets_are_the_edited_originals(
+    edit: str, digit_zoo: Zoo, small_mnist: Images, tmp_path: Path
+) -> None:
+    split = digit_zoo.split("val")
+    originals = small_mnist.images[split.column("signal_id")].float() / 255
+    targets = on(digit_zoo, tmp_path, edit=edit).targets_of(split)
+    assert torch.equal(targets, edit_images(originals, edit).flatten(1, 2))
+
+
+def test_the_error_is_that_of_the_rendering_at_the_pixels(digit_zoo: Zoo, tmp_path: Path) -> None:
+    """A network that is left alone has the error of its fit, if its target is its original."""
+    task, split = on(digit_zoo, tmp_path), digit_zoo.split("test")
+    errors = task.scores(flat(digit_zoo, "test"), split.images(tmp_path))
+    torch.testing.assert_close(errors, split.column("mse"), rtol=1e-3, atol=1e-6)
+
+
+def test_metrics_scores_and_loss_agree(
+    digit_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NUM_AT_ONCE", 7)
+    task, split = on(digit_zoo, tmp_path), digit_zoo.split("test")
+    outputs, targets = flat(digit_zoo, "test"), task.targets_of(split)
+    scores = task.scores(outputs, targets)
+    points = torch.cartesian_prod(*[torch.linspace(-1, 1, 6)] * 2).flip(1)
+    expected = (siren_apply(split.weights(), points) - targets).square().mean(dim=(1, 2))
+    torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-6)
+    assert task.metrics(outputs, targets)["mse"] == pytest.approx(float(scores.mean()))
+    assert float(task.loss(outputs, targets)) == pytest.approx(float(scores.mean()))
+
+
+def test_outputs_that_are_not_finite_have_no_score(digit_zoo: Zoo, tmp_path: Path) -> None:
+    task, outputs = on(digit_zoo, tmp_path), flat(digit_zoo, "test").clone()
+    outputs[0, 0] = torch.nan
+    scores = task.scores(outputs, task.targets_of(digit_zoo.split("test")))
+    assert scores.isnan().tolist() == [True] + [False] * 19
+
+
+def test_references_are_no_edit_and_fits_to_edited_images(digit_zoo: Zoo, tmp_path: Path) -> None:
+    task, split = on(digit_zoo, tmp_path), digit_zoo.split("test")
+    as_they_are = task.metrics(flat(digit_zoo, "test"), task.targets_of(split))
+    assert task.references(split) == {"No edit": as_they_are}
+    fitted = build_zoo(
+        tmp_path / "mnist_dilate",
+        EditedImages("mnist", edit="dilate", root=tmp_path, num_val=10),
+        zoo=ZooConfig(shard_size=20, limit=30),
+        inr=SMALL_INR,
+        fit=SMALL_FIT,
+    )
+    errors = torch.cat([fitted.split(name).column("mse") for name in ("train", "val", "test")])
+    expected = {"mse": pytest.approx(float(errors.mean()))}
+    found = task.references(split)
+    assert found["INRs fitted to the edited images"] == expected
+    aligned = align_zoo(digit_zoo)
+    of_aligned = on(aligned, tmp_path).references(aligned.split("test"))
+    assert of_aligned["INRs fitted to the edited images"] == expected
+
+
+def test_a_zoo_of_other_images_is_no_reference(digit_zoo: Zoo, tmp_path: Path) -> None:
+    shutil.copytree(digit_zoo.path, tmp_path / "mnist_dilate")
+    assert list(on(digit_zoo, tmp_path).references(digit_zoo.split("test"))) == ["No edit"]
+
+
+def test_pictures_show_original_target_and_outcome(
+    digit_zoo: Zoo, small_mnist: Images, tmp_path: Path
+) -> None:
+    task, split = on(digit_zoo, tmp_path), digit_zoo.split("test")
+    outputs, targets = flat(digit_zoo, "test")[:3], task.targets_of(split)[:3]
+    images = task.pictures(outputs, targets, split)
+    assert list(images) == ["original", "target", "edited"]
+    assert {tuple(image.shape) for image in images.values()} == {(3, 6, 6, 1)}
+    originals = small_mnist.images[split.column("signal_id")[:3]].float() / 255
+    assert torch.equal(images["original"], originals)
+    assert torch.equal(images["target"], edit_images(originals, "dilate"))
+
+
+def test_an_unknown_edit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"of dilate, erode, contrast, blur, got 'smile'"):
+        Editing(edit="smile")
+
+
+def test_signals_that_are_no_images_are_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"task\.edit=dilate needs INRs of images.* have 1\. Cho"):
+        on(sine_zoo, tmp_path)
+
+
+def test_a_zoo_that_does_not_say_its_images_is_refused(picture_zoo: Zoo, tmp_path: Path) -> None:
+    task = on(picture_zoo, tmp_path)
+    with pytest.raises(ValueError, match=r"does not say which images .* got 'pictures'"):
+        task.targets_of(picture_zoo.split("train"))
+
+
+def test_other_images_than_those_of_the_zoo_are_refused(
+    digit_zoo: Zoo, small_mnist: Images, tmp_path: Path
+) -> None:
+    small_mnist.checksums["sha256"]["file"] = "1"
+    with pytest.raises(ValueError, match=re.escape(f"mnist than those in {tmp_path}")):
+        digit_zoo.split("train").images(tmp_path)
