@@ -18,7 +18,7 @@ from dws.experiment.building import build_model, build_task
 from dws.settings import TrainSettings
 from dws.signals import SineSignals
 from dws.targets import build
-from dws.tasks import Classification
+from dws.tasks import Classification, NetworkTask
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo
 
@@ -60,7 +60,9 @@ def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo
     reader = build_model(settings, sine_zoo.spec, built, None).eval()
     outputs = reader(sine_zoo.split("val").weights())
     assert outputs.shape[0] == 8
-    assert outputs.shape[1] >= built.out_features  # and reconstructed values
+    is_of_networks = isinstance(built, NetworkTask)
+    least = sine_zoo.spec.num_params if is_of_networks else built.out_features
+    assert outputs.shape[1] >= least  # and reconstructed values
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,7 @@ LEARNING_RATES = {  # of every method, whatever the task
 }  # fmt: skip
 SIGN = ("dwsnet_sign", "dwsnet_sign_310k")
 IMAGES = ("mnist", "fashion_mnist", "cifar10")
+EDITS = ("edit", "edit_fashion_mnist")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -138,14 +141,17 @@ IMAGES = ("mnist", "fashion_mnist", "cifar10")
 def test_a_method_is_trained_by_its_recipe(task: str, model: str) -> None:
     settings = train_settings(f"task={task}", f"model={model}")
     sign_on_images = model in SIGN and task in IMAGES
+    muon = model in SIGN and task in (*IMAGES, *EDITS)
     assert settings.optim.lr == LEARNING_RATES[model]
-    assert settings.optim.muon_lr == (1e-2 if sign_on_images else None)
-    assert settings.optim.weight_decay == (0.1 if sign_on_images else 5e-4)
+    assert settings.optim.muon_lr == (1e-2 if muon else None)
+    assert settings.optim.weight_decay == (0.1 if muon else 5e-4)
     assert settings.reconstruction.weight == (10.0 if sign_on_images else 0.0)
     assert settings.zoo.aligned == model.startswith("mlp_alignment")
     assert settings.augment.permute == model.startswith("mlp_permutation_augmentation")
     moves = model in (*SIGN, "probe") and task in IMAGES
     assert settings.augment.max_angle == (15.0 if moves else 0.0)
+    assert settings.augment.square_symmetries == (task in EDITS)
+    assert settings.augment.max_shift == (0.1 if moves or task in EDITS else 0.0)
     assert settings.augment.mask == (0.5 if task == "ssl" else 0.0)
     noise = 0.2 if task == "ssl" else 0.1 if sign_on_images else 0.02 if moves else 0.0
     assert settings.augment.noise == noise

@@ -36,14 +36,8 @@ from dws.training import RunDir
 MINUTES = "Minutes are of training steps, without validation."
 
 
-def results_of(evidence: Evidence, family: Family, pictures: Path) -> Section:
-    """The test results of a family of tasks, beside the published ones if there are any.
-
-    Args:
-        evidence: What to report.
-        family: Whose results.
-        pictures: Folder to which pictures are written.
-    """
+def results_of(evidence: Evidence, family: Family) -> Section:
+    """The test results of a family of tasks, beside the published ones if there are any."""
     tasks = evidence.tasks_of(family)
     runs = evidence.cells if family.by_size else evidence.main
     runs = runs[runs["task"].isin(tasks)]
@@ -75,9 +69,14 @@ def results_of(evidence: Evidence, family: Family, pictures: Path) -> Section:
     return Section(
         family.section,
         tables=tables_apart(evidence, table) if family.is_of_paper else [table],
-        pictures=[image for task in tasks for image in edited_images(evidence, task, pictures)],
         details=list(outcomes(evidence, tasks)),
     )
+
+
+def edits(evidence: Evidence, pictures: Path) -> Section:
+    """Images before and after an edit."""
+    drawn = [p for task in evidence.tasks for p in edited_images(evidence, task, pictures)]
+    return Section("Edited images", pictures=drawn)
 
 
 def parameters_column(runs: pd.DataFrame) -> Column:
@@ -134,14 +133,16 @@ def _columns_of(
         validation = partial(with_seeds, split="validation")
         yield Column.of(f"validation {monitored}", runs, validation, expected)
         for name in names:
-            yield Column.of(f"test {name}", runs, partial(metric, name=name, seeds=True), expected)
+            test = Column.of(f"test {name}", runs, partial(metric, name=name, seeds=True), expected)
+            yield replace(test, cells={**test.cells, **_references(runs, name)})
         return
     if family.by_size and len(runs):
         for size, of_size in runs.groupby("num_train"):
             yield Column.of(f"{size:,} networks", of_size, with_seeds, expected)
     else:
         here = Column.of(f"{prefix}here", runs, with_seeds, expected)
-        yield replace(here, cells={**here.cells, **_references(runs)})
+        monitored = runs["metric"].iloc[0] if len(runs) else ""
+        yield replace(here, cells={**here.cells, **_references(runs, monitored)})
     for name, title in (family.metrics or {}).items():
         yield Column.of(prefix + title, runs, partial(metric, name=name), expected)
 
@@ -150,12 +151,13 @@ def _published(mean: float, std: float | None) -> str:
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
-def _references(runs: pd.DataFrame) -> dict[str, Spread]:
-    """The monitored metric of what methods are compared with, by title."""
+def _references(runs: pd.DataFrame, name: str) -> dict[str, Spread]:
+    """A metric of what methods are compared with, by title."""
     return {
-        title: Spread([metrics.get(result.metric)], result.units.get(result.metric, ""))
+        title: Spread([metrics[name]], result.units.get(name, ""))
         for result in runs["result"]
         for title, metrics in result.references.items()
+        if name in metrics
     }
 
 

@@ -80,8 +80,9 @@ class NetworkTask(Protocol):
     """Something to turn networks into: new weights for the weights of each network.
 
     The model's outputs are the new weights, flat and in the units of the zoo. A loss compares what
-    they compute with the targets. Augmentations that move images are undone on the outputs before
-    the loss, so that targets stay where they are.
+    they compute with the targets. Where the built-in augmentations move images, the new networks
+    are moved back before the loss, so that targets stay where they are. Augmentations of the user's
+    that change what networks compute do not go with such a task.
 
     Reports use the optional attributes of a ``Task``.
 

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from dws.plots import (
     figure,
+    images,
     plot_confusion_matrix,
     plot_curves,
     plot_embedding,
     plot_embeddings,
+    plot_images,
     plot_predicted_against_true,
 )
 
@@ -25,9 +28,25 @@ def test_the_matrix_has_no_share_of_a_class_without_networks(
     assert [text.get_text() for text in axes.texts] == ["no test networks", "25", "75"]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_stand_in_rows_by_title(
+    channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(images, "save_figure", lambda made, path: drawn.append(made))
+    values = torch.rand(3, 4, 5, channels)
+    broken = torch.full_like(values, torch.nan)
+    plot_images(tmp_path / "x.png", {"first": 2 * values - 0.5, "not finite": broken})
+    axes = drawn[0].axes
+    assert [axes[row].get_ylabel() for row in (0, 3)] == ["first", "not finite"]
+    shown = torch.from_numpy(axes[2].get_images()[0].get_array().data)
+    torch.testing.assert_close(shown, (2 * values[2] - 0.5).clamp(0, 1).expand(4, 5, 3))
+
+
 @pytest.mark.parametrize("name", ["$x^$", r"$\frac$", "_hidden", "y" * 300, "日本", "a\nb"])
 def test_any_name_can_be_drawn(name: str, tmp_path: Path) -> None:
     plot_curves(tmp_path / "c.png", {name: ([1.0], [[1.0]])}, x_label=name, y_label=name)
     plot_embedding(tmp_path / "e.png", torch.randn(4, 2), torch.randn(4), name)
     plot_embeddings(tmp_path / "f.png", {name: torch.randn(4, 2)}, torch.arange(4), name)
     plot_predicted_against_true(tmp_path / "p.png", torch.randn(4), torch.randn(4), name)
+    plot_images(tmp_path / "i.png", {name: torch.rand(2, 3, 3, 1)})

@@ -16,7 +16,7 @@ from dws.report.evidence import Evidence, Scope
 from dws.report.methods import PAPER_METHODS
 from dws.report.results import to_frame
 from dws.report.tables import Table
-from dws.report.tasks import CLASSIFICATION, EMBEDDING, REGRESSION, describe
+from dws.report.tasks import CLASSIFICATION, EDITING, EMBEDDING, REGRESSION, describe
 
 NOTHING = Scope()
 
@@ -80,6 +80,49 @@ def test_measured_and_published_stand_side_by_side() -> None:
     assert cells["here"] == "75.0 ± 7.1 % (n = 2)"
     assert cells["minutes a run"] == "60.0"
     assert "Navon et al." in table.note
+
+
+def edited(model: str, mse: float, **changes: object) -> dict[str, object]:
+    settings = {"metric": "mse", "higher_is_better": False, "units": {"mse": "×10⁻²"}}
+    references = {"No edit": {"mse": 0.085}, "INRs fitted to the edited images": {"mse": 0.006}}
+    return result(
+        "dilate_mnist", model, {"mse": mse}, labels=[], references=references, **settings, **changes
+    )
+
+
+def test_edits_stand_beside_no_edit_and_fits_to_edited_images() -> None:
+    runs = [edited("dwsnet", 0.02), edited("nfn", 0.03), edited("ng_t", 0.015)]
+    section = sections.results_of(evidence(*runs), EDITING)
+    (table,) = section.tables
+    assert list(table.text["method"])[:2] == ["No edit", "INRs fitted to the edited images"]
+    assert row(table, "No edit")["here"] == "8.50 ×10⁻²"
+    assert row(table, "INRs fitted to the edited images")["here"] == "0.60 ×10⁻²"
+    assert row(table, "dwsnet")["here"] == "2.00 ×10⁻² (n = 1)"
+    assert row(table, "dwsnet")["published"] == "2.29 ± 0.01 ×10⁻²"
+    assert row(table, "nfn")["published"] == "2.55 ×10⁻²"
+    assert "NG-GNN and NG-T with 64 probes have 2.06 and 1.75" in table.note
+
+
+def test_a_task_of_the_users_own_has_its_references() -> None:
+    references = {"No change": {"mse": 0.5}}
+    runs = [result("mine", "dwsnet", {"mse": 0.2}, metric="mse", labels=[], references=references)]
+    shown = evidence(*runs)
+    (table,) = sections.results_of(shown, shown.describe("mine").family).tables
+    assert row(table, "No change")["test mse"] == "0.5000"
+
+
+def test_references_stay_out_of_the_main_table() -> None:
+    (table,) = headline.main_table(evidence(edited("dwsnet", 0.02))).tables
+    assert list(table.frame["method"]) == ["dwsnet"]
+    assert list(table.frame)[-1] == "MNIST, dilation: MSE ↓"
+
+
+def test_tasks_without_embeddings_have_no_scores_of_them() -> None:
+    runs = [edited("dwsnet", 0.02), result("mnist", "mlp", 0.5)]
+    (table,) = sections.embeddings(evidence(*runs), []).tables
+    assert [title for title in table.frame if "dilation" in title] == []
+    assert list(table.frame["method"]) == ["mlp", "weights as they are"]
+    assert sections.embeddings(evidence(runs[0]), []).is_empty
 
 
 @pytest.mark.parametrize(

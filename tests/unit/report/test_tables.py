@@ -48,6 +48,13 @@ def test_shares_and_seeds_are_told_beside_what_is_not_finite() -> None:
     assert str(Spread([math.nan] * 2, unit="%", with_seeds=True)) == "nan (n = 2)"
 
 
+def test_hundredths_are_shown_in_hundredths() -> None:
+    cell = Spread([0.0251, 0.0255], unit="×10⁻²")
+    assert str(cell) == "2.53 ± 0.03 ×10⁻²"
+    table = Table("t", "title", pd.DataFrame({"here": [cell]}, dtype=object))
+    assert r"2.53 ± 0.03 $\times 10^{-2}$" in table.latex()
+
+
 def test_a_cell_of_several_lines_stays_one_row_in_markdown() -> None:
     table = Table("t", "title", pd.DataFrame({"model": ["a\nb"]}))
     assert "| a b" in table.document()

@@ -103,6 +103,7 @@ def test_pictures_show_original_target_and_outcome(
     assert torch.equal(images["target"], edit_images(originals, "dilate"))
 
 
+@pytest.mark.untyped
 def test_an_unknown_edit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"of dilate, erode, contrast, blur, got 'smile'"):
         Editing(edit="smile")
