@@ -22,7 +22,7 @@ import torch
 from oracles.plain_siren import PlainSiren
 from scripts.timing import busy_neighbour, machine
 
-from dws.inr import FitConfig, SirenConfig, fit_inrs, init_siren
+from dws.inr import FitConfig, Siren, fit_inrs, init_siren
 from dws.runtime import keep_freed_memory, num_usable_cores
 from dws.signals import ImageSignals
 from dws.weightspace import WeightSpaceSpec
@@ -107,7 +107,7 @@ def a_job(x: torch.Tensor, values: torch.Tensor, num_inrs: int) -> FitJob:
     rows = torch.arange(num_inrs) % len(values)
     config = FitConfig(num_steps=NUM_STEPS, stop_mse=0.0)
     initial = init_siren(SPEC, range(num_inrs))
-    return FitJob(initial, x, values[rows], config, SirenConfig(), compiled=True)
+    return FitJob(Siren(), initial, x, values[rows], config, compiled=True)
 
 
 def parent_seconds(x: torch.Tensor, values: torch.Tensor) -> float:

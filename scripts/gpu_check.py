@@ -104,7 +104,7 @@ def fit(
         config=FitConfig(stop_mse=0.0, **config),
         compiled=compiled,
     )
-    return result.weights, result.mse
+    return result.weights, result.loss
 
 
 def compare_fits(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
+from dws.inr import FitConfig, FitResult, Siren, init_siren
 from dws.inr.fit import psnr
 from dws.plots.figure import COLOURS, save_figure
 from dws.runtime import keep_freed_memory
@@ -45,7 +45,7 @@ def candidates() -> Iterator[FitConfig]:
 def fit(config: FitConfig, coordinates: torch.Tensor, values: torch.Tensor) -> FitResult:
     """As ``dws-fit-inrs`` does, in this process."""
     initial = init_siren(SPEC, range(len(values)))
-    job = FitJob(initial, coordinates, values, config, SirenConfig(), compiled=True)
+    job = FitJob(Siren(), initial, coordinates, values, config, compiled=True)
     ((_, result),) = Workers(1).run([job], lambda work, mse: None)
     return result
 
@@ -67,7 +67,7 @@ def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
         began = time.process_time()
         result = fit(config, signals.coordinates, values)
         seconds = time.process_time() - began
-        decibels = psnr(result.mse)
+        decibels = psnr(result.loss)
         row = settings | {
             "psnr_median": f"{decibels.median():.2f}",
             "psnr_q05": f"{decibels.quantile(0.05):.2f}",

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from dws.inr import FitConfig, SirenConfig
+from dws.inr import ClassifierConfig, FitConfig, SirenConfig
 from dws.runtime import compiler_found
-from dws.signals import SineSignals, images, limit_sizes
+from dws.signals import BinaryTasks, SineSignals, images, limit_sizes
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooConfig, build_zoo
+from tests.pictures import SMALL_TASKS, write_pictures
 
 needs_compiler = pytest.mark.skipif(not compiler_found(), reason="needs g++ and Python's headers")
 torch.set_num_threads(1)  # pytest-xdist runs one worker a core
@@ -173,3 +174,23 @@ def sine_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
         inr=SMALL_INR,
         fit=SMALL_FIT,
     )
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Data folder with small pictures, which ``mnist`` means in this test."""
+    return write_pictures(monkeypatch, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def classifier_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """56 ReLU classifiers of small pictures in three shards."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    with pytest.MonkeyPatch.context() as patch:
+        return build_zoo(
+            folder / "zoo",
+            BinaryTasks("mnist", root=write_pictures(patch, folder / "data"), **SMALL_TASKS),
+            zoo=ZooConfig(shard_size=20),
+            classifier=ClassifierConfig(hidden=(8, 8)),
+            fit=FitConfig(num_steps=60, learning_rate=1e-2, stop_mse=0.0),
+        )

@@ -120,6 +120,8 @@ class Zoo:
             "inr": asdict(self.settings.inr),
             "fit": self.settings.fit.identity(),
         }
+        if zoo.classifier:
+            content["classifier"] = asdict(zoo.classifier)
         return settings_hash(content)
 
     @property

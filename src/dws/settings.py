@@ -52,19 +52,34 @@ class SirenConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class FitConfig:
-    """How INRs are fitted: Adam on the mean squared error over all points at every step.
+class ClassifierConfig:
+    """What a classifier is, beside its weights: a ReLU network with one logit.
 
     Attributes:
-        num_steps: Maximum number of steps of an INR.
+        hidden: Widths of the hidden levels.
+        shared_init: Start all classifiers of a zoo from the same weights, see ``SirenConfig``.
+    """
+
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 32)
+    shared_init: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class FitConfig:
+    """How networks are fitted: Adam on the loss over all points or examples at every step.
+
+    The loss of INRs is the mean squared error, that of classifiers the cross-entropy.
+
+    Attributes:
+        num_steps: Maximum number of steps of a network.
         learning_rate: Adam's learning rate, at its highest.
         betas: Adam's decay rates of the mean of the gradient and of its square.
         schedule: The learning rate stays ``constant`` or goes to zero along half a ``cosine``.
         weight_decay: Adam's L2 penalty.
         stop_mse: An INR stops once its mean squared error is at most this, checked every 10 steps;
-            0 never stops early. 40 dB of PSNR is 1e-4.
-        chunk_size: INRs fitted at once; None for what is fastest: 32 on a CPU, where they stay in
-            the cache, and on a GPU as many as its memory holds, of several shards if need be.
+            0 never stops early. 40 dB of PSNR is 1e-4. Of classifiers it has to be 0.
+        chunk_size: Networks fitted at once; None for what is fastest: 32 on a CPU, where they stay
+            in the cache, and on a GPU as many as its memory holds, of several shards if need be.
         device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
             a minute or so, on machines with a C++ compiler.
@@ -109,8 +124,8 @@ class ZooConfig:
     Attributes:
         seed: Initialisations and signals depend on it.
         limit: Number of signals in all splits together, or None for all.
-        num_views: Independently initialised INRs for each signal.
-        shard_size: INRs in one file.
+        num_views: Independently initialised networks for each signal.
+        shard_size: Networks in one file.
     """
 
     seed: Seed = 0
@@ -147,6 +162,7 @@ class ZooSettings(ZooConfig):
         path: Its folder.
         signals: What is fitted; ``_target_`` names a class of ``dws.signals`` or of a plugin.
         presets: Values of ``fit`` that each choice of the group ``fit`` stands for.
+        classifier: The architecture of classifiers; null if INRs are fitted.
         part: Fit one of ``num_parts`` ranges of the shards, counted from 0, for ``dws-zoo merge``;
             null fits all.
         num_parts: Number of ranges.
@@ -156,6 +172,7 @@ class ZooSettings(ZooConfig):
     path: str
     signals: Target
     presets: dict[str, FitPreset]
+    classifier: ClassifierConfig | None = None
     part: int | None = None
     num_parts: Count = 1
 
@@ -372,6 +389,7 @@ class Scale:
         outputs: Folder of all outputs at this scale.
         num_images: Signals of an image zoo in all splits, or null for all.
         num_sines: Signals of a sine zoo in all splits, or null for all.
+        num_classifiers: Tasks of a zoo of classifiers in all splits, or null for all.
         num_epochs: Epochs of a supervised training.
         num_contrastive_epochs: Epochs of a self-supervised training.
         batch_size: Networks in a training step.
@@ -383,6 +401,7 @@ class Scale:
     outputs: str
     num_images: Count | None
     num_sines: Count | None
+    num_classifiers: Count | None
     num_epochs: Count
     num_contrastive_epochs: Count
     batch_size: Count

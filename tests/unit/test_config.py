@@ -49,7 +49,8 @@ def train_settings(*overrides: str) -> TrainSettings:
 
 @pytest.mark.parametrize(("name", "group", "choice"), CHOICES)
 def test_every_choice_composes_and_validates(name: str, group: str, choice: str) -> None:
-    compose_settings(name, [f"{group}={choice}"])
+    others = ["zoo=fashion_classifiers"] if (group, choice) == ("fit", "ours") else []
+    compose_settings(name, [f"{group}={choice}", *others])
 
 
 @pytest.mark.parametrize("model", MODELS)

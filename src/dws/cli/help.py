@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -36,6 +36,7 @@ def list_settings(command: str, *, _root_: DictConfig) -> str:
 def _settings(
     node: Mapping[str, Any], kind: Any, prefix: str = "", more: Mapping[str, str] | None = None
 ) -> Iterator[str]:
+    kind = next(filter(is_dataclass, get_args(kind)), kind)  # of one that may be null
     explained = {**(more or {}), **explanations(kind)}
     kinds = get_type_hints(kind) if is_dataclass(kind) else {}
     for key, value in node.items():

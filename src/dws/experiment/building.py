@@ -81,7 +81,7 @@ def load_training_split(
 
 def zoo_hash(zoo: Zoo) -> str:
     """What tells a zoo from others, wherever it lies: signals and settings, not the fit itself."""
-    keys = ("signals", "zoo", "inr", "fit", ALIGNED_TO)
+    keys = ("signals", "zoo", "inr", "classifier", "fit", ALIGNED_TO)
     content = zoo.manifest.content()
     return settings_hash({key: content[key] for key in keys if key in content})
 

@@ -68,6 +68,8 @@ def report_runs(config: ReportSettings) -> None:
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}", zoo_hash(zoo))
         except (ValueError, OSError) as error:
             evidence.leave_out(f"weights of {zoo.path} as they are: {describe(error)}")
+        if zoo.manifest.classifier:
+            continue  # they compute no picture
         try:
             thumbnails[task] = Thumbnails.render(zoo, zoo_hash(zoo))
         except (ValueError, OSError) as error:

@@ -146,10 +146,17 @@ def _build_model(
     Raises:
         UserError: If they do not.
     """
-    omega_0 = zoo.manifest.inr.omega_0
+    omega_0 = zoo.manifest.inr.omega_0 if zoo.manifest.inr else None
     Augmentations(given.augment).check_fits(zoo.spec, task.num_views, omega_0)
     model = build_model(given, zoo.spec, task, train_set.targets)
     check_optim(given.optim, model.net)
+    of_sines = getattr(model.net, "omega_0", None) is not None
+    if zoo.manifest.classifier and (of_sines or getattr(model.net, "odd_activations", False)):
+        reason = "evaluates them as SIRENs" if of_sines else "assumes that activations are odd"
+        raise UserError(
+            f"expected a metanet for ReLU networks, which are what {zoo.path} holds, got "
+            f"model={given.model['name']}, which {reason}; use another, such as model=dwsnet"
+        )
     if getattr(model.net, "omega_0", None) not in (None, omega_0):
         raise UserError(
             f"expected model.omega_0={omega_0}, that of the zoo, got {model.net.omega_0}"
@@ -162,14 +169,17 @@ def _reconstruction_loss(
 ) -> ReconstructionLoss | None:
     if not given.reconstruction.weight:
         return None
-    domain = zoo.manifest.domain
-    omega_0 = zoo.manifest.inr.omega_0
+    if zoo.manifest.classifier:
+        raise UserError(
+            "expected a zoo of INRs for reconstruction.weight="
+            f"{given.reconstruction.weight}, got classifiers; use reconstruction.weight=0"
+        )
     return ReconstructionLoss(
         given.reconstruction,
         train_set.weights,
-        low=domain.low,
-        high=domain.high,
-        omega_0=omega_0,
+        low=zoo.domain.low,
+        high=zoo.domain.high,
+        omega_0=zoo.inr.omega_0,
     )
 
 

@@ -1,7 +1,23 @@
-"""Implicit neural representations: batched SIRENs and fitting many of them at once."""
+"""Batched small networks, and fitting many of them at once: SIRENs as INRs, and classifiers."""
 
-from dws.inr.fit import FitResult, fit_inrs
+from dws.inr.classifier import classifier_apply, init_classifier
+from dws.inr.family import Classifier, Family, Siren
+from dws.inr.fit import FitResult, fit_inrs, fit_networks
 from dws.inr.siren import init_siren, siren_apply
-from dws.settings import FitConfig, SirenConfig
+from dws.settings import ClassifierConfig, FitConfig, SirenConfig
 
-__all__ = ["FitConfig", "FitResult", "SirenConfig", "fit_inrs", "init_siren", "siren_apply"]
+__all__ = [
+    "Classifier",
+    "ClassifierConfig",
+    "Family",
+    "FitConfig",
+    "FitResult",
+    "Siren",
+    "SirenConfig",
+    "classifier_apply",
+    "fit_inrs",
+    "fit_networks",
+    "init_classifier",
+    "init_siren",
+    "siren_apply",
+]

@@ -1,14 +1,13 @@
-"""Fit many SIRENs at once, with the forward and backward pass written out.
+"""Fit many small networks at once, with the forward and backward pass written out.
 
-All networks of a batch share their coordinates, so each step is a few batched matrix products and
-sines over (B, width, points). The gradient is written by hand because autograd would keep and
-revisit more than is needed; ``torch.compile`` fuses the elementwise work when a C++ compiler is
-there. Networks never see each other: each ends where it would have ended alone.
+Each step is a few batched matrix products and activations over (B, width, points). The gradient is
+written by hand (see ``dws.inr.family``) because autograd would keep and revisit more than is
+needed; ``torch.compile`` fuses the elementwise work when a C++ compiler is there. Networks never
+see each other: each ends where it would have ended alone.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,8 +18,8 @@ from torch import Tensor
 
 from dws.capture import has_graphs
 from dws.errors import UserError
+from dws.inr.family import Family, Siren, loss_and_gradient
 from dws.inr.graph_fit import CHECK_EVERY, GraphFit
-from dws.inr.siren import siren_apply
 from dws.runtime import find_device, should_compile
 from dws.settings import FitConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
@@ -34,8 +33,8 @@ NUM_COPIES = 16  # of the hidden values of all points that a step and its record
 # 10 s and saves some 0.04 ms each. On an H200 it takes 60 s and saves some 0.3 µs each.
 COMPILING_PAYS = {"cpu": 200_000, "cuda": 200_000_000}
 
-# Gets the work since the last call, in INRs (together as many as are fitted), and the mean squared
-# errors of the INRs that have finished since, (n,).
+# Gets the work since the last call, in networks (together as many as are fitted), and the losses of
+# the networks that have finished since, (n,).
 OnProgress = Callable[[float, Tensor], None]
 
 
@@ -45,12 +44,13 @@ class FitResult:
 
     Attributes:
         weights: B networks.
-        mse: Mean squared error over points and outputs of the final weights, (B,).
+        loss: Of the final weights, (B,): of INRs the mean squared error over points and outputs, of
+            classifiers the cross-entropy in nats.
         num_steps: Steps taken, (B,).
     """
 
     weights: WeightBatch
-    mse: Float[Tensor, " b"]
+    loss: Float[Tensor, " b"]
     num_steps: Int[Tensor, " b"]
 
 
@@ -103,7 +103,7 @@ def fit_inrs(
     omega_0: float = 30.0,
     output_offset: float = 0.5,
     compiled: bool = False,
-    on_progress: OnProgress = lambda work, mse: None,
+    on_progress: OnProgress = lambda work, loss: None,
 ) -> FitResult:
     """Fit one SIREN to each signal, all in one batch.
 
@@ -111,9 +111,7 @@ def fit_inrs(
         initial: B networks to start from, with one channel.
         coordinates: The P points that all signals share, (P, d_0).
         targets: Values of each signal at the points, (B, P, d_M).
-        config: Steps, learning rate and stopping, and whether a GPU runs CUDA graphs. Its
-            ``chunk_size`` and ``compile`` are for callers that cut a zoo into batches, its
-            ``device`` for callers that make the tensors.
+        config: See ``fit_networks``.
         omega_0: ω0 of the sine layers.
         output_offset: Added to the output.
         compiled: Whether to run the compiled step, see ``use_compiler``.
@@ -125,22 +123,63 @@ def fit_inrs(
     Raises:
         ValueError: If the shapes do not fit, or a fit became NaN or infinite.
     """
+    family = Siren(omega_0, output_offset)
+    return fit_networks(
+        family, initial, coordinates, targets,
+        config=config, compiled=compiled, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def fit_networks(
+    family: Family,
+    initial: WeightBatch,
+    inputs: Float[Tensor, "*b p d_0"],
+    targets: Float[Tensor, "b p d_m"],
+    *,
+    config: FitConfig,
+    compiled: bool = False,
+    on_progress: OnProgress = lambda work, loss: None,
+) -> FitResult:
+    """Fit one network to each set of inputs and targets, all in one batch.
+
+    Args:
+        family: How the networks compute, and the loss.
+        initial: B networks to start from, with one channel.
+        inputs: The P inputs that all networks share, (P, d_0), or those of each, (B, P, d_0).
+        targets: What each network is to compute of them, (B, P, d_M).
+        config: Steps, learning rate and stopping, and whether a GPU runs CUDA graphs. Its
+            ``chunk_size`` and ``compile`` are for callers that cut a zoo into batches, its
+            ``device`` for callers that make the tensors.
+        compiled: Whether to run the compiled step, see ``use_compiler``.
+        on_progress: Called every ``CHECK_EVERY`` steps, see ``OnProgress``.
+
+    Returns:
+        The networks in the order given.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a fit became NaN or infinite.
+    """
     spec, size = initial.spec, initial.batch_size
-    num_points, d_0 = coordinates.shape
-    if targets.shape != (size, num_points, spec.dims[-1]) or d_0 != spec.dims[0]:
+    num_points, d_0 = inputs.shape[-2:]
+    is_shared = inputs.ndim == 2
+    if (
+        targets.shape != (size, num_points, spec.dims[-1])
+        or d_0 != spec.dims[0]
+        or inputs.shape[:-2] not in ((), (size,))
+    ):
         raise UserError(
             f"expected coordinates (P, {spec.dims[0]}) and targets ({size}, P, {spec.dims[-1]}), "
-            f"got {tuple(coordinates.shape)} and {tuple(targets.shape)}"
+            f"got {tuple(inputs.shape)} and {tuple(targets.shape)}"
         )
     # contiguous() leaves axes of size 1 their strides, for each of which torch.compile makes code
-    points = coordinates.T.clone(memory_format=torch.contiguous_format)
-    values = targets.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    points = inputs.mT.clone(memory_format=torch.contiguous_format)
+    values = targets.mT.clone(memory_format=torch.contiguous_format)
     if compiled and values.device.type == "cpu":
-        gradient = _code_for_cpus(spec, omega_0, output_offset, num_points, values.dtype)
+        gradient = _code_for_cpus(spec, family, num_points, is_shared, values.dtype)
     else:
-        gradient = _gradient_function(spec, omega_0, output_offset, compiled)
+        gradient = _gradient_function(spec, family, compiled)
 
-    reported = 0.0  # work in INRs
+    reported = 0.0  # work in networks
 
     def report(step: int, num_active: int, finished: Tensor) -> None:
         nonlocal reported
@@ -150,11 +189,10 @@ def fit_inrs(
 
     def finish(fitted: Tensor, num_steps: Tensor, unreported: Tensor) -> FitResult:
         weights = WeightBatch.from_flat(spec, fitted.unsqueeze(-1))
-        outputs = siren_apply(weights, coordinates, omega_0=omega_0, output_offset=output_offset)
-        mse = (outputs - targets).square().mean(dim=(1, 2))
-        _check_finite(bool(mse.isfinite().all()), config.num_steps, config)
-        report(config.num_steps, 0, mse[unreported])
-        return FitResult(weights, mse, num_steps)
+        loss = family.final_loss(weights, inputs, targets)
+        _check_finite(bool(loss.isfinite().all()), config.num_steps, config)
+        report(config.num_steps, 0, loss[unreported])
+        return FitResult(weights, loss, num_steps)
 
     active = torch.arange(size, device=values.device)  # networks that are not done
     params = initial.flatten().squeeze(-1).clone()  # theirs, (active, num_params)
@@ -177,16 +215,17 @@ def fit_inrs(
         fused=True,
     )
     for step in range(config.num_steps):
-        mse, params.grad = gradient(params, points, values)
+        loss, params.grad = gradient(params, points, values)
         if step % CHECK_EVERY == 0:
-            _check_finite(bool(mse.isfinite().all()), step, config)
-            done = mse <= config.stop_mse
+            _check_finite(bool(loss.isfinite().all()), step, config)
+            done = loss <= config.stop_mse
             if bool(done.any()):
                 fitted[active[done]] = params[done]
                 num_steps[active[done]] = step
                 active, values = active[~done], values[~done]
+                points = points if is_shared else points[~done]
                 _keep(optimizer, params, ~done)
-            report(step, len(active), mse[done])
+            report(step, len(active), loss[done])
             if not len(active):
                 break
         optimizer.param_groups[0]["lr"] = config.learning_rate * config.factor(step)
@@ -195,107 +234,32 @@ def fit_inrs(
     return finish(fitted, num_steps, active)
 
 
-def loss_and_gradient(
-    params: Float[Tensor, "b num_params"],
-    points: Float[Tensor, "d_0 p"],
-    values: Float[Tensor, "b d_m p"],
-    *,
-    spec: WeightSpaceSpec,
-    omega_0: float,
-    output_offset: float,
-) -> tuple[Float[Tensor, " b"], Float[Tensor, "b num_params"]]:
-    """Mean squared error of each network and its gradient, by hand-written backpropagation.
-
-    Points come last, so that sines run over contiguous memory. With z_m = ω0 (W_mᵀ x_{m-1} + b_m)
-    and x_m = sin z_m, the error δ_m = dL/d(z_m / ω0) goes back as
-    δ_m = ω0 cos z_m ⊙ (W_{m+1} δ_{m+1}).
-    """
-    weights, biases = [], []
-    sizes = [n for d_in, d_out in spec.weight_shapes for n in (d_in * d_out, d_out)]
-    blocks = iter(params.split(sizes, dim=1))
-    for shape in spec.weight_shapes:
-        weights.append(next(blocks).unflatten(1, shape))  # (B, d_in, d_out)
-        biases.append(next(blocks).unsqueeze(-1))  # (B, d_out, 1)
-
-    inputs, cosines = [points], []
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        z = _product((omega_0 * weight).mT, inputs[-1]) + omega_0 * bias  # (B, d_out, P)
-        sine, cosine = _sine_and_cosine(z)
-        inputs.append(sine)
-        cosines.append(cosine)
-    residual = _product(weights[-1].mT, inputs[-1]) + (biases[-1] + output_offset) - values
-    mse = residual.square().mean(dim=(1, 2))
-
-    delta = residual * (2 / residual[0].numel())
-    gradient = []
-    for layer in reversed(range(spec.num_layers)):
-        gradient.append(delta.sum(-1))
-        gradient.append(_product(delta, inputs[layer].mT).mT.flatten(1))
-        if layer > 0:
-            delta = _product(omega_0 * weights[layer], delta) * cosines[layer - 1]
-    return mse, torch.cat(gradient[::-1], dim=1)
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b``, elementwise where that is faster: no matrix product is good at being this thin."""
-    rows, inner = a.shape[-2:]
-    if inner == 1:
-        return a * b
-    if rows == 1 and torch.compiler.is_compiling():  # the product is fused into the sum
-        return (a.mT * b).sum(-2, keepdim=True)
-    return a @ b
-
-
-def _sine_and_cosine(z: Tensor) -> tuple[Tensor, Tensor]:
-    """``z.sin()`` and ``z.cos()``.
-
-    A compiled step on a CPU spends a third of its time on these two. There, what they share is
-    computed once: with z = kπ + r, |r| <= π/2, sin z = (-1)^k sin r and cos z = (-1)^k cos r, which
-    are polynomials of r with the least largest error. That error is below 3e-7 for |z| <= 1e4.
-    """
-    exact = z.dtype != torch.float32 or z.device.type != "cpu"
-    if exact or not torch.compiler.is_compiling():
-        return z.sin(), z.cos()
-    k = (z * (1 / math.pi)).round()
-    r = z - k * 3.140625 - k * 9.67653589793e-4  # π in two parts; k times the first is exact
-    sign = 1 - 2 * (k - 2 * (0.5 * k).floor())
-    q = r * r
-    sine = -1.980960e-4 + q * 2.605780e-6
-    sine = 1 + q * (-0.1666665955 + q * (8.333066243e-3 + q * sine))
-    cosine = -1.385592698e-3 + q * 2.319438e-5
-    cosine = 1 + q * (-0.4999993229 + q * (4.166398942e-2 + q * cosine))
-    return sine * (r * sign), cosine * sign
-
-
 @cache
 def _gradient_function(
-    spec: WeightSpaceSpec, omega_0: float, output_offset: float, compiled: bool
+    spec: WeightSpaceSpec, family: Family, compiled: bool
 ) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    function = partial(loss_and_gradient, spec=spec, omega_0=omega_0, output_offset=output_offset)
+    function = partial(loss_and_gradient, spec=spec, family=family)
     return torch.compile(function) if compiled else function
 
 
 @cache
 def _code_for_cpus(
-    spec: WeightSpaceSpec,
-    omega_0: float,
-    output_offset: float,
-    num_points: int,
-    dtype: torch.dtype,
+    spec: WeightSpaceSpec, family: Family, num_points: int, is_shared: bool, dtype: torch.dtype
 ) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
     """The compiled step for any number of networks, the same in every process.
 
     ``torch.compile`` by itself makes code for the first number of networks that it meets and other
     code for further ones, so that bytes would depend on what a process has fitted before.
     """
-    function = partial(loss_and_gradient, spec=spec, omega_0=omega_0, output_offset=output_offset)
+    function = partial(loss_and_gradient, spec=spec, family=family)
     step = torch.compile(function, dynamic=False)
 
     def run(params: Tensor, points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         if len(params) == 1:  # a size of 1 is never dynamic
-            mse, gradient = run(params.repeat(2, 1), points, values.repeat(2, 1, 1))
-            return mse[:1], gradient[:1]
-        for tensor in (params, values):
+            twice = points if is_shared else points.repeat(2, 1, 1)
+            loss, gradient = run(params.repeat(2, 1), twice, values.repeat(2, 1, 1))
+            return loss[:1], gradient[:1]
+        for tensor in (params, values) if is_shared else (params, points, values):
             torch._dynamo.mark_dynamic(tensor, 0)
         compiled: tuple[Tensor, Tensor] = step(params, points, values)
         return compiled
@@ -304,7 +268,8 @@ def _code_for_cpus(
         return torch.zeros(shape, dtype=dtype)
 
     size, d_0, d_m = CPU_CHUNK_SIZE, spec.dims[0], spec.dims[-1]
-    run(zeros(size, spec.num_params), zeros(d_0, num_points), zeros(size, d_m, num_points))
+    shared = () if is_shared else (size,)
+    run(zeros(size, spec.num_params), zeros(*shared, d_0, num_points), zeros(size, d_m, num_points))
     return run
 
 

@@ -1,8 +1,8 @@
 """Fits on a GPU: steps that the host never waits for, recorded as CUDA graphs.
 
-The steps are those of ``dws.inr.fit``. There, INRs leave the batch when they stop, which the host
-has to read at every look. Here they stay, their weights are kept aside on the device, and the host
-reads one look late how many there are; once they are half of the batch they leave it.
+The steps are those of ``dws.inr.fit``. There, networks leave the batch when they stop, which the
+host has to read at every look. Here they stay, their weights are kept aside on the device, and the
+host reads one look late how many there are; once they are half of the batch they leave it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from dws.capture import Captured, Delayed
 from dws.settings import FitConfig
 
 CHECK_EVERY = 10  # steps between two looks at the stopping criterion, which are one graph
-MIN_DROPPED = 64  # fewer stopped INRs stay in the batch, since leaving it means another recording
+MIN_DROPPED = (
+    64  # fewer stopped networks stay in the batch, since leaving it means another recording
+)
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class GraphFit:
-    """INRs that are being fitted together, all of it in tensors on one device.
+    """Networks that are being fitted together, all of it in tensors on one device.
 
     Args:
-        gradient: Mean squared errors and their gradient from parameters, points and values; see
-            ``dws.inr.fit.loss_and_gradient``.
+        gradient: Losses and their gradient from parameters, points and values; see
+            ``dws.inr.family.loss_and_gradient``.
         params: Where they start, (B, num_params); changed in place.
-        points: (d_0, P).
+        points: (d_0, P) of all, or (B, d_0, P) of each.
         values: (B, d_M, P).
         config: Steps, learning rate and stopping.
     """
@@ -38,7 +40,7 @@ class GraphFit:
         self,
         gradient: Gradient,
         params: Float[Tensor, "b num_params"],
-        points: Float[Tensor, "d_0 p"],
+        points: Float[Tensor, "*b d_0 p"],
         values: Float[Tensor, "b d_m p"],
         config: FitConfig,
     ) -> None:
@@ -71,7 +73,7 @@ class GraphFit:
 
         Args:
             on_checked: Called with whether all errors were finite, the step that was looked at, and
-                how many INRs had not stopped.
+                how many networks had not stopped.
         """
         status = Delayed()
         block = self._record()
@@ -96,20 +98,20 @@ class GraphFit:
     def advance(self, num_steps: int) -> None:
         """Take steps, the first with a look at the stopping criterion; the host reads nothing."""
         for number in range(num_steps):
-            mse, self._params.grad = self._gradient(self._params, self._points, self._values)
+            loss, self._params.grad = self._gradient(self._params, self._points, self._values)
             if number == 0:
-                self._look(mse)
+                self._look(loss)
             self._rate.copy_(self._rates.index_select(0, self._step).squeeze(0))
             self._optimizer.step()
             self._step.add_(1)
 
-    def _look(self, mse: Float[Tensor, " b"]) -> None:
-        """Keep the parameters of INRs that stop now."""
-        stops: Bool[Tensor, " b"] = (mse <= self.config.stop_mse) & ~self._stopped
+    def _look(self, loss: Float[Tensor, " b"]) -> None:
+        """Keep the parameters of networks that stop now."""
+        stops: Bool[Tensor, " b"] = (loss <= self.config.stop_mse) & ~self._stopped
         self._fitted.copy_(torch.where(stops.unsqueeze(1), self._params, self._fitted))
         self._num_steps.copy_(torch.where(stops, self._step, self._num_steps))
         self._stopped.logical_or_(stops)
-        self._is_finite.logical_and_((mse.isfinite() | self._stopped).all())
+        self._is_finite.logical_and_((loss.isfinite() | self._stopped).all())
 
     def _record(self) -> Callable[[], None]:
         advance = partial(self.advance, CHECK_EVERY)
@@ -124,7 +126,8 @@ class GraphFit:
         state = self._optimizer.state[self._params]
         for name in ("exp_avg", "exp_avg_sq"):
             state[name] = state[name][keep]
-        for name in ("_rows", "_values", "_fitted", "_num_steps", "_stopped"):
+        own_points = ["_points"] if self._points.ndim == 3 else []
+        for name in ("_rows", "_values", "_fitted", "_num_steps", "_stopped", *own_points):
             setattr(self, name, getattr(self, name)[keep])
 
     def _keep_results(self) -> None:

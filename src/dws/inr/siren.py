@@ -36,11 +36,7 @@ def init_siren(
     """
     if init not in INITS:
         raise UserError(f"expected init={'|'.join(INITS)}, got {init!r}")
-    flat = torch.empty(len(seeds), spec.num_params)
-    for row, seed in zip(flat, seeds, strict=True):
-        generator = torch.Generator().manual_seed(seed)
-        torch.rand(spec.num_params, generator=generator, out=row)
-    batch = WeightBatch.from_flat(spec, flat.mul_(2).sub_(1).unsqueeze(-1))
+    batch = uniform(spec, seeds)
     for layer, (weight, bias) in enumerate(zip(batch.weights, batch.biases, strict=True)):
         n = spec.dims[layer]
         sine_bound, default_bound = (6 / n) ** 0.5 / omega_0, n**-0.5
@@ -52,6 +48,15 @@ def init_siren(
             weight *= default_bound if is_last else sine_bound
             bias *= default_bound if is_last else 0
     return batch
+
+
+def uniform(spec: WeightSpaceSpec, seeds: Sequence[int]) -> WeightBatch:
+    """Networks with entries that are uniform in [-1, 1), one for each seed, (B=len(seeds), C=1)."""
+    flat = torch.empty(len(seeds), spec.num_params)
+    for row, seed in zip(flat, seeds, strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        torch.rand(spec.num_params, generator=generator, out=row)
+    return WeightBatch.from_flat(spec, flat.mul_(2).sub_(1).unsqueeze(-1))
 
 
 def siren_apply(

@@ -63,6 +63,7 @@ class ScaleGMN(GraphNet):
     """
 
     reads = "scaled"  # by ``WeightSpaceModel``: a shift would end the symmetry
+    odd_activations = True  # what sign flips of neurons need to change no function
 
     def __init__(
         self,

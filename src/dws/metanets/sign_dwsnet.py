@@ -45,6 +45,7 @@ class SignTrunk(nn.Module):
     """Weights to features, by an encoder and ``num_layers`` layers. Arguments as ``SignDWSNet``."""
 
     reads = "scaled"  # by ``WeightSpaceModel``: a shift would end the symmetry
+    odd_activations = True  # what sign flips of neurons need to change no function
 
     def __init__(
         self,

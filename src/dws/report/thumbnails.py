@@ -53,15 +53,15 @@ class Thumbnails:
             digest: Hash of its signals and settings.
 
         Raises:
-            ValueError: If the weights cannot be read.
+            ValueError: If the weights cannot be read, or the networks are no INRs.
         """
         split = zoo.split("test")
         rows = spread_evenly(len(split))
-        weights, inr = split.weights()[torch.tensor(rows)], zoo.manifest.inr
-        sizes = [min(size, MAX_SIDE) for size in zoo.manifest.domain.grid]
+        weights, inr = split.weights()[torch.tensor(rows)], zoo.inr
+        sizes = [min(size, MAX_SIDE) for size in zoo.domain.grid]
         if len(sizes) == 1:
             sizes = [CURVE[1]]
-        points = grid_points(zoo.manifest.domain, sizes)
+        points = grid_points(zoo.domain, sizes)
         middle = torch.arange(len(points)).view(sizes)
         while middle.ndim > 2:
             middle = middle[len(middle) // 2]

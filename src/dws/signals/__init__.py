@@ -1,5 +1,6 @@
-"""What INRs are fitted to. Each source of signals gives coordinates, values, labels and splits."""
+"""What networks are fitted to: signals for INRs, binary tasks for classifiers."""
 
+from dws.signals.binary import BinaryTasks
 from dws.signals.checked import CheckedSignals
 from dws.signals.edits import EditedImages
 from dws.signals.images import ImageSignals
@@ -8,6 +9,7 @@ from dws.signals.source import SPLITS, SignalSource, limit_sizes
 
 __all__ = [
     "SPLITS",
+    "BinaryTasks",
     "CheckedSignals",
     "EditedImages",
     "ImageSignals",

@@ -68,21 +68,29 @@ class Augmentations:
                     "Define it."
                 )
 
-    def check_fits(self, spec: WeightSpaceSpec, num_views: int, omega_0: float) -> None:
+    def check_fits(self, spec: WeightSpaceSpec, num_views: int, omega_0: float | None) -> None:
         """Make sure that this makes sense for some networks and a task.
 
         Args:
             spec: Architecture of the networks.
             num_views: See ``Task``.
-            omega_0: ω0 of the networks.
+            omega_0: ω0 of the networks; None if they are ReLU networks.
 
         Raises:
-            UserError: If images are to move and the networks do not have two inputs, phases are
+            UserError: If images are to move and the networks do not have two inputs, signs are to
+                be flipped, phases shifted or images moved and they are ReLU networks, phases are
                 to be shifted and their ω0 is another, two views would be the same, or an extra
                 augmentation does not return networks of the same shape.
         """
         config = self.config
         moves = {k: v for k, v in asdict(config).items() if k in MOVES and v}
+        of_sines = {**moves, "flip_signs": config.flip_signs, "shift_phases": config.shift_phases}
+        needs_sines = [name for name, value in of_sines.items() if value]
+        if omega_0 is None and needs_sines:
+            raise UserError(
+                f"expected sine networks for augment.{needs_sines[0]}, got ReLU networks; use "
+                "augment=none or augment=permute"
+            )
         if moves and spec.dims[0] != 2:
             raise UserError(
                 f"expected networks with two inputs for augment.{next(iter(moves))}, got "

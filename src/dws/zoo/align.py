@@ -11,7 +11,7 @@ from dws.io.folders import check_claim, claim_folder
 from dws.io.names import beside
 from dws.weightspace.alignment import align
 from dws.zoo.manifest import ALIGNED_TO, CONFIG, OtherFormatError
-from dws.zoo.store import COLUMNS, Zoo, ZooSplit, is_whole, shard_name, write_manifest, write_shard
+from dws.zoo.store import Zoo, ZooSplit, is_whole, shard_name, write_manifest, write_shard
 
 
 def align_zoo(zoo: Zoo) -> Zoo:
@@ -46,11 +46,11 @@ def align_zoo(zoo: Zoo) -> Zoo:
             return copy
         reference = ZooSplit(zoo, 0, 1).weights()
         pieces = list(enumerate(ZooSplit(zoo, 0, len(zoo)).pieces()))
-        with tqdm(total=len(zoo), unit="INR", desc=f"aligning {zoo.path.name}") as bar:
+        with tqdm(total=len(zoo), unit="network", desc=f"aligning {zoo.path.name}") as bar:
             for index, piece in pieces:
                 file = path / shard_name(index)
                 if not is_whole(file):
-                    columns = {name: piece.column(name) for name in COLUMNS}
+                    columns = {name: piece.column(name) for name in zoo.manifest.columns}
                     write_shard(file, align(piece.weights(), reference), columns, piece.labels)
                 bar.update(len(piece))
         write_manifest(path, plan)

@@ -1,11 +1,11 @@
-"""From signals to a zoo: fit shard after shard, going on where an earlier run stopped."""
+"""From signals or tasks to a zoo: fit shard after shard, going on where an earlier run stopped."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,16 +17,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dws.errors import UserError
-from dws.inr import FitConfig, FitResult, SirenConfig, init_siren
+from dws.inr import ClassifierConfig, FitConfig, FitResult, SirenConfig
 from dws.inr.fit import psnr, use_compiler
 from dws.io.content import append_json_line
 from dws.io.folders import check_claim, claim_folder
 from dws.io.hashing import as_written, settings_hash
 from dws.seeding import derive_seed
 from dws.settings import ZooConfig
-from dws.signals import SPLITS, CheckedSignals, SignalSource
-from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.signals import SPLITS, BinaryTasks, SignalSource
+from dws.weightspace import WeightBatch
 from dws.zoo.engine import Engine, FitJob, Workers
+from dws.zoo.fitted import Fitted, FittedInrs, to_fitted
 from dws.zoo.manifest import CONFIG as CONFIG  # for those who make zoos
 from dws.zoo.manifest import (
     FORMAT_VERSION,
@@ -40,33 +41,38 @@ from dws.zoo.manifest import (
 )
 from dws.zoo.store import Zoo, is_whole, shard_name, write_manifest, write_shard
 
-TIMING = ".timing.jsonl"  # a line for each shard: its INRs, and seconds since the one before
+TIMING = ".timing.jsonl"  # a line for each shard: its networks, and seconds since the one before
 NOTES = ("fit_preset", "splits", "labels", "domain")
 INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
 
 
 def build_zoo(
     path: str | Path,
-    signals: SignalSource,
+    signals: SignalSource | BinaryTasks,
     *,
     zoo: ZooConfig,
-    inr: SirenConfig,
+    inr: SirenConfig | None = None,
+    classifier: ClassifierConfig | None = None,
     fit: FitConfig,
     preset: str = "custom",
     engine: Engine | None = None,
 ) -> Zoo:
-    """Fit INRs to signals and write them to a folder; resume if it holds a part of the same zoo.
+    """Fit networks and write them to a folder; resume if it holds a part of the same zoo.
+
+    INRs are fitted to signals, classifiers to binary tasks.
 
     A complete zoo is returned as it is and nothing is written. A damaged manifest is written again
     from the shards, a damaged shard is fitted again.
 
-    Each INR starts from its own initialisation, which depends on (zoo seed, signal id, view) alone.
+    Each network starts from its own initialisation, which depends on (zoo seed, signal id, view)
+    alone.
 
     Args:
         path: The zoo's folder.
         signals: What to fit.
         zoo: Seed, size and sharding.
-        inr: The architecture of the INRs.
+        inr: The architecture of INRs; None for the default.
+        classifier: The architecture of classifiers; None for the default.
         fit: How they are fitted.
         preset: What these settings of the fit are called, for the manifest.
         engine: Where the fits run; on this machine, one worker a core, if None.
@@ -76,16 +82,16 @@ def build_zoo(
 
     Raises:
         ValueError: If the folder holds a zoo with other settings, with the keys that differ,
-            another process is writing to it, or the source is not as ``SignalSource`` says.
+            another process is writing to it, the source is not as ``SignalSource`` says, or the
+            architecture is not for it.
     """
-    builder = Builder(
-        Path(path), CheckedSignals(signals), zoo, inr, fit, preset, engine or Workers()
-    )
+    fitted = to_fitted(signals, inr, classifier)
+    builder = Builder(Path(path), fitted, zoo, fit, preset, engine or Workers())
     builder.check()
     file = builder.path / CONFIG
     check_claim(file, builder.identity, option="zoo.path", notes=builder.notes)
     if builder.is_complete():  # needs no lock
-        print(f"dws: {path} is already complete, {len(builder.ids)} INRs")
+        print(f"dws: {path} is already complete, {len(builder.ids)} {builder.noun}")
         return Zoo.open(path)
     with claim_folder(file, builder.identity, option="zoo.path", notes=builder.notes):
         try:
@@ -107,22 +113,16 @@ class Builder:
     """What ``build_zoo`` and ``build_part`` share: a plan, and the fits that fill it."""
 
     path: Path
-    signals: SignalSource
+    fitted: Fitted
     zoo: ZooConfig
-    inr: SirenConfig
     fit: FitConfig
     preset: str
     engine: Engine
 
     @cached_property
-    def spec(self) -> WeightSpaceSpec:
-        """The weight space of INRs of these signals."""
-        return weight_space(self.signals, self.inr)
-
-    @cached_property
     def splits(self) -> dict[str, Tensor]:
         """Signal ids of each split."""
-        return self.signals.split(self.zoo.limit)
+        return self.fitted.source.split(self.zoo.limit)
 
     @cached_property
     def ids(self) -> Tensor:
@@ -137,20 +137,20 @@ class Builder:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that the zoo's content depends on; a folder belongs to one such."""
+        source = self.fitted.source
         return {
             "format_version": FORMAT_VERSION,
-            "signals": {"name": self.signals.name, **self.signals.describe()},
+            "signals": {"name": source.name, **source.describe()},
             "zoo": asdict(self.zoo),
-            "inr": asdict(self.inr),
+            **self.fitted.architecture(),
             "fit": self.fit.identity(),
-            "dims": self.spec.dims,
+            "dims": self.fitted.spec.dims,
             "num_rows": len(self.ids),
         }
 
     @cached_property
     def notes(self) -> dict[str, Any]:
         """What else the manifest says, under the keys ``NOTES``."""
-        coordinates = self.signals.coordinates
         sizes = {name: self.zoo.num_views * len(ids) for name, ids in self.splits.items()}
         return {
             "fit_preset": {
@@ -158,19 +158,30 @@ class Builder:
                 "hash": settings_hash(self.identity["fit"], num_digits=12),
             },
             "splits": split_rows(sizes),
-            "labels": sorted(self.signals.labels(self.ids[:1])),
-            "domain": {
-                "low": coordinates.amin(0).tolist(),
-                "high": coordinates.amax(0).tolist(),
-                "grid": self.signals.grid or [len(coordinates)],
-            },
+            "labels": sorted(self.fitted.source.labels(self.ids[:1])),
+            **self.fitted.domain(),
         }
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is known of the zoo before it is fitted.
+
+        Raises:
+            ValueError: If it could not be opened as a zoo.
+        """
+        what = f"splits and a grid that make a zoo from the signals {self.fitted.source.name}"
+        return to_plan({**self.identity, **self.notes}, Plan, what=what)
+
+    @property
+    def noun(self) -> str:
+        """What is fitted, in the plural."""
+        return self.plan.noun
 
     def check(self) -> None:
         """Refuse, before anything is fitted, what could not be fitted or opened as a zoo."""
-        self.signals.values(self.ids[:1])
-        what = f"splits and a grid that make a zoo from the signals {self.signals.name}"
-        to_plan({**self.identity, **self.notes}, Plan, what=what)
+        self.fitted.check(self.fit)
+        self.fitted.data(self.ids[:1])
+        _ = self.plan
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of each shard of the finished zoo, by file name.
@@ -227,13 +238,18 @@ class Builder:
         total, left = (sum(len(self.rows(s)) for s in part) for part in (starts, missing))
         compiled = use_compiler(self.fit, len(self.ids))  # of the whole zoo: the same bytes
         if left < total:
-            print(f"dws: going on in {self.path}, {total - left} of {total} INRs are there")
-        print(f"dws: fitting {left} INRs in {'a compiled' if compiled else 'an eager'} loop")
+            print(f"dws: going on in {self.path}, {total - left} of {total} {self.noun} are there")
+        print(f"dws: fitting {left} {self.noun} in {'a compiled' if compiled else 'an eager'} loop")
         jobs = (self.job(start, compiled) for start in missing)
         began = time.monotonic()
         with (
             _ProgressBar(
-                total=total, initial=total - left, unit="INR", desc=f"fitting {self.path.name}"
+                total=total,
+                initial=total - left,
+                quality=self.fitted.quality,
+                quality_text=self.fitted.quality_text,
+                unit=self.noun.removesuffix("s"),
+                desc=f"fitting {self.path.name}",
             ) as bar,
             closing(self.engine.run(jobs, bar.add)) as results,
         ):
@@ -241,44 +257,45 @@ class Builder:
                 self.write_shard(missing[position], result)
                 seconds = round(time.monotonic() - began, 3)
                 began = time.monotonic()
-                row = {"num_inrs": len(result.mse), "seconds": seconds}
+                row = {"num_inrs": len(result.loss), "seconds": seconds}
                 append_json_line(self.path / TIMING, row)
 
     def job(self, start: int, compiled: bool) -> FitJob:
         """The fit of one shard."""
         rows = self.rows(start)
+        inputs, targets = self.fitted.data(self.ids[rows])
         return FitJob(
+            family=self.fitted.family,
             initial=self.initial(rows),
-            coordinates=self.signals.coordinates,
-            targets=self.signals.values(self.ids[rows]),
+            inputs=inputs,
+            targets=targets,
             config=self.fit,
-            inr=self.inr,
             compiled=compiled,
         )
 
     def write_shard(self, start: int, result: FitResult) -> None:
         """Write one shard."""
         ids, views = self.ids[self.rows(start)], self.views[self.rows(start)]
-        columns = {"num_steps": result.num_steps, "mse": result.mse}
+        columns = {"num_steps": result.num_steps, self.plan.loss_column: result.loss}
         write_shard(
             self.shard(start),
             result.weights,
             {"signal_id": ids, "view": views, **columns},
-            self.signals.labels(ids),
+            self.fitted.source.labels(ids),
         )
 
     def initial(self, rows: Tensor) -> WeightBatch:
         """Where the fits of these rows start."""
-        if self.inr.shared_init:
+        if self.fitted.shared_init:
             seeds = [derive_seed(self.zoo.seed, INIT_STREAM)] * len(rows)
         else:
             pairs = zip(self.ids[rows].tolist(), self.views[rows].tolist(), strict=True)
             seeds = [derive_seed(self.zoo.seed, i, view, INIT_STREAM) for i, view in pairs]
-        return init_siren(self.spec, seeds, omega_0=self.inr.omega_0, init=self.inr.init)
+        return self.fitted.initial(seeds)
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]
-    """Counts INRs, those under way by their steps, and shows the mean PSNR of finished ones.
+    """Counts networks, those under way by their steps, and shows how well finished ones fit.
 
     The time that is left is estimated from the rate over the last third of the time since the first
     step: compiling and the start of further workers come before that.
@@ -286,33 +303,41 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
 
     began: float | None = None
     work = 0.0
-    total_psnr = 0.0
+    total_quality = 0.0
     num_finished = 0
 
-    def __init__(self, *, initial: int, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        initial: int,
+        quality: Callable[[Tensor], Tensor] = psnr,
+        quality_text: str = FittedInrs.quality_text,
+        **options: Any,
+    ) -> None:
+        self.quality, self.quality_text = quality, quality_text
         self.reports: deque[tuple[float, float]] = deque()  # time, and work until then
         self.num_before = initial
         super().__init__(initial=initial, **options)
 
-    def add(self, work: float, mse: Tensor) -> None:
+    def add(self, work: float, loss: Tensor) -> None:
         """Take note of what an engine reports, see ``OnProgress``."""
         now = time.monotonic()
         self.began = self.began or now
         self.work += work
-        self.total_psnr += float(psnr(mse).sum())
-        self.num_finished += len(mse)
+        self.total_quality += float(self.quality(loss).sum())
+        self.num_finished += len(loss)
         if not self.reports or now - self.reports[-1][0] >= 0.01 * (now - self.began):
             self.reports.append((now, self.work))
         while len(self.reports) > 1 and self.reports[1][0] <= now - (now - self.began) / 3:
             self.reports.popleft()
         if self.num_finished:
-            mean = self.total_psnr / self.num_finished
-            self.set_postfix_str(f"PSNR {mean:.1f} dB", refresh=False)
+            mean = self.total_quality / self.num_finished
+            self.set_postfix_str(self.quality_text.format(mean), refresh=False)
         self.update(self.num_before + int(self.work + 1e-3) - self.n)
 
     @property
     def rate(self) -> float | None:
-        """INRs a second, if known."""
+        """Networks a second, if known."""
         if not self.reports:
             return None
         began, before = self.reports[0]
@@ -323,8 +348,3 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
     def format_dict(self) -> dict[str, Any]:
         """What tqdm shows."""
         return {**super().format_dict, "rate": self.rate}
-
-
-def weight_space(signals: SignalSource, inr: SirenConfig) -> WeightSpaceSpec:
-    """The weight space of INRs of some signals."""
-    return WeightSpaceSpec((signals.coordinates.shape[1], *inr.hidden, signals.num_outputs))

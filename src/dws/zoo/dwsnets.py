@@ -53,8 +53,10 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
         The JSON file with the splits, whose paths are absolute.
 
     Raises:
-        ValueError: If the folder exists, or the label has no whole numbers.
+        ValueError: If the folder exists, the label has no whole numbers, or the networks are no
+            INRs.
     """
+    _ = zoo.inr  # trainers that read the format expect INRs
     labels = zoo.split("train").labels
     whole = [name for name, values in labels.items() if not values.is_floating_point()]
     if label not in whole:

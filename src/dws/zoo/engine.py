@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dws.errors import UnreachableError, UserError
-from dws.inr import FitConfig, FitResult, SirenConfig, fit_inrs
+from dws.inr import Family, FitConfig, FitResult, fit_networks
 from dws.inr.fit import CPU_CHUNK_SIZE, OnProgress, chunk_size
 from dws.runtime import (
     compiler_problem,
@@ -40,7 +40,7 @@ from dws.zoo.workers import WorkerPool
 
 PATIENCE = 60  # seconds without a result after which the cluster is looked at again
 
-# Steps of INRs, times points, from which on other processes pay: some 15 s of one core.
+# Steps of networks, times points, from which on other processes pay: some 15 s of one core.
 WORK_FOR_WORKERS = 1e8
 MAX_SMALL_CHUNKS = 64  # that are looked at to see whether there is as much
 
@@ -53,55 +53,61 @@ class FitJob:
     """The fit of one shard or a chunk of it, with all that it needs to run on any machine.
 
     Attributes:
+        family: How the networks compute, and their loss.
         initial: n networks to start from, with one channel.
-        coordinates: The P points that all signals share, (P, d_0).
-        targets: Values of each signal at the points, (n, P, d_M).
+        inputs: The P inputs that all networks share, (P, d_0), or those of each, (n, P, d_0).
+        targets: What each network is to compute of them, (n, P, d_M).
         config: How they are fitted.
-        inr: What the networks are beside their weights.
         compiled: Whether to run the compiled step.
     """
 
+    family: Family
     initial: WeightBatch
-    coordinates: Float[Tensor, "p d_0"]
+    inputs: Float[Tensor, "*n p d_0"]
     targets: Float[Tensor, "n p d_m"]
     config: FitConfig
-    inr: SirenConfig
     compiled: bool
 
     @property
     def work(self) -> int:
-        """Steps of INRs, times points, at most."""
-        return self.initial.batch_size * self.config.num_steps * len(self.coordinates)
+        """Steps of networks, times points, at most."""
+        return self.initial.batch_size * self.config.num_steps * self.num_points
+
+    @property
+    def num_points(self) -> int:
+        """P."""
+        return self.targets.shape[1]
 
     def chunks(self, size: int) -> list[FitJob]:
-        """This job in parts of so many INRs, which are fitted at once."""
+        """This job in parts of so many networks, which are fitted at once."""
+        is_shared = self.inputs.ndim == 2
         return [
             replace(
                 self,
                 initial=self.initial[start : start + size],
+                inputs=self.inputs if is_shared else self.inputs[start : start + size].clone(),
                 targets=self.targets[start : start + size].clone(),
             )
             for start in range(0, self.initial.batch_size, size)
         ]
 
-    def run(self, on_progress: OnProgress = lambda work, mse: None) -> FitResult:
+    def run(self, on_progress: OnProgress = lambda work, loss: None) -> FitResult:
         """Fit all at once; the result is on the CPU.
 
         Raises:
             ValueError: If the device is not there, or a fit became NaN or infinite.
         """
         device = find_device(self.config.device, option="fit.device")
-        result = fit_inrs(
+        result = fit_networks(
+            self.family,
             self.initial.to(device),
-            self.coordinates.to(device),
+            self.inputs.to(device),
             self.targets.to(device),
             config=self.config,
-            omega_0=self.inr.omega_0,
-            output_offset=self.inr.output_offset,
             compiled=self.compiled,
-            on_progress=lambda work, mse: on_progress(work, mse.cpu()),
+            on_progress=lambda work, loss: on_progress(work, loss.cpu()),
         )
-        return FitResult(result.weights.to("cpu"), result.mse.cpu(), result.num_steps.cpu())
+        return FitResult(result.weights.to("cpu"), result.loss.cpu(), result.num_steps.cpu())
 
 
 @runtime_checkable
@@ -170,7 +176,7 @@ def run_in_chunks(jobs: Iterable[tuple[int, list[FitJob]]], pool: Pool, *, ahead
 def _join(results: list[FitResult]) -> FitResult:
     return FitResult(
         WeightBatch.cat([result.weights for result in results]),
-        torch.cat([result.mse for result in results]),
+        torch.cat([result.loss for result in results]),
         torch.cat([result.num_steps for result in results]),
     )
 
@@ -235,7 +241,7 @@ class Workers:
 
 def _chunk_size_here(job: FitJob) -> int:
     device = find_device(job.config.device, option="fit.device")
-    return chunk_size(job.config, job.initial.spec, len(job.coordinates), device)
+    return chunk_size(job.config, job.initial.spec, job.num_points, device)
 
 
 def _shards_at_once(chunks: Sequence[FitJob]) -> int:
@@ -274,18 +280,23 @@ class _ThisProcess:
 
 
 def _together(jobs: Sequence[FitJob]) -> FitJob:
-    """One job for all, which differ in their networks and signals only."""
+    """One job for all, which differ in their networks and what these are fitted to only."""
     first, *others = jobs
     if not others:
         return first
-    initial = WeightBatch.cat([job.initial for job in jobs])
-    return replace(first, initial=initial, targets=torch.cat([job.targets for job in jobs]))
+    is_shared = first.inputs.ndim == 2
+    return replace(
+        first,
+        initial=WeightBatch.cat([job.initial for job in jobs]),
+        inputs=first.inputs if is_shared else torch.cat([job.inputs for job in jobs]),
+        targets=torch.cat([job.targets for job in jobs]),
+    )
 
 
 def _split(result: FitResult, sizes: Sequence[int]) -> list[FitResult]:
     ends = list(accumulate(sizes))
     return [
-        FitResult(result.weights[a:b], result.mse[a:b], result.num_steps[a:b])
+        FitResult(result.weights[a:b], result.loss[a:b], result.num_steps[a:b])
         for a, b in pairwise([0, *ends])
     ]
 
@@ -320,7 +331,7 @@ class Ray:
             )
 
     def run(self, jobs: Iterable[FitJob], on_progress: OnProgress) -> Results:
-        """See ``Engine``. Results come in the order of the jobs; INRs are reported by chunk.
+        """See ``Engine``. Results come in the order of the jobs; networks are reported by chunk.
 
         Raises:
             ValueError: If Ray is not installed, or a fit failed.
@@ -388,7 +399,7 @@ class _RayTasks:
             return []
         key, _ = self._running.pop(done[0])
         result = self._result(done[0])
-        self._on_progress(float(len(result.mse)), result.mse)
+        self._on_progress(float(len(result.loss)), result.loss)
         return [(key, result)]
 
     def _result(self, reference: Any) -> FitResult:

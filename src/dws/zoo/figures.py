@@ -22,7 +22,7 @@ def plot_reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: 
     """The first training signals above what their INRs compute, with the PSNR of each."""
     train = zoo.split("train")
     split = ZooSplit(zoo, train.start, min(train.start + count, train.stop))
-    inr = zoo.manifest.inr
+    inr = zoo.inr
     fitted = siren_apply(
         split.weights(),
         signals.coordinates,
@@ -49,14 +49,14 @@ def plot_rows(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) ->
         magnify: Points along each axis, relative to those that were fitted.
 
     Raises:
-        ValueError: If a row is not there, ``magnify`` is below 1, INRs have more than two inputs,
-            or the file's name is of no format or a folder's.
+        ValueError: If the networks are no INRs, a row is not there, ``magnify`` is below 1, INRs
+            have more than two inputs, or the file's name is of no format or a folder's.
     """
     if magnify < 1:
         raise UserError(f"expected magnify >= 1, got {magnify}")
     if not rows or not all(0 <= row < len(zoo) for row in rows):
         raise UserError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
-    domain = zoo.manifest.domain
+    domain = zoo.domain
     if len(domain.low) > 2:
         raise UserError(f"expected INRs with one or two inputs, got {len(domain.low)}")
     formats = supported_formats()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
@@ -61,6 +61,16 @@ class Architecture(Section):
     output_offset: Number
 
 
+class ClassifierArchitecture(Section):
+    """Of ``ClassifierConfig``.
+
+    Attributes:
+        activation: Of the hidden levels.
+    """
+
+    activation: Literal["relu"]
+
+
 class Domain(Section):
     """Where the signals are defined.
 
@@ -88,7 +98,7 @@ class AlignedTo(Section):
 
 
 class Quantiles(Section):
-    """Of the PSNR in dB."""
+    """Of the PSNR in dB or the cross-entropy in nats."""
 
     q05: float
     median: float
@@ -102,28 +112,45 @@ class Plan(Versioned):
         format_version: Of the file.
         signals: What is fitted.
         zoo: Seed and sizes.
-        inr: The architecture of the INRs.
+        inr: The architecture of INRs; None if the networks are none.
+        classifier: The architecture of classifiers; None if the networks are none.
         fit: How they are fitted; None for imported networks.
         fit_preset: Name of the settings of the fit; None if it is not known.
         dims: Widths of the networks.
-        num_rows: Number of INRs.
+        num_rows: Number of networks.
         splits: First row and end of each split.
         labels: Names of the labels.
-        domain: Where the signals are defined.
+        domain: Where the signals are defined; None for classifiers.
         aligned_to: Which network all others are aligned to; None if they are not aligned.
     """
 
     signals: Signals
     zoo: Sharding
-    inr: Architecture
+    inr: Architecture | None = None
+    classifier: ClassifierArchitecture | None = None
     fit: dict[str, Any] | None
     fit_preset: Preset | None = None
     dims: list[Size]
     num_rows: Size
     splits: dict[str, Annotated[list[int], Field(min_length=2, max_length=2)]]
     labels: list[str]
-    domain: Domain
+    domain: Domain | None = None
     aligned_to: AlignedTo | None = None
+
+    @property
+    def noun(self) -> str:
+        """What the networks are, in the plural."""
+        return "INRs" if self.inr else "classifiers"
+
+    @property
+    def loss_column(self) -> str:
+        """Name of the column of the shards that says how well each network fits."""
+        return "mse" if self.inr else "cross_entropy"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a shard, beside networks and labels."""
+        return ("signal_id", "view", "num_steps", self.loss_column)
 
     @property
     def num_shards(self) -> int:
@@ -138,7 +165,8 @@ class Manifest(Plan):
         shards: SHA-256 of each shard.
         train_mean: Mean of the weights and biases of each layer, over the training split.
         train_std: Their standard deviation.
-        train_psnr: Quantiles over the training split; None for imported networks.
+        train_psnr: Quantiles over the training split; None for imported networks and classifiers.
+        train_cross_entropy: Quantiles over the training split; None for INRs.
         train_num_steps_median: Steps of the fit, median over the training split; None for imported
             networks.
         versions: Of dws and torch, which made the zoo.
@@ -148,6 +176,7 @@ class Manifest(Plan):
     train_mean: dict[str, float]
     train_std: dict[str, float]
     train_psnr: Quantiles | None
+    train_cross_entropy: Quantiles | None = None
     train_num_steps_median: int | None
     versions: dict[str, str]
 
@@ -231,7 +260,11 @@ def to_plan(content: object, kind: type[AnyPlan], *, what: str) -> AnyPlan:
     domain = plan.domain
     try:
         spec = WeightSpaceSpec(tuple(plan.dims))
-        if {len(domain.low), len(domain.high), len(domain.grid)} != {spec.dims[0]}:
+        if (plan.inr is None) == (plan.classifier is None):
+            raise UserError("needs one of inr and classifier")
+        if (plan.inr is None) != (domain is None):
+            raise UserError("needs a domain for INRs, and none for classifiers")
+        if domain and {len(domain.low), len(domain.high), len(domain.grid)} != {spec.dims[0]}:
             raise UserError(
                 f"a domain that is not one of {spec.dims[0]} inputs: {domain.content()}"
             )

@@ -1,4 +1,4 @@
-"""Zoos as Parquet, for tools that know nothing of INRs: one row for each."""
+"""Zoos as Parquet, for tools that know nothing of networks: one row for each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dws.errors import UserError
 from dws.io.atomic import open_atomically
 from dws.io.folders import check_can_make
 from dws.signals import SPLITS
-from dws.zoo.store import COLUMNS, Zoo, ZooSplit
+from dws.zoo.store import Zoo, ZooSplit
 
 
 def export_parquet(zoo: Zoo, file: Path) -> None:
-    """Write a zoo as one Parquet file, a row for each INR in the order of the zoo.
+    """Write a zoo as one Parquet file, a row for each network in the order of the zoo.
 
     Its columns are ``split`` and those of the shards (see ``dws.zoo.store``); weights and biases
     are flattened to lists of float32 of fixed length, inputs before outputs. The manifest is in the
@@ -43,7 +43,7 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"dws": json.dumps(zoo.manifest.content())}
     schema = _table(ZooSplit(zoo, 0, 1), "train").schema.with_metadata(metadata)
-    bar = tqdm(total=len(zoo), unit="INR", desc=f"exporting {zoo.path.name}")
+    bar = tqdm(total=len(zoo), unit="network", desc=f"exporting {zoo.path.name}")
     with bar, open_atomically(file) as stream, pq.ParquetWriter(stream, schema) as writer:
         for split in SPLITS:
             for piece in zoo.split(split).pieces():
@@ -57,7 +57,7 @@ def _table(rows: ZooSplit, split: str) -> Any:
 
     weights = rows.weights()
     columns = {"split": pa.array([split] * len(rows))}
-    columns |= {name: pa.array(rows.column(name).numpy()) for name in COLUMNS}
+    columns |= {name: pa.array(rows.column(name).numpy()) for name in rows.zoo.manifest.columns}
     for name, label in rows.labels.items():
         is_half = label.dtype == torch.bfloat16  # which NumPy does not know
         columns[f"label.{name}"] = pa.array((label.float() if is_half else label).numpy())

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from dws.errors import UserError
-from dws.inr import FitConfig, SirenConfig
+from dws.inr import ClassifierConfig, FitConfig, SirenConfig
 from dws.io.atomic import write_atomically
 from dws.io.content import check_content, read_json, read_yaml, write_json
 from dws.io.folders import check_can_make, check_claim, claim_folder
 from dws.io.hashing import as_written, sha256
 from dws.io.names import beside
 from dws.settings import ZooConfig
-from dws.signals import CheckedSignals, SignalSource
+from dws.signals import BinaryTasks, SignalSource
 from dws.zoo.build import CONFIG, NOTES, Builder
 from dws.zoo.engine import Engine, Workers
+from dws.zoo.fitted import to_fitted
 from dws.zoo.manifest import (
     MANIFEST,
     OtherFormatError,
@@ -32,12 +33,13 @@ CHECKSUMS = "checksums.json"  # of a part's shards, written when all are there
 
 def build_part(
     path: str | Path,
-    signals: SignalSource,
+    signals: SignalSource | BinaryTasks,
     *,
     part: int,
     num_parts: int,
     zoo: ZooConfig,
-    inr: SirenConfig,
+    inr: SirenConfig | None = None,
+    classifier: ClassifierConfig | None = None,
     fit: FitConfig,
     preset: str = "custom",
     engine: Engine | None = None,
@@ -52,7 +54,8 @@ def build_part(
         num_parts: How many there are.
         signals: What to fit.
         zoo: Seed, size and sharding of the whole zoo.
-        inr: The architecture of the INRs.
+        inr: The architecture of INRs; None for the default.
+        classifier: The architecture of classifiers; None for the default.
         fit: How they are fitted.
         preset: What these settings of the fit are called, for the manifest.
         engine: Where the fits run; on this machine, one worker a core, if None.
@@ -65,7 +68,8 @@ def build_part(
     """
     path = Path(path)
     folder = beside(path, "parts") / f"{part}-of-{num_parts}"
-    builder = Builder(folder, CheckedSignals(signals), zoo, inr, fit, preset, engine or Workers())
+    fitted = to_fitted(signals, inr, classifier)
+    builder = Builder(folder, fitted, zoo, fit, preset, engine or Workers())
     builder.check()
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):
@@ -170,7 +174,7 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
                 f"expected {file} as it was written (SHA-256 {digest}), got something else; copy "
                 "the part again, or fit it again with the command that made it"
             )
-    notes = {key: plans[0].pop(key) for key in NOTES}
+    notes = {key: plans[0].pop(key) for key in NOTES if key in plans[0]}
     digests = {name: checksums[files[name]] for name in names}
     check_claim(path / CONFIG, plans[0], option="path", notes=notes)
     if (path / MANIFEST).is_file() and as_written(path, digests):

@@ -41,7 +41,7 @@ def render(
     zoo: Zoo, rows: Sequence[int], points: Float[Tensor, "p d_0"]
 ) -> Float[Tensor, "n p d_m"]:
     """Values of some INRs of a zoo, computed from their weights."""
-    inr = zoo.manifest.inr
+    inr = zoo.inr
     flat = torch.cat([ZooSplit(zoo, row, row + 1).weights().flatten() for row in rows])
     weights = WeightBatch.from_flat(zoo.spec, flat)
     return siren_apply(weights, points, omega_0=inr.omega_0, output_offset=inr.output_offset)
@@ -57,7 +57,7 @@ def doubt(zoo: Zoo) -> str | None:
     than 0.05; a wrong offset of images in other units, that is, whose values span more than 2.6;
     any fault of INRs with three or more inputs.
     """
-    domain = zoo.manifest.domain
+    domain = zoo.domain
     if len(domain.grid) not in NUM_POINTS:
         return None
     least, most = NUM_POINTS[len(domain.grid)]
@@ -79,7 +79,7 @@ def doubt(zoo: Zoo) -> str | None:
             reason = f"have values from {low:.2g} to {high:.2g}, not in [0, 1] or [-1, 1]"
     if reason is None:
         return None
-    inr = zoo.manifest.inr
+    inr = zoo.inr
     low, high = domain.low[0], domain.high[0]
     return (
         f"warning: these INRs {reason} with --omega-0 {inr.omega_0:g}, --output-offset "

@@ -5,7 +5,8 @@ without one is unfinished. Row r of the zoo is row ``r % shard_size`` of shard `
 the rows of each split are contiguous. A shard holds, each with its rows first,
 
 - ``weight.<i>`` (n, d_i, d_{i+1}) and ``bias.<i>`` (n, d_{i+1}), float32, inputs before outputs,
-- ``signal_id``, ``view``, ``num_steps`` (n,) int64 and ``mse`` (n,) float32,
+- ``signal_id``, ``view``, ``num_steps`` (n,) int64 and (n,) float32 ``mse`` of INRs or
+  ``cross_entropy`` of classifiers,
 - ``label.<name>`` (n,) for each label of the signals.
 
 The manifest holds the SHA-256 of each shard; one that does not match is refused when it is read.
@@ -18,7 +19,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -37,14 +38,16 @@ from dws.signals.images import images_of
 from dws.weightspace import WeightBatch, WeightSpaceSpec, layer_moments
 from dws.zoo.manifest import (
     MANIFEST,
+    Architecture,
+    Domain,
     Manifest,
     how_to_make_again,
     read_manifest,
     to_plan,
 )
 
-COLUMNS = ("signal_id", "view", "num_steps", "mse")  # of a shard, beside networks and labels
 LABEL_PREFIX = "label."
+AnySection = TypeVar("AnySection")
 
 
 def shard_name(index: int) -> str:
@@ -98,8 +101,8 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     Args:
         path: The zoo's folder.
         plan: What the zoo's content depends on, with ``format_version``, ``dims``, ``num_rows``,
-            ``splits``, ``labels``, ``domain`` (of the signals: ``low`` and ``high`` of each input,
-            ``grid`` of points) and ``zoo.shard_size`` among it.
+            ``splits``, ``labels``, ``zoo.shard_size``, and ``inr`` and ``domain`` (of the signals:
+            ``low`` and ``high`` of each input, ``grid`` of points) or ``classifier`` among it.
     """
     not_known: dict[str, Any] = {"shards": [], "train_mean": {}, "train_std": {}, "versions": {}}
     not_known |= {"train_psnr": None, "train_num_steps_median": None}
@@ -109,16 +112,16 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     mean, std = layer_moments(piece.weights() for piece in train.pieces())
     layers = range(train.zoo.spec.num_layers)
     names = [f"{kind}.{i}" for i in layers for kind in ("weight", "bias")]
-    mse = train.column("mse").float()
-    is_known = not bool(mse.isnan().any())  # it is not for imported networks
-    quality = psnr(mse)
-    quantiles = quality.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
+    loss = train.column(draft.loss_column).float()
+    is_known = not bool(loss.isnan().any())  # it is not for imported networks
+    quality = psnr(loss) if draft.inr else loss
+    values = quality.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
+    quantiles = dict(zip(("q05", "median", "q95"), values, strict=True)) if is_known else None
     statistics = {
         "train_mean": dict(zip(names, mean.tolist(), strict=True)),
         "train_std": dict(zip(names, std.tolist(), strict=True)),
-        "train_psnr": dict(zip(("q05", "median", "q95"), quantiles, strict=True))
-        if is_known
-        else None,
+        "train_psnr": quantiles if draft.inr else None,
+        **({} if draft.inr else {"train_cross_entropy": quantiles}),
         "train_num_steps_median": int(train.column("num_steps").median()) if is_known else None,
         "versions": {"dws": dws.__version__, "torch": torch.__version__},
     }
@@ -159,8 +162,34 @@ class Zoo:
 
     @property
     def spec(self) -> WeightSpaceSpec:
-        """The architecture of the INRs."""
+        """The widths of the networks."""
         return WeightSpaceSpec(tuple(self.manifest.dims))
+
+    @property
+    def inr(self) -> Architecture:
+        """The architecture of the INRs.
+
+        Raises:
+            ValueError: If the networks are classifiers.
+        """
+        return self._of_inrs(self.manifest.inr)
+
+    @property
+    def domain(self) -> Domain:
+        """Where the signals of the INRs are defined.
+
+        Raises:
+            ValueError: If the networks are classifiers.
+        """
+        return self._of_inrs(self.manifest.domain)
+
+    def _of_inrs(self, section: AnySection | None) -> AnySection:
+        if section is None:
+            raise UserError(
+                f"expected a zoo of INRs, got one of {self.manifest.noun} in {self.path}; they "
+                "compute no signal"
+            )
+        return section
 
     @property
     def digest(self) -> str:

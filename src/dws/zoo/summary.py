@@ -10,17 +10,19 @@ from dws.zoo.store import Zoo
 def summarise(zoo: Zoo) -> str:
     """Splits, architecture, fit, labels and statistics of a zoo, one a line."""
     manifest = zoo.manifest
-    fit, quality = manifest.fit, manifest.train_psnr
+    fit, quality, loss = manifest.fit, manifest.train_psnr, manifest.train_cross_entropy
+    architecture = manifest.inr or manifest.classifier
+    assert architecture is not None
     preset = f"{manifest.fit_preset.name}: " if manifest.fit_preset else ""
     deviations = (f"{name} {value:.4f}" for name, value in manifest.train_std.items())
     lines = [
         f"{zoo.path}: {manifest.signals.name}, format {manifest.format_version}",
         *(
-            f"  {name:<6} {stop - start:>7,} INRs, rows {start} to {stop - 1}"
+            f"  {name:<6} {stop - start:>7,} {manifest.noun}, rows {start} to {stop - 1}"
             for name, (start, stop) in manifest.splits.items()
         ),
         f"  widths {zoo.spec.dims}, {zoo.spec.num_params:,} parameters",
-        f"  inr    {_settings(manifest.inr.content())}",
+        f"  {'inr   ' if manifest.inr else 'classifier'} {_settings(architecture.content())}",
         f"  fit    {preset}{_settings(fit) if fit else 'not known'}",
         f"  zoo    {_settings(manifest.zoo.content())}",
         f"  labels {', '.join(manifest.labels)}",
@@ -30,9 +32,24 @@ def summarise(zoo: Zoo) -> str:
             f"  PSNR   {quality.median:.1f} dB (5 % below {quality.q05:.1f}, 5 % above "
             f"{quality.q95:.1f}), {manifest.train_num_steps_median} steps (training medians)"
         )
+    if loss:
+        lines.append(
+            f"  loss   cross-entropy {loss.median:.4f} (5 % below {loss.q05:.4f}, 5 % above "
+            f"{loss.q95:.4f}), {manifest.train_num_steps_median} steps (training medians)"
+        )
+    if manifest.classifier:
+        lines.append(f"  inputs {_inputs(manifest.signals.content())}")
     lines.append(f"  std    {', '.join(deviations)}")
     lines.append(f"  made with {_settings(manifest.versions)}")
     return "\n".join(lines)
+
+
+def _inputs(signals: Mapping[str, object]) -> str:
+    """How the images were prepared that are the inputs of classifiers."""
+    return (
+        f"{signals['images']}, averaged to {signals['size']} pixels, minus {signals['mean']}, "
+        f"divided by {signals['std']}"
+    )
 
 
 def _settings(values: Mapping[str, object]) -> str:

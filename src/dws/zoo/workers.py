@@ -123,8 +123,8 @@ class WorkerPool:
             self._has_reported = True
             if isinstance(message, Exception):
                 raise message
-            work, mse, result = message
-            self._on_progress(work, mse)
+            work, loss, result = message
+            self._on_progress(work, loss)
             if result is not None:
                 finished.append((self._running[connection].popleft(), result))
         return finished
@@ -197,20 +197,20 @@ class _Report:
         self._connection = connection
         self._last = -REPORT_SECONDS
         self._work = 0.0
-        self._mse: list[Tensor] = []
+        self._loss: list[Tensor] = []
 
-    def add(self, work: float, mse: Tensor) -> None:
+    def add(self, work: float, loss: Tensor) -> None:
         """See ``OnProgress``."""
         self._work += work
-        self._mse.append(mse)
+        self._loss.append(loss)
         if time.monotonic() - self._last >= REPORT_SECONDS:
             self.send(None)
 
     def send(self, result: FitResult | None) -> None:
         """Send what there is, with the result if this is the end."""
-        message = self._work, torch.cat(self._mse), result
+        message = self._work, torch.cat(self._loss), result
         self._connection.send_bytes(pickle.dumps(message))
-        self._work, self._mse, self._last = 0.0, [torch.empty(0)], time.monotonic()
+        self._work, self._loss, self._last = 0.0, [torch.empty(0)], time.monotonic()
 
 
 def _portable(error: Exception) -> Exception:

@@ -9,10 +9,11 @@ from tests.recorded import recording_on_cpus
 from tests.unit.inr.test_fit import waves
 
 from dws import runtime
-from dws.inr import FitConfig, FitResult, fit_inrs, init_siren
+from dws.inr import FitConfig, FitResult, Siren, fit_inrs, init_siren
 from dws.inr import fit as fit_module
 from dws.inr import graph_fit as graph_fit_module
-from dws.inr.fit import chunk_size, loss_and_gradient, use_compiler
+from dws.inr.family import loss_and_gradient
+from dws.inr.fit import chunk_size, use_compiler
 from dws.inr.graph_fit import GraphFit
 from dws.weightspace import WeightSpaceSpec
 
@@ -48,7 +49,7 @@ def test_recorded_fits_end_where_others_end(
     if config.stop_mse == STOPPING.stop_mse:
         assert plain.num_steps.unique().numel() > 1  # they stop at different times
     assert torch.equal(recorded.num_steps, plain.num_steps)
-    torch.testing.assert_close(recorded.mse, plain.mse, rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(recorded.loss, plain.loss, rtol=1e-2, atol=1e-6)
     torch.testing.assert_close(
         recorded.weights.flatten(), plain.weights.flatten(), rtol=0, atol=1e-4
     )
@@ -81,7 +82,7 @@ def test_steps_do_not_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim.Adam, "step", lambda optimizer: None)
     with fake_device():
         gradient = lambda *tensors: loss_and_gradient(  # noqa: E731
-            *tensors, spec=SPEC, omega_0=30.0, output_offset=0.5
+            *tensors, spec=SPEC, family=Siren()
         )
         params, values = torch.rand(5, SPEC.num_params), torch.rand(5, 1, 7)
         graph_fit = GraphFit(gradient, params, torch.rand(1, 7), values, STOPPING)

@@ -13,7 +13,14 @@ import pytest
 import torch
 from tests.conftest import SMALL_INR, SMALL_SIGNALS, needs_compiler
 
-from dws.inr import FitConfig, FitResult, init_siren
+from dws.inr import (
+    Classifier,
+    FitConfig,
+    FitResult,
+    Siren,
+    init_classifier,
+    init_siren,
+)
 from dws.signals import SineSignals
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Ray, Workers, Zoo, ZooConfig, build_zoo
@@ -25,11 +32,11 @@ def job(**config: object) -> FitJob:
     signals = SineSignals(**SMALL_SIGNALS)
     ids = torch.arange(10)
     return FitJob(
+        family=Siren(),
         initial=init_siren(WeightSpaceSpec((1, 8, 8, 1)), range(10)),
-        coordinates=signals.coordinates,
+        inputs=signals.coordinates,
         targets=signals.values(ids),
         config=FitConfig(**{"num_steps": 40, "learning_rate": 1e-3, "device": "cpu", **config}),
-        inr=SMALL_INR,
         compiled=False,
     )
 
@@ -103,6 +110,26 @@ def test_chunks_that_finish_in_any_order_are_put_together_in_that_of_the_jobs() 
         assert torch.equal(result.num_steps, alone.num_steps)
 
 
+def test_shards_with_inputs_of_their_own_are_fitted_together_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "_is_on_cpu", lambda job: False)
+    generator = torch.Generator().manual_seed(0)
+    shards = [
+        FitJob(
+            family=Classifier(),
+            initial=init_classifier(WeightSpaceSpec((3, 4, 1)), range(start, start + 5)),
+            inputs=torch.randn(5, 8, 3, generator=generator),
+            targets=torch.rand(5, 8, 1, generator=generator).round(),
+            config=FitConfig(num_steps=20, stop_mse=0.0, device="cpu", chunk_size=10),
+            compiled=False,
+        )
+        for start in (0, 5, 10)
+    ]
+    for result, shard in zip(run(Workers(1), *shards), shards, strict=True):
+        torch.testing.assert_close(result.loss, shard.run().loss)
+
+
 def test_small_shards_are_fitted_together_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "_is_on_cpu", lambda job: False)
     sizes: list[int] = []
@@ -119,7 +146,7 @@ def test_small_shards_are_fitted_together_on_a_gpu(monkeypatch: pytest.MonkeyPat
     assert sizes == [20, 10]
     for result, shard in zip(results, shards, strict=True):
         alone = fit(shard)
-        for name in ("mse", "num_steps"):
+        for name in ("loss", "num_steps"):
             torch.testing.assert_close(getattr(result, name), getattr(alone, name))
         torch.testing.assert_close(
             result.weights.flatten(), alone.weights.flatten(), rtol=0, atol=1e-5
@@ -131,7 +158,7 @@ def test_progress_adds_up_to_the_number_of_inrs(num_workers: int) -> None:
     reports: list[tuple[float, torch.Tensor]] = []
     jobs = [job(chunk_size=3, stop_mse=0.3), job(chunk_size=3)]
     results = Workers(num_workers).run(jobs, lambda *report: reports.append(report))
-    mse = torch.cat([result.mse for _, result in results])
+    mse = torch.cat([result.loss for _, result in results])
     assert sum(work for work, _ in reports) == pytest.approx(20)
     assert len(torch.cat([mse for _, mse in reports])) == len(mse) == 20
     assert len(reports) > 8  # more often than once a chunk

@@ -57,7 +57,7 @@ def fitted(kind: str) -> WeightBatch:
         init_siren(spec, range(8)), points, targets, omega_0=30.0, output_offset=offset(kind),
         config=FitConfig(num_steps=200, learning_rate=5e-3, stop_mse=3e-3),
     )  # fmt: skip
-    assert float(psnr(result.mse).median()) > 20
+    assert float(psnr(result.loss).median()) > 20
     return result.weights
 
 

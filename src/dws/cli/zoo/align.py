@@ -14,4 +14,4 @@ def align(path: ZooPath) -> None:
     from dws.zoo import Zoo, align_zoo  # loads torch, for seconds
 
     zoo = align_zoo(Zoo.open(path))
-    print(f"zoo {zoo.path}: {len(zoo):,} INRs, aligned to the first of {path}")
+    print(f"zoo {zoo.path}: {len(zoo):,} {zoo.manifest.noun}, aligned to the first of {path}")

@@ -23,4 +23,4 @@ def export(
     zoo = Zoo.open(path)
     written = export_zoo(zoo, target, format=format, label=label)
     listed = "" if written == target else f", listed in {written}"
-    print(f"{len(zoo):,} INRs of {path} are in {target}{listed}")
+    print(f"{len(zoo):,} {zoo.manifest.noun} of {path} are in {target}{listed}")

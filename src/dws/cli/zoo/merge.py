@@ -17,4 +17,4 @@ def merge(
     from dws.zoo import merge_parts  # loads torch, for seconds
 
     zoo = merge_parts(parts, path)
-    print(f"zoo {zoo.path}: {len(zoo):,} INRs of {len(parts)} parts")
+    print(f"zoo {zoo.path}: {len(zoo):,} {zoo.manifest.noun} of {len(parts)} parts")

@@ -19,4 +19,7 @@ def verify(path: ZooPath) -> None:
         raise UserError(
             f"{len(problems)} of {num_shards} shards in {zoo.path} are missing or altered"
         )
-    print(f"{zoo.path}: {num_shards} shards with {len(zoo):,} INRs are as they were written")
+    print(
+        f"{zoo.path}: {num_shards} shards with {len(zoo):,} {zoo.manifest.noun} are as they were "
+        "written"
+    )

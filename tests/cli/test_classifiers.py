@@ -1,0 +1,69 @@
+"""Zoos of classifiers as a user makes and uses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Command
+
+from dws.zoo import Zoo
+
+FIT = (
+    "dws-fit-inrs", "zoo=fashion_classifiers", "zoo.signals.name=mnist", "zoo.signals.size=[2,2]",
+    "zoo.signals.num_images=4", "zoo.signals.num_val_images=40", "zoo.limit=30",
+    "zoo.classifier.hidden=[8,8]", "fit.num_steps=20",
+)  # fmt: skip
+TRAIN = (
+    "dws-train", "task=mnist", "task.label=class_a", "trainer.num_epochs=1",
+    "trainer.batch_size=8", "wandb=disabled", "augment=none", "reconstruction.weight=0",
+)  # fmt: skip
+
+
+def test_a_zoo_of_classifiers_is_fitted_described_and_learned_from(
+    command: Command, pictures: Path, tmp_path: Path
+) -> None:
+    printed = command(*FIT, f"paths.data={pictures}", "zoo.path=zoo")
+    assert "30 classifiers of widths (4, 8, 8, 1)" in printed
+    assert "of further images right" in printed
+    assert "already complete, 30 classifiers" in command(
+        *FIT, f"paths.data={pictures}", "zoo.path=zoo"
+    )
+    assert Zoo.open("zoo").manifest.fit_preset.name == "custom"
+    assert "classifier hidden" in command("dws-zoo", "info", "zoo").replace("activation=relu, ", "")
+    assert "30 classifiers are as they were" in command("dws-zoo", "verify", "zoo")
+    for model in ("mlp", "mlp_alignment"):
+        command(*TRAIN, f"model={model}", "zoo.path=zoo", f"run_dir={model}")
+        assert "accuracy" in command("dws-evaluate", f"run={model}")
+    assert "mnist" in command("dws-report", "runs=.", "report=report")
+
+
+@pytest.mark.parametrize(
+    ("setting", "fact"),
+    [
+        ("model=dwsnet_sign", "model=dwsnet_sign, which assumes that activations are odd"),
+        ("model=scalegmn", "model=scalegmn, which assumes that activations are odd"),
+        ("model=probe", "model=probe, which evaluates them as SIRENs"),
+        ("model=gmn model.num_probes=4", "model=gmn, which evaluates them as SIRENs"),
+        ("model=mlp reconstruction.weight=1", "a zoo of INRs for reconstruction.weight=1"),
+        ("model=mlp augment.flip_signs=true", "sine networks for augment.flip_signs"),
+        ("model=mlp augment.shift_phases=1", "sine networks for augment.shift_phases"),
+        ("model=mlp augment=images", "sine networks for augment.max_angle"),
+    ],
+)
+def test_what_needs_sine_networks_refuses_classifiers(
+    setting: str, fact: str, complaint: Command, classifier_zoo: Zoo
+) -> None:
+    line = complaint(*TRAIN, *setting.split(), f"zoo.path={classifier_zoo.path}")
+    assert fact in line
+
+
+def test_settings_of_inrs_are_refused(complaint: Command, pictures: Path) -> None:
+    line = complaint(*FIT, f"paths.data={pictures}", "inr.omega_0=20")
+    assert "inr=... is for INRs" in line
+    assert "zoo.classifier.hidden" in line
+
+
+def test_render_refuses_classifiers(complaint: Command, classifier_zoo: Zoo) -> None:
+    line = complaint("dws-zoo", "render", str(classifier_zoo.path))
+    assert "expected a zoo of INRs, got one of classifiers" in line
