@@ -126,7 +126,7 @@ def _columns_of(
     if info.published:
         known = info.published.items()
         cells = {method: _published(mean, std) + info.unit for method, (mean, std) in known}
-        yield Column(f"{prefix}published", cells)
+        yield Column(prefix + info.published_title, cells)
     if family.metrics is None and len(runs):
         monitored = runs["metric"].iloc[0]
         names = dict.fromkeys([monitored, *(name for r in runs["result"] for name in r.test)])

@@ -44,6 +44,7 @@ class TaskInfo:
         metric: The monitored metric, as an axis names it; empty for the name that results have.
         published: Mean and standard deviation over seeds, by method, as they are printed; None for
             a deviation that is not.
+        published_title: Of their column.
         unit: Of these.
         source: Where they are from.
     """
@@ -52,6 +53,7 @@ class TaskInfo:
     family: Family
     metric: str = ""
     published: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
+    published_title: str = "published"
     unit: str = ""
     source: str = ""
 
@@ -85,6 +87,22 @@ EDITING = Family(
     "Test mean squared error per pixel between the rendered edit and the edited original",
     metrics={},
 )
+ADAPTATION = Family(
+    "adaptation",
+    "Adaptation of classifiers to corrupted images",
+    "Test accuracy on corrupted images, for pairs of classes and images that training has not seen",
+    metrics={"loss": "cross-entropy"},
+)
+ADAPTATION_SOURCE = f"{PAPER}, which does not say what its classifiers and corruptions are"
+ADAPTATION_PUBLISHED = {
+    "No adaptation": (60.92, 0.41),
+    "mlp": (64.33, 0.36),
+    "mlp_permutation_augmentation": (64.69, 0.56),
+    "mlp_alignment": (67.66, 0.90),
+    "inr2vec": (65.69, 0.41),
+    "transformer": (61.37, 0.13),
+    "dwsnet": (71.36, 0.38),
+}
 IMAGES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 EDITS = {"dilate": "dilation", "erode": "erosion", "contrast": "contrast", "blur": "blur"}
 EDITS_PUBLISHED = (
@@ -142,6 +160,23 @@ TASKS: dict[str, TaskInfo] = {
         for zoo, zoo_title in IMAGES.items()
         for edit, title in EDITS.items()
     },
+    "adapt": TaskInfo(
+        "Fashion-MNIST, adaptation",
+        ADAPTATION,
+        metric="accuracy",
+        unit=" %",
+        source=ADAPTATION_SOURCE,
+        published=ADAPTATION_PUBLISHED,
+        published_title="published, CIFAR-10",
+    ),
+    "adapt_cifar10": TaskInfo(
+        "CIFAR-10, adaptation",
+        ADAPTATION,
+        metric="accuracy",
+        unit=" %",
+        source=ADAPTATION_SOURCE,
+        published=ADAPTATION_PUBLISHED,
+    ),
     "dilate_mnist": TaskInfo(
         "MNIST, dilation",
         EDITING,

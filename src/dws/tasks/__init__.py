@@ -1,5 +1,6 @@
 """What is learned from weights: targets, output size, loss and metrics."""
 
+from dws.tasks.adaptation import Adaptation
 from dws.tasks.classification import Classification
 from dws.tasks.contrastive import Contrastive
 from dws.tasks.editing import Editing
@@ -8,6 +9,7 @@ from dws.tasks.regression import Regression
 from dws.tasks.task import AnyTask, NetworkTask, Task, targets_of
 
 __all__ = [
+    "Adaptation",
     "AnyTask",
     "Classification",
     "Contrastive",

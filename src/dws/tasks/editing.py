@@ -61,7 +61,7 @@ class Editing:
         Raises:
             ValueError: If the zoo is none of images.
         """
-        domain, inr = zoo.manifest.domain, zoo.manifest.inr
+        domain, inr = zoo.domain, zoo.inr
         if len(domain.grid) != 2:
             raise UserError(
                 f"task.edit={self.edit} needs INRs of images, with two inputs; those in {zoo.path} "
@@ -166,7 +166,7 @@ class _Images:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Rows and columns."""
-        return tuple(self.zoo.manifest.domain.grid)
+        return tuple(self.zoo.domain.grid)
 
     def render(self, outputs: Float[Tensor, "b num_params"]) -> Float[Tensor, "b p d_m"]:
         """The values of networks, given flat, at the pixels."""
