@@ -135,6 +135,7 @@ LEARNING_RATES = {  # of every method, whatever the task
 SIGN = ("dwsnet_sign", "dwsnet_sign_310k")
 IMAGES = ("mnist", "fashion_mnist", "cifar10")
 EDITS = ("edit", "edit_fashion_mnist")
+ADAPTATIONS = ("adapt", "adapt_cifar10")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -143,7 +144,8 @@ def test_a_method_is_trained_by_its_recipe(task: str, model: str) -> None:
     settings = train_settings(f"task={task}", f"model={model}")
     sign_on_images = model in SIGN and task in IMAGES
     muon = model in SIGN and task in (*IMAGES, *EDITS)
-    assert settings.optim.lr == LEARNING_RATES[model]
+    adapted = task in ADAPTATIONS and model == "dwsnet"
+    assert settings.optim.lr == (2e-3 if adapted else LEARNING_RATES[model])
     assert settings.optim.muon_lr == (1e-2 if muon else None)
     assert settings.optim.weight_decay == (0.1 if muon else 5e-4)
     assert settings.reconstruction.weight == (10.0 if sign_on_images else 0.0)

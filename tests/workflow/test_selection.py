@@ -150,6 +150,17 @@ def test_an_edit_is_compared_with_fits_to_edited_images(select: Select) -> None:
     assert zoo.data == ["outputs/data/.fashion_mnist"]
 
 
+def test_a_zoo_of_classifiers_is_fetched_fitted_and_told_from_one_of_other_widths(
+    select: Select,
+) -> None:
+    (zoo,) = select(TASKS="adapt").zoos.values()
+    assert zoo.fit == "dws-fit-inrs scale=debug zoo=fashion_classifiers"
+    assert zoo.data == ["outputs/data/.fashion_mnist"]
+    assert zoo.settings.zoo.limit == 60
+    (other,) = select(TASKS="adapt", FIT="zoo.classifier.hidden=[8,8]").zoos.values()
+    assert zoo.digits != other.digits
+
+
 def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
     zoos = select(TASKS="mnist cifar10 sine").zoos
     assert [zoo.data for zoo in zoos.values()] == [["outputs/data/.mnist"], [], []]
