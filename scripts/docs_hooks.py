@@ -15,9 +15,9 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -250,6 +250,20 @@ def _settings(
             yield from _settings(value, hint, f"{prefix}{key}.", target)
         else:
             yield f"{prefix}{key}", value, meanings.get(key, ""), _allowed(hint)
+    for name, inner in _optional_parts(kind).items():
+        if name not in node:
+            yield from _settings(asdict(inner()), inner, f"{prefix}{name}.")
+
+
+def _optional_parts(kind: Any) -> dict[str, Any]:
+    """Settings that only some choices of a group have, such as ``zoo.classifier``."""
+    hints = get_type_hints(kind) if is_dataclass(kind) else {}
+    choices = {name: get_args(hint) for name, hint in hints.items()}
+    return {
+        name: next(filter(is_dataclass, kinds))
+        for name, kinds in choices.items()
+        if type(None) in kinds and any(map(is_dataclass, kinds))
+    }
 
 
 def _allowed(hint: Any) -> str:

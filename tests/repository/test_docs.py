@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from scripts import docs_hooks, docs_pictures, keep_results
@@ -52,6 +52,8 @@ def names_of(kind: Any, prefix: str = "") -> Iterator[str]:
     """Settings of a class of ``dws.settings`` and of the classes of its attributes."""
     for field in fields(kind):
         hint = get_type_hints(kind)[field.name]
+        if type(None) in get_args(hint):  # an optional part
+            hint = next(filter(is_dataclass, get_args(hint)), hint)
         if is_dataclass(hint):
             yield from names_of(hint, f"{prefix}{field.name}.")
         elif field.name not in ("presets", "record"):

@@ -177,7 +177,7 @@ def test_a_fit_in_this_process_leaves_its_threads_as_they_were() -> None:
 def test_what_goes_wrong_in_a_worker_is_said_here() -> None:
     with pytest.raises(ValueError, match="became NaN or infinite") as error:
         run(Workers(2), job(chunk_size=3, learning_rate=1e30))
-    assert "in fit_inrs" in error.value.__notes__[0]
+    assert "in fit_networks" in error.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_the_number_of_workers_does_not_change_a_byte(
 
 def test_a_job_travels_without_ballast() -> None:
     whole = job()
-    size = sum(t.nbytes for t in (whole.initial.flatten(), whole.targets, whole.coordinates))
+    size = sum(t.nbytes for t in (whole.initial.flatten(), whole.targets, whole.inputs))
     assert len(pickle.dumps(whole)) < size + 5000
 
 
