@@ -2,7 +2,7 @@
 
 Run from the repository's root: ``python -m scripts.bench_waiting`` (nothing else running; ten
 minutes on two cores). Each measurement is a process of its own, which trains a DWSNet with one
-thread a core; they take turns. Medians over the rounds are reported, and kept as JSON.
+thread a core; they take turns. Medians over the rounds are appended to a JSON file.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def main() -> None:
     record = {**machine(), "rounds": arguments.rounds, "rows": rows}
     for row in rows:
         print(row)
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"kept in {arguments.output}")
+    earlier = json.loads(arguments.output.read_text()) if arguments.output.is_file() else []
+    arguments.output.write_text(json.dumps([*earlier, record], indent=1) + "\n")
+    print(f"appended to {arguments.output}")
 
 
 if __name__ == "__main__":
