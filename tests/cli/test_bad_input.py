@@ -169,7 +169,7 @@ DAMAGED = [
     (edit(MANIFEST, labels=["../x"]), TRAIN, "File does not contain tensor label.../x"),
     (edit(MANIFEST, zoo={"shard_size": 20}), INFO, "zoo.seed: Field required"),
     (edit(MANIFEST, shards=[1, 2, 3]), INFO, "shards.0: Input should be a valid string"),
-    (without(MANIFEST, "inr"), TRAIN, "inr: Field required"),
+    (without(MANIFEST, "inr"), TRAIN, "needs one of inr and classifier"),
     (without(MANIFEST, "train_std"), INFO, "train_std: Field required"),
     (edit(MANIFEST, train_psnr="x"), INFO, "train_psnr"),
     (remove(SHARD), TRAIN, "expected shard zoo/shard-00001.safetensors, got no such file; dws-fit"),
@@ -414,7 +414,10 @@ def test_a_fit_that_cannot_be_is_refused(
         (("dws-train", "seed=0,1"), "'seed=0,1'"),
         (("dws-evaluate",), "Missing mandatory value: run"),
         (("dws-train", "task=sine", "task.zoo=sin"), "outputs/zoos/sin"),
-        (("dws-fit-inrs", "zoo=mnst"), "'zoo': cifar10 fashion_mnist mnist sine sine_ssl"),
+        (
+            ("dws-fit-inrs", "zoo=mnst"),
+            "'zoo': cifar10 cifar10_classifiers edited fashion_classifiers fashion_mnist",
+        ),
         (("dws-fit-inrs", "zoo=sine_ssl", "fit=fingerprint"), "it has authors, fast"),
     ],
 )

@@ -396,7 +396,10 @@ def test_wandb_offline_can_be_read_back_and_holds_no_secret(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["task=mnsit"], "'task': cifar10 fashion_mnist mnist sine ssl"),
+        (
+            ["task=mnsit"],
+            "'task': adapt adapt_cifar10 cifar10 edit edit_fashion_mnist fashion_mnist mnist",
+        ),
         (
             ["model=foo"],
             "'model': dwsnet dwsnet_550k dwsnet_attention dwsnet_sign dwsnet_sign_310k gmn ",
@@ -566,7 +569,10 @@ def test_a_task_on_the_wrong_zoo_is_refused(complaint: Command, sine_zoo: Zoo) -
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["zoo=foo"], "'zoo': cifar10 fashion_mnist mnist sine sine_ssl"),
+        (
+            ["zoo=foo"],
+            "'zoo': cifar10 cifar10_classifiers edited fashion_classifiers fashion_mnist",
+        ),
         (["zoo=sine", "zoo.limit=2"], "expected zoo.limit between 3 and 10000"),
         (["zoo=sine", "zoo.limit=99999"], "expected zoo.limit between 3 and 10000"),
         (["zoo=sine", "fit.num_steps=0"], "fit.num_steps=0"),

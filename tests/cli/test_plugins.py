@@ -295,7 +295,7 @@ def test_what_is_not_allowed_never_runs(
         (
             "task",
             "mypackage.Half",
-            ("mypackage.Half is not a task", "output_layer, loss, scores, metrics"),
+            ("mypackage.Half is not a task", "loss, metrics, output_layer, scores"),
         ),
     ],
 )

@@ -32,8 +32,7 @@ def zoo_of(weights: WeightBatch, grid: list[int]) -> Zoo:
     """A zoo of networks that are all in the test split."""
     domain = SimpleNamespace(low=[-1.0] * len(grid), high=[1.0] * len(grid), grid=grid)
     inr = SimpleNamespace(omega_0=1.0, output_offset=0.5)
-    manifest = SimpleNamespace(domain=domain, inr=inr)
-    return cast(Any, SimpleNamespace(split=lambda _: Split(weights), manifest=manifest))
+    return cast(Any, SimpleNamespace(split=lambda _: Split(weights), domain=domain, inr=inr))
 
 
 def networks(dims: tuple[int, ...], count: int) -> WeightBatch:

@@ -84,7 +84,8 @@ def test_targets_are_what_the_augmented_networks_compute(sine_zoo: Zoo, tmp_path
     order, draws = (torch.Generator().manual_seed(derive_seed(0, i)) for i in (1, 2))
     losses = []
     for rows in torch.randperm(known.batch_size, generator=order).split(8):
-        networks = Augmentations(augment).apply(known[rows], draws, layer_std=model.standardize.std)
+        std = model.standardize.std
+        networks, _ = Augmentations(augment).apply(known[rows], draws, layer_std=std)
         _, reconstructed = model.split(model.train()(networks))
         losses.append(mse_loss(reconstructed, loss.targets(networks)).item())
     (row,) = RunDir(tmp_path).metrics()
