@@ -185,9 +185,10 @@ def _join(results: list[FitResult]) -> FitResult:
 class Workers:
     """Processes of this machine, one a core; on a GPU, this process alone.
 
-    Two processes fit 1.2 times as many INRs as two threads of one process, whose interpreter lets
-    one of them run at a time (medians of 7 rounds in turns on a busy two-core machine); they load
-    PyTorch once for all, in 6 s of one core, and take 35 MB each beside 440 MB in common.
+    On two cores, two processes fit 1.06 times as many INRs as one with two threads that wait for
+    each other at every step, and 17 times as many beside a busy process of another session
+    (``scripts/bench/fit.json``). They load PyTorch once for all, in 6 s of one core, and take 35 MB
+    each beside 440 MB in common.
 
     Attributes:
         num_workers: How many fit at a time, with one thread each; null for one on each core that
