@@ -168,7 +168,8 @@ def fit_networks(
         or inputs.shape[:-2] not in ((), (size,))
     ):
         raise UserError(
-            f"expected coordinates (P, {spec.dims[0]}) and targets ({size}, P, {spec.dims[-1]}), "
+            f"expected inputs (P, {spec.dims[0]}) or ({size}, P, {spec.dims[0]}) and targets "
+            f"({size}, P, {spec.dims[-1]}) for {size} networks of widths {spec.dims}, "
             f"got {tuple(inputs.shape)} and {tuple(targets.shape)}"
         )
     # contiguous() leaves axes of size 1 their strides, for each of which torch.compile makes code

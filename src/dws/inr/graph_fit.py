@@ -18,9 +18,8 @@ from dws.capture import Captured, Delayed
 from dws.settings import FitConfig
 
 CHECK_EVERY = 10  # steps between two looks at the stopping criterion, which are one graph
-MIN_DROPPED = (
-    64  # fewer stopped networks stay in the batch, since leaving it means another recording
-)
+# fewer stopped networks stay in the batch, since leaving it means another recording
+MIN_DROPPED = 64
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 

@@ -64,9 +64,13 @@ def read_images(file: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError) as error:
-        raise UserError(f"expected predictions in {file}, got a damaged file ({error})") from error
+        raise UserError(
+            f"{file} is damaged ({error}). Remove it with result.json and evaluate again."
+        ) from error
     names = sorted(name for name in kept if name.startswith(PICTURE))
     images = {name.split(".", 2)[2]: kept[name] for name in names}
     if len(images) < 2 or len({tuple(image.shape) for image in images.values()}) != 1:
-        raise UserError(f"expected images of test networks in {file}, got none")
+        raise UserError(
+            f"{file} has no images of test networks. Remove it with result.json and evaluate again."
+        )
     return images
