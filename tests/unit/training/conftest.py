@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 
 from dws.inr import siren_apply
@@ -23,6 +24,8 @@ from dws.training import (
     WeightSpaceModel,
     train,
 )
+from dws.training import loop as loop_module
+from dws.training.checkpoint import save_checkpoint
 from dws.training.loggers import WandbLogger
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooSplit
@@ -128,3 +131,17 @@ def run_training(
         else None,
     )
     return model, best
+
+
+def kill_after(num_checkpoints: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next training end right after it has written its last checkpoint so many times."""
+    saves = 0
+
+    def killed(path: Path, state: dict[str, object]) -> None:
+        nonlocal saves
+        save_checkpoint(path, state)
+        saves += path.name == "checkpoint-last.pt"
+        if saves == num_checkpoints:
+            raise SystemExit("killed")
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", killed)

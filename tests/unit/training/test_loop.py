@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.conftest import needs_compiler
-from tests.unit.training.conftest import run_training
+from tests.unit.training.conftest import kill_after, run_training
 
 from dws.tasks import Contrastive
 from dws.training import (
@@ -79,16 +79,7 @@ def test_a_run_killed_within_an_epoch_goes_on_exactly(
     steps: int, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, best = run_training(sine_zoo, tmp_path / "whole", **EVERYTHING)
-    saves = 0
-
-    def killed(path: Path, state: dict[str, object]) -> None:
-        nonlocal saves
-        save_checkpoint(path, state)
-        saves += path.name == "checkpoint-last.pt"
-        if saves == steps:
-            raise SystemExit("killed")
-
-    monkeypatch.setattr(loop_module, "save_checkpoint", killed)
+    kill_after(steps, monkeypatch)
     with pytest.raises(SystemExit):
         run_training(sine_zoo, tmp_path / "killed", **EVERYTHING)
     monkeypatch.undo()

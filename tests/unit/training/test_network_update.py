@@ -8,15 +8,13 @@ import pytest
 import torch
 from tests.conftest import random_batch, randomise
 from tests.recorded import recording_on_cpus
-from tests.unit.training.conftest import Negative, run_training
+from tests.unit.training.conftest import Negative, kill_after, run_training
 
 from dws import capture
 from dws.metanets import MLP, DWSNet, SignDWSNet
 from dws.settings import AugmentConfig, OptimConfig, TrainerConfig
 from dws.training import LabelledNetworks, NetworkUpdate, RunDir
-from dws.training import loop as loop_module
 from dws.training.augmentation import Augmentations
-from dws.training.checkpoint import save_checkpoint
 from dws.training.processes import Processes
 from dws.training.state import TrainingState
 from dws.training.step import TrainingStep
@@ -134,16 +132,7 @@ def test_a_killed_training_of_updates_goes_on_exactly(
         "dropout": 0.1, "num_epochs": 2,
     }  # fmt: skip
     whole, best = run_training(picture_zoo, tmp_path / "whole", **settings)
-    saves = 0
-
-    def killed(path: Path, state: dict[str, object]) -> None:
-        nonlocal saves
-        save_checkpoint(path, state)
-        saves += path.name == "checkpoint-last.pt"
-        if saves == steps:
-            raise SystemExit("killed")
-
-    monkeypatch.setattr(loop_module, "save_checkpoint", killed)
+    kill_after(steps, monkeypatch)
     with pytest.raises(SystemExit):
         run_training(picture_zoo, tmp_path / "killed", **settings)
     monkeypatch.undo()
