@@ -60,18 +60,25 @@ def jobs_left(selection: Selection) -> list[Job]:
     zoos = [*waiting.values(), *(zoo for run in runs for zoo in run.references)]
     fits = {zoo.name: zoo for zoo in zoos if not Path(zoo.fitted).exists()}
     sizes = {zoo: _split_sizes(zoo) for zoo in dict.fromkeys([*(r.zoo for r in runs), *zoos])}
-    earlier = _results(roots) if runs else {}
+    transfers = [
+        (run, zoo)
+        for run in selection.runs.values()
+        for zoo in run.others
+        if not Path(run.transferred(zoo)).exists()
+    ]
+    earlier = _results(roots) if runs or transfers else {}
     return [
         *(_fit(zoo, sizes[zoo], roots) for zoo in fits.values()),
         *(_align(zoo, sizes[zoo], roots) for file, zoo in waiting.items() if file == zoo.aligned),
         *(_train(run, sizes[run.zoo], earlier) for run in runs),
+        *(_evaluate_on(run, zoo, earlier) for run, zoo in transfers),
     ]
 
 
 def report_is_complete(selection: Selection) -> bool:
     """Whether the report was written after all results."""
     report = Path(selection.report)
-    results = [Path(run.result) for run in selection.runs.values()]
+    results = [Path(file) for run in selection.runs.values() for file in run.evaluations]
     return report.exists() and all(
         result.exists() and result.stat().st_mtime <= report.stat().st_mtime for result in results
     )
@@ -134,6 +141,14 @@ def _train(run: Run, sizes: Sizes, earlier: Results) -> Job:
     rate = median(result.networks_per_second for result in known) if known else None
     evaluation = median([result.evaluate_seconds or 0.0 for result in known] or [0.0])
     return Job(f"train {task['name']} {model['name']}", "networks", amount, rate, evaluation)
+
+
+def _evaluate_on(run: Run, zoo: Zoo, earlier: Results) -> Job:
+    task, model, sizes = run.settings.task["name"], run.settings.model["name"], _split_sizes(zoo)
+    known = earlier.get((task, model), [])
+    rates = [r.num_test / r.evaluate_seconds for r in known if r.evaluate_seconds]
+    what = f"evaluate {task} {model} on {zoo.name}"
+    return Job(what, "networks", sizes["test"] if sizes else None, median(rates) if rates else None)
 
 
 def _num_epochs(run: Run) -> int:

@@ -22,7 +22,7 @@ from dws.io.hashing import settings_hash
 from dws.report.methods import PAPER_METHODS
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
 
-PAPER_TASKS = ("mnist", "fashion_mnist", "sine", "ssl")
+DEFAULT_TASKS = ("mnist", "fashion_mnist", "sine", "ssl", "adapt", "edit", "edit_fashion_mnist")
 
 
 def _split(value: object) -> object:
@@ -55,7 +55,7 @@ class Variables(BaseModel):
 
     SCALE: str = "small"
     SEEDS: Count | None = None
-    TASKS: Words = PAPER_TASKS
+    TASKS: Words = DEFAULT_TASKS
     METHODS: Words = PAPER_METHODS
     CURVE: Words | None = None
     SIZES: Counts | None = None
@@ -158,7 +158,8 @@ class Run:
         name: Task, method, seed and number of training networks, with digits of all settings.
         folder: Its folder.
         zoo: What is trained on.
-        references: Other zoos that the evaluation compares with.
+        references: Zoos that the evaluation compares with.
+        others: Zoos of other tasks whose test splits the run is evaluated on as well.
         settings: All settings of the training, but for the seed.
         train: The command that trains, or resumes.
         evaluate: The command that evaluates.
@@ -168,6 +169,7 @@ class Run:
     folder: str
     zoo: Zoo
     references: Sequence[Zoo]
+    others: Sequence[Zoo]
     settings: TrainSettings
     train: str
     evaluate: str
@@ -186,6 +188,15 @@ class Run:
     def result(self) -> str:
         """What the evaluation gives."""
         return f"{self.folder}/result.json"
+
+    def transferred(self, zoo: Zoo) -> str:
+        """Marker file that says that the run is evaluated on one of ``others``."""
+        return f"{self.folder}/.evaluated-on-{zoo.name}-{zoo.digits}"
+
+    @property
+    def evaluations(self) -> list[str]:
+        """All that the evaluations give."""
+        return [self.result, *(self.transferred(zoo) for zoo in self.others)]
 
 
 class Selection:
@@ -253,7 +264,7 @@ class Selection:
 
         settings: TrainSettings = compose("train", *overrides)
         zoo = self._zoo(settings.task["zoo"])
-        references = self._references(settings)
+        references, others = self._references(settings), self._others(settings)
         for size in [None, *(self.sizes if task in self.curve else ())]:
             part = {"num_train": size, "repeat_train": True} if size else {}
             sized = replace(settings, task={**settings.task, **part})  # type: ignore[typeddict-item]
@@ -267,7 +278,14 @@ class Selection:
                 train = ["dws-train", *overrides, *fewer, f"seed={seed}", run_dir, wandb]
                 evaluate = ["dws-evaluate", as_override("run", folder), wandb]
                 self.runs[name] = Run(
-                    name, folder, zoo, references, sized, shlex.join(train), shlex.join(evaluate)
+                    name,
+                    folder,
+                    zoo,
+                    references,
+                    () if size else others,
+                    sized,
+                    train=shlex.join(train),
+                    evaluate=shlex.join(evaluate),
                 )
 
     def _references(self, settings: TrainSettings) -> list[Zoo]:
@@ -278,6 +296,16 @@ class Selection:
         signals = {"zoo.signals.name": task["zoo"], "zoo.signals.edit": task["edit"]}
         overrides = [as_override(key, value) for key, value in signals.items()]
         return [self._zoo(f"{task['zoo']}_{task['edit']}", "edited", *overrides)]
+
+    def _others(self, settings: TrainSettings) -> list[Zoo]:
+        """Zoos of the other selected tasks with the same edit, to test domain generalisation."""
+        tasks: list[Mapping[str, Any]] = [
+            compose("train", *self.common, as_override("task", task)).task
+            for task in self.variables.TASKS
+        ]
+        own: Mapping[str, Any] = settings.task
+        names = [t["zoo"] for t in tasks if "edit" in own and t.get("edit") == own["edit"]]
+        return [self._zoo(name) for name in dict.fromkeys(names) if name != own["zoo"]]
 
     def _zoo(self, name: str, choice: str | None = None, *signals: str) -> Zoo:
         if name not in self.zoos:

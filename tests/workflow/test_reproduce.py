@@ -79,6 +79,18 @@ def test_every_file_is_made_once_and_from_what_it_needs(select: Select) -> None:
             assert position[run.zoo.fit] < position[run.zoo.align] < position[run.train]
 
 
+def test_editors_are_evaluated_on_each_others_zoos(select: Select) -> None:
+    chosen = {"TASKS": "edit edit_fashion_mnist", "METHODS": "mlp"}
+    selection = select(**chosen)
+    commands = planned(*(f"{name}={value}" for name, value in chosen.items()))
+    position = {command: index for index, command in enumerate(commands)}
+    for run in selection.runs.values():
+        (zoo,) = run.others
+        transfer = f"{run.evaluate} other_zoo={zoo.folder}"
+        assert position[run.evaluate] < position[transfer] < position[selection.report_command]
+        assert position[zoo.fit] < position[transfer]
+
+
 def test_a_zoo_is_fitted_in_parts_and_merged(select: Select) -> None:
     (zoo,) = select(PARTS="2").zoos.values()
     commands = planned("TASKS=sine", "METHODS=mlp", "PARTS=2")

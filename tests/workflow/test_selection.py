@@ -37,10 +37,20 @@ def test_each_scale_has_its_seeds_sizes_and_folder(
     assert {Path(run.folder).parent for run in runs} == {Path(folder, "runs/sine/mlp")}
 
 
-def test_by_default_the_cells_of_the_paper_are_selected(select: Select) -> None:
+def test_by_default_all_methods_of_the_paper_are_trained_on_all_tasks_but_cifar10(
+    select: Select,
+) -> None:
     chosen = Selection({})
-    assert len(chosen.runs) == 2 * (4 * 6 + 6 * 2)
-    assert sorted(chosen.zoos) == ["fashion_mnist", "mnist", "sine", "sine_ssl"]
+    assert len(chosen.runs) == 2 * (7 * 6 + 6 * 2)
+    assert sorted(chosen.zoos) == [
+        "fashion_classifiers",
+        "fashion_mnist",
+        "fashion_mnist_dilate",
+        "mnist",
+        "mnist_dilate",
+        "sine",
+        "sine_ssl",
+    ]
 
 
 def test_the_documentation_names_the_folder_of_the_demo(select: Select) -> None:
@@ -148,6 +158,24 @@ def test_an_edit_is_compared_with_fits_to_edited_images(select: Select) -> None:
     assert zoo.folder == zoo.settings.zoo.path == "outputs/debug/zoos/fashion_mnist_dilate"
     assert zoo.settings.zoo.signals["edit"] == "dilate"
     assert zoo.data == ["outputs/data/.fashion_mnist"]
+
+
+def test_editors_are_evaluated_on_the_zoos_of_other_tasks_with_the_same_edit(
+    select: Select,
+) -> None:
+    chosen = select(TASKS="mnist edit edit_fashion_mnist fashion_mnist", METHODS="mlp")
+    others = {
+        run.settings.task["name"]: [zoo.name for zoo in run.others] for run in chosen.runs.values()
+    }
+    assert others == {
+        "mnist": [],
+        "dilate_mnist": ["fashion_mnist"],
+        "dilate_fashion_mnist": ["mnist"],
+        "fashion_mnist": [],
+    }
+    run = next(run for run in chosen.runs.values() if run.others)
+    assert run.evaluations == [run.result, run.transferred(chosen.zoos["fashion_mnist"])]
+    assert not any(run.others for run in select(TASKS="edit mnist").runs.values())
 
 
 def test_a_zoo_of_classifiers_is_fetched_fitted_and_told_from_one_of_other_widths(
