@@ -1,4 +1,4 @@
-"""CUDA graphs: a step of many small kernels that is recorded once and then launched as one."""
+"""CUDA graphs: record a step of many small kernels once and launch them together."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor
 
 from dws.errors import UserError
 
-NUM_WARM_UP = 3  # calls before the one that is recorded, in which libraries and optimisers allocate
+NUM_WARM_UP = 3  # calls before the recorded one, in which libraries and optimisers allocate memory
 T = TypeVar("T")
 
 
 class Captured(Generic[T]):
-    """A function of tensors that runs as a CUDA graph after its first calls.
+    """A function of tensors that is replayed as a CUDA graph after its first calls.
 
-    The first ``NUM_WARM_UP`` calls run the function itself. Then its kernels are recorded and from
-    there on launched together, without any Python. A function that makes the host wait for the GPU
-    cannot be recorded; this is found in the last of the first calls, printed, and all calls run the
-    function itself.
+    The first ``NUM_WARM_UP`` calls run the function itself. The next call records its kernels, and
+    that call and all later ones launch them together without running Python. A function that
+    synchronises the host with the GPU cannot be recorded. The last warm-up call detects this and
+    prints a message, and all later calls run the function itself.
 
-    The function may change tensors in place. All that differs between its calls has to be in
-    tensors: numbers of Python are recorded as they are in that one call.
+    The function may change tensors in place. Everything that differs between calls has to be in
+    tensors, because Python numbers keep the values that they have during recording.
 
     Args:
-        function: Takes tensors of the same shapes at every call.
-        device: Where it runs.
-        generators: Those that the function draws from, besides PyTorch's own.
-        option: Name of the setting that turns recording off, for messages.
+        function: A function of tensors whose shapes are the same in every call.
+        device: The CUDA device that the function runs on.
+        generators: Random generators that the function uses, besides PyTorch's default ones.
+        option: Name of the setting that disables recording, for messages.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Captured(Generic[T]):
         self._generators = generators
         self._option = option
         self._num_calls = 0
-        self._waits = False  # whether the host waits for the GPU in a call
+        self._synchronizes = False  # whether the function makes the host wait for the GPU
         self._replay: Callable[[], None] | None = None
         self._inputs: list[Tensor] = []
         self._output: T
@@ -55,21 +55,21 @@ class Captured(Generic[T]):
         """Call the function.
 
         Returns:
-            What the function returns. The next call overwrites its tensors.
+            The output of the function. The next call overwrites its tensors.
 
         Raises:
-            UserError: If recording fails for another reason than a wait of the host.
+            UserError: If recording fails for another reason than a synchronisation.
         """
-        if self._waits:
+        if self._synchronizes:
             return self._function(*inputs)
         if self._num_calls < NUM_WARM_UP:
             self._num_calls += 1
-            output, complaint = warm_up(lambda: self._function(*inputs), self._device)
-            self._waits = self._num_calls == NUM_WARM_UP and complaint is not None
-            if self._waits:
+            output, location = warm_up(lambda: self._function(*inputs), self._device)
+            self._synchronizes = self._num_calls == NUM_WARM_UP and location is not None
+            if self._synchronizes:
                 print(
-                    f"dws: this step makes the host wait for the GPU, so it is not run as a CUDA "
-                    f"graph ({complaint}); {self._option}=never ends this message"
+                    f"dws: this step makes the host wait for the GPU ({location}), so it does not "
+                    f"run as a CUDA graph; set {self._option}=never to silence this message"
                 )
             return output
         if self._replay is None:
@@ -83,24 +83,24 @@ class Captured(Generic[T]):
                     f"This step cannot be recorded as a CUDA graph ({str(error).splitlines()[0]}). "
                     f"Set {self._option}=never; rerun the same command to resume."
                 ) from error
-        for mine, given in zip(self._inputs, inputs, strict=True):
-            mine.copy_(given)
+        for static, new in zip(self._inputs, inputs, strict=True):
+            static.copy_(new)
         self._replay()
         return self._output
 
 
 class Delayed:
-    """Numbers on a device that the host reads one call late, so that it waits for none."""
+    """Asynchronous transfer of numbers to the host, which reads them one call later."""
 
     def __init__(self) -> None:
         self._copy: Tensor | None = None
         self._is_copied: torch.cuda.Event | None = None
 
     def exchange(self, numbers: Tensor) -> list[float] | None:
-        """Begin to copy numbers to the host.
+        """Start copying numbers to the host.
 
         Returns:
-            Those of the previous call, or None in the first one.
+            The numbers of the previous call, or None in the first call.
         """
         copy, is_copied = self._copy, self._is_copied
         on_gpu = numbers.device.type == "cuda"
@@ -115,15 +115,16 @@ class Delayed:
 
 
 def has_graphs(device: torch.device) -> bool:
-    """Whether steps on this device can be recorded."""
+    """Return whether the device supports CUDA graphs."""
     return device.type == "cuda" and torch.version.cuda is not None
 
 
 def warm_up(function: Callable[[], T], device: torch.device) -> tuple[T, str | None]:
-    """Call a function as it is going to be recorded, on a stream of its own.
+    """Call a function on a separate stream, as recording does.
 
     Returns:
-        What it returned, and where it made the host wait for the GPU, or None.
+        The output of the function, and the file and line at which it synchronised the host with the
+        GPU, or None.
     """
     current, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     mode = torch.cuda.get_sync_debug_mode()
@@ -137,24 +138,24 @@ def warm_up(function: Callable[[], T], device: torch.device) -> tuple[T, str | N
         finally:
             torch.cuda.set_sync_debug_mode(mode)
     current.wait_stream(stream)
-    complaint = None
+    location = None
     for warning in caught:
         if "called a synchronizing CUDA operation" in str(warning.message):
-            complaint = f"{warning.filename}:{warning.lineno}"
+            location = f"{warning.filename}:{warning.lineno}"
         elif "Synchronization debug mode is a prototype" not in str(warning.message):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
-    return output, complaint
+    return output, location
 
 
 def record(
     function: Callable[[], T], device: torch.device, generators: Sequence[torch.Generator]
 ) -> tuple[Callable[[], None], T]:
-    """Record what a function launches, without running it.
+    """Record the kernels that a function launches, without running them.
 
     Returns:
-        What runs it, and the function's output, whose tensors it fills each time.
+        A function that runs the kernels, and the output, whose tensors every run overwrites.
     """
     graph = torch.cuda.CUDAGraph()
     for generator in generators:

@@ -1,4 +1,4 @@
-"""Composing the settings of a command from ``configs/`` with Hydra."""
+"""Composition of a command's settings from ``configs/`` with Hydra."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _composing = RLock()  # Hydra composes one configuration at a time
 
 
 def config_dir() -> str:
-    """Absolute path of ``configs/``: in the package if installed from a wheel, else beside it."""
+    """Return the absolute path of ``configs/``: in the wheel's package, else in the repository."""
     packaged = Path(__file__).parent / "configs"
     in_repository = Path(__file__).parents[2] / "configs"
     return str(packaged if packaged.is_dir() else in_repository)
 
 
 def as_argument(key: str, value: object) -> str:
-    """``as_override``, quoted for a shell."""
+    """Format ``key=value`` as ``as_override`` does, quoted for a shell."""
     return shlex.quote(as_override(key, value))
 
 
 def as_override(key: str, value: object) -> str:
-    """``key=value`` such that Hydra takes any text, or any list or tuple of texts, as it is."""
+    """Format ``key=value`` for Hydra, quoting any text and any list or tuple of texts."""
     if isinstance(value, list | tuple):
         return f"{key}=[{','.join(map(_as_text, value))}]"
     return f"{key}={_as_text(value)}"
@@ -48,19 +48,19 @@ def _as_text(value: object) -> str:
     is_plain = re.fullmatch(r"[A-Za-z/][\w./+@-]*", text, re.ASCII)
     if is_plain and text.lower() not in ("null", "true", "false", "inf", "nan"):
         return text
-    # in quotes, backslashes count before a quote only, and ${ begins an interpolation
+    # In quotes, Hydra interprets backslashes before a quote only; ${ starts an interpolation.
     text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2], text)
     text = text.replace('"', '\\"').replace("${", "\\${")
     return f'"{text}"'
 
 
 def as_plugins(packages: Sequence[str]) -> str:
-    """``plugins=[...]`` to be pasted into a shell after other arguments, or nothing."""
+    """Format ``plugins=[...]`` for a shell, with a leading space; empty without packages."""
     return f" {as_argument('plugins', packages)}" if packages else ""
 
 
 def compose_settings(name: str, overrides: Sequence[str]) -> Any:
-    """The settings of a command, composed as the command composes them.
+    """Compose the settings of a command in the same way as the command does.
 
     Args:
         name: A key of ``COMMANDS``.
@@ -70,10 +70,10 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
         An object of the command's class in ``dws.settings``.
 
     Raises:
-        UserError: If a setting is unknown, of another type or out of range.
+        UserError: If a setting is unknown, of a wrong type or out of range.
     """
     with _composing:
-        outer = GlobalHydra.instance().hydra  # of a command or notebook that composes by itself
+        outer = GlobalHydra.instance().hydra  # of a calling command or notebook that uses Hydra
         GlobalHydra.instance().clear()
         try:
             with initialize_config_dir(config_dir(), version_base="1.3"):
@@ -86,16 +86,16 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
 
 
 def to_settings(config: DictConfig, name: str, *, overrides: Sequence[str]) -> Any:
-    """A composed configuration as an object of the command's class in ``dws.settings``.
+    """Convert a composed configuration to the command's class in ``dws.settings``.
 
     Args:
         config: The configuration.
         name: A key of ``COMMANDS``.
-        overrides: What the user typed: only there ``plugins`` may name packages that are not
-            allowed yet, since a file can come from somebody else.
+        overrides: The user's overrides. Only these may allow further ``plugins``, because a
+            configuration file may come from somebody else.
 
     Raises:
-        UserError: If a setting is unknown, of another type or out of range, a zoo has no such
+        UserError: If a setting is unknown, of a wrong type or out of range, the zoo lacks the fit
             preset, or a file names plugins that are not allowed.
     """
     try:
@@ -104,49 +104,49 @@ def to_settings(config: DictConfig, name: str, *, overrides: Sequence[str]) -> A
         if "'zoo.presets." not in str(error):
             raise
         raise UserError(
-            f"The zoo {config.zoo.name} has no such preset of fit; it has "
+            f"The zoo {config.zoo.name} does not have this fit preset. Available presets: "
             f"{', '.join(config.zoo.presets) or 'none'}."
         ) from error
     settings = validate(plain, name)
     unknown = [package for package in settings.plugins if package not in plugins()]
     if unknown and not any(override.lstrip("+").startswith("plugins=") for override in overrides):
         raise UserError(
-            f"A configuration file names the package {unknown[0]}, whose code would run. If you "
-            f"trust it, add{as_plugins(settings.plugins)}."
+            f"A configuration file names the plugin {unknown[0]}, whose code would be executed. If "
+            f"you trust it, add{as_plugins(settings.plugins)}."
         )
     return settings
 
 
 def validate(plain: Any, name: str) -> Any:
-    """Plain values as an object of the command's class in ``dws.settings``.
+    """Convert plain values to the command's class in ``dws.settings``.
 
     Raises:
-        UserError: If a setting is unknown, of another type or out of range.
+        UserError: If a setting is unknown, of a wrong type or out of range.
     """
     try:
         kind: TypeAdapter[Any] = TypeAdapter(COMMANDS[name])
         return kind.validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
-        raise UserError("; ".join(map(_complaint, error.errors()[:3]))) from error
+        raise UserError("; ".join(map(_describe, error.errors()[:3]))) from error
 
 
-def _complaint(error: Any) -> str:
-    """What pydantic says of one setting, with its name and value."""
+def _describe(error: Any) -> str:
+    """Format a pydantic error with the name and value of the setting."""
     setting = ".".join(map(str, error["loc"]))
     if error["type"] == "unexpected_keyword_argument":
         return f"{setting}: no such setting"
     if error["type"] == "missing":
-        return f"{setting}: missing; give {setting}=..."
+        return f"{setting}: missing; set {setting}=..."
     value = error["input"]
     if not isinstance(value, str | float):
-        value = json.dumps(value)  # null, true, [1]: as in YAML
+        value = json.dumps(value)  # null, true, [1] as in YAML
     is_text = error["type"] == "string_type"
-    hint = f"; to give it as text, quote it: '{setting}=\"...\"'" if is_text else ""
+    hint = f"; to pass it as text, quote it: '{setting}=\"...\"'" if is_text else ""
     return f"{setting}={value}: {error['msg']}{hint}"
 
 
 def one_line(error: BaseException) -> str:
-    """What Hydra or OmegaConf says, without line breaks and search paths."""
+    """Format an error of Hydra or OmegaConf without line breaks and search paths."""
     cause = f" {error.__cause__}" if "Error merging" in str(error) else ""
     message = " ".join(f"{error}{cause}".split()).split(" Config search path:")[0]
     return re.sub(r" (full_key|object_type)[:=]\s?\S*", "", message)

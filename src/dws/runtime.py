@@ -1,4 +1,4 @@
-"""Device, compiler, bfloat16 and memory: one rule for fitting and training."""
+"""Selection of device, compiler, precision and memory behaviour for fitting and training."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ import torch
 from dws.errors import UserError
 
 CHOICES = ("auto", "always", "never")
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # parameters of mallopt(3)
 
 
 def find_device(name: str, *, option: str) -> torch.device:
-    """The device that a setting names; ``auto`` takes a GPU (CUDA, MPS, ...) if there is one.
+    """Return the device that a setting names.
 
     Args:
-        name: ``auto`` or a device of PyTorch, such as ``cuda:1``.
-        option: Name of the setting, for the message.
+        name: A PyTorch device such as ``cuda:1``, or ``auto`` for an accelerator (CUDA, MPS, ...)
+            if one is available and the CPU otherwise.
+        option: Name of the setting, for error messages.
 
     Raises:
-        ValueError: If the device is not there.
+        ValueError: If the device is not available.
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -42,13 +43,13 @@ def find_device(name: str, *, option: str) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"expected a device that is there, got {option}={name} "
-            f"({str(error).splitlines()[0]}); use auto or cpu"
+            f"{option}={name} is not an available device ({str(error).splitlines()[0]}). "
+            f"Use {option}=auto or {option}=cpu."
         ) from error
 
 
 def processor_name() -> str:
-    """What the processor calls itself."""
+    """Return the model name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -56,10 +57,10 @@ def processor_name() -> str:
 
 
 def num_usable_cores() -> int:
-    """How many cores this process may keep busy, at least 1.
+    """Return the number of cores that this process may use, at least 1.
 
-    These are the cores that it is bound to, or fewer if a quota of its cgroup or
-    ``OMP_NUM_THREADS`` allows fewer.
+    This is the minimum of the cores in the process's CPU affinity, the CPU quota of its cgroup, and
+    ``OMP_NUM_THREADS``.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     limits = [len(affinity(0)) if affinity else os.cpu_count() or 1]
@@ -73,11 +74,11 @@ def num_usable_cores() -> int:
 
 
 def _cpu_quotas(process: Path, root: Path) -> Iterator[float]:
-    """Cores that each cgroup of a process may use on average, version 1 and 2, where limited.
+    """Yield the CPU quota, in cores, of each cgroup (version 1 or 2) that limits a process.
 
     Args:
-        process: Its folder in /proc.
-        root: Where cgroups are mounted.
+        process: The folder of the process in /proc.
+        root: The mount point of cgroups.
     """
     try:
         lines = (process / "cgroup").read_text().splitlines()
@@ -90,28 +91,28 @@ def _cpu_quotas(process: Path, root: Path) -> Iterator[float]:
             continue
         mount = root / "cpu" if is_first_version else root
         group = mount / path.lstrip("/")
-        # a container sees its own group as the root, whatever its path is called outside
+        # A container sees its own group as the root, whatever the path of the group on the host.
         for folder in {mount, *(f for f in (group, *group.parents) if mount in f.parents)}:
             names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if is_first_version else ("cpu.max",)
             try:
                 values = [word for name in names for word in (folder / name).read_text().split()]
                 quota, period = map(int, values)
-            except (OSError, ValueError):  # no such group here; "max" stands for no limit
+            except (OSError, ValueError):  # no such group, or "max", which stands for no limit
                 continue
             if quota > 0 and period > 0:
                 yield quota / period
 
 
 def should_compile(mode: str, *, pays: bool, option: str) -> bool:
-    """Decide for a setting of ``auto``, ``always`` or ``never``.
+    """Return whether to compile, given a setting of ``auto``, ``always`` or ``never``.
 
     Args:
-        mode: The setting. ``auto`` compiles if it pays and ``compiler_works``.
-        pays: Whether the work is long enough to make up for the time that compiling takes.
-        option: Name of the setting, for messages.
+        mode: The setting. ``auto`` compiles if ``pays`` is true and ``compiler_works``.
+        pays: Whether compiling saves more time than it takes.
+        option: Name of the setting, for error messages.
 
     Raises:
-        ValueError: On another setting, or if ``always`` finds no C++ compiler that works.
+        ValueError: If the mode is unknown, or if it is ``always`` and no C++ compiler works.
     """
     if mode not in CHOICES:
         raise UserError(f"expected {option}={'|'.join(CHOICES)}, got {mode!r}")
@@ -120,23 +121,23 @@ def should_compile(mode: str, *, pays: bool, option: str) -> bool:
     works = compiler_works()
     if mode == "always" and not works:
         raise UserError(
-            f"expected a C++ compiler that works for {option}=always, but {compiler_problem()}, "
+            f"{option}=always needs a working C++ compiler, but {compiler_problem()}, "
             f"or use {option}=auto"
         )
     return works
 
 
 def compiler_works() -> bool:
-    """Whether ``torch.compile`` works on the CPU. If a compiler is there that does not, says so."""
+    """Return whether ``torch.compile`` works on the CPU; print why if an installed one fails."""
     return compiler_found() and _compile_error() is None
 
 
 def compiler_problem() -> str | None:
-    """Why ``torch.compile`` does not work on the CPU and what to do, or None if it does."""
+    """Return why ``torch.compile`` fails on the CPU and what to do, or None if it works."""
     name = os.environ.get("CXX", "g++")
     if shutil.which(name) is None:
-        chosen = "set CXX to a compiler, unset it" if "CXX" in os.environ else "set CXX to another"
-        return f"there is no {name} in PATH; install it (Debian: g++), {chosen}"
+        remedy = "set CXX to a compiler, unset it" if "CXX" in os.environ else "set CXX to another"
+        return f"there is no {name} in PATH; install it (Debian: g++), {remedy}"
     if not _python_header().is_file():
         return f"there is no {_python_header()}; install Python's headers (Debian: python3-dev)"
     if (reason := _compile_error()) is not None:
@@ -146,10 +147,10 @@ def compiler_problem() -> str | None:
 
 @cache
 def _compile_error() -> str | None:
-    """What a compiler that is there dies of, said once."""
+    """Return the error of an installed compiler that fails, or None; print it once."""
     try:
         torch.compile(torch.sin)(torch.zeros(8))
-    except Exception as error:  # whatever a compiler raises: most work does not need it
+    except Exception as error:  # Compilers raise many types, and most work needs no compiler.
         reason = _informative_line(str(error))
         print(f"dws: torch.compile does not work here ({reason}); continuing without it")
         return reason
@@ -157,7 +158,7 @@ def _compile_error() -> str | None:
 
 
 def _informative_line(message: str) -> str:
-    """The line that says why, of what PyTorch repeats of a compiler, or else its own last one."""
+    """Return the line of a PyTorch error with the compiler's error, or else its last line."""
     lines = [line.strip() for line in message.partition("Set TORCHDYNAMO_VERBOSE")[0].splitlines()]
     reasons = r"error:|cannot find|undefined reference|No such file"
     first = next((line for line in lines if re.search(reasons, line)), None)
@@ -165,9 +166,9 @@ def _informative_line(message: str) -> str:
 
 
 def compiler_found() -> bool:
-    """Whether what ``torch.compile`` needs on the CPU is there: ``$CXX`` or g++, and Python.h.
+    """Return whether a compiler (``$CXX`` or g++) and Python.h are installed.
 
-    Whether it works takes seconds to find out, see ``compiler_works``.
+    ``torch.compile`` needs both on the CPU. ``compiler_works`` tries them, which takes seconds.
     """
     return shutil.which(os.environ.get("CXX", "g++")) is not None and _python_header().is_file()
 
@@ -177,23 +178,23 @@ def _python_header() -> Path:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16, so that it is faster than float32.
+    """Return whether the device has bfloat16 instructions, which make bfloat16 faster than float32.
 
-    CPUs are asked through ``torch.cpu.get_capabilities``; a PyTorch without it counts as none.
+    For CPUs this uses ``torch.cpu.get_capabilities``. Without that function the result is False.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
         return False
     capabilities = torch.cpu.get_capabilities()
-    return any(has is True for name, has in capabilities.items() if name.endswith("bf16"))
+    return any(value is True for name, value in capabilities.items() if name.endswith("bf16"))
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what tensors free for the next ones, for the rest of the process.
+    """Make glibc reuse the memory of freed tensors for the rest of the process.
 
-    By default it returns large blocks to the system at once; each step then gets fresh pages, which
-    the kernel has to clear. Does nothing where there is no glibc.
+    By default glibc returns large blocks to the system at once, and each step then gets new pages,
+    which the kernel has to clear. Without glibc this function does nothing.
     """
     if sys.platform != "linux":
         return
@@ -205,7 +206,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Context in which operations of PyTorch on the CPU take one thread."""
+    """Context manager that limits PyTorch's CPU operations to one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,9 +1,10 @@
-"""Every setting: its type, its range and its meaning.
+"""All settings of the commands: types, ranges and descriptions.
 
-The recommended values stand in ``configs/``. A default here is what a setting means where it is not
-mentioned, in runs that were recorded before it existed too, and therefore never changes.
+Recommended values are in ``configs/``. A default in this module is the value of a setting that a
+configuration does not contain. It also applies to runs that were recorded before the setting
+existed, and therefore never changes.
 
-Nothing here imports torch, so that commands refuse bad settings at once.
+This module does not import torch, so that commands reject invalid settings at once.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ Compile = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True, config=STRICT)
 class SirenConfig:
-    """What a SIREN is, beside its weights.
+    """Architecture and initialisation of a SIREN.
 
     Attributes:
         hidden: Widths of the hidden levels.
         omega_0: ω0, the frequency factor of every sine.
-        output_offset: Added to the output, so that images in [0, 1] start at grey.
+        output_offset: Constant added to the output, so that images in [0, 1] start at grey.
         init: Distribution of the initial weights, see ``dws.inr.init_siren``.
         shared_init: Start all INRs of a zoo from the same weights. Their neurons then stay aligned,
             which makes the weights easy to classify even without equivariance.
@@ -53,7 +54,7 @@ class SirenConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ClassifierConfig:
-    """What a classifier is, beside its weights: a ReLU network with one logit.
+    """Architecture and initialisation of a classifier: a ReLU network with one logit.
 
     Attributes:
         hidden: Widths of the hidden levels.
@@ -66,23 +67,24 @@ class ClassifierConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class FitConfig:
-    """How networks are fitted: Adam on the loss over all points or examples at every step.
+    """Optimisation of the networks of a zoo: full-batch Adam on the loss over all points.
 
-    The loss of INRs is the mean squared error, that of classifiers the cross-entropy.
+    The loss is the mean squared error for INRs and the cross-entropy for classifiers.
 
     Attributes:
-        num_steps: Maximum number of steps of a network.
-        learning_rate: Adam's learning rate, at its highest.
-        betas: Adam's decay rates of the mean of the gradient and of its square.
-        schedule: The learning rate stays ``constant`` or goes to zero along half a ``cosine``.
-        weight_decay: Adam's L2 penalty.
-        stop_mse: An INR stops once its mean squared error is at most this, checked every 10 steps;
-            0 never stops early. 40 dB of PSNR is 1e-4. Of classifiers it has to be 0.
-        chunk_size: Networks fitted at once; None for what is fastest: 32 on a CPU, where they stay
-            in the cache, and on a GPU as many as its memory holds, of several shards if need be.
-        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-        compile: ``always``, ``never``, or ``auto``, which compiles the step for fits of more than
-            a minute or so, on machines with a C++ compiler.
+        num_steps: Maximum number of steps for each network.
+        learning_rate: Peak learning rate of Adam.
+        betas: Decay rates of Adam's averages of the gradient and of its square.
+        schedule: ``constant`` learning rate, or ``cosine`` decay to zero.
+        weight_decay: L2 penalty of Adam.
+        stop_mse: Mean squared error at which the fit of an INR stops, checked every 10 steps;
+            0 disables early stopping. 1e-4 corresponds to a PSNR of 40 dB. Classifiers require 0.
+        chunk_size: Number of networks fitted at once. None selects the fastest: 32 on a CPU, where
+            they stay in the cache, and as many as fit into memory on a GPU, if necessary from
+            several shards.
+        device: ``auto`` (a GPU if available), ``cpu`` or ``cuda``.
+        compile: ``always``, ``never``, or ``auto``, which compiles the step for fits that take more
+            than about a minute, on machines with a C++ compiler.
         cuda_graph: ``auto`` records steps as CUDA graphs on CUDA devices; ``never`` does not.
     """
 
@@ -98,20 +100,20 @@ class FitConfig:
     cuda_graph: Literal["auto", "never"] = "auto"
 
     def identity(self) -> dict[str, Any]:
-        """What the fitted networks depend on, by which zoos are told apart.
+        """Return the settings that determine the fitted networks and identify a zoo.
 
-        A setting that version 0.2 did not have is left out at the value that it stood for.
+        Settings that version 0.2 did not have are omitted if they have the value that it used.
         """
-        left_out = {"betas": (0.9, 0.999), "schedule": "constant"}
-        how_not_what = ("chunk_size", "device", "compile", "cuda_graph")
+        fixed_in_0_2 = {"betas": (0.9, 0.999), "schedule": "constant"}
+        execution_only = ("chunk_size", "device", "compile", "cuda_graph")
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
-            if key not in how_not_what and left_out.get(key) != value
+            if key not in execution_only and fixed_in_0_2.get(key) != value
         }
 
     def factor(self, step: int) -> float:
-        """Learning rate at a step, relative to its highest."""
+        """Return the learning rate at a step, relative to its peak."""
         if self.schedule == "constant":
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * step / self.num_steps))
@@ -119,13 +121,13 @@ class FitConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ZooConfig:
-    """What a zoo consists of, beside its signals.
+    """Seed and sizes of a zoo.
 
     Attributes:
-        seed: Initialisations and signals depend on it.
+        seed: Seed of the initialisations and of generated signals.
         limit: Number of signals in all splits together, or None for all.
-        num_views: Independently initialised networks for each signal.
-        shard_size: Networks in one file.
+        num_views: Number of independently initialised networks for each signal.
+        shard_size: Number of networks in one file.
     """
 
     seed: Seed = 0
@@ -136,7 +138,7 @@ class ZooConfig:
 
 @with_config(ConfigDict(extra="allow"))
 class Target(TypedDict):
-    """What to construct: ``_target_`` names the class, the other keys are its arguments."""
+    """An object to construct: ``_target_`` names the class, the other keys are its arguments."""
 
     _target_: str
 
@@ -159,13 +161,12 @@ class ZooSettings(ZooConfig):
 
     Attributes:
         name: Name of the zoo.
-        path: Its folder.
-        signals: What is fitted; ``_target_`` names a class of ``dws.signals`` or of a plugin.
-        presets: Values of ``fit`` that each choice of the group ``fit`` stands for.
-        classifier: The architecture of classifiers; null if INRs are fitted.
-        part: Fit one of ``num_parts`` ranges of the shards, counted from 0, for ``dws-zoo merge``;
-            null fits all.
-        num_parts: Number of ranges.
+        path: Folder of the zoo.
+        signals: Signals to fit; ``_target_`` names a class of ``dws.signals`` or of a plugin.
+        presets: Values of ``fit`` for each choice of the group ``fit``.
+        classifier: Architecture of the classifiers; null to fit INRs.
+        part: Index, from 0, of the part of the shards to fit, for ``dws-zoo merge``; null fits all.
+        num_parts: Number of parts.
     """
 
     name: str
@@ -187,14 +188,15 @@ class OptimConfig:
     Attributes:
         lr: Peak learning rate.
         muon_lr: Peak learning rate of Muon (Jordan et al. 2024, with update sizes matched to
-            AdamW's: Liu et al. 2025), which then trains the weights of every ``nn.Linear`` of the
-            metanet, in bf16 steps, and AdamW the rest; None for AdamW alone.
+            AdamW's: Liu et al. 2025). Muon then trains the weights of every ``nn.Linear`` of the
+            metanet, with steps in bf16, and AdamW trains the other parameters. None uses AdamW
+            alone.
         weight_decay: Decoupled weight decay.
         amsgrad: Use the AMSGrad variant.
         schedule: ``cosine`` decay to zero, or ``constant``; both after the warm-up.
         warmup_fraction: Fraction of all steps over which the learning rate grows linearly.
-        clip_norm: Maximum norm of the gradient, to which a larger one is scaled down; None for no
-            clipping.
+        clip_norm: Maximum norm of the gradient; larger gradients are scaled down to it. None
+            disables clipping.
     """
 
     lr: Positive = 3e-3
@@ -206,7 +208,7 @@ class OptimConfig:
     clip_norm: Annotated[float, Field(gt=0)] | None = None
 
     def factor(self, step: int, num_steps: int) -> float:
-        """Learning rate at a step, relative to its peak."""
+        """Return the learning rate at a step, relative to its peak."""
         warmup = round(self.warmup_fraction * num_steps)
         if step < warmup:
             return (step + 1) / warmup
@@ -217,22 +219,23 @@ class OptimConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainerConfig:
-    """Length and batch size of the training.
+    """Length, batch size and execution of the training.
 
     Attributes:
-        num_epochs: Passes over the training split.
-        batch_size: Networks in a step; at least 2, since batch norm needs two.
-        eval_batch_size: Networks at once on validation and test.
-        device: ``auto`` takes a GPU if there is one, else the CPU; or a torch device.
+        num_epochs: Number of passes over the training split.
+        batch_size: Number of networks in a training step; at least 2, which batch norm requires.
+        eval_batch_size: Number of networks in a batch on the validation and test splits.
+        device: A torch device, or ``auto`` for a GPU if available and the CPU otherwise.
         precision: ``fp32``, ``bf16`` for autocast of the model in training, or ``auto`` for bf16
-            where training is compiled and the device supports it.
-        compile: Whether to train with ``torch.compile``: ``auto`` where it pays.
+            if training is compiled and the device supports it.
+        compile: Whether to train with ``torch.compile``; ``auto`` compiles where this saves time.
         cuda_graph: Whether to record a step as a CUDA graph, which launches its many small kernels
-            at once; ``auto`` does it on CUDA devices.
-        ema_decay: Evaluate an exponential moving average of the weights with this decay per step;
-            0 evaluates the weights themselves.
-        patience: Stop after this many epochs without a better validation metric; None never stops.
-        checkpoint_minutes: Maximum time between two checkpoints.
+            at once; ``auto`` does so on CUDA devices.
+        ema_decay: Decay per step of the exponential moving average of the weights that is
+            evaluated; 0 evaluates the weights themselves.
+        patience: Number of epochs without a better validation metric after which training stops;
+            None disables early stopping.
+        checkpoint_minutes: Maximum time between two checkpoints, in minutes.
     """
 
     num_epochs: Count = 100
@@ -252,21 +255,22 @@ class AugmentConfig:
     """Strengths of the built-in augmentations, in the order in which they are applied.
 
     Attributes:
-        square_symmetries: Turn images by a random multiple of 90° and mirror half of them.
-        max_angle: Largest rotation of an image either way, in degrees.
-        max_shift: Largest shift along each axis; an image is 2 wide.
-        max_scale: Largest relative change of size.
+        square_symmetries: Rotate images by random multiples of 90° and mirror half of them.
+        max_angle: Maximum rotation of an image in either direction, in degrees.
+        max_shift: Maximum shift along each axis, in coordinates; an image has width 2.
+        max_scale: Maximum relative change of size.
         noise: Standard deviation of Gaussian noise, relative to that of each layer.
-        quantile_dropout: Largest quantile up to which the smallest entries of a tensor are set
-            to 0.
-        mask: Probability of setting an entry to 0; the others keep their values.
-        flip_signs: Flip the signs of random sine neurons, which changes no function.
-        shift_phases: Largest number of half periods by which sine neurons are moved either way,
-            which changes no function.
+        quantile_dropout: Maximum fraction of the entries of a tensor that are set to 0, smallest
+            absolute values first.
+        mask: Probability of setting an entry to 0; the other entries are not rescaled.
+        flip_signs: Flip the signs of random sine neurons, which leaves the function unchanged.
+        shift_phases: Maximum number of half periods by which sine neurons are shifted in either
+            direction, which leaves the function unchanged.
         omega_0: ω0 of the SIRENs, for ``shift_phases``.
-        permute: Permute hidden neurons at random, which changes no function.
+        permute: Permute hidden neurons at random, which leaves the function unchanged.
         until: Fraction of training steps during which augmentation is active.
-        extra: Augmentations of the user's, applied after these: ``_target_`` and arguments of each.
+        extra: User-defined augmentations, applied after the built-in ones: ``_target_`` and
+            arguments of each.
     """
 
     square_symmetries: bool = False
@@ -289,25 +293,25 @@ class ReconstructionConfig:
     """The auxiliary reconstruction loss: the values of each INR on a grid as additional targets.
 
     Attributes:
-        weight: Weight of this loss beside that of the task; 0 for none. The zoo's manifest has to
-            state the right domain and ω0.
-        resolution: Points along each axis of the domain.
+        weight: Weight of this loss relative to the loss of the task; 0 disables it. The zoo's
+            manifest has to contain the correct domain and ω0.
+        resolution: Number of points along each axis of the domain.
     """
 
     weight: NonNegative = 0.0
     resolution: Count = 14
 
     def num_values(self, dims: Sequence[int]) -> int:
-        """Outputs that a metanet needs in addition, for networks of widths ``dims``."""
+        """Return the number of additional outputs of a metanet for networks of widths ``dims``."""
         return int(self.resolution ** dims[0] * dims[-1]) if self.weight else 0
 
 
 @dataclass(frozen=True, config=STRICT)
 class WandbConfig:
-    """How a run is logged to W&B.
+    """Logging of a run to W&B.
 
     Attributes:
-        mode: ``offline`` writes to the run folder and needs no account; ``online``; ``disabled``.
+        mode: ``offline`` (writes to the run folder, needs no account), ``online`` or ``disabled``.
         project: W&B project.
         group: W&B group, or None.
     """
@@ -322,7 +326,7 @@ class TrainZoo:
     """The zoo to train on.
 
     Attributes:
-        path: Its folder.
+        path: Folder of the zoo.
         aligned: Align all networks to each other first, see ``dws.zoo.align_zoo``.
     """
 
@@ -332,13 +336,14 @@ class TrainZoo:
 
 @with_config(ConfigDict(extra="allow"))
 class TaskSettings(TypedDict):
-    """What every task has, beside the arguments of its class.
+    """Settings that all tasks share; further keys are arguments of the task's class.
 
     Attributes:
-        name: Name of the task, in folders and tables.
-        zoo: Name of the zoo that it reads.
-        num_train: Train on this many signals (all views of each), or null for all.
-        repeat_train: Repeat these so that an epoch has as many steps as with all.
+        name: Name of the task in folders and tables.
+        zoo: Name of the zoo.
+        num_train: Number of training signals, with all views of each, or null for all.
+        repeat_train: Repeat the ``num_train`` signals so that an epoch has as many steps as with
+            all signals.
     """
 
     _target_: str
@@ -350,10 +355,10 @@ class TaskSettings(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class ModelSettings(TypedDict):
-    """What every model has, beside the arguments of its class.
+    """Settings that all models share; further keys are arguments of the model's class.
 
     Attributes:
-        name: Name of the model, in folders and tables.
+        name: Name of the model in folders and tables.
     """
 
     _target_: str
@@ -365,13 +370,13 @@ class ModelSettings(TypedDict):
 
 @dataclass(frozen=True, config=STRICT)
 class Paths:
-    """Where things are kept.
+    """Folders of inputs and outputs.
 
     Attributes:
-        outputs: Root of all that the commands write.
-        data: Data sets.
-        zoos: Zoos.
-        runs: Runs.
+        outputs: Root folder of all outputs.
+        data: Folder of data sets.
+        zoos: Folder of zoos.
+        runs: Folder of runs.
     """
 
     outputs: str
@@ -382,19 +387,20 @@ class Paths:
 
 @dataclass(frozen=True, config=STRICT)
 class Scale:
-    """Sizes that belong together.
+    """A consistent set of sizes of zoos, trainings and tables.
 
     Attributes:
         name: Name of the scale.
         outputs: Folder of all outputs at this scale.
-        num_images: Signals of an image zoo in all splits, or null for all.
-        num_sines: Signals of a sine zoo in all splits, or null for all.
-        num_classifiers: Tasks of a zoo of classifiers in all splits, or null for all.
-        num_epochs: Epochs of a supervised training.
-        num_contrastive_epochs: Epochs of a self-supervised training.
-        batch_size: Networks in a training step.
-        num_seeds: Runs that ``make reproduce-all`` makes for each cell of its tables.
-        curve: Numbers of training networks, besides all, of its curve of sine regression.
+        num_images: Number of signals of an image zoo in all splits, or null for all.
+        num_sines: Number of signals of a sine zoo in all splits, or null for all.
+        num_classifiers: Number of tasks of a zoo of classifiers in all splits, or null for all.
+        num_epochs: Number of epochs of supervised training.
+        num_contrastive_epochs: Number of epochs of self-supervised training.
+        batch_size: Number of networks in a training step.
+        num_seeds: Number of runs for each table cell of ``make reproduce-all``.
+        curve: Training set sizes, besides the full set, of the learning curve of sine regression
+            in ``make reproduce-all``.
     """
 
     name: str
@@ -414,13 +420,13 @@ class FitInrsSettings:
     """Settings of ``dws-fit-inrs``.
 
     Attributes:
-        paths: Folders.
+        paths: Folders of inputs and outputs.
         scale: Sizes.
-        zoo: What is fitted.
-        inr: The architecture of the INRs.
-        fit: How they are fitted.
-        engine: Where they are fitted: ``_target_`` names a class of ``dws.zoo``.
-        plugins: Packages of the user's whose classes ``_target_`` may name.
+        zoo: The zoo to fit.
+        inr: Architecture of the INRs.
+        fit: Optimisation of the networks.
+        engine: Execution of the fits; ``_target_`` names a class of ``dws.zoo``.
+        plugins: Packages of the user whose classes ``_target_`` may name.
     """
 
     paths: Paths
@@ -437,20 +443,21 @@ class TrainSettings:
     """Settings of ``dws-train``.
 
     Attributes:
-        paths: Folders.
+        paths: Folders of inputs and outputs.
         scale: Sizes.
-        task: What is learned.
+        task: The task.
         model: The metanet.
-        zoo: What is trained on.
-        optim: Optimiser.
+        zoo: The zoo to train on.
+        optim: Optimiser and learning rate schedule.
         trainer: Length, batch size and device.
         augment: Augmentation of the training networks.
         reconstruction: The auxiliary reconstruction loss.
-        wandb: Logging.
-        seed: Seed of parameters, order of batches, augmentation, dropout and ``task.num_train``.
-        run_dir: The run's folder; null chooses one by task, model, seed and identity.
-        plugins: Packages of the user's whose classes ``_target_`` may name.
-        record: Written by earlier runs into their ``config.yaml``; ignored.
+        wandb: Logging to W&B.
+        seed: Seed of initial parameters, batch order, augmentation, dropout and the choice of
+            ``task.num_train`` signals.
+        run_dir: Folder of the run; null derives it from task, model, seed and identity.
+        plugins: Packages of the user whose classes ``_target_`` may name.
+        record: Ignored; earlier versions wrote it into ``config.yaml``.
     """
 
     paths: Paths
@@ -471,7 +478,7 @@ class TrainSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluateWandb:
-    """Logging to W&B; null keeps what the training had.
+    """Logging of an evaluation to W&B; null uses the value of the training.
 
     Attributes:
         mode: ``offline``, ``online`` or ``disabled``.
@@ -489,16 +496,16 @@ class EvaluateSettings:
     """Settings of ``dws-evaluate``.
 
     Attributes:
-        run: The run's folder.
-        device: As ``trainer.device``.
-        batch_size: Networks at once.
-        zoo_path: The zoo's folder if it is no longer where the training found it.
-        data_path: The folder of data sets if it is no longer where the training found it; only
-            tasks that compare with the signals of the zoo read it.
-        other_zoo: Folder of a zoo of other signals, or of another fit, to evaluate on in addition:
-            how far what was learned carries over. The result does not replace that of the run.
-        wandb: Logging, to the W&B run of the training.
-        plugins: Packages of the user's whose classes ``_target_`` may name.
+        run: Folder of the run.
+        device: A torch device, or ``auto``, see ``trainer.device``.
+        batch_size: Number of networks in a batch.
+        zoo_path: Folder of the zoo, if it has moved since the training.
+        data_path: Folder of data sets, if it has moved since the training; used only by tasks that
+            compare predictions with the signals of the zoo.
+        other_zoo: Folder of a zoo of other signals, or of another fit, to evaluate on in addition,
+            which measures generalisation to it. The result does not replace the result of the run.
+        wandb: Logging to the W&B run of the training.
+        plugins: Packages of the user whose classes ``_target_`` may name.
     """
 
     run: str
@@ -516,16 +523,16 @@ class ReportSettings:
     """Settings of ``dws-report``.
 
     Attributes:
-        paths: Folders.
+        paths: Folders of inputs and outputs.
         scale: Sizes.
-        runs: Folder below which results are looked for.
-        report: Folder of the page, its tables and figures.
-        kept: ``results.json`` of an earlier report, whose results enter the tables as well; null
-            for none.
-        tasks: Names of the tasks in scope, whose cells without a result are listed as missing;
-            empty for the tasks of the results.
-        methods: Names of the models in scope, in the same way.
-        plugins: Packages of the user's whose classes ``_target_`` may name.
+        runs: Folder that is searched recursively for results.
+        report: Folder of the report page with its tables and figures.
+        kept: ``results.json`` of an earlier report whose results are added to the tables; null
+            adds none.
+        tasks: Names of the tasks to report. Cells without a result are listed as missing. Empty
+            reports the tasks of all results.
+        methods: Names of the models to report, with the same rules as ``tasks``.
+        plugins: Packages of the user whose classes ``_target_`` may name.
     """
 
     paths: Paths

@@ -1,4 +1,4 @@
-"""Constructing what ``_target_`` names: classes of ours, and of packages that the user allows."""
+"""Instantiation of ``_target_`` settings: classes of dws and of plugins that the user allows."""
 
 from __future__ import annotations
 
@@ -23,49 +23,53 @@ _allowed: set[str] = set()
 
 
 def allow_plugins(*packages: str) -> None:
-    """Let ``_target_`` name classes of these packages, for the rest of the process.
+    """Allow ``_target_`` to name classes of these packages for the rest of the process.
 
-    The folder ``configs`` of each package, if there is one, is searched for choices such as
-    ``task=...``, after the folder of dws. Packages that are installed with an entry point of the
-    group ``dws.plugins`` are allowed from the start.
+    Hydra also searches the folder ``configs`` of each package, if it exists, after the folder of
+    dws. Installed packages with an entry point of the group ``dws.plugins`` are always allowed.
 
     Args:
         *packages: Names as in an ``import`` statement, such as ``mypackage`` or ``mypackage.nets``.
 
     Raises:
-        UserError: If there is no such package.
+        UserError: If a package does not exist or belongs to Python's standard library.
     """
     for package in packages:
         if package.partition(".")[0] in sys.stdlib_module_names:
-            raise UserError(f"plugins=[{package}]: Python's own packages are no plugins.")
+            raise UserError(
+                f"plugins=[{package}]: packages of Python's standard library cannot be plugins."
+            )
         if not package or package_folders(package) is None:
             raise UserError(
                 f"plugins=[{package}]: there is no package {package}. Check its spelling, install "
-                "it, or add the folder that it is in to PYTHONPATH."
+                "it, or add its parent folder to PYTHONPATH."
             )
     _allowed.update(packages)
 
 
 def plugins() -> tuple[str, ...]:
-    """Packages that are allowed, beside dws itself."""
+    """Return the names of all allowed packages except dws itself."""
     return tuple(sorted({*_allowed, *installed_plugins()}))
 
 
 @cache
 def installed_plugins() -> tuple[str, ...]:
-    """Packages that declare an entry point of the group ``dws.plugins``."""
+    """Return the installed packages that declare an entry point of the group ``dws.plugins``."""
     values = (point.value for point in entry_points(group=ENTRY_POINTS))
     return tuple(sorted({value.partition(":")[0].strip() for value in values}))
 
 
 def package_folders(package: str) -> list[str] | None:
-    """The folders of a package, none of a module, or None if there is neither.
+    """Return the folders of a package.
 
-    The package itself is not imported, but those that it is in are.
+    The package itself is not imported, but its parent packages are.
+
+    Returns:
+        The folders; an empty list for a module; None if neither exists.
     """
     try:
         spec = find_spec(package)
-    except Exception:  # whatever the import of an outer package raises
+    except Exception:  # importing a parent package may raise anything
         return None
     return None if spec is None else list(spec.submodule_search_locations or [])
 
@@ -73,48 +77,50 @@ def package_folders(package: str) -> list[str] | None:
 def build(
     settings: Mapping[str, Any],
     *,
-    what: str = "what is needed here",
+    what: str = "of the required kind",
     methods: Sequence[str] = (),
     by: str = "",
     **arguments: Any,
 ) -> Any:
-    """Construct what ``_target_`` names.
+    """Instantiate the class that ``_target_`` names.
 
     Args:
-        settings: Plain values: ``_target_`` and the arguments that the configuration has.
-        what: What it has to be, such as ``a metanet``, for messages.
-        methods: Methods that its class has to have; nothing else is constructed.
-        by: Name of a classmethod that constructs it; by default the class itself.
-        **arguments: Other arguments, such as the weight space.
+        settings: Plain values: ``_target_`` and arguments from the configuration.
+        what: Required kind of object, such as ``a metanet``, for messages.
+        methods: Names of methods that the class must have.
+        by: Name of a classmethod that constructs the object; the class itself if empty.
+        **arguments: Additional arguments, such as the weight space.
 
     Raises:
-        UserError: If the class is not allowed or not found, lacks a method, or the arguments do
-            not fit its signature. Errors that its constructor raises pass through.
+        UserError: If the class is not allowed or not found, lacks a method, or does not accept the
+            arguments. Exceptions of its constructor propagate unchanged.
     """
     target = str(settings.get("_target_"))
     constructor = class_of(target)
     missing = [name for name in methods if not callable(getattr(constructor, name, None))]
     if missing:
         raise UserError(
-            f"_target_={target} is not {what}: it has no {', '.join(missing)}. Define what is "
-            "missing, or name another class."
+            f"_target_={target} is not {what}: it has no method {', '.join(missing)}. Define it or "
+            "name another class."
         )
-    given = {key: value for key, value in settings.items() if key != "_target_"}
-    make = getattr(constructor, by) if by else constructor
-    _check_arguments(make, given, arguments, target)
-    return make(**given, **arguments)
+    configured = {key: value for key, value in settings.items() if key != "_target_"}
+    factory = getattr(constructor, by) if by else constructor
+    _check_arguments(factory, configured, arguments, target)
+    return factory(**configured, **arguments)
 
 
 def class_of(target: str) -> type:
-    """The class that ``_target_`` names.
+    """Return the class that ``_target_`` names.
 
     Raises:
-        UserError: If its package is not allowed, or it is not a class of that package.
+        UserError: If its package is not allowed, or it is not a class of an allowed package.
     """
     if not _is_allowed(target):
         package = target.partition(".")[0]
         if package in sys.stdlib_module_names:
-            raise UserError(f"_target_={target} is neither in dws nor in a plugin. Name another.")
+            raise UserError(
+                f"_target_={target} is neither in dws nor in a plugin. Name another class."
+            )
         raise UserError(
             f"_target_={target} is neither in dws nor in a plugin. If you trust the package, allow "
             f"it with plugins=[{package}] (in Python: dws.allow_plugins({package!r})), or install "
@@ -122,46 +128,46 @@ def class_of(target: str) -> type:
         )
     try:
         constructor = pkgutil.resolve_name(target)
-    except Exception as error:  # whatever the import raises
+    except Exception as error:  # the import may raise anything
         raise UserError(
             f"_target_={target} cannot be imported ({type(error).__name__}: {error}). Check its "
             "spelling, and that its package is installed or on PYTHONPATH."
         ) from error
-    # a module leads to all that it imports, as in dws.report.page.os.system
+    # Attribute access on a module reaches its imports, as in dws.report.page.os.system.
     if not (isinstance(constructor, type) and _is_allowed(constructor.__module__)):
         raise UserError(f"_target_={target} is not a class of dws or of a plugin. Name a class.")
     return constructor
 
 
 def signature_defaults(target: str) -> dict[str, Any]:
-    """Defaults of the arguments of the class that ``_target_`` names, as far as JSON has them.
+    """Return the default arguments of the class that ``_target_`` names, if JSON can express them.
 
     Raises:
-        UserError: As ``class_of``.
+        UserError: If the class is not allowed or not found, see ``class_of``.
     """
     try:
         parameters = inspect.signature(class_of(target)).parameters.values()
-    except ValueError:  # of a class that is not written in Python
+    except ValueError:  # the class is not written in Python
         return {}
     defaults = {}
     for parameter in parameters:
         if parameter.default is not inspect.Parameter.empty:
-            with suppress(TypeError):  # an object, which no configuration can give either
+            with suppress(TypeError):  # an object, which no configuration can express either
                 defaults[parameter.name] = json.loads(json.dumps(parameter.default))
     return defaults
 
 
 def with_floats(target: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the class that ``_target_`` names, with 30.0 for 30 where it takes a float.
+    """Convert integer arguments of the class that ``_target_`` names to floats where it takes them.
 
     Raises:
-        UserError: As ``class_of``.
+        UserError: If the class is not allowed or not found, see ``class_of``.
     """
     converted = dict(arguments)
-    for name, kind in _kinds(class_of(target), arguments).items():
+    for name, adapter in _type_adapters(class_of(target), arguments).items():
         if isinstance(arguments[name], int):
             with suppress(ValidationError):
-                converted[name] = kind.validate_json(json.dumps(arguments[name]), strict=True)
+                converted[name] = adapter.validate_json(json.dumps(arguments[name]), strict=True)
     return converted
 
 
@@ -172,40 +178,42 @@ def _is_allowed(name: str) -> bool:
 
 def _check_arguments(
     constructor: Callable[..., Any],
-    given: Mapping[str, Any],
+    configured: Mapping[str, Any],
     others: Mapping[str, Any],
     target: str,
 ) -> None:
-    """Compare arguments with the names and types of a signature. A TypeError after it is a bug.
+    """Check arguments against a signature, so that a later TypeError is a bug of the class.
 
     Raises:
-        UserError: If they do not fit.
+        UserError: If a name or type does not match the signature.
     """
     signature = inspect.signature(constructor)
     try:
-        signature.bind(**given, **others)
+        signature.bind(**configured, **others)
     except TypeError as error:
         raise UserError(
             f"The arguments do not fit {target}: {error}. It takes "
             f"{', '.join(signature.parameters)}."
         ) from error
-    for name, kind in _kinds(constructor, given).items():
+    for name, adapter in _type_adapters(constructor, configured).items():
         try:
-            kind.validate_json(json.dumps(given[name]), strict=True)
+            adapter.validate_json(json.dumps(configured[name]), strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise UserError(f"{name}={given[name]!r} does not fit {target}: {reason}.") from error
+            raise UserError(
+                f"{name}={configured[name]!r} does not fit {target}: {reason}."
+            ) from error
 
 
-def _kinds(
+def _type_adapters(
     constructor: Callable[..., Any], names: Iterable[str]
 ) -> dict[str, Any]:  # of TypeAdapter
-    """Types of arguments, without those that only their author knows."""
-    kinds = {}
+    """Return type adapters of arguments, except those whose types pydantic cannot check."""
+    adapters = {}
     function = constructor.__init__ if isinstance(constructor, type) else constructor  # type: ignore[misc]
     with suppress(NameError):
         hints = get_type_hints(function)
         for name in names:
             with suppress(PydanticUserError):
-                kinds[name] = TypeAdapter(hints.get(name, Any))
-    return kinds
+                adapters[name] = TypeAdapter(hints.get(name, Any))
+    return adapters
