@@ -1,4 +1,4 @@
-"""The mathematics of MLP weights: their shapes, batches of them, and their symmetries."""
+"""The mathematics of MLP weights: weight spaces, batches of their points, and symmetries."""
 
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.groups import (

@@ -19,19 +19,18 @@ from dws.weightspace.spec import WeightSpaceSpec
 
 @dataclass(frozen=True, eq=False)
 class WeightBatch:
-    """The weights and biases of B MLPs of one architecture, with C channels an entry.
+    """The weights and biases of B MLPs of one architecture, with C channels for each entry.
 
-    It is a pytree of its two attributes, so that ``torch.func`` and ``torch.export`` take it as it
-    is. Shapes are checked here, where batches are made; operations on
-    the tree rely on them.
+    The class is a registered pytree of its two attributes, so ``torch.func`` and ``torch.export``
+    accept it directly. The constructor checks shapes; operations on the pytree rely on that check.
 
     Attributes:
-        weights: ``weights[i]`` is (B, d_i, d_{i+1}, C): rows are inputs, columns are outputs, the
-            transpose of ``torch.nn.Linear.weight``.
+        weights: ``weights[i]`` is (B, d_i, d_{i+1}, C). Rows are inputs and columns are outputs,
+            which is the transpose of ``torch.nn.Linear.weight``.
         biases: ``biases[i]`` is (B, d_{i+1}, C).
 
     Raises:
-        ValueError: If the shapes do not fit each other.
+        ValueError: If the shapes are inconsistent.
 
     Examples:
         >>> spec = WeightSpaceSpec((2, 3, 1))
@@ -50,14 +49,14 @@ class WeightBatch:
         object.__setattr__(self, "biases", tuple(self.biases))
         if not self.weights or len(self.weights) != len(self.biases):
             raise UserError(
-                f"expected as many weights as biases and at least one, "
+                f"expected equal, nonzero numbers of weights and biases, "
                 f"got {len(self.weights)} weights and {len(self.biases)} biases"
             )
         first = self.weights[0]
         if first.ndim != 4:
             raise UserError(
                 f"expected weights[0] of shape (B, d_in, d_out, C), got {tuple(first.shape)}; "
-                "a batch without channels needs unsqueeze(-1)"
+                "add a channel dimension with unsqueeze(-1) if it is missing"
             )
         size, d_in, _, channels = first.shape
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -76,10 +75,12 @@ class WeightBatch:
 
     @classmethod
     def from_tensors(cls, tensors: Iterable[Any]) -> WeightBatch:
-        """The inverse of ``tensors``. Shapes are not checked: it is how layers make their outputs.
+        """Construct a batch from alternating weights and biases, without a check of shapes.
+
+        This is the inverse of ``tensors``. Layers use it to construct their outputs.
 
         Args:
-            tensors: weight.0, bias.0, weight.1, ..., or what a transformation of trees has there.
+            tensors: weight.0, bias.0, weight.1, ..., or the leaves of a pytree transformation.
         """
         tensors = tuple(tensors)
         batch = object.__new__(cls)
@@ -89,14 +90,14 @@ class WeightBatch:
 
     @classmethod
     def from_flat(cls, spec: WeightSpaceSpec, flat: Float[Tensor, "b num_params c"]) -> WeightBatch:
-        """Cut flat parameters in the order weight.0, bias.0, weight.1, ... (views, no copy).
+        """Split flat parameters into weight.0, bias.0, weight.1, ... without copying them.
 
         Args:
             spec: The architecture.
-            flat: (B, ``spec.num_params``, C), each weight row by row.
+            flat: (B, ``spec.num_params``, C), with each weight matrix in row-major order.
 
         Raises:
-            ValueError: If ``flat`` does not hold ``spec.num_params`` entries a network.
+            ValueError: If ``flat`` does not have ``spec.num_params`` entries for each network.
         """
         if flat.ndim != 3 or flat.shape[1] != spec.num_params:
             raise UserError(
@@ -111,18 +112,20 @@ class WeightBatch:
     def from_linear(
         cls, weights: Sequence[Float[Tensor, "_ _"]], biases: Sequence[Float[Tensor, " _"] | None]
     ) -> WeightBatch:
-        """One network from ``torch.nn.Linear`` parameters: the only place that transposes.
+        """Construct a batch of one network from ``torch.nn.Linear`` parameters.
+
+        This method transposes the weights to (in, out).
 
         Args:
             weights: ``Linear.weight`` of each layer, (out, in).
-            biases: ``Linear.bias`` of each layer, (out,), or None of one without, which is 0.
+            biases: ``Linear.bias`` of each layer, (out,); None stands for zeros.
 
         Raises:
-            ValueError: If the shapes do not fit each other.
+            ValueError: If the shapes are inconsistent.
         """
         if any(w.ndim != 2 for w in weights) or len(weights) != len(biases):
             raise UserError(
-                f"Weights are matrices (out, in), each with a bias or None, but these are "
+                f"Weights must be matrices (out, in), each with a bias or None, but there are "
                 f"{len(biases)} biases and weights of shapes {[tuple(w.shape) for w in weights]}."
             )
         pairs = zip(weights, biases, strict=True)
@@ -131,27 +134,29 @@ class WeightBatch:
             shapes = [
                 (tuple(w.shape), tuple(b.shape)) for w, b in zip(weights, filled, strict=True)
             ]
-            raise UserError(f"Biases are vectors (out,), but weights and biases are {shapes}.")
+            raise UserError(
+                f"Biases must be vectors (out,), but the shapes of weights and biases are {shapes}."
+            )
         return cls(
             tuple(w.T[None, :, :, None] for w in weights), tuple(b[None, :, None] for b in filled)
         )
 
     @classmethod
     def cat(cls, batches: Sequence[WeightBatch]) -> WeightBatch:
-        """The networks of several batches in a row.
+        """Concatenate batches along the batch dimension.
 
         Raises:
-            ValueError: If there is no batch, or they differ in widths or channels.
+            ValueError: If there is no batch, or if the batches differ in widths or channels.
         """
         if not batches:
-            raise UserError("There is no batch to concatenate; give at least one.")
+            raise UserError("There are no batches to concatenate. Pass at least one.")
         for batch in batches:
             batch.check_fits(batches[0].spec, batches[0].num_channels)
         return cast(WeightBatch, tree_map(lambda *parts: torch.cat(parts), *batches))
 
     @property
     def spec(self) -> WeightSpaceSpec:
-        """The architecture, read off the shapes."""
+        """The architecture, inferred from the shapes."""
         return WeightSpaceSpec(self._dims)
 
     @property
@@ -160,19 +165,19 @@ class WeightBatch:
 
     @property
     def batch_size(self) -> int:
-        """B."""
+        """Number of networks, B."""
         return self.weights[0].shape[0]
 
     @property
     def num_channels(self) -> int:
-        """C."""
+        """Number of channels, C."""
         return self.weights[0].shape[-1]
 
     def check_fits(self, spec: WeightSpaceSpec, num_channels: int) -> None:
-        """Check that a network built for ``spec`` and ``num_channels`` can take this batch.
+        """Check the architecture and the number of channels.
 
         Raises:
-            ValueError: If the architecture or the number of channels is another.
+            ValueError: If the batch differs from ``spec`` or ``num_channels``.
         """
         if self._dims != spec.dims or self.num_channels != num_channels:
             raise UserError(
@@ -181,27 +186,27 @@ class WeightBatch:
             )
 
     def tensors(self) -> Iterator[Tensor]:
-        """weight.0, bias.0, weight.1, ..., the order of ``flatten``."""
+        """Iterate over weight.0, bias.0, weight.1, ..., the order of ``flatten``."""
         return chain.from_iterable(zip(self.weights, self.biases, strict=True))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> WeightBatch:
-        """Apply one function to every weight and bias."""
+        """Apply a function to every weight and bias."""
         return cast(WeightBatch, tree_map(function, self))
 
     def flatten(self) -> Float[Tensor, "b num_params c"]:
-        """All entries as (B, num_params, C), the inverse of ``from_flat``."""
+        """Concatenate all entries to (B, num_params, C), the inverse of ``from_flat``."""
         return torch.cat([t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1)
 
     def __reduce__(self) -> tuple[type[WeightBatch], tuple[tuple[Tensor, ...], ...]]:
-        """Pickle the entries only, and not the whole of a larger tensor that they are a view of."""
+        """Pickle copies of the entries, without the larger tensors that they may be views of."""
         copy = self.map(torch.clone)
         return WeightBatch, (copy.weights, copy.biases)
 
     def __add__(self, other: WeightBatch) -> WeightBatch:
-        """Entry by entry.
+        """Add two batches elementwise.
 
         Raises:
-            ValueError: If the other batch has another spec or number of channels or networks.
+            ValueError: If the batches differ in architecture, channels or number of networks.
         """
         other.check_fits(self.spec, self.num_channels)
         if other.batch_size != self.batch_size:
@@ -209,21 +214,21 @@ class WeightBatch:
         return cast(WeightBatch, tree_map(torch.add, self, other))
 
     def to(self, *args: torch.device | torch.dtype | str) -> WeightBatch:
-        """Move or cast every tensor, as ``Tensor.to`` does."""
+        """Move or cast every tensor, see ``Tensor.to``."""
         return self.map(lambda t: t.to(*args))  # type: ignore[call-overload]
 
     def __getitem__(self, index: slice | Tensor | int) -> WeightBatch:
-        """Networks of the batch, by slice or by a tensor of indices.
+        """Select networks by a slice or by a tensor of indices.
 
         Raises:
-            TypeError: On a number, since a batch of one network is ``batch[i : i + 1]``, and on
-                what indexes more than the networks.
+            TypeError: If the index is an integer (a batch of one network is ``batch[i : i + 1]``)
+                or indexes more than the batch dimension.
         """
         if isinstance(index, SupportsIndex) and getattr(index, "ndim", 0) == 0:
             number = int(index)
             raise TypeError(
-                f"A batch is indexed by a slice or a tensor of indices, not by {number}; "
-                f"batch[{number} : {number + 1}] is the batch of this one network."
+                f"A batch is indexed by a slice or a tensor of indices, not by {number}. "
+                f"Use batch[{number} : {number + 1}] for the batch of this network alone."
             )
         num_axes = getattr(index, "ndim", isinstance(index, slice | list))
         if num_axes != 1:
@@ -249,4 +254,4 @@ register_pytree_node(
     serialized_type_name="dws.weightspace.WeightBatch",
     flatten_with_keys_fn=_flatten_with_keys,
 )
-torch.serialization.add_safe_globals([WeightBatch])  # its files are what torch.export saves
+torch.serialization.add_safe_globals([WeightBatch])  # for files of torch.export.save

@@ -1,12 +1,13 @@
-"""Symmetries of weight spaces: changes of hidden neurons after which a network computes the same.
+"""Symmetry groups of weight spaces: transformations of hidden neurons that preserve the function.
 
 A hidden neuron with incoming weights w, bias b and outgoing weights v adds v σ(xᵀw + b) to the next
-level. For every σ the neurons of a level may be permuted (``Permutation``). If σ(z) = sin(ω0 z),
+level. For every activation σ, permuting the neurons of a level preserves the function
+(``Permutation``). If σ(z) = sin(ω0 z), two further transformations of a neuron preserve it:
 
-- all of w, b and v may change their sign, since sine is odd (``SignFlip``);
-- kπ/ω0 may be added to b where v is multiplied by (-1)^k (``PhaseShift``).
+- changing the sign of w, b and v, because sine is odd (``SignFlip``);
+- adding kπ/ω0 to b and multiplying v by (-1)^k (``PhaseShift``).
 
-Permutations and sign flips together are the signed permutations (``SignedPermutation``).
+Permutations and sign flips together generate the signed permutations (``SignedPermutation``).
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class Permutation(Symmetry):
 
 
 class SignFlip(Symmetry):
-    """A change of sign of some neurons of every hidden level; its own inverse.
+    """Sign flips of the neurons of every hidden level. Each element is its own inverse.
 
-    After ``apply``, neuron j of hidden level l has the sign ``levels[l - 1][j]``, 1 or -1.
+    ``apply`` multiplies neuron j of hidden level l by the sign ``levels[l - 1][j]``, 1 or -1.
 
     Raises:
         ValueError: If an entry is neither 1 nor -1.
@@ -117,14 +118,14 @@ class SignFlip(Symmetry):
 
 
 class SignedPermutation(Symmetry):
-    """A permutation and a change of sign: the group S_d ⋉ {±1}^d of every hidden level.
+    """A signed permutation: an element of the group S_d ⋉ {±1}^d for every hidden level.
 
     After ``apply``, neuron j of hidden level l is the former neuron number k, counted from 1, where
-    ``levels[l - 1][j]`` is k, or -k if it has changed its sign. Products such as
-    ``flip @ permutation`` are such elements.
+    ``levels[l - 1][j]`` is k, or -k if its sign is flipped. Products such as ``flip @ permutation``
+    are signed permutations.
 
     Raises:
-        ValueError: If the numbers of a level without their signs are not a permutation of 1..d_l.
+        ValueError: If the absolute values of a level are not a permutation of 1..d_l.
 
     Examples:
         >>> g = SignFlip((torch.tensor([1, -1]),)) @ Permutation((torch.tensor([1, 0]),))
@@ -163,13 +164,15 @@ class SignedPermutation(Symmetry):
 
 @dataclass(frozen=True, eq=False)
 class PhaseShift(Symmetry):
-    """A shift of the neurons of every hidden level by half periods, a whole number k of each.
+    """Phase shifts of the sine neurons of every hidden level by an integer number of half periods.
+
+    ``apply`` shifts neuron j of hidden level l by ``levels[l - 1][j]`` half periods.
 
     Attributes:
         omega_0: ω0 of the networks.
 
     Raises:
-        ValueError: If an entry is not whole, or ω0 not positive.
+        ValueError: If an entry is not an integer, or ω0 is not positive and finite.
     """
 
     omega_0: float = 30.0
@@ -190,13 +193,13 @@ class PhaseShift(Symmetry):
         max_shift: int = 2,
         omega_0: float = 30.0,
     ) -> PhaseShift:
-        """Uniform between ``-max_shift`` and ``max_shift`` half periods."""
+        """A random element, uniform between ``-max_shift`` and ``max_shift`` half periods."""
         draw = partial(cls._draw, generator=generator, max_shift=max_shift)
         identity = cls((), omega_0)._with(cls._identity(d) for d in spec.hidden_dims)
-        return identity._drawn(draw, num_networks, nontrivial)
+        return identity._sample(draw, num_networks, nontrivial)
 
     def __matmul__(self, other: Symmetry) -> Symmetry:
-        """As for every ``Symmetry``; the two must be of one ω0."""
+        """Product as for every ``Symmetry``; both elements must have the same ω0."""
         if isinstance(other, PhaseShift) and other.omega_0 != self.omega_0:
             raise UserError(
                 f"expected an element for omega_0 {self.omega_0}, got one for omega_0 "
@@ -207,7 +210,7 @@ class PhaseShift(Symmetry):
     @classmethod
     def _check(cls, level: Tensor, number: int) -> None:
         if not bool(level.isfinite().all()) or not torch.equal(level, level.round()):
-            raise UserError(f"expected whole numbers for hidden level {number}, got {level}")
+            raise UserError(f"expected integers for hidden level {number}, got {level}")
 
     @classmethod
     def _identity(cls, width: int) -> Tensor:
@@ -232,15 +235,16 @@ class PhaseShift(Symmetry):
 
 
 def wrap_phases(batch: WeightBatch, *, omega_0: float) -> WeightBatch:
-    """Shift every hidden neuron by half periods until -π/2 <= ω0 b <= π/2.
+    """Shift every hidden neuron by half periods so that -π/2 <= ω0 b <= π/2.
 
-    That changes no function. Networks that are a ``PhaseShift`` apart become the same within the
-    precision of their biases: wrap in float32 or better. The range is symmetric and ties round to
-    even, so a ``SignFlip`` before is one after. At a tie, where ω0 b is an odd multiple of π/2,
-    both ends of the range are left as they are, though they are a shift apart.
+    The functions do not change. Networks that differ by a ``PhaseShift`` become equal within the
+    precision of their biases, so use float32 or float64. The map commutes with ``SignFlip``,
+    because the range is symmetric and ties round to even. Ties, where ω0 b is an odd multiple of
+    π/2, are an exception: biases at both ends of the range are unchanged, although they differ by a
+    shift.
 
     Args:
-        batch: Networks; every channel is one of its own.
+        batch: Networks; every channel is treated as a separate network.
         omega_0: ω0 of the networks.
     """
     weights, biases = list(batch.weights), list(batch.biases)
@@ -251,7 +255,7 @@ def wrap_phases(batch: WeightBatch, *, omega_0: float) -> WeightBatch:
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """In [0, 1), on the generator's device, in float32 whatever the networks are in."""
+    """Uniform numbers in [0, 1) on the generator's device, always in float32."""
     return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
 
 
@@ -270,6 +274,6 @@ def _flip(sign: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor
 
 
 def _shift(k: Tensor, b: Tensor, v: Tensor, omega_0: float) -> tuple[Tensor, Tensor]:
-    """Biases (B, d, C) and outgoing weights (B, d, d', C) after k half periods, (d, 1 or C)."""
+    """Shift biases (B, d, C) and outgoing weights (B, d, d', C) by k half periods, (d, 1 or C)."""
     k = k.to(b)
     return b + math.pi / omega_0 * k, v * (1 - 2 * (k % 2))[..., None, :]

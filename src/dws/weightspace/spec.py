@@ -1,4 +1,4 @@
-"""The shape of a weight space, which holds no data."""
+"""The structure of a weight space, without data."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dws.errors import UserError
 
 
 class NodeGroups(NamedTuple):
-    """How many features of each kind the neurons of a hidden level have.
+    """Number of features of each kind that the neurons of a hidden level have.
 
     Attributes:
-        bias: 1.
-        incoming: The d_0 weights from the inputs at the first hidden level, and one pooled column
-            elsewhere.
-        outgoing: The d_M weights to the outputs at the last hidden level, and one pooled row
-            elsewhere.
+        bias: Always 1.
+        incoming: d_0 at the first hidden level (the weights from the inputs), and 1 at all others
+            (a pooled column).
+        outgoing: d_M at the last hidden level (the weights to the outputs), and 1 at all others
+            (a pooled row).
     """
 
     bias: int
@@ -27,15 +27,15 @@ class NodeGroups(NamedTuple):
 
 @dataclass(frozen=True)
 class WeightSpaceSpec:
-    """The widths d_0, ..., d_M of the MLPs whose weights form the space.
+    """A weight space, specified by the widths d_0, ..., d_M of its MLPs.
 
-    Layer m = 1..M has a weight matrix W_m (d_{m-1} x d_m) and a bias b_m (d_m); levels 1..M-1 are
+    Layer m = 1..M has a weight matrix W_m (d_{m-1} x d_m) and a bias b_m (d_m). Levels 1..M-1 are
     hidden, and permuting the neurons of a hidden level leaves the MLP's function unchanged
-    (Section 3, Navon et al. 2023). Levels are numbered as in the paper; Python sequences of
-    weights and biases start at 0, so that ``weights[0]`` is W_1.
+    (Section 3, Navon et al. 2023). Levels are numbered as in the paper. Python sequences of
+    weights and biases start at 0, so ``weights[0]`` is W_1.
 
     Attributes:
-        dims: d_0, ..., d_M; at least one hidden level, every width >= 1.
+        dims: d_0, ..., d_M, with at least one hidden level and every width >= 1.
 
     Raises:
         ValueError: If there is no hidden level or a width is not a positive integer.
@@ -66,17 +66,17 @@ class WeightSpaceSpec:
 
     @property
     def hidden_dims(self) -> tuple[int, ...]:
-        """d_1, ..., d_{M-1}."""
+        """Widths of the hidden levels, d_1, ..., d_{M-1}."""
         return self.dims[1:-1]
 
     @property
     def weight_shapes(self) -> tuple[tuple[int, int], ...]:
-        """(d_{m-1}, d_m) of every layer: rows are inputs, columns are outputs."""
+        """Shape (d_{m-1}, d_m) of every weight matrix: rows are inputs, columns are outputs."""
         return tuple(pairwise(self.dims))
 
     @property
     def bias_shapes(self) -> tuple[tuple[int], ...]:
-        """(d_m,) of every layer."""
+        """Shape (d_m,) of every bias."""
         return tuple((d,) for d in self.dims[1:])
 
     @property
@@ -86,7 +86,7 @@ class WeightSpaceSpec:
 
     @property
     def node_groups(self) -> tuple[NodeGroups, ...]:
-        """The features of the neurons of each hidden level l = 1..M-1."""
+        """Number of features of each kind for each hidden level l = 1..M-1."""
         last = self.num_layers - 1
         return tuple(
             NodeGroups(
@@ -99,23 +99,23 @@ class WeightSpaceSpec:
 
     @property
     def num_node_features(self) -> tuple[int, ...]:
-        """n_l, the node features of hidden levels l = 1..M-1."""
+        """Number of node features n_l for each hidden level l = 1..M-1."""
         return tuple(map(sum, self.node_groups))
 
     @property
     def num_invariants(self) -> int:
-        """I = dim V^G = d_0 + 2 d_M + 2M - 3, the independent invariant linear functionals."""
+        """Number of independent invariant functionals, I = dim V^G = d_0 + 2 d_M + 2M - 3."""
         return self.dims[0] + 2 * self.dims[-1] + 2 * self.num_layers - 3
 
     @property
     def num_equivariant_maps(self) -> int:
         """Dimension of Hom_G(V, V), the space of equivariant linear maps.
 
-        It is I² + Σ_l n_l² + (M - 2): one dense map between the invariants, one on each hidden
-        level, one scalar on each inner weight. In closed form
+        The dimension is I² + Σ_l n_l² + (M - 2): one dense map between the invariants, one dense
+        map on each hidden level, and one scalar for each inner weight matrix. In closed form it is
         I² + (d_0+2)² + (d_M+2)² + 9 (M-3) + (M-2) for M >= 3 and I² + (d_0+d_2+1)² for M = 2.
-        A level of a single neuron does not move: its features are invariants, so that neither its
-        own map nor those on the weights beside it add to the dimension.
+        A hidden level with a single neuron has no permutations. Its features are invariants, so
+        neither its own map nor the scalars of the adjacent weights add to the dimension.
         """
         moves = [d > 1 for d in self.hidden_dims]
         on_levels = sum(n * n for n, m in zip(self.num_node_features, moves, strict=True) if m)

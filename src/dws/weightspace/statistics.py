@@ -1,4 +1,4 @@
-"""Means and standard deviations of weights, one number a layer."""
+"""Means and standard deviations of weights and biases, with one number for each layer."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from dws.weightspace.spec import WeightSpaceSpec
 def layer_moments(
     batches: Iterable[WeightBatch],
 ) -> tuple[Float[Tensor, " two_m"], Float[Tensor, " two_m"]]:
-    """Mean and standard deviation of each layer over all networks and entries, in one pass.
+    """Compute mean and standard deviation of each layer over all networks and entries in one pass.
 
-    The deviations are the fingerprint by which zoos are compared.
+    The standard deviations serve as a fingerprint for comparing zoos.
 
     Args:
-        batches: One architecture; only one batch is held at a time.
+        batches: Batches of one architecture. Only one batch is in memory at a time.
 
     Returns:
-        Means and deviations, float64 on the CPU, (2M,) each, for weight.0, bias.0, weight.1, ...
-        The deviation of a single entry is 0.
+        Means and standard deviations for weight.0, bias.0, weight.1, ..., (2M,) each, in float64 on
+        the CPU. The standard deviation of a single entry is 0.
 
     Raises:
-        ValueError: If there is no network.
+        ValueError: If there are no networks.
     """
-    count = 0  # networks so far
+    count = 0  # number of networks so far
     mean = squares = torch.zeros(())
     entries = torch.ones(())
     for batch in batches:
@@ -45,19 +45,20 @@ def layer_moments(
         mean = mean + shift * (size / (count + size))
         count += size
     if count == 0:
-        raise UserError("There are no networks to take means and deviations of; give at least one.")
+        raise UserError("There are no networks to compute moments of. Pass at least one.")
     return mean, (squares * entries / (count * entries - 1).clamp(min=1)).sqrt()
 
 
 class Standardize(nn.Module):
-    """Shift and scale each weight and bias by its layer's own mean and standard deviation.
+    """Standardisation of each weight and bias by the mean and standard deviation of its layer.
 
-    One scalar pair for each matrix and each bias keeps the permutation symmetry; statistics of
-    single entries would break it. They are buffers, so a checkpoint carries them. A layer that is
-    constant over the reference, such as biases that are all zero, is shifted and not scaled.
+    One pair of scalars for each matrix and each bias preserves the permutation symmetry; statistics
+    of single entries would break it. The statistics are buffers and thus part of checkpoints. A
+    layer that is constant over the reference, such as biases that are all zero, is shifted but not
+    scaled. Before ``fit`` the module is the identity.
 
     Args:
-        spec: The architecture. Until ``fit`` is called the module changes nothing.
+        spec: The architecture.
     """
 
     mean: Float[Tensor, " two_m"]
@@ -70,22 +71,25 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.ones(2 * spec.num_layers))
 
     def fit(self, reference: WeightBatch, *, keep_signs: bool = False) -> Standardize:
-        """Take the statistics from a batch, which should be the whole training split.
+        """Compute the statistics from a batch, which should be the whole training split.
 
         Args:
-            reference: Whose means and standard deviations.
-            keep_signs: Do not shift what changes its sign with a hidden neuron, see ``SignFlip``:
-                all but the last bias.
+            reference: The networks.
+            keep_signs: Shift only the last bias. All other layers change their sign under
+                ``SignFlip`` and are only scaled.
+
+        Returns:
+            The module itself.
 
         Raises:
-            ValueError: If the reference is not finite.
+            ValueError: If the reference contains NaN or infinite entries.
         """
         mean, std = layer_moments([reference])
         if not bool(torch.isfinite(std).all()):
             raise UserError(
-                "The training split holds weights that are NaN or infinite: the standard "
-                f"deviations of weight.0, bias.0, weight.1, ... are {std.tolist()}. Find them with "
-                "dws-zoo verify, and fit or import these networks again."
+                "The training split contains NaN or infinite weights: the standard deviations of "
+                f"weight.0, bias.0, weight.1, ... are {std.tolist()}. Find these networks with "
+                "dws-zoo verify, and fit or import them again."
             )
         if keep_signs:
             mean[:-1] = 0

@@ -1,7 +1,7 @@
-"""What the groups that act on hidden neurons have in common: elements, products, and the action.
+"""Base class of groups that act on hidden neurons: elements, products and the action on networks.
 
-Each group is a product of one group for each hidden level, and acts on one level after the other.
-A group states in the abstract methods below what an element is, does and composes to on one level.
+Each group is the direct product of one group for each hidden level. A subclass implements the
+elements, the product and the action on a single level.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 from dws.weightspace.spec import WeightSpaceSpec
 
-NUM_DRAWS = 100  # of the identity, after which a group is taken for trivial
+NUM_DRAWS = 100  # draws of the identity after which a group is considered trivial
 S = TypeVar("S", bound="Symmetry")
 
 
@@ -30,11 +30,11 @@ class Symmetry(ABC):
     """An element of a group that acts on the neurons of every hidden level.
 
     Attributes:
-        levels: What happens to each neuron of each hidden level l = 1..M-1, (d_l,); or (B, d_l)
-            for networks that are each changed in their own way.
+        levels: The element for each hidden level l = 1..M-1, with one entry for each neuron:
+            (d_l,), or (B, d_l) with a separate element for each of B networks.
 
     Raises:
-        ValueError: If the values of a level are not those of an element.
+        ValueError: If the values of a level are not an element of the group.
     """
 
     levels: tuple[Num[Tensor, "*b _"], ...]
@@ -46,7 +46,7 @@ class Symmetry(ABC):
 
     @classmethod
     def identity(cls: type[S], spec: WeightSpaceSpec) -> S:
-        """The element that changes nothing."""
+        """The identity element."""
         return cls(())._with(cls._identity(d) for d in spec.hidden_dims)
 
     @classmethod
@@ -58,27 +58,27 @@ class Symmetry(ABC):
         num_networks: int | None = None,
         nontrivial: bool = False,
     ) -> S:
-        """A random element, uniform where the group is finite.
+        """A random element, uniformly distributed if the group is finite.
 
         Args:
             spec: The architecture.
-            generator: Source of randomness, whose device the levels are on.
-            num_networks: B, to draw an element for each network; None draws one for all.
-            nontrivial: Draw among all elements but the identity.
+            generator: Random generator; the levels are on its device.
+            num_networks: B, to draw an element for each network; None draws one for all networks.
+            nontrivial: Exclude the identity.
 
         Raises:
-            ValueError: If the identity is the only element.
+            ValueError: If ``nontrivial`` is set and the identity is the only element.
         """
         draw = partial(cls._draw, generator=generator)
-        return cls.identity(spec)._drawn(draw, num_networks, nontrivial)
+        return cls.identity(spec)._sample(draw, num_networks, nontrivial)
 
-    def _drawn(
+    def _sample(
         self: S,
         draw: Callable[[tuple[int, ...]], Tensor],
         num_networks: int | None,
         nontrivial: bool,
     ) -> S:
-        """An element whose levels are drawn, where this one is the identity."""
+        """Draw an element; ``self`` is the identity."""
         batch = () if num_networks is None else (num_networks,)
         for _ in range(NUM_DRAWS):
             element = self._with(draw((*batch, d)) for d in self._widths)
@@ -88,28 +88,28 @@ class Symmetry(ABC):
             if not torch.stack([(x == i.to(x.device)).all(-1) for x, i in pairs]).all(0).any():
                 return element
         raise UserError(
-            f"Expected a {type(self).__name__} other than the identity, but {NUM_DRAWS} draws for "
-            f"hidden widths {self._widths} gave none. Take wider networks."
+            f"Found no {type(self).__name__} other than the identity in {NUM_DRAWS} draws for "
+            f"hidden widths {self._widths}. Use wider networks."
         )
 
     def _with(self: S, levels: Iterable[Tensor]) -> S:
-        """The same with other levels; they are not checked, for which a GPU would be waited for."""
+        """Copy with other levels, unchecked because a check would synchronise with the GPU."""
         element = copy.copy(self)
         object.__setattr__(element, "levels", tuple(levels))
         return element
 
     def inverse(self: S) -> S:
-        """The element that undoes this one."""
+        """The inverse element."""
         return self._with(map(self._inverse, self.levels))
 
     def __matmul__(self, other: Symmetry) -> Symmetry:
-        """This element after the other: ``(a @ b).apply(x)`` is ``a.apply(b.apply(x))``.
+        """Product of two elements: ``(a @ b).apply(x)`` is ``a.apply(b.apply(x))``.
 
-        Elements of two kinds give a ``SignedPermutation``.
+        The product of elements of two different classes is a ``SignedPermutation``.
 
         Raises:
-            ValueError: If the two act on other widths.
-            TypeError: If a ``PhaseShift`` meets another kind.
+            ValueError: If the elements act on different widths.
+            TypeError: If exactly one element is a ``PhaseShift``.
         """
         if not isinstance(other, Symmetry):
             return NotImplemented
@@ -126,7 +126,7 @@ class Symmetry(ABC):
         """Act on every network of a batch.
 
         Raises:
-            ValueError: If the batch has other hidden widths.
+            ValueError: If the hidden widths of the batch differ from those of the element.
         """
         if self._widths != batch.spec.hidden_dims:
             raise UserError(f"expected hidden widths {self._widths}, got {batch.spec.hidden_dims}")
@@ -138,8 +138,10 @@ class Symmetry(ABC):
         return WeightBatch(tuple(weights), tuple(biases))
 
     def _signed(self) -> Symmetry:
-        """The same as a ``SignedPermutation``."""
-        raise TypeError(f"A {type(self).__name__} is no signed permutation; apply it by itself.")
+        """Convert to a ``SignedPermutation``."""
+        raise TypeError(
+            f"A {type(self).__name__} is not a signed permutation. Apply it separately."
+        )
 
     @property
     def _widths(self) -> tuple[int, ...]:
@@ -148,7 +150,7 @@ class Symmetry(ABC):
     @classmethod
     @abstractmethod
     def _check(cls, level: Tensor, number: int) -> None:
-        """Refuse what is no element on one level."""
+        """Raise an error if the values are not an element on one level."""
 
     @classmethod
     @abstractmethod
@@ -168,4 +170,4 @@ class Symmetry(ABC):
 
     @abstractmethod
     def _act(self, level: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, d', d, C), (B, d, C), (B, d, d'', C) -> the same, of the neurons of one level."""
+        """Act on one level: (B, d', d, C), (B, d, C), (B, d, d'', C) -> the same shapes."""

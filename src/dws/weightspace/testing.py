@@ -1,4 +1,4 @@
-"""Checks of symmetry that cannot pass by accident, for this project's layers and for yours."""
+"""Assertions of invariance and equivariance for tests of layers and models."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def assert_invariant(
     *,
     rtol: float = 1e-9,
 ) -> None:
-    """Check that ``function(symmetry.apply(x)) == function(x)``, and that outputs differ.
+    """Check that ``function(symmetry.apply(x)) == function(x)`` with nonzero, varying outputs.
 
     Args:
-        function: Maps a batch to a tensor (B, ...). Randomise its parameters first: biases that
-            start at zero hide mistakes.
-        batch: At least two different networks, best in float64.
+        function: Function from a batch to a tensor (B, ...). Randomise its parameters first,
+            because biases that are initialised to zero hide errors.
+        batch: At least two different networks, preferably in float64.
         symmetry: The group element.
-        rtol: Largest error allowed, relative to the root mean square of the output.
+        rtol: Maximum error, relative to the root mean square of the output.
 
     Raises:
-        AssertionError: If the outputs differ, are near zero, or are the same for every network; or
-            the symmetry leaves all networks as they are.
-        ValueError: If the batch holds fewer than two networks.
+        AssertionError: If the function is not invariant; if its outputs are close to zero or equal
+            for all networks; or if the symmetry does not change any network.
+        ValueError: If the batch has fewer than two networks.
     """
     expected = function(batch)
     _check_informative([expected])
-    _check_close([function(_moved(batch, symmetry))], [expected], rtol, "invariant")
+    _check_close([function(_transform(batch, symmetry))], [expected], rtol, "invariant")
 
 
 def assert_equivariant(
@@ -47,21 +47,21 @@ def assert_equivariant(
 ) -> None:
     """Check that ``function(symmetry.apply(x)) == symmetry.apply(function(x))``, tensor by tensor.
 
-    Arguments and errors as for ``assert_invariant``; every weight and bias of the output must be
-    far from zero and differ between networks.
+    Arguments and errors are the same as for ``assert_invariant``. Every weight and bias of the
+    output must be nonzero and differ between networks.
     """
     output = function(batch)
     _check_informative(list(output.tensors()))
     expected = symmetry.apply(output)
-    got = function(_moved(batch, symmetry))
-    _check_close(list(got.tensors()), list(expected.tensors()), rtol, "equivariant")
+    actual = function(_transform(batch, symmetry))
+    _check_close(list(actual.tensors()), list(expected.tensors()), rtol, "equivariant")
 
 
-def _moved(batch: WeightBatch, symmetry: Symmetry) -> WeightBatch:
-    moved = symmetry.apply(batch)
-    if torch.equal(moved.flatten(), batch.flatten()):
-        raise AssertionError("the check says nothing: the symmetry leaves all networks as they are")
-    return moved
+def _transform(batch: WeightBatch, symmetry: Symmetry) -> WeightBatch:
+    transformed = symmetry.apply(batch)
+    if torch.equal(transformed.flatten(), batch.flatten()):
+        raise AssertionError("the check is vacuous: the symmetry does not change any network")
+    return transformed
 
 
 def _check_informative(outputs: list[Tensor]) -> None:
@@ -72,17 +72,17 @@ def _check_informative(outputs: list[Tensor]) -> None:
         spread = _root_mean_square(output - output[:1])
         if not size > 1e-3 or not spread > 1e-3 * size:
             raise AssertionError(
-                f"the check says nothing: output of shape {tuple(output.shape)} has root mean "
+                f"the check is vacuous: output of shape {tuple(output.shape)} has root mean "
                 f"square {size:.2e} and spread {spread:.2e} between networks"
             )
 
 
-def _check_close(got: list[Tensor], expected: list[Tensor], rtol: float, what: str) -> None:
-    for g, e in zip(got, expected, strict=True):
-        error = float((g - e).detach().abs().max()) / _root_mean_square(e)
+def _check_close(actual: list[Tensor], expected: list[Tensor], rtol: float, name: str) -> None:
+    for a, e in zip(actual, expected, strict=True):
+        error = float((a - e).detach().abs().max()) / _root_mean_square(e)
         if not error <= rtol:
             raise AssertionError(
-                f"not {what}: relative error {error:.2e} > {rtol:.0e} in an output of shape "
+                f"not {name}: relative error {error:.2e} > {rtol:.0e} in an output of shape "
                 f"{tuple(e.shape)}"
             )
 

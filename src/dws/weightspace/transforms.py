@@ -1,8 +1,9 @@
-"""Random changes of networks for training: pure functions with a draw for each network.
+"""Random transformations of networks for training, sampled independently for each network.
 
-Most take a batch and a generator on the batch's device. ``permute_neurons`` leaves the function of
-every MLP as it is, ``flip_signs`` and ``shift_phases`` that of every SIREN; ``change_coordinates``
-changes the coordinates of the function exactly; noise, masks and quantile dropout approximate it.
+All are pure functions, and most take a batch and a generator on the batch's device.
+``permute_neurons`` preserves the function of every MLP, and ``flip_signs`` and ``shift_phases``
+preserve the function of every SIREN. ``change_coordinates`` transforms the coordinates of the
+function exactly. Noise, masks and quantile dropout change the function.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def add_noise(
 
     Args:
         batch: B networks.
-        generator: Source of the noise.
-        std: Standard deviation of the noise for weight.0, bias.0, weight.1, ..., (2M,); a part of
-            each layer's own, see ``layer_moments``.
+        generator: Random generator on the batch's device.
+        std: Standard deviation of the noise for weight.0, bias.0, weight.1, ..., (2M,); typically a
+            fraction of the standard deviations of ``layer_moments``.
     """
     return WeightBatch.from_tensors(
         t + s * torch.randn(t.shape, generator=generator, device=t.device, dtype=t.dtype)
@@ -39,20 +40,21 @@ def add_noise(
 def mask_entries(
     batch: WeightBatch, generator: torch.Generator, *, probability: float
 ) -> WeightBatch:
-    """Set random entries to 0. The others stay as they are, unlike under dropout."""
+    """Set random entries to 0. Unlike dropout, this does not rescale the other entries."""
     return batch.map(lambda t: t * (_uniform(t, generator) >= probability))
 
 
 def drop_smallest(
     batch: WeightBatch, generator: torch.Generator, *, max_quantile: float
 ) -> WeightBatch:
-    """Set the smallest entries of every weight and bias to 0 (quantile dropout).
+    """Set the smallest absolute values of every weight and bias to 0 (quantile dropout).
+
+    Entries whose absolute value is below a quantile of their tensor are set to 0.
 
     Args:
         batch: B networks.
-        generator: Draws the quantile of each network, uniform between 0 and ``max_quantile``.
-        max_quantile: Entries whose absolute value is below the quantile of their tensor are set to
-            0.
+        generator: Random generator for the quantile of each network, on the batch's device.
+        max_quantile: Upper bound of the quantiles, which are uniform between 0 and this value.
     """
     size, device = batch.batch_size, batch.weights[0].device
     quantiles = max_quantile * torch.rand(size, generator=generator, device=device)
@@ -67,13 +69,13 @@ def drop_smallest(
 
 
 def permute_neurons(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-    """Permute the hidden neurons of every network, see ``Permutation``."""
+    """Permute the hidden neurons of every network at random, see ``Permutation``."""
     size = batch.batch_size
     return Permutation.random(batch.spec, generator, num_networks=size).apply(batch)
 
 
 def flip_signs(batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-    """Change the signs of random hidden neurons, see ``SignFlip``."""
+    """Flip the signs of random hidden neurons, see ``SignFlip``."""
     size = batch.batch_size
     return SignFlip.random(batch.spec, generator, num_networks=size).apply(batch)
 
@@ -85,9 +87,9 @@ def shift_phases(
 
     Args:
         batch: B networks.
-        generator: Draws k for every hidden neuron.
+        generator: Random generator for the shift of every hidden neuron.
         omega_0: ω0 of the SIRENs.
-        max_shift: Largest absolute k.
+        max_shift: Maximum number of half periods in either direction.
     """
     return PhaseShift.random(
         batch.spec,
@@ -101,14 +103,14 @@ def shift_phases(
 def change_coordinates(
     batch: WeightBatch, matrix: Float[Tensor, "b d_0 d_0"], shift: Float[Tensor, "b d_0"]
 ) -> WeightBatch:
-    """Networks f(A x + t) from networks f(x): exact, by the first layer alone.
+    """Transform networks f(x) into f(A x + t) exactly, by a change of the first layer.
 
     (A x + t)ᵀ W + b = xᵀ (Aᵀ W) + (b + tᵀ W).
 
     Args:
         batch: B networks.
-        matrix: A of each.
-        shift: t of each.
+        matrix: A of each network, (B, d_0, d_0).
+        shift: t of each network, (B, d_0).
     """
     first, bias = batch.weights[0], batch.biases[0]
     return WeightBatch(
@@ -119,11 +121,11 @@ def change_coordinates(
 
 @dataclass(frozen=True, eq=False)
 class ImageMove:
-    """A change of the coordinates of each of B images: f(x) becomes f(A x + t).
+    """A coordinate transformation for each of B images: f(x) becomes f(A x + t).
 
     Attributes:
-        matrix: A of each.
-        shift: t of each.
+        matrix: A of each image, (B, 2, 2).
+        shift: t of each image, (B, 2).
     """
 
     matrix: Float[Tensor, "b 2 2"]
@@ -140,18 +142,17 @@ class ImageMove:
         max_shift: float = 0.0,
         max_scale: float = 0.0,
     ) -> ImageMove:
-        """Draw a change for each network of a batch.
+        """A random transformation for each network of a batch.
 
         Args:
             batch: B networks with two inputs.
-            generator: Source of the draws, on the batch's device.
-            square_symmetries: Whether to turn images by a random multiple of 90° and to mirror
-                half of them, the eight symmetries of the square.
-            max_angle: Largest rotation either way, in degrees.
-            max_shift: Largest shift along each axis, in units of the coordinates, of which an
-                image is two wide.
-            max_scale: Each axis is scaled by a common factor between 1 - ``max_scale`` and
-                1 + ``max_scale``.
+            generator: Random generator on the batch's device.
+            square_symmetries: Whether to rotate images by random multiples of 90° and to mirror
+                half of them, which gives the eight symmetries of the square.
+            max_angle: Maximum rotation in either direction, in degrees.
+            max_shift: Maximum shift along each axis, in coordinates; an image has width 2.
+            max_scale: Maximum relative scaling. Both axes are scaled by a common factor between
+                1 - ``max_scale`` and 1 + ``max_scale``.
 
         Raises:
             ValueError: If the networks do not have two inputs.
@@ -163,23 +164,23 @@ class ImageMove:
         angle, factor = math.radians(max_angle) * draws[0], 1 + max_scale * draws[1]
         matrix = _as_matrix(angle.cos() * factor, angle.sin() * factor)
         if square_symmetries:
-            turn, mirror = _uniform(like.new_empty(2, size), generator)
-            is_turn = [(turn >= k / 4) & (turn < (k + 1) / 4) for k in range(4)]
-            cosine, sine = (is_turn[k].to(like) - is_turn[k + 2].to(like) for k in range(2))
+            quarter, mirror = _uniform(like.new_empty(2, size), generator)
+            is_quarter = [(quarter >= k / 4) & (quarter < (k + 1) / 4) for k in range(4)]
+            cosine, sine = (is_quarter[k].to(like) - is_quarter[k + 2].to(like) for k in range(2))
             sign = 1 - 2 * (mirror < 0.5).to(like)
             matrix = matrix @ _as_matrix(cosine, sine)
             matrix = torch.stack([matrix[..., 0] * sign[:, None], matrix[..., 1]], dim=-1)
         return cls(matrix, max_shift * draws[2:].T)
 
     def inverse(self) -> ImageMove:
-        """The change that undoes this one."""
+        """The inverse transformation."""
         (a, b), (c, d) = (row.unbind(-1) for row in self.matrix.unbind(-2))
         adjugate = torch.stack([d, -b, -c, a], dim=1).view_as(self.matrix)
         matrix = adjugate / (a * d - b * c)[:, None, None]
         return ImageMove(matrix, -torch.einsum("bij,bj->bi", matrix, self.shift))
 
     def apply(self, batch: WeightBatch) -> WeightBatch:
-        """Change the coordinates of as many networks."""
+        """Transform the coordinates of B networks."""
         return change_coordinates(batch, self.matrix, self.shift)
 
 

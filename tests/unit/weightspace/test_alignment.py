@@ -58,7 +58,7 @@ def test_a_permuted_reference_is_found_again() -> None:
 
 def test_another_reference_is_refused() -> None:
     batch = random_batch(SPEC, 3)
-    with pytest.raises(ValueError, match="expected one reference, got 3"):
+    with pytest.raises(ValueError, match=r"one reference .* got 3"):
         align(batch, batch)
     with pytest.raises(ValueError, match="expected networks of widths"):
         align(batch, random_batch(WeightSpaceSpec((2, 8, 3)), 1))

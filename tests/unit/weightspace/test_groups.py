@@ -70,7 +70,7 @@ def test_products_of_two_kinds_are_signed_permutations(
 
 
 def test_a_shift_times_a_permutation_is_refused() -> None:
-    with pytest.raises(TypeError, match="PhaseShift is no signed permutation"):
+    with pytest.raises(TypeError, match="PhaseShift is not a signed permutation"):
         draw(PhaseShift, 1) @ draw(Permutation, 1)
 
 
@@ -194,7 +194,7 @@ def test_wrapping_treats_every_channel_as_a_network() -> None:
     ("make", "complaint"),
     [
         (lambda: SignFlip((torch.tensor([1.0, 0.0]),)), "expected signs 1 or -1"),
-        (lambda: PhaseShift((torch.tensor([0.5]),)), "expected whole numbers"),
+        (lambda: PhaseShift((torch.tensor([0.5]),)), "expected integers"),
         (lambda: PhaseShift((torch.tensor([1]),), omega_0=0.0), "expected omega_0 > 0"),
         (lambda: Permutation((torch.tensor([0, 0, 1]),)), "expected a permutation"),
         (lambda: Permutation((torch.tensor([1, 2, 3]),)), "expected a permutation"),

@@ -39,15 +39,15 @@ def test_a_map_that_treats_one_neuron_apart_is_not_equivariant() -> None:
 
 @pytest.mark.parametrize("function", [lambda x: 0 * x.biases[0], lambda x: 0 * x.biases[0] + 1])
 def test_outputs_that_are_zero_or_constant_prove_nothing(function: object) -> None:
-    with pytest.raises(AssertionError, match="says nothing"):
+    with pytest.raises(AssertionError, match="the check is vacuous"):
         assert_invariant(function, random_batch(SPEC), G)
 
 
 def test_a_symmetry_that_moves_nothing_proves_nothing() -> None:
     identity = Permutation.identity(SPEC)
-    with pytest.raises(AssertionError, match="leaves all networks as they are"):
+    with pytest.raises(AssertionError, match="does not change any network"):
         assert_invariant(lambda x: x.biases[0].sum(1), random_batch(SPEC), identity)
-    with pytest.raises(AssertionError, match="leaves all networks as they are"):
+    with pytest.raises(AssertionError, match="does not change any network"):
         assert_equivariant(lambda x: x, random_batch(SPEC), identity)
 
 
