@@ -1,14 +1,14 @@
 """Metanets: networks whose input is a ``WeightBatch``.
 
-Each is built as ``Net(spec, *, in_channels, out_features, ...)``, called as
-``net(batch) -> (B, out_features)``, and gives its features as ``net.embed(batch) -> (B, E)``.
-A metanet that has a counterpart whose output are networks builds it by the classmethod
-``to_networks(spec, ...)``, which takes the same arguments but ``out_features``.
+A metanet is constructed as ``Net(spec, *, in_channels, out_features, ...)``. ``net(batch)`` returns
+outputs (B, out_features), and ``net.embed(batch)`` returns embeddings (B, E). A metanet with a
+network-to-network counterpart constructs it by the classmethod ``to_networks(spec, ...)``, which
+takes the same arguments except ``out_features``.
 
-The transformations of ``torch.func`` apply to all of them, in evaluation where there is batch norm.
-PyTorch's fused attention has first derivatives in reverse mode only: for ``jvp``, ``jacfwd`` and
-``hessian`` of a network with attention, choose the plain one by
-``with torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
+All metanets support the transformations of ``torch.func``; metanets with batch norm only in
+evaluation mode. PyTorch's fused attention supports only first derivatives in reverse mode. For
+``jvp``, ``jacfwd`` and ``hessian`` of a metanet with attention, select the unfused implementation
+by ``with torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
 """
 
 from dws.metanets.dwsnet import DWSNet, EquivariantDWSNet

@@ -1,4 +1,4 @@
-"""DWSNet: equivariant layers, then an invariant one (Navon et al. 2023, Section 5)."""
+"""DWSNet: equivariant layers followed by an invariant layer (Navon et al. 2023, Section 5)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAYERS: dict[str, Callable[..., EquivariantLinear]] = {
 
 
 class Trunk(nn.Module):
-    """Layers, each followed by [norm, ReLU, dropout]. Arguments as for ``DWSNet``."""
+    """Equivariant layers, each followed by norm, ReLU and dropout. Arguments as in ``DWSNet``."""
 
     def __init__(
         self,
@@ -75,25 +75,27 @@ class Trunk(nn.Module):
 
 
 class DWSNet(nn.Module):
-    """A network on weights that is invariant to permutations of hidden neurons.
+    """A metanet that is invariant to permutations of hidden neurons.
 
-    ``num_layers`` times [equivariant layer, norm, ReLU, dropout], then the invariant layer.
+    It consists of ``num_layers`` blocks of equivariant layer, norm, ReLU and dropout, followed by
+    an invariant layer.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
-        hidden_channels: Channels between the layers.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
+        hidden_channels: Number of channels between the layers.
         num_layers: Number of equivariant layers.
-        reduction: How features are pooled in every layer.
+        reduction: Pooling of features in every layer.
         norm: Normalisation after each layer, see ``Norm``, or ``"none"``.
-        dropout: Probability of dropping an entry after each layer, in training.
-        skip: Add each layer's input to its output where their channels agree.
-        set_layer: ``"deepsets"`` for the linear layer, ``"attention"`` to attend between neurons.
-        num_heads: Of the attention; they divide ``hidden_channels``.
+        dropout: Probability of zeroing an entry after each layer, in training.
+        skip: Whether to add each layer's input to its output if they have as many channels.
+        set_layer: ``"deepsets"`` for linear layers, ``"attention"`` for attention between neurons.
+        num_heads: Number of attention heads; must divide ``hidden_channels``.
 
     Raises:
-        ValueError: On sizes out of range, an unknown choice, or a batch that does not fit.
+        ValueError: If a size is out of range, a choice is unknown, or a batch does not match the
+            architecture.
 
     Examples:
         >>> net = DWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
@@ -145,10 +147,10 @@ class DWSNet(nn.Module):
         set_layer: SetLayer = "deepsets",
         num_heads: int = 4,
     ) -> EquivariantDWSNet:
-        """The counterpart whose output are networks: the same trunk, then an equivariant layer.
+        """Construct the network-to-network counterpart: the same trunk and an equivariant layer.
 
         Raises:
-            ValueError: As for ``DWSNet``.
+            ValueError: Under the same conditions as ``DWSNet``.
         """
         return EquivariantDWSNet(
             spec,
@@ -164,7 +166,7 @@ class DWSNet(nn.Module):
         )
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The pooled features before the last linear map, (B, I hidden_channels)."""
+        """Compute the pooled features before the last linear map, (B, I hidden_channels)."""
         return self.head.pool(self.trunk(batch))
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
@@ -173,29 +175,29 @@ class DWSNet(nn.Module):
 
 
 class EquivariantDWSNet(nn.Module):
-    """Weights in, weights out: for editing networks or moving them to another domain.
+    """A metanet from networks to networks, for editing and domain adaptation.
 
-    The trunk of a ``DWSNet``, then an equivariant layer without norm (Navon et al. 2023,
-    Section 7.2, domain adaptation).
+    It consists of the trunk of a ``DWSNet`` and an equivariant layer without norm (Navon et al.
+    2023, Section 7.2, domain adaptation).
 
     Args:
         spec: The architecture of the input and output networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_channels: Channels of the output; 1 for plain weights.
-        hidden_channels: As for ``DWSNet``, and so are the arguments below.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_channels: Number of output channels; 1 for plain weights.
+        hidden_channels: Number of channels between the layers.
         num_layers: Number of equivariant layers including the last one, at least 2.
-        reduction: How features are pooled.
-        norm: Normalisation after each layer but the last.
-        dropout: Of entries after each layer but the last.
-        skip: Whether layers of equal channels have skips.
-        set_layer: Kind of all layers but the last.
-        num_heads: Heads of the attention.
+        reduction: Pooling of features in every layer.
+        norm: Normalisation after each layer except the last, see ``Norm``, or ``"none"``.
+        dropout: Probability of zeroing an entry after each layer except the last, in training.
+        skip: Whether to add each layer's input to its output if they have as many channels.
+        set_layer: ``"deepsets"`` or ``"attention"``, for all layers except the last.
+        num_heads: Number of attention heads; must divide ``hidden_channels``.
 
     Shape:
         WeightBatch with ``in_channels`` -> WeightBatch of the same spec with ``out_channels``.
 
     Raises:
-        ValueError: As for ``DWSNet``.
+        ValueError: Under the same conditions as ``DWSNet``.
     """
 
     def __init__(

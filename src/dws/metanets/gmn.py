@@ -13,31 +13,31 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class GMN(GraphNet):
-    """A graph network of nodes, edges and global features on the parameter graph.
+    """A graph network with node, edge and global features on the parameter graph.
 
-    In the parameter graph every weight and every bias is an edge: biases are the
-    edges from one further node of each layer, a row below its weights. Messages run in both
-    directions, with maps of their own. Means of the edges of each weight and bias, and the global
-    features, are read by an MLP.
+    In the parameter graph every weight and every bias is an edge. The biases of a layer are the
+    edges from an additional node, stored as a row below its weights. Messages pass in both
+    directions, with separate maps. The input of the final MLP consists of the mean edge features of
+    each weight and bias and the global features.
 
-    Default size: 325,390 parameters for networks 2-32-32-1 and 10 classes. The authors publish
+    Default size: 325,390 parameters for networks 2-32-32-1 and 10 classes. The authors published
     neither sizes nor training code for INRs.
 
-    Deviation from the paper: neighbours are averaged and not added up, separately for the two
-    directions; every update is residual, with a norm before it.
+    Deviation from the paper: messages are averaged over neighbours instead of summed, separately
+    for the two directions; every update is residual with a norm before it.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
-        hidden_channels: Features of nodes and edges, global features, and width of all MLPs.
-        num_layers: Rounds of messages.
-        dropout: Probability of dropping a feature before the output, in training.
-        num_probes: See ``GraphNet``; 0 for no access to the functions.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
+        hidden_channels: Number of node, edge and global features, and width of all MLPs.
+        num_layers: Number of message-passing layers.
+        dropout: Probability of zeroing a feature before the output, in training.
+        num_probes: Number of function probes, see ``GraphNet``; 0 disables them.
         omega_0: ω0 of the networks, for the probes.
 
     Raises:
-        ValueError: On sizes out of range or a batch that does not fit.
+        ValueError: If a size is out of range or a batch does not match the architecture.
 
     Examples:
         >>> net = GMN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
@@ -74,18 +74,18 @@ class GMN(GraphNet):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * c, out_features))
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The hidden layer of the MLP, (B, 2 hidden_channels)."""
+        """Compute the hidden layer of the final MLP, (B, 2 hidden_channels)."""
         batch, probed = self.prepare(batch)
         size = batch.batch_size
         nodes = torch.cat([self.embedding(), self.bias_nodes]).expand(size, -1, -1)
         if probed is not None:
             nodes = nodes + torch.cat([probed, torch.zeros_like(nodes[:, probed.shape[1] :])], 1)
         edges = []
-        for w, b, of_w, of_b in zip(
+        for w, b, weight_type, bias_type in zip(
             batch.weights, batch.biases, self.weight_types, self.bias_types, strict=True
         ):
-            row = self.encode_edges(b[:, None]) + of_b
-            edges.append(torch.cat([self.encode_edges(w) + of_w, row], dim=1))
+            row = self.encode_edges(b[:, None]) + bias_type
+            edges.append(torch.cat([self.encode_edges(w) + weight_type, row], dim=1))
         globals_ = self.globals.expand(size, -1)
         for layer in self.layers:
             nodes, edges, globals_ = layer(nodes, edges, globals_)
@@ -98,25 +98,25 @@ class GMN(GraphNet):
 
 
 class Layer(nn.Module):
-    """Updates of all features from the features before (after Battaglia et al. 2018).
+    """Update of node, edge and global features (after Battaglia et al. 2018).
 
     - x_k += MLP(x_k, u, mean over j of messages), for both directions;
     - e_jk += MLP(x_j, x_k, e_jk, u);
     - u += MLP(u, means of nodes and edges).
 
-    The first map of the MLPs on edges is a sum of maps of what they read, and the last map of
-    messages is applied after the mean, which is the same.
+    Two implementation details do not change the result: the first map of the MLPs on edges is a sum
+    of separate maps of their inputs, and the last map of messages is applied after the mean.
 
     Args:
-        channels: Features of all three kinds.
-        last: Whether nodes are not read any more, so that they need no update.
+        channels: Number of features of each kind.
+        last: Whether this is the last layer, which does not update nodes.
     """
 
     def __init__(self, channels: int, *, last: bool) -> None:
         super().__init__()
         c = channels
         self.node_norm, self.edge_norm, self.global_norm = (nn.LayerNorm(c) for _ in range(3))
-        num_mlps = 1 if last else 3  # of edges: the update, messages along and against
+        num_mlps = 1 if last else 3  # MLPs on edges: the update, messages along and against
         self.of_edge = nn.Linear(c, num_mlps * c)
         self.of_source, self.of_target, self.of_globals = (
             nn.Linear(c, num_mlps * c, bias=False) for _ in range(3)
@@ -129,7 +129,7 @@ class Layer(nn.Module):
     def forward(
         self, nodes: Tensor, edges: list[Tensor], globals_: Tensor
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Nodes (B, N + M, C), edges (B, d_{m-1} + 1, d_m, C), global features (B, C)."""
+        """Update nodes (B, N + M, C), edges (B, d_{m-1} + 1, d_m, C), global features (B, C)."""
         x, u = self.node_norm(nodes), self.global_norm(globals_)
         normed = [self.edge_norm(e) for e in edges]
         dims = [edges[0].shape[1] - 1, *(e.shape[2] for e in edges)]
@@ -148,14 +148,14 @@ class Layer(nn.Module):
                 along[m + 1] = self.message_last[0](messages[0].mean(1))
                 backward = self.message_last[1](messages[1].mean(2))
                 against[m], against[len(dims) + m] = backward.split([dims[m], 1], dim=1)
-        everywhere = torch.cat([e.flatten(1, 2) for e in new], dim=1).mean(1)
-        change = self.global_mlp(torch.cat([u, x.mean(1), everywhere], dim=1))
+        mean_edge = torch.cat([e.flatten(1, 2) for e in new], dim=1).mean(1)
+        update = self.global_mlp(torch.cat([u, x.mean(1), mean_edge], dim=1))
         if self.node_mlp is not None:
-            read = [x, u[:, None].expand_as(x), torch.cat(along, 1), torch.cat(against, 1)]
-            nodes = nodes + self.node_mlp(torch.cat(read, dim=2))
-        return nodes, new, globals_ + change
+            inputs = [x, u[:, None].expand_as(x), torch.cat(along, 1), torch.cat(against, 1)]
+            nodes = nodes + self.node_mlp(torch.cat(inputs, dim=2))
+        return nodes, new, globals_ + update
 
 
 def update_mlp(in_channels: int, channels: int) -> nn.Sequential:
-    """An MLP with one hidden layer."""
+    """Construct an MLP with one hidden layer."""
     return nn.Sequential(nn.Linear(in_channels, channels), nn.SiLU(), nn.Linear(channels, channels))

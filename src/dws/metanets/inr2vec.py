@@ -1,4 +1,4 @@
-"""The encoder of inr2vec (De Luigi et al., ICLR 2023) as a baseline, without any symmetry."""
+"""The encoder of inr2vec (De Luigi et al., ICLR 2023), a baseline without symmetry."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class INR2Vec(nn.Module):
-    """A shared MLP on the rows of the stacked weights, then the maximum over rows.
+    """A shared MLP on the rows of the stacked weights, followed by the maximum over rows.
 
-    The rows are those of W_1, b_1, W_2, b_2, ..., and for the last layer the columns of W_M and
-    b_M; shorter rows are filled up with zeros.
+    The rows are the rows of W_1, b_1, W_2, b_2, ..., and for the last layer the columns of W_M and
+    b_M. Shorter rows are padded with zeros.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
-        hidden_features: Widths of the shared layers, each linear, batch norm, ReLU; at least one.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
+        hidden_features: Widths of the shared layers (linear, batch norm, ReLU), at least one.
 
     Raises:
-        ValueError: On no hidden layer, a size below 1, or a batch that does not fit.
+        ValueError: If there is no hidden layer, a size is below 1, or a batch does not match the
+            architecture.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class INR2Vec(nn.Module):
         hidden_features: Sequence[int] = (256, 256, 512, 512),
     ) -> None:
         super().__init__()
-        self.width = max(spec.dims[1:])  # of a row
+        self.width = max(spec.dims[1:])  # length of a row
         if min(in_channels, out_features) < 1:
             raise UserError(
                 f"expected in_channels and out_features >= 1, got {in_channels} and {out_features}"
@@ -50,13 +51,13 @@ class INR2Vec(nn.Module):
         self.head = nn.Linear(hidden_features[-1], out_features)
 
     def rows(self, batch: WeightBatch) -> Float[Tensor, "b r w c"]:
-        """The stacked rows, (B, R, width, C)."""
+        """Stack the rows of all layers, (B, R, width, C)."""
         weights = [*batch.weights[:-1], batch.weights[-1].transpose(1, 2)]
         blocks = [b for w, b in zip(weights, batch.biases, strict=True) for b in (w, b[:, None])]
         return torch.cat([pad(b, (0, 0, 0, self.width - b.shape[2])) for b in blocks], dim=1)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The maximum over rows, (B, hidden_features[-1])."""
+        """Compute the maximum over rows, (B, hidden_features[-1])."""
         batch.check_fits(self.spec, self.in_channels)
         rows = self.rows(batch).flatten(2)  # (B, R, width * C)
         features = self.body(rows.flatten(0, 1))

@@ -1,4 +1,4 @@
-"""The plain baseline: an MLP on the flattened weights, without any symmetry."""
+"""An MLP on the flattened weights, a baseline without symmetry."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 def hidden_layers(d_in: int, hidden_features: Sequence[int]) -> nn.Sequential:
-    """Linear, batch norm and ReLU for each width.
+    """Construct layers of linear map, batch norm and ReLU.
 
     Args:
-        d_in: Features of the input.
-        hidden_features: Widths, at least one.
+        d_in: Number of input features.
+        hidden_features: Widths of the layers, at least one.
 
     Raises:
-        ValueError: On no width, or one below 1.
+        ValueError: If there is no width, or a width is below 1.
     """
     if not hidden_features or min(hidden_features) < 1:
         raise UserError(
@@ -34,16 +34,17 @@ def hidden_layers(d_in: int, hidden_features: Sequence[int]) -> nn.Sequential:
 
 
 class MLP(nn.Module):
-    """Linear, batch norm, ReLU on all weights and biases in a row (Navon et al. 2023, Section 7).
+    """An MLP with batch norm on the flattened weights and biases (Navon et al. 2023, Section 7).
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
         hidden_features: Widths of the hidden layers, at least one.
 
     Raises:
-        ValueError: On no hidden layer, a size below 1, or a batch that does not fit.
+        ValueError: If there is no hidden layer, a size is below 1, or a batch does not match the
+            architecture.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class MLP(nn.Module):
         self.head = nn.Linear(hidden_features[-1], out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The last hidden layer, (B, hidden_features[-1])."""
+        """Compute the last hidden layer, (B, hidden_features[-1])."""
         batch.check_fits(self.spec, self.in_channels)
         return self.body(batch.flatten().flatten(1))  # type: ignore[no-any-return]
 

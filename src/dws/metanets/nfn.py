@@ -17,33 +17,34 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class NFN(nn.Module):
-    """Fourier features, NF-layers with ReLU, mean pooling, and an MLP (their classifier of INRs).
+    """The authors' classifier of INRs: Fourier features, NF-layers, mean pooling and an MLP.
 
-    With ``variant="np"`` sines of the numbers of layers, inputs and outputs are further channels,
-    since the NF-layers do not tell inputs from each other.
+    With ``variant="np"``, sines of the indices of layers, inputs and outputs are additional
+    channels, because the NF-layers are equivariant to permutations of inputs and outputs too.
 
-    Default size: 323,602 parameters for networks 2-32-32-1 and 10 classes. The published size, in
-    ``configs/model/nfn_published.yaml``, is that of the authors' configuration for MNIST.
+    Default size: 323,602 parameters for networks 2-32-32-1 and 10 classes. The authors' size for
+    MNIST is in ``configs/model/nfn_published.yaml``.
 
-    Deviation from the reference implementation: ``NFLinear`` differs as described there.
+    Deviation from the reference implementation: see ``NFLinear``.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
-        variant: See ``NFLinear``.
-        hidden_channels: Channels between the layers.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
+        variant: Symmetry group of the layers, see ``NFLinear``.
+        hidden_channels: Number of channels between the layers.
         num_layers: Number of NF-layers.
         head_features: Width of the MLP's two hidden layers.
-        num_frequencies: Frequencies of the ``FourierFeatures`` of every weight and bias.
-        fourier_scale: Their standard deviation.
-        num_bands: Sines of every position, for ``"np"``.
-        max_frequency: See ``position_codes``.
-        dropout: Probability of dropping a channel of a weight of a network, a bias feature or a
-            feature of the MLP, in training.
+        num_frequencies: Number of frequencies of the ``FourierFeatures`` of weights and biases.
+        fourier_scale: Standard deviation of the frequencies.
+        num_bands: Number of sines for each position, for ``"np"``.
+        max_frequency: Highest frequency of the position codes, see ``position_codes``.
+        dropout: Probability of zeroing a channel of a weight matrix, a bias feature or a feature
+            of the MLP, in training.
 
     Raises:
-        ValueError: On sizes out of range, another variant, or a batch that does not fit.
+        ValueError: If a size is out of range, the variant is unknown, or a batch does not match the
+            architecture.
 
     Examples:
         >>> net = NFN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
@@ -100,7 +101,7 @@ class NFN(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(head_features, out_features))
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The last hidden layer of the MLP, (B, head_features)."""
+        """Compute the last hidden layer of the MLP, (B, head_features)."""
         batch.check_fits(self.spec, self.in_channels)
         codes = WeightBatch.from_flat(self.spec, self.codes.expand(batch.batch_size, -1, -1))
         features = batch.map(self.encode)
@@ -117,7 +118,7 @@ class NFN(nn.Module):
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
 
     def _drop(self, x: Tensor) -> Tensor:
-        """Whole channels of a weight, single entries of a bias."""
+        """Apply dropout to whole channels of a weight and to single entries of a bias."""
         if not self.training or self.dropout == 0:
             return x
         if x.ndim == 3:

@@ -1,4 +1,4 @@
-"""The graph network of neural graphs (Kofinas et al., ICLR 2024, arXiv 2403.12143)."""
+"""NG-GNN, a graph network on neural graphs (Kofinas et al., ICLR 2024, arXiv 2403.12143)."""
 
 from __future__ import annotations
 
@@ -23,35 +23,36 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class NGGNN(GraphNet):
-    """NG-GNN: neurons exchange messages along weights in both directions.
+    """NG-GNN: message passing between neurons along weights in both directions.
 
-    Nodes begin as Fourier features of their bias plus a learned vector of their level, edges as
-    Fourier features of their weight. The edges modulate the messages; these are aggregated as in
-    PNA (Corso et al. 2020); then the edges are updated from the nodes at their ends. An MLP reads
-    the nodes of the outputs.
+    Initial node features are Fourier features of the bias plus a learned embedding of the level.
+    Initial edge features are Fourier features of the weight. In each layer, edges modulate the
+    messages, messages are aggregated as in PNA (Corso et al. 2020), and edges are then updated from
+    the nodes at their ends. The input of the final MLP consists of the nodes of the outputs.
 
-    Default size: 331,466 parameters for networks 2-32-32-1 and 10 classes;
-    ``configs/model/ng_gnn_published.yaml`` is that of the authors for MNIST (92,010).
+    Default size: 331,466 parameters for networks 2-32-32-1 and 10 classes. The authors' size for
+    MNIST (92,010 parameters) is in ``configs/model/ng_gnn_published.yaml``.
 
-    Deviation from the reference implementation: the norm of nodes is over the channels of each
-    node, where the reference takes statistics over all nodes of all networks of a batch; degrees,
-    which scale aggregated messages, count edges in both directions in their mean too; nodes and
-    edges that cannot reach the outputs any more are not updated, which changes nothing.
+    Deviation from the reference implementation: nodes are normalised over the channels of each
+    node, whereas the reference uses statistics over all nodes of a batch; degrees, which scale
+    aggregated messages, count edges in both directions in their mean too; nodes and edges that
+    cannot influence the outputs are not updated, which does not change the result.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
-        hidden_channels: Features of a node and of an edge.
-        num_layers: Rounds of messages. Inputs are seen with as many as the networks have layers.
-        num_frequencies: Frequencies of the Fourier features.
-        fourier_scale: Their standard deviation.
-        dropout: Probability of dropping a feature of a node after each layer, in training.
-        num_probes: See ``GraphNet``; 0 for no access to the functions.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
+        hidden_channels: Number of features of a node and of an edge.
+        num_layers: Number of message-passing layers. Information from the inputs reaches the
+            outputs if this is at least the number of layers of the networks.
+        num_frequencies: Number of frequencies of the Fourier features.
+        fourier_scale: Standard deviation of the frequencies.
+        dropout: Probability of zeroing a feature of a node after each layer, in training.
+        num_probes: Number of function probes, see ``GraphNet``; 0 disables them.
         omega_0: ω0 of the networks, for the probes.
 
     Raises:
-        ValueError: On sizes out of range or a batch that does not fit.
+        ValueError: If a size is out of range or a batch does not match the architecture.
 
     Examples:
         >>> net = NGGNN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
@@ -89,7 +90,7 @@ class NGGNN(GraphNet):
         self.hidden = nn.Sequential(*hidden)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The last hidden layer of the MLP, (B, hidden_channels)."""
+        """Compute the last hidden layer of the final MLP, (B, hidden_channels)."""
         batch, probed = self.prepare(batch)
         nodes = self.encode_nodes(neuron_values(batch, of_inputs=0.0), probed) + self.embedding()
         levels = list(nodes.split(self.spec.dims, dim=1))
@@ -113,11 +114,12 @@ class NGGNN(GraphNet):
 
 
 class Messages(nn.Module):
-    """One round of messages and the update of nodes (after Corso et al. 2020).
+    """Message passing and update of nodes (after Corso et al. 2020).
 
-    From j to k runs scale(e_jk) · (A x_k + B x_j + a) + shift(e_jk). Mean, minimum, maximum and
-    deviation over all j, as they are and times the logarithm of the number of j relative to its
-    mean, then join x_k in a linear map.
+    The message from j to k is scale(e_jk) · (A x_k + B x_j + a) + shift(e_jk). Messages are
+    aggregated by mean, minimum, maximum and standard deviation over j. A linear map of x_k, the
+    aggregates, and the aggregates scaled by the logarithm of the degree relative to its mean gives
+    the new node.
     """
 
     def __init__(self, spec: WeightSpaceSpec, channels: int) -> None:
@@ -139,12 +141,16 @@ class Messages(nn.Module):
         edges: list[tuple[Tensor, Tensor]],
         needed: list[int],
     ) -> dict[int, Tensor]:
-        """New nodes (B, d_l, C) of the levels that are needed.
+        """Compute new nodes of some levels.
 
         Args:
-            levels: (B, d_l, C).
-            edges: Of each layer along its weights and against them, (B, d_{m-1}, d_m, C) each.
-            needed: Which levels.
+            levels: Nodes of each level, (B, d_l, C).
+            edges: Edge features of each layer along and against its weights,
+                (B, d_{m-1}, d_m, C) each.
+            needed: Indices of the levels to update.
+
+        Returns:
+            New nodes (B, d_l, C) of each level in ``needed``.
         """
         sent = [self.sender(x) for x in levels]
         new = {}
@@ -167,19 +173,19 @@ class Messages(nn.Module):
             deviation = (squares / self.degrees[k] - mean.square()).clamp(min=1e-5).sqrt()
             aggregated = torch.cat([mean, smallest, largest, deviation], dim=-1)
             factor = math.log(self.degrees[k] + 1) / self.mean_logarithm
-            read = torch.cat([levels[k], aggregated, factor * aggregated], dim=-1)
-            new[k] = self.last(self.combine(read))
+            inputs = torch.cat([levels[k], aggregated, factor * aggregated], dim=-1)
+            new[k] = self.last(self.combine(inputs))
         return new
 
 
 def moments(message: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sum, sum of squares, minimum and maximum over one dimension."""
+    """Compute sum, sum of squares, minimum and maximum over one dimension."""
     smallest, largest = -first_maximum(-message, dim), first_maximum(message, dim)
     return message.sum(dim), message.square().sum(dim), smallest, largest
 
 
 class EdgeUpdate(nn.Module):
-    """e_jk <- MLP(e_jk, x_j, x_k), from j to k; the first map is a sum of three."""
+    """Update of edges from j to k: MLP(e_jk, x_j, x_k), whose first map is a sum of three maps."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -190,7 +196,7 @@ class EdgeUpdate(nn.Module):
     def forward(
         self, levels: list[Tensor], edges: list[tuple[Tensor, Tensor]], needed: list[int]
     ) -> list[tuple[Tensor, Tensor]]:
-        """New edges towards the levels that are needed next; others stay."""
+        """Update the edges towards the levels in ``needed``; other edges are unchanged."""
         sources, targets = [self.source(x) for x in levels], [self.target(x) for x in levels]
         new = []
         for m, (along, against) in enumerate(edges):

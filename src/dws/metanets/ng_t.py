@@ -1,4 +1,4 @@
-"""The transformer of neural graphs (Kofinas et al., ICLR 2024, arXiv 2403.12143)."""
+"""NG-T, a transformer on neural graphs (Kofinas et al., ICLR 2024, arXiv 2403.12143)."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 class NGT(GraphNet):
     """NG-T: relational attention between all neurons (after Diao and Loynd 2023).
 
-    Every ordered pair of neurons is an edge, (B, N, N, C). It begins as Fourier features of the
-    weight from the first to the second, 0 where there is none; nodes as those of ``NGGNN``. Edges
-    add to queries and keys, and modulate and shift values. An MLP reads the nodes of the outputs.
+    Every ordered pair of neurons is an edge, (B, N, N, C). Initial edge features are Fourier
+    features of the weight from the first to the second neuron, or of 0 if they are not connected.
+    Initial node features are the same as in ``NGGNN``. Edges are added to queries and keys, and
+    modulate and shift values. The input of the final MLP consists of the nodes of the outputs.
 
-    Default size: that of the authors for MNIST, 376,586 parameters for networks 2-32-32-1 and 10
+    Default size: the authors' size for MNIST, 376,586 parameters for networks 2-32-32-1 and 10
     classes.
 
-    Deviation from the reference implementation: what is not read any more is not computed, which
-    changes nothing: in the last layer only the outputs attend. Maps that the reference fuses start
-    within bounds of their own.
+    Deviation from the reference implementation: the last layer computes attention only for the
+    outputs, because nothing else influences the result; maps that the reference fuses are
+    initialised with separate bounds.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
-        node_channels: Features of a node.
-        edge_channels: Features of an edge.
-        attention_channels: Features of queries, keys and values, of all heads together.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
+        node_channels: Number of features of a node.
+        edge_channels: Number of features of an edge.
+        attention_channels: Number of features of queries, keys and values, for all heads together.
         num_layers: Number of layers.
-        num_heads: Heads of the attention.
-        hidden_features: Width of the last MLP.
-        num_frequencies: Frequencies of the Fourier features.
-        fourier_scale: Their standard deviation.
-        dropout: Probability of dropping a feature in each update, in training.
-        num_probes: See ``GraphNet``; 0 for no access to the functions.
+        num_heads: Number of attention heads; must divide ``attention_channels``.
+        hidden_features: Width of the final MLP.
+        num_frequencies: Number of frequencies of the Fourier features.
+        fourier_scale: Standard deviation of the frequencies.
+        dropout: Probability of zeroing a feature in each update, in training.
+        num_probes: Number of function probes, see ``GraphNet``; 0 disables them.
         omega_0: ω0 of the networks, for the probes.
 
     Raises:
-        ValueError: On sizes out of range or a batch that does not fit.
+        ValueError: If a size is out of range or a batch does not match the architecture.
 
     Examples:
         >>> net = NGT(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
@@ -110,7 +111,7 @@ class NGT(GraphNet):
         self.hidden = nn.Sequential(*hidden)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The hidden layer of the MLP, (B, hidden_features)."""
+        """Compute the hidden layer of the final MLP, (B, hidden_features)."""
         batch, probed = self.prepare(batch)
         nodes = self.encode_nodes(neuron_values(batch, of_inputs=0.0), probed) + self.embedding()
         edges = self.encode_edges(adjacency(batch))
@@ -130,7 +131,7 @@ class NGT(GraphNet):
 
 
 def adjacency(batch: WeightBatch) -> Float[Tensor, "b n n c"]:
-    """All weights in one matrix: from the neuron of a row to that of a column."""
+    """Combine all weights into one matrix, from the row's neuron to the column's neuron."""
     total = sum(batch.spec.dims)
     rows, start = [], 0
     for w in batch.weights:
@@ -140,9 +141,9 @@ def adjacency(batch: WeightBatch) -> Float[Tensor, "b n n c"]:
 
 
 class Attention(nn.Module):
-    """Node i attends to node j with (q_i + Q e_ij) · (k_j + K e_ij).
+    """Relational attention with scores (q_i + Q e_ij) · (k_j + K e_ij) from node i to node j.
 
-    The value is S e_ij · v_j + T e_ij. T is applied after the sum over j, which is the same.
+    The value is S e_ij · v_j + T e_ij. T is applied after the sum over j, which is equivalent.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, attending: Tensor, nodes: Tensor, edges: Tensor) -> Tensor:
-        """(B, n, C), (B, N, C) and the edges from the former to the latter, (B, n, N, E)."""
+        """Attend from (B, n, C) to (B, N, C), given the edges between them, (B, n, N, E)."""
         heads = (self.num_heads, -1)
         query = self.query(attending).unflatten(-1, heads)[:, :, None]
         key, value = (f(nodes).unflatten(-1, heads)[:, None] for f in (self.key, self.value))
@@ -177,7 +178,7 @@ class Attention(nn.Module):
 
 
 class NodeUpdate(nn.Module):
-    """Norms of x + A attended, and of what this gives plus an MLP of it."""
+    """Residual update of nodes by a linear map of the attention, then by an MLP, with post-norm."""
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
@@ -193,7 +194,7 @@ class NodeUpdate(nn.Module):
 
 
 class EdgeUpdate(nn.Module):
-    """e_ij + MLP(e_ij, e_ji, x_i, x_j), normed, then a residual MLP of each edge, normed."""
+    """Residual update of edges by MLP(e_ij, e_ji, x_i, x_j), then by an MLP, with post-norm."""
 
     def __init__(self, node_channels: int, channels: int, dropout: float) -> None:
         super().__init__()
@@ -206,7 +207,7 @@ class EdgeUpdate(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, nodes: Tensor, edges: Tensor, rows: slice) -> Tensor:
-        """(B, N, C), (B, N, N, E) -> (B, n, N, E): the edges from some of the nodes."""
+        """Update the edges from some nodes: (B, N, C), (B, N, N, E) -> (B, n, N, E)."""
         along, against = self.edge.weight.chunk(2, dim=1)
         edges, reverse = edges[:, rows], edges[:, :, rows].transpose(1, 2)
         hidden = linear(edges, along, self.edge.bias) + linear(reverse, against)
@@ -216,13 +217,13 @@ class EdgeUpdate(nn.Module):
 
 
 def feed_forward(channels: int, hidden: int, dropout: float) -> nn.Sequential:
-    """An MLP with one hidden layer."""
+    """Construct an MLP with one hidden layer."""
     first = xavier(channels, hidden, bias=False)
     return nn.Sequential(first, nn.GELU(), xavier(hidden, channels), nn.Dropout(dropout))
 
 
 def xavier(in_features: int, out_features: int, *, bias: bool = True) -> nn.Linear:
-    """A linear map that starts with Glorot's uniform weights and no constant."""
+    """Construct a linear layer with Glorot-uniform weights and zero bias."""
     layer = nn.Linear(in_features, out_features, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
     if bias:

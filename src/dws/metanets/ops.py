@@ -1,10 +1,11 @@
-"""Operations of PyTorch in a form that compilers or libraries turn into faster code.
+"""PyTorch operations reformulated so that compilers or libraries generate faster code.
 
-Each is equal to what its first line names, in values and gradients, and can be replaced by it. The
-paragraph says what it buys: by how much a training step of a DWSNet is longer without it (2-32-32-1
-networks, 3 layers of 32 channels, batch 64, torch 2.14, one thread of a loaded two-core machine;
-CPU time, variants in turns, medians of 25 steps compiled in bf16 and of 15 eager in fp32). Where
-only compiled code gains, eager code calls PyTorch's operation, which has derivatives in both modes.
+Each operation has the same values and gradients as the PyTorch operation that its first line names,
+and can be replaced by it. The docstrings state by how much a training step of a DWSNet is longer
+without the reformulation (2-32-32-1 networks, 3 layers of 32 channels, batch 64, torch 2.14, one
+thread of a loaded two-core machine; CPU time, alternating variants, medians of 25 steps compiled in
+bf16 and of 15 eager steps in fp32). If only compiled code is faster, eager code calls PyTorch's
+operation, which supports forward and reverse mode.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 
 
 def relu(x: Tensor) -> Tensor:
-    """``torch.relu``, whose compiled gradient is a product with the sign of the output.
+    """``torch.relu``, with a compiled gradient that is a product with the sign of the output.
 
-    PyTorch's own gradient selects by a mask, which inductor would keep for the backward pass and
-    read back slowly: 14 %. Eager it would gain nothing. An infinite gradient becomes NaN where the
-    output is 0.
+    PyTorch's gradient selects by a mask, which inductor stores for the backward pass and reads back
+    slowly: 14 %. Eager steps would not be faster. An infinite gradient becomes NaN where the output
+    is 0.
     """
     if not torch.compiler.is_compiling():
         return torch.relu(x)
@@ -46,10 +47,11 @@ class _Relu(torch.autograd.Function):
 
 
 def maximum(x: Tensor, dim: int) -> Tensor:
-    """``Tensor.amax`` with the same gradient, shared between equal maxima.
+    """``Tensor.amax``, with the same gradient, which is divided between equal maxima.
 
-    PyTorch turns the comparison with the maximum into numbers and multiplies with them. Compiled,
-    it stays a mask here, which is fused with what follows: 14 %. Eager it would cost 2 to 3 %.
+    PyTorch converts the comparison with the maximum to numbers and multiplies by them. The compiled
+    form of this function keeps the comparison as a mask, which is fused with subsequent operations:
+    14 %. Eager steps would be 2 to 3 % slower.
     """
     if not torch.compiler.is_compiling():
         return x.amax(dim)
@@ -77,12 +79,12 @@ class _Max(torch.autograd.Function):
 
 
 def first_maximum(x: Tensor, dim: int) -> Tensor:
-    """``Tensor.amax``, whose gradient goes to one of equal maxima, by position.
+    """``Tensor.amax``, with a gradient that goes to a single position among equal maxima.
 
-    It is for correctness: ``amax`` and ``maximum`` compare values with their maximum in the
-    backward pass, which a compiler may recompute with another rounding than the values had in bf16,
-    so that none is equal. A step of a SignDWSNet takes as long with any of the three: the others
-    take 0.97 and 0.98 of the time eager, which is noise.
+    This function is required for correctness. ``amax`` and ``maximum`` compare values with their
+    maximum in the backward pass. A compiler may recompute the values with a different rounding than
+    they had in bf16, and then none of them equals the maximum. A step of a SignDWSNet takes the
+    same time with all three: eager, the other two take 0.97 and 0.98 of the time, which is noise.
     """
     return x.max(dim).values
 
@@ -90,14 +92,15 @@ def first_maximum(x: Tensor, dim: int) -> Tensor:
 def standardize_rows(
     x: Float[Tensor, "n c"], weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float
 ) -> tuple[Float[Tensor, "n c"], Float[Tensor, " c"], Float[Tensor, " c"]]:
-    """``torch.nn.functional.batch_norm`` in training, with the mean and variance of the rows.
+    """``torch.nn.functional.batch_norm`` in training; also returns mean and variance of the rows.
 
     PyTorch's batch norm compiles to Welford's recurrence, which is slow, and its gradient to more
-    passes over full-size tensors. Here the statistics are two sums, of differences from the first
-    row, so that little cancels in the variance wherever the mean lies. ``BatchNorm`` calls it in
-    compiled training only. It was not measured alone: with the compiled forms of ``relu`` and
-    ``EdgeLinear``, and freed memory kept, a step at batch 128 in bf16 went from 115 to 73 ms (two
-    cores of Sapphire Rapids). It has first derivatives only, and none of the mean and variance.
+    passes over full-size tensors. This function computes the statistics by two sums of differences
+    from the first row, which avoids cancellation in the variance for any mean. ``BatchNorm`` calls
+    it in compiled training only. It was not measured separately: together with the compiled forms
+    of ``relu`` and ``EdgeLinear`` and reuse of freed memory, it reduced a step at batch size 128 in
+    bf16 from 115 to 73 ms (two cores of Sapphire Rapids). Only first derivatives are supported.
+    Mean and variance are not differentiable.
     """
     normed, mean, variance, _ = _Standardize.apply(x, weight, bias, eps)
     return normed, mean, variance
@@ -126,20 +129,21 @@ class _Standardize(torch.autograd.Function):
         x, weight, variance, shift = ctx.saved_tensors
         y = x.to(weight.dtype) - x[0].to(weight.dtype)
         inverse = torch.rsqrt(variance + ctx.eps)
-        of_bias = gradient.sum(0, dtype=weight.dtype)
-        of_weight = ((gradient * y).sum(0) - shift * of_bias) * inverse
-        # what remains of the gradient without its part along the constant and along y
+        grad_bias = gradient.sum(0, dtype=weight.dtype)
+        grad_weight = ((gradient * y).sum(0) - shift * grad_bias) * inverse
+        # Remove the components of the gradient along the constant vector and along y.
         scale = weight * inverse
-        along_y = -scale * inverse * of_weight / len(x)
-        constant = -scale * of_bias / len(x) - along_y * shift
-        return (gradient * scale + y * along_y + constant).to(x.dtype), of_weight, of_bias, None
+        along_y = -scale * inverse * grad_weight / len(x)
+        constant = -scale * grad_bias / len(x) - along_y * shift
+        grad_x = (gradient * scale + y * along_y + constant).to(x.dtype)
+        return grad_x, grad_weight, grad_bias, None
 
 
 class EdgeLinear(nn.Linear):
-    """``nn.Linear`` without bias on weights, as one product for each network.
+    """``nn.Linear`` without bias, applied to weight features by one matrix product per network.
 
-    As one product with B d_in d_out rows, the gradient of the coefficients would be a sum of that
-    many terms, which libraries compute slowly: 7 % compiled, 4 % eager.
+    With a single product of B d_in d_out rows, the gradient of the coefficients would be a sum of
+    B d_in d_out terms, which libraries compute slowly: 7 % compiled, 4 % eager.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

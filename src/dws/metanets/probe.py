@@ -1,7 +1,8 @@
-"""A network with access to the function: its input are the values of each INR at learned points.
+"""ProbeNet, a function probe: a network on the values of each INR at learned points.
 
-It is not a network on weights, but a baseline for these (Herrmann et al. 2024; Kahana et al. 2024).
-It is invariant to all that changes no function: permutations, sign flips and phase shifts.
+It does not use the weights directly and serves as a baseline for metanets that do (Herrmann et al.
+2024; Kahana et al. 2024). It is invariant to all transformations that preserve the function:
+permutations, sign flips and phase shifts.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 class ProbeNet(nn.Module):
     """An MLP on the outputs of the input SIRENs at P learned points.
 
-    A constant offset of a zoo's outputs does not matter: the first batch norm removes it.
+    A constant offset of the outputs has no effect, because the first batch norm removes it.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input, each of which is a network of its own.
-        out_features: Size of the output.
-        num_probes: P.
+        in_channels: Number of input channels; each channel is a separate network.
+        out_features: Number of outputs.
+        num_probes: Number of points, P.
         hidden_features: Widths of the MLP's hidden layers, at least one.
-        extent: Points start uniform between minus this and this, along each axis.
+        extent: Initial points are uniform in [-extent, extent] along each axis.
         omega_0: ω0 of the networks.
-        dropout: Probability of dropping a feature before the output, in training.
+        dropout: Probability of zeroing a feature before the output, in training.
 
     Raises:
-        ValueError: On sizes out of range or a batch that does not fit.
+        ValueError: If a size is out of range or a batch does not match the architecture.
 
     Examples:
         >>> net = ProbeNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
@@ -71,7 +72,7 @@ class ProbeNet(nn.Module):
         self.head = nn.Linear(hidden_features[-1], out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The last hidden layer, (B, hidden_features[-1])."""
+        """Compute the last hidden layer, (B, hidden_features[-1])."""
         batch.check_fits(self.spec, self.in_channels)
         networks = batch.map(lambda t: t.movedim(-1, 1).flatten(0, 1).unsqueeze(-1))  # (B C, ...)
         values = siren_apply(networks, self.points, omega_0=self.omega_0)  # (B C, P, d_M)

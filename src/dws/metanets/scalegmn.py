@@ -1,8 +1,8 @@
 """Scale-equivariant graph metanetworks (Kalogeropoulos et al., NeurIPS 2024, arXiv 2406.10685).
 
-For sine networks, whose scaling symmetries are sign flips of hidden neurons. The features of a
-hidden neuron change their sign with it, those of an edge with either of its ends, and those of
-inputs and outputs do not change.
+This implementation is for sine networks, whose scaling symmetries are sign flips of hidden neurons.
+A sign flip changes the sign of the neuron's features and of the features of its edges. Features of
+inputs and outputs are invariant.
 """
 
 from __future__ import annotations
@@ -28,42 +28,45 @@ Direction = Literal["forward", "bidirectional"]
 
 
 class ScaleGMN(GraphNet):
-    """Invariant to permutations and sign flips of hidden neurons, by message passing.
+    """A message-passing metanet, invariant to permutations and sign flips of hidden neurons.
 
-    With ``"forward"`` messages run from the inputs to the outputs and an MLP reads the nodes of the
-    outputs; with ``"bidirectional"`` (ScaleGMN-B) they run back as well, every map of nodes is told
-    the level, and the MLP reads inputs and outputs.
+    With ``"forward"``, messages pass from the inputs to the outputs, and the input of the final MLP
+    consists of the nodes of the outputs. With ``"bidirectional"`` (ScaleGMN-B), messages pass in
+    both directions, every map of nodes is conditioned on the level, and the input of the final MLP
+    consists of the nodes of inputs and outputs.
 
-    Default size: 330,494 parameters for networks 2-32-32-1 and 10 classes, forward;
-    ``configs/model/scalegmn_published.yaml`` and ``scalegmn_b_published.yaml`` are those of the
-    authors for MNIST, without the parameters that they have and that get no gradient.
+    Default size: 330,494 parameters for networks 2-32-32-1 and 10 classes, forward. The authors'
+    sizes for MNIST are in ``configs/model/scalegmn_published.yaml`` and
+    ``scalegmn_b_published.yaml``, without parameters that receive no gradient.
 
-    Deviation from the reference implementation: phases are read as they are, where it makes them
-    canonical before training (``wrap_phases`` does so); messages against the edges use the updated
-    features of these, where it uses the first ones; both directions begin with a learned factor of
-    the edges of each layer, where it has one for ``"forward"`` only; what cannot reach the outputs
-    any more is not computed and has no parameters.
+    Deviation from the reference implementation: phases are used unchanged, whereas the reference
+    makes them canonical before training (``wrap_phases`` does so); messages against the edges use
+    their updated features, whereas the reference uses the initial ones; both directions start with
+    a learned factor of the edges of each layer, whereas the reference has one for ``"forward"``
+    only; features that cannot influence the outputs are not computed and have no parameters.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
         direction: ``"forward"`` or ``"bidirectional"``.
-        hidden_channels: Features of nodes, edges and messages, and width of all MLPs.
-        num_layers: Rounds of messages. Inputs are seen with as many as the networks have layers.
-        dropout: Probability of dropping a feature of a node after each layer, in training.
-        num_probes: See ``GraphNet``; 0 for no access to the functions.
+        hidden_channels: Number of features of nodes, edges and messages, and width of all MLPs.
+        num_layers: Number of message-passing layers. Information from the inputs reaches the
+            outputs if this is at least the number of layers of the networks.
+        dropout: Probability of zeroing a feature of a node after each layer, in training.
+        num_probes: Number of function probes, see ``GraphNet``; 0 disables them.
         omega_0: ω0 of the networks, for the probes.
 
     Raises:
-        ValueError: On sizes out of range, another direction, or a batch that does not fit.
+        ValueError: If a size is out of range, the direction is unknown, or a batch does not match
+            the architecture.
 
     Examples:
         >>> net = ScaleGMN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
-    reads = "scaled"  # by ``WeightSpaceModel``: a shift would end the symmetry
-    odd_activations = True  # what sign flips of neurons need to change no function
+    reads = "scaled"  # input of ``WeightSpaceModel``; a shift would break the symmetry
+    odd_activations = True  # sign flips of neurons preserve the function only if these are odd
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class ScaleGMN(GraphNet):
         self.head = nn.Linear(c, out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The hidden layer of the MLP, (B, hidden_channels)."""
+        """Compute the hidden layer of the final MLP, (B, hidden_channels)."""
         batch, probed = self.prepare(batch)
         dims, last = self.spec.dims, self.spec.num_layers
         nodes = self.encode_nodes(neuron_values(batch, of_inputs=1.0))
@@ -131,10 +134,10 @@ class ScaleGMN(GraphNet):
             levels = [
                 self.dropout(x) if level in self.needed[i] else x for level, x in enumerate(levels)
             ]
-        read = [levels[0].flatten(1), levels[-1].flatten(1)]
+        ends = [levels[0].flatten(1), levels[-1].flatten(1)]
         if self.projections is None:
-            return self.hidden(read[1])  # type: ignore[no-any-return]
-        projected = [f(x) for f, x in zip(self.projections, read, strict=True)]
+            return self.hidden(ends[1])  # type: ignore[no-any-return]
+        projected = [f(x) for f, x in zip(self.projections, ends, strict=True)]
         return self.hidden(torch.cat(projected[::-1], dim=1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
@@ -143,7 +146,7 @@ class ScaleGMN(GraphNet):
 
 
 class Layer(nn.Module):
-    """Messages, updates of nodes, and of edges from the nodes before: MSG, UPD_V and UPD_E."""
+    """Messages and updates of nodes and edges: MSG, UPD_V, and UPD_E with the previous nodes."""
 
     def __init__(self, channels: int, *, both: bool, last: bool) -> None:
         super().__init__()
@@ -172,14 +175,17 @@ class Layer(nn.Module):
         needed: list[int],
         next_needed: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """New nodes where needed, and new edges where needed next; others stay.
+        """Update the nodes and edges that influence the output; others are unchanged.
 
         Args:
-            levels: Nodes, (B, d_l, C).
-            edges: (B, d_{m-1}, d_m, C).
+            levels: Nodes of each level, (B, d_l, C).
+            edges: Edges of each layer, (B, d_{m-1}, d_m, C).
             vectors: Learned vectors of the nodes, (d_l, C).
-            needed: Levels whose nodes are read later.
-            next_needed: Levels that the next layer sends messages to.
+            needed: Levels whose nodes are updated.
+            next_needed: Levels that the next layer updates.
+
+        Returns:
+            Nodes and edges of the same shapes.
         """
         end = len(levels) - 1
         new = list(levels)
@@ -199,12 +205,12 @@ class Layer(nn.Module):
                 new[k] = self.skip(x) + new[k]
         if self.edges is None:
             return new, edges
-        wanted = [m + 1 in next_needed or (self.both and m in next_needed) for m in range(end)]
-        return new, self.edges(levels, edges, wanted)
+        is_needed = [m + 1 in next_needed or (self.both and m in next_needed) for m in range(end)]
+        return new, self.edges(levels, edges, is_needed)
 
 
 class Message(nn.Module):
-    """ScaleEq of ReScaleEq: of (A e_jk) ⊙ (B x_j), which changes its sign with k alone."""
+    """ScaleEq of the rescale-equivariant product (A e_jk) ⊙ (B x_j), which is odd in k alone."""
 
     def __init__(self, channels: int, equivariant: Equivariant) -> None:
         super().__init__()
@@ -212,12 +218,12 @@ class Message(nn.Module):
         self.map = equivariant
 
     def forward(self, nodes: Tensor, edges: Tensor, vectors: Tensor, is_end: bool) -> Tensor:
-        """Of every edge; nodes and vectors of the senders broadcast against edges."""
+        """Compute the message of every edge; senders and their vectors broadcast against edges."""
         return self.map(self.node(nodes) * self.edge(edges), vectors, is_end)  # type: ignore[no-any-return]
 
 
 class EdgeUpdate(nn.Module):
-    """Γ e_jk ⊙ φ(ρ(x_j) + ρ(-x_j), ρ(x_k) + ρ(-x_k)), where the first map of φ is a sum."""
+    """Γ e_jk ⊙ φ(ρ(x_j) + ρ(-x_j), ρ(x_k) + ρ(-x_k)); the first map of φ is a sum of two maps."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -228,13 +234,13 @@ class EdgeUpdate(nn.Module):
         self.phi = nn.Sequential(nn.LayerNorm(c), nn.SiLU(), nn.Linear(c, c))
 
     def forward(
-        self, levels: list[Tensor], edges: list[Tensor], wanted: list[bool]
+        self, levels: list[Tensor], edges: list[Tensor], is_needed: list[bool]
     ) -> list[Tensor]:
-        """(B, d_l, C) each, (B, d_{m-1}, d_m, C) each -> the latter."""
+        """Update edges (B, d_{m-1}, d_m, C) from nodes (B, d_l, C) where needed."""
         even = [self.rho(x) + self.rho(-x) for x in levels]
         new = list(edges)
         for m, edge in enumerate(edges):
-            if wanted[m]:
+            if is_needed[m]:
                 ends = self.source(even[m])[:, :, None] + self.target(even[m + 1])[:, None]
                 new[m] = self.linear(edge) * self.phi(ends)
         return new

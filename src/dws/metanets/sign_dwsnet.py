@@ -1,30 +1,31 @@
-"""Networks on weights of sine networks, equivariant to permutations and signs of hidden neurons.
+"""Metanets for sine networks, equivariant to permutations and sign flips of hidden neurons.
 
-Sine is odd: a hidden neuron whose incoming weights, bias and outgoing weights all change their sign
-computes the same. With the permutations (Navon et al. 2023) the group is that of
-``SignedPermutation``, the product over hidden levels of S_{d_l} ⋉ {±1}^{d_l}. It splits the weights
-into
+Sine is odd, so changing the sign of a hidden neuron's incoming weights, bias and outgoing weights
+preserves the function. Together with the permutations (Navon et al. 2023) these sign flips form
+the group of ``SignedPermutation``, the product over hidden levels of S_{d_l} ⋉ {±1}^{d_l}. Under
+this group the weights decompose into
 
 - *odd* features of the neurons of each hidden level: the bias, the columns of W_1 at the first
-  level, the rows of W_M at the last. They are permuted, and change sign with their neuron;
-- odd features of the *edges* between two hidden levels: W_2, ..., W_{M-1}. They change sign with
-  either of their neurons;
-- *global* features, which stay as they are: b_M.
+  level, the rows of W_M at the last. They are permuted and change their sign with their neuron;
+- odd features of the *edges* between two hidden levels: W_2, ..., W_{M-1}. They change their sign
+  with either of their neurons;
+- *global* features, which are invariant: b_M.
 
-An encoder maps these to C channels each, and adds *even* features of the neurons, which are only
-permuted, from the absolute values of the odd ones. A layer then updates the edges, sends messages
-along them, and updates the neurons and the global features. Each update is added to its input, and
-odd features are divided by their root mean square before a linear map. The module
-``dws.metanets.layers.signed`` lists the maps that commute with the group, and builds the blocks.
+An encoder maps each kind to C channels. It also computes *even* features of the neurons, which are
+permuted but do not change their sign, from the absolute values of the odd features. Each layer
+updates the edges, passes messages along them, and updates the neurons and the global features.
+All updates are residual. Odd features are divided by their root mean square before a linear map.
+The module ``dws.metanets.layers.signed`` lists the maps that commute with the group and contains
+the building blocks.
 
-Related work: ScaleGMN (Kalogeropoulos et al., NeurIPS 2024, arXiv 2406.10685) treats the signs of
+Related work: ScaleGMN (Kalogeropoulos et al., NeurIPS 2024, arXiv 2406.10685) handles the signs of
 sine networks in message passing on the graph of neurons. Its invariant functions of odd features
-are |x| or the symmetrisation ρ(x) + ρ(-x), its equivariant ones are linear maps times these, and
-its code makes phases canonical before training. Here even features start from |x| as well, but are
-a second stream with normalisation, MLPs and global features of its own. They are updated by
-products of two linear maps of odd features, and gate the updates of odd features. Edges have
-features of their own, which are updated. ``wrap_phases`` is a canonical form of phases too, which
-jumps where ω0 b is an odd multiple of π/2.
+are |x| or the symmetrisation ρ(x) + ρ(-x), its equivariant functions are linear maps times these,
+and its code makes phases canonical before training. In this module even features start from |x| as
+well, but form a second stream with separate normalisation, MLPs and global features. They are
+updated by products of two linear maps of odd features, and they gate the updates of odd features.
+Edge features are updated too. ``wrap_phases`` is also a canonical form of phases; it is
+discontinuous where ω0 b is an odd multiple of π/2.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phas
 
 
 class SignTrunk(nn.Module):
-    """Weights to features, by an encoder and ``num_layers`` layers. Arguments as ``SignDWSNet``."""
+    """Encoder and ``num_layers`` equivariant layers. Arguments as in ``SignDWSNet``."""
 
-    reads = "scaled"  # by ``WeightSpaceModel``: a shift would end the symmetry
-    odd_activations = True  # what sign flips of neurons need to change no function
+    reads = "scaled"  # input of ``WeightSpaceModel``; a shift would break the symmetry
+    odd_activations = True  # sign flips of neurons preserve the function only if these are odd
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class SignTrunk(nn.Module):
         )
         if hidden_channels % edge_channels:
             raise UserError(
-                f"expected edge_channels that divide hidden_channels={hidden_channels}, got "
+                f"expected edge_channels to divide hidden_channels={hidden_channels}, got "
                 f"{edge_channels}"
             )
         self.spec = spec
@@ -77,7 +78,7 @@ class SignTrunk(nn.Module):
         )
 
     def features(self, batch: WeightBatch) -> SignedFeatures:
-        """The features after the last layer."""
+        """Compute the features after the last layer."""
         batch.check_fits(self.spec, self.in_channels)
         features: SignedFeatures = self.encode(batch)
         for layer in self.layers:
@@ -86,29 +87,30 @@ class SignTrunk(nn.Module):
 
 
 class SignDWSNet(SignTrunk):
-    """Weights to a vector, invariant to permutations and sign flips of hidden neurons.
+    """A metanet that is invariant to permutations and sign flips of hidden neurons.
 
-    After the layers, many even features of each neuron are pooled over its level. They are the
-    input of an MLP, and the output is a linear map of all of its hidden layers.
+    After the layers, even features of each neuron are pooled over its level. The pooled features
+    are the input of an MLP, and the output is a linear map of all hidden layers of the MLP.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
-        hidden_channels: C, the channels of neurons and of global features.
-        edge_channels: E, the channels of edges, a divisor of ``hidden_channels``. A single one is
-            normalised to little more than its sign, see ``OddNorm``.
-        read_channels: Even features of each neuron that are pooled at the end.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
+        hidden_channels: C, the number of channels of neurons and of global features.
+        edge_channels: E, the number of channels of edges, a divisor of ``hidden_channels``. With
+            one channel, normalisation keeps little more than the sign, see ``OddNorm``.
+        read_channels: Number of even features of each neuron that are pooled.
         num_layers: Number of equivariant layers.
-        head_layers: Hidden layers of the MLP, of 4 ``hidden_channels`` each.
-        dropout: Probability of dropping a feature before the output, in training.
-        omega_0: ω0 of the input networks, to be invariant to ``PhaseShift`` too: the weights are
-            taken as they are, wrapped by ``wrap_phases`` and scaled, see ``fit``. None takes scaled
-            weights and leaves phases as they are, which suits networks whose biases began at 0.
+        head_layers: Number of hidden layers of the MLP, with 4 ``hidden_channels`` features each.
+        dropout: Probability of zeroing a feature before the output, in training.
+        omega_0: ω0 of the input networks, for invariance to ``PhaseShift`` in addition. The input
+            is then unscaled weights, which the model wraps by ``wrap_phases`` and scales, see
+            ``fit``. With None the input is scaled weights with unchanged phases, which suits
+            networks whose biases are initialised to 0.
 
     Raises:
-        ValueError: On sizes out of range, a batch that does not fit, or a state dict of version 0.2
-            with ``omega_0``, which lacks the scale.
+        ValueError: If a size is out of range, a batch does not match the architecture, or a state
+            dict of version 0.2 with ``omega_0`` lacks the scale.
 
     Examples:
         >>> net = SignDWSNet(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
@@ -133,7 +135,7 @@ class SignDWSNet(SignTrunk):
         )
         if not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
             raise UserError(
-                f"expected 0 <= dropout < 1 and omega_0 > 0 or none, got {dropout} and {omega_0}"
+                f"expected 0 <= dropout < 1 and omega_0 > 0 or None, got {dropout} and {omega_0}"
             )
         super().__init__(
             spec,
@@ -174,19 +176,19 @@ class SignDWSNet(SignTrunk):
         dropout: float = 0.0,
         omega_0: float | None = None,
     ) -> EquivariantSignDWSNet:
-        """The counterpart whose output are networks, with as many layers of the same widths.
+        """Construct the network-to-network counterpart, with layers of the same number and widths.
 
-        There is no read-out, so ``read_channels`` and ``head_layers`` are not used.
+        It has no read-out, so ``read_channels`` and ``head_layers`` are ignored.
 
         Raises:
-            ValueError: On sizes out of range, or with ``dropout`` or ``omega_0``, which belong to
-                the read-out and the input of a network that is invariant.
+            ValueError: If a size is out of range, or if ``dropout`` or ``omega_0`` is set; both
+                apply only to the invariant network.
         """
         if dropout or omega_0 is not None:
             raise UserError(
-                "SignDWSNet has no dropout and no omega_0 where its output are networks: expected "
-                f"model.dropout=0 and model.omega_0=null, got {dropout} and {omega_0}. Leave them "
-                "at these values."
+                "The network-to-network SignDWSNet has neither dropout nor omega_0, but "
+                f"model.dropout={dropout} and model.omega_0={omega_0}. Set model.dropout=0 and "
+                "model.omega_0=null."
             )
         return EquivariantSignDWSNet(
             spec,
@@ -197,7 +199,7 @@ class SignDWSNet(SignTrunk):
         )
 
     def fit(self, reference: WeightBatch) -> None:
-        """Take the scale of wrapped weights from a reference.
+        """Compute the scale of wrapped weights from a reference.
 
         Args:
             reference: The training split, neither wrapped nor scaled.
@@ -206,11 +208,11 @@ class SignDWSNet(SignTrunk):
             ValueError: If ω0 is not set.
         """
         if self.omega_0 is None:
-            raise UserError("Only a network with omega_0 is fitted to a reference; set omega_0.")
+            raise UserError("Only a network with omega_0 is fitted to a reference. Set omega_0.")
         self.scale.fit(wrap_phases(reference, omega_0=self.omega_0), keep_signs=True)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The hidden layers of the MLP, (B, 4 ``hidden_channels`` · ``head_layers``)."""
+        """Compute the hidden layers of the MLP, (B, 4 ``hidden_channels`` · ``head_layers``)."""
         if self.omega_0 is not None:
             batch = self.scale(wrap_phases(batch, omega_0=self.omega_0))
         features = self.features(batch)
@@ -229,29 +231,29 @@ class SignDWSNet(SignTrunk):
 
 
 class EquivariantSignDWSNet(SignTrunk):
-    """Weights in, weights out, equivariant to permutations and sign flips of hidden neurons.
+    """A metanet from networks to networks, equivariant to permutations and sign flips of neurons.
 
-    The counterpart of ``EquivariantDWSNet``. Scale weights, and do not shift them, which would end
-    the symmetry: see ``Standardize.fit(..., keep_signs=True)``.
+    It is the counterpart of ``EquivariantDWSNet``. The input should be scaled but not shifted,
+    because a shift breaks the symmetry; see ``Standardize.fit(..., keep_signs=True)``.
 
-    There is no ``omega_0``. How a ``PhaseShift`` acts on the output depends on what the output is:
-    it shifts biases of networks, but not differences of biases, as an edit predicts them. Apply
-    ``wrap_phases`` to the input instead: it changes no function, and an output that is computed
-    from wrapped networks does not depend on their phase shifts.
+    There is no ``omega_0``, because the action of a ``PhaseShift`` on the output depends on the
+    meaning of the output: it shifts biases of networks, but not differences of biases, which an
+    edit predicts. Apply ``wrap_phases`` to the input instead. It preserves the function, and an
+    output computed from wrapped networks is invariant to phase shifts of the input.
 
     Args:
         spec: The architecture of the input and output networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_channels: Channels of the output; 1 for plain weights.
-        hidden_channels: As for ``SignDWSNet``.
-        edge_channels: As for ``SignDWSNet``.
-        num_layers: As for ``SignDWSNet``.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_channels: Number of output channels; 1 for plain weights.
+        hidden_channels: C, the number of channels of neurons and of global features.
+        edge_channels: E, the number of channels of edges, a divisor of ``hidden_channels``.
+        num_layers: Number of equivariant layers.
 
     Shape:
         WeightBatch with ``in_channels`` -> WeightBatch of the same spec with ``out_channels``.
 
     Raises:
-        ValueError: As for ``SignDWSNet``.
+        ValueError: Under the same conditions as ``SignDWSNet``.
     """
 
     def __init__(
@@ -280,11 +282,11 @@ class EquivariantSignDWSNet(SignTrunk):
 
 
 def _check_scale(net: SignDWSNet, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
-    """Refuse weights of version 0.2, in which the model around the network had the scale."""
+    """Reject state dicts of version 0.2, in which the enclosing model stored the scale."""
     if f"{prefix}head.weight" in state and f"{prefix}scale.std" not in state:
         raise UserError(
             "This state dict of a SignDWSNet with omega_0 was written by version 0.2 and lacks "
             f"{prefix}scale.mean and {prefix}scale.std, which were standardize.mean and "
-            "standardize.std of the WeightSpaceModel around it. Load the state dict of that model, "
+            "standardize.std of the enclosing WeightSpaceModel. Load the state dict of that model, "
             "or copy these two tensors from it."
         )

@@ -1,4 +1,4 @@
-"""A transformer on neurons (after Schürholt et al., NeurIPS 2021) as a baseline."""
+"""A transformer on neurons (after Schürholt et al., NeurIPS 2021), a baseline without symmetry."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ Encoding = Literal["neuron", "layer"]
 
 
 class Transformer(nn.Module):
-    """Self-attention between neurons: each is a token of its incoming weights and its bias.
+    """A transformer encoder whose tokens are neurons with their incoming weights and bias.
 
-    A linear map for each layer makes tokens of one width, to which learned encodings are added.
+    A linear map for each layer projects tokens to the same width, and learned positional encodings
+    are added.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output.
+        in_channels: Number of input channels; 1 for plain weights.
+        out_features: Number of outputs.
         hidden_features: Width of a token.
         num_layers: Number of encoder layers.
-        num_heads: Heads of each; divides ``hidden_features``.
-        dropout: Probability of dropping, in training.
-        encoding: ``"neuron"`` learns an encoding for each neuron, so that the entries of a token
-            can be matched with the neurons that they come from; ``"layer"`` one for each layer.
+        num_heads: Number of attention heads; must divide ``hidden_features``.
+        dropout: Dropout probability of the encoder layers, in training.
+        encoding: ``"neuron"`` learns an encoding for each neuron, with which the entries of a token
+            can be matched to the neurons that they come from; ``"layer"`` learns one per layer.
 
     Raises:
-        ValueError: On a size below 1, heads that do not divide, another encoding, or a batch that
-            does not fit.
+        ValueError: If a size is below 1, ``num_heads`` does not divide ``hidden_features``, the
+            encoding is unknown, or a batch does not match the architecture.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Transformer(nn.Module):
         self.encodings = nn.ParameterList(
             0.02 * torch.randn(num_rows, hidden_features) for num_rows in rows
         )
-        # the token whose output is the embedding
+        # The output for this token is the embedding.
         self.summary = nn.Parameter(0.02 * torch.randn(hidden_features))
         layer = nn.TransformerEncoderLayer(
             hidden_features,
@@ -83,7 +84,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(hidden_features, out_features)
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """The output for the summary token, (B, hidden_features)."""
+        """Compute the output for the summary token, (B, hidden_features)."""
         batch.check_fits(self.spec, self.in_channels)
         tokens = [self.summary.expand(batch.batch_size, 1, -1)]
         for to_token, encoding, weight, bias in zip(

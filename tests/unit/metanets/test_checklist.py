@@ -323,7 +323,7 @@ def test_bad_sizes_are_refused(make: Callable[..., nn.Module]) -> None:
 
 
 def test_edge_channels_are_groups_of_hidden_channels() -> None:
-    with pytest.raises(ValueError, match=r"edge_channels that divide hidden_channels=6, got 4"):
+    with pytest.raises(ValueError, match=r"edge_channels to divide hidden_channels=6, got 4"):
         SignDWSNet(SPEC, out_features=7, hidden_channels=6)
 
 

@@ -1,4 +1,4 @@
-"""The equivariant layer with self-attention between the neurons of a level."""
+"""An equivariant layer with self-attention between the neurons of a level."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dws.weightspace import WeightSpaceSpec
 
 
 class SetAttention(nn.Module):
-    """A linear map plus multi-head self-attention on the elements of a set.
+    """The sum of a linear map and multi-head self-attention on the elements of a set.
 
     Args:
-        in_features: F_in.
-        out_features: F_out, a multiple of ``num_heads``; each head has F_out / num_heads.
-        num_heads: Number of heads.
+        in_features: Number of input features, F_in.
+        out_features: Number of output features, F_out; each head has F_out / num_heads features.
+        num_heads: Number of attention heads; must divide ``out_features``.
 
     Shape:
         (B, n, F_in) -> (B, n, F_out).
 
     Raises:
-        ValueError: If the heads do not divide the features.
+        ValueError: If ``num_heads`` does not divide ``out_features``.
     """
 
     def __init__(self, in_features: int, out_features: int, num_heads: int) -> None:
         super().__init__()
         if num_heads < 1 or out_features % num_heads:
             raise UserError(
-                f"expected a number of heads that divides {out_features}, got {num_heads}"
+                f"expected num_heads that divides {out_features} features, got {num_heads}"
             )
         self.num_heads = num_heads
         self.linear = nn.Linear(in_features, out_features, bias=False)
@@ -44,7 +44,7 @@ class SetAttention(nn.Module):
         return self.linear.weight
 
     def forward(self, x: Float[Tensor, "b n f_in"]) -> Float[Tensor, "b n f_out"]:
-        """Attend; scores are scaled by the square root of a head's width."""
+        """Apply the layer. Scores are divided by the square root of a head's width."""
         heads = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (B, heads, n, width)
         attended = scaled_dot_product_attention(query, key, value)
@@ -52,22 +52,23 @@ class SetAttention(nn.Module):
 
 
 class EquivariantAttention(EquivariantLinear):
-    """``EquivariantLinear`` whose map on each hidden level also attends between its neurons.
+    """``EquivariantLinear`` with additional self-attention between the neurons of a hidden level.
 
-    Deviation from the reference implementation: it replaces the DeepSets map by attention, ignores
-    the number of heads and does not scale the scores by a head's width. Here attention is added to
-    the linear map, so that the layer still spans all equivariant maps.
+    Deviation from the reference implementation: the reference replaces the DeepSets map by
+    attention, ignores the number of heads and does not scale the scores by a head's width. This
+    layer adds attention to the linear map and therefore still spans all equivariant maps.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: C_in.
-        out_channels: C_out, a multiple of ``num_heads``.
-        reduction: How features are pooled.
+        in_channels: Number of input channels, C_in.
+        out_channels: Number of output channels, C_out.
+        reduction: Pooling of features.
         bias: Whether to add the I constants.
-        num_heads: Heads at each level.
+        num_heads: Number of attention heads at each level; must divide ``out_channels``.
 
     Raises:
-        ValueError: If the heads do not divide the channels, and as ``EquivariantLinear``.
+        ValueError: If ``num_heads`` does not divide ``out_channels``, or under the conditions of
+            ``EquivariantLinear``.
     """
 
     def __init__(
@@ -88,13 +89,13 @@ class EquivariantAttention(EquivariantLinear):
         for level, linear in enumerate(self.node_maps):
             n = spec.num_node_features[level]
             attention = SetAttention(n * in_channels, n * out_channels, num_heads)
-            attention.linear = linear  # type: ignore[assignment]  # keeps its initialisation
+            attention.linear = linear  # type: ignore[assignment]  # keep its initialisation
             self.node_maps[level] = attention
 
     def reset_parameters(self) -> None:
-        """Start as ``EquivariantLinear``, with attention as PyTorch's ``nn.Linear`` starts."""
+        """Initialise as ``EquivariantLinear``, with the default of ``nn.Linear`` for attention."""
         super().reset_parameters()
         for attention in self.node_maps:
-            if isinstance(attention, SetAttention):  # in construction they are linear maps yet
+            if isinstance(attention, SetAttention):  # linear maps during construction
                 attention.query_key_value.reset_parameters()
                 attention.mix.reset_parameters()

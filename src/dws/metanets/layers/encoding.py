@@ -1,4 +1,4 @@
-"""Encodings of numbers by sines."""
+"""Sinusoidal encodings."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dws.weightspace import WeightSpaceSpec
 class FourierFeatures(nn.Module):
     """Sines and cosines of random projections (Tancik et al. 2020, Section 6).
 
-    The frequencies are normal, drawn once and not trained. Phases are computed in the precision of
-    the input, also under autocast.
+    The frequencies are normally distributed and not trained. Phases are computed in the precision
+    of the input, also under autocast.
 
     Args:
-        in_channels: C_in.
-        num_frequencies: F.
+        in_channels: Number of input channels, C_in.
+        num_frequencies: Number of frequencies, F.
         scale: Standard deviation of the frequencies.
 
     Shape:
         (..., C_in) -> (..., 2 F).
 
     Raises:
-        ValueError: On a size below 1 or a scale that is not positive.
+        ValueError: If a size is below 1 or the scale is not positive.
     """
 
     frequencies: Tensor
@@ -40,20 +40,20 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", frequencies)
 
     def forward(self, x: Float[Tensor, "*shape c_in"]) -> Float[Tensor, "*shape c_out"]:
-        """Encode the channels."""
+        """Compute the features."""
         with torch.autocast(x.device.type, enabled=False):
             phases = 2 * math.pi * (x @ self.frequencies)
         return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
 
 class FourierEncoder(nn.Module):
-    """``FourierFeatures`` and two linear maps, as neural graphs begin (Kofinas et al. 2024).
+    """``FourierFeatures`` and two linear maps, the encoder of neural graphs (Kofinas et al. 2024).
 
     Args:
-        in_channels: C_in.
-        num_frequencies: See ``FourierFeatures``.
-        out_channels: C_out.
-        scale: See ``FourierFeatures``.
+        in_channels: Number of input channels, C_in.
+        num_frequencies: Number of frequencies of ``FourierFeatures``.
+        out_channels: Number of output channels, C_out.
+        scale: Standard deviation of the frequencies.
 
     Shape:
         (..., C_in) -> (..., C_out).
@@ -68,7 +68,7 @@ class FourierEncoder(nn.Module):
         self.last = nn.Linear(out_channels, out_channels)
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """Encode the channels, and add what is given before the last map."""
+        """Encode (..., C_in), adding optional features (..., C_out) before the last map."""
         encoded = self.first(self.features(x))
         return self.last(encoded if added is None else encoded + added)  # type: ignore[no-any-return]
 
@@ -76,15 +76,20 @@ class FourierEncoder(nn.Module):
 def position_codes(
     spec: WeightSpaceSpec, num_bands: int, max_frequency: float
 ) -> Float[Tensor, "1 num_params c"]:
-    """Sines, cosines and values of the numbers of layers, inputs and outputs, 2 num_bands + 1.
+    """Positional codes of weights and biases by the indices of layers, inputs and outputs.
 
-    Each number is scaled to [-1, 1]. The code of an input is added to that of the first layer on
-    the weights that leave it, and that of an output on the weights and the bias that enter it.
+    An index, scaled to [-1, 1], is encoded by its sines, cosines and value, which gives
+    2 ``num_bands`` + 1 channels. Each weight and bias has the code of its layer. The code of an
+    input is added to its outgoing weights, and the code of an output to its incoming weights and
+    its bias.
 
     Args:
         spec: The architecture.
-        num_bands: Frequencies, equally spaced from π to π ``max_frequency`` / 2.
-        max_frequency: See ``num_bands``.
+        num_bands: Number of frequencies, equally spaced from π to π ``max_frequency`` / 2.
+        max_frequency: Upper end of the frequencies, in units of π / 2.
+
+    Returns:
+        Codes of all parameters, (1, num_params, 2 ``num_bands`` + 1).
     """
 
     def encode(count: int) -> Tensor:

@@ -1,14 +1,15 @@
 """All affine maps between weight spaces that commute with permutations of hidden neurons.
 
-Theorem (Navon et al. 2023, Section 4; counted in ``WeightSpaceSpec.num_equivariant_maps``). Every
-equivariant linear map is ``broadcast`` after A after ``pool``, where A consists of
+Theorem (Navon et al. 2023, Section 4; the dimension is ``WeightSpaceSpec.num_equivariant_maps``).
+Every equivariant linear map is a composition of ``pool``, a linear map A and ``broadcast``, where A
+consists of
 
 - one dense map on the I invariants,
 - one dense map on the n_l node features of each hidden level,
-- one multiple of each inner weight matrix.
+- one scalar for each inner weight matrix.
 
-If every hidden level has two neurons or more, each map is so in one way only. The affine maps add
-I constants to the invariants.
+If every hidden level has at least two neurons, this representation is unique. Affine maps add I
+constants to the invariants.
 """
 
 from __future__ import annotations
@@ -33,27 +34,26 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 class EquivariantLinear(nn.Module):
     """The complete equivariant affine layer, without redundant parameters.
 
-    Deviation from the paper: it writes the layer as M² x 4 blocks (Tables 5-8), which pool the same
-    entries repeatedly and share maps. With
-    ``reduction="mean"`` this layer spans the same space with exactly
-    ``spec.num_equivariant_maps * in_channels * out_channels`` weights and
-    ``spec.num_invariants * out_channels`` biases (more weights than that, of the same space, where
-    a hidden level has a single neuron). ``"sum"`` spans it too; ``"max"`` is as equivariant but not
-    linear.
+    Deviation from the paper: the paper writes the layer as M² x 4 blocks (Tables 5-8), which pool
+    the same entries repeatedly and share maps. With ``reduction="mean"`` this layer spans the same
+    space with exactly ``spec.num_equivariant_maps * in_channels * out_channels`` weights and
+    ``spec.num_invariants * out_channels`` biases. If a hidden level has a single neuron, the layer
+    has more weights than the dimension of this space. ``"sum"`` spans the same space. ``"max"`` is
+    equivariant but not linear.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: C_in.
-        out_channels: C_out.
-        reduction: How features are pooled.
+        in_channels: Number of input channels, C_in.
+        out_channels: Number of output channels, C_out.
+        reduction: Pooling of features: ``"mean"``, ``"sum"`` or ``"max"``.
         bias: Whether to add the I constants.
 
     Shape:
         WeightBatch with C_in channels -> WeightBatch of the same spec with C_out channels.
 
     Raises:
-        ValueError: On an unknown reduction, no channels, or a batch of another spec or number of
-            channels.
+        ValueError: If the reduction is unknown, a number of channels is below 1, or a batch does
+            not match the spec or the number of channels.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class EquivariantLinear(nn.Module):
         self.reset_parameters()
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
-        """The theorem: pool, map invariants, nodes and edges, broadcast."""
+        """Pool, map invariants, nodes and edges, and broadcast, as in the theorem."""
         batch.check_fits(self.spec, self.in_channels)
         invariants, nodes, edges = pool(batch, self.reduction)
         mapped = Features(
@@ -96,13 +96,14 @@ class EquivariantLinear(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start with outputs of unit variance for independent standard normal inputs.
+        """Initialise such that outputs have unit variance for independent standard normal inputs.
 
-        An output entry is y = Σ_f w_f x_f over all features f that are broadcast to it. With
-        independent centred w_f of one variance s², E[y²] = s² Σ_f E[x_f²], so s² is the inverse of
-        that sum. It is what the layer makes of the second moments if all its weights are 1: every
-        map sums its inputs. The outputs of a layer are correlated, so this holds for one layer: a
-        stack needs a norm between layers, without which ``"sum"`` grows and ``"max"`` shrinks.
+        An output entry is y = Σ_f w_f x_f over all features f that are broadcast to it. If the w_f
+        are independent with mean 0 and variance s², then E[y²] = s² Σ_f E[x_f²], so s² is the
+        inverse of this sum. The sum is the output of the layer for the second moments if all
+        weights are 1, because every map then sums its inputs. The outputs of a layer are
+        correlated, so the result holds for a single layer. A stack needs a norm between layers;
+        without it, activations grow with ``"sum"`` and shrink with ``"max"``.
         """
         moments = second_moments(self.spec, self.reduction)
         sums = tree_map(lambda x: x.sum(-1, keepdim=True).expand_as(x), moments)

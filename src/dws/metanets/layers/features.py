@@ -1,7 +1,7 @@
-"""The features of a weight space: ``pool`` makes them, and its adjoint ``broadcast`` spreads them.
+"""Features of a weight space: ``pool`` computes them, and its adjoint ``broadcast`` maps them back.
 
-The input and output levels do not move under the group, so their neurons are channels. What is left
-is pooled twice: inner weights to the neurons at their ends, and neurons to invariants.
+The group does not permute inputs and outputs, so these are channels. Pooling has two stages: inner
+weights are pooled to the neurons at their ends, and neurons are pooled to invariants.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ Reduction = Literal["mean", "sum", "max"]
 
 
 class Features(NamedTuple):
-    """Features of all three kinds, with C channels each.
+    """Invariants, node features and edge features, with C channels each.
 
     Attributes:
-        invariants: (B, I C): the pools of every bias and weight over its hidden levels.
-        nodes: (B, d_l, n_l C) for each hidden level l = 1..M-1, the groups of a ``Node`` in a row.
+        invariants: (B, I C): every bias and weight, pooled over its hidden levels.
+        nodes: (B, d_l, n_l C) for each hidden level l = 1..M-1: the concatenated groups of a
+            ``Node``.
         edges: (B, d_{m-1}, d_m, C) for each inner weight m = 2..M-1.
     """
 
@@ -39,7 +40,7 @@ class Features(NamedTuple):
 
 
 class Node(NamedTuple):
-    """The features of the neurons of a hidden level, (B, d_l, ·): see ``spec.node_groups``."""
+    """The features of the neurons of a hidden level, (B, d_l, ·), see ``spec.node_groups``."""
 
     bias: Float[Tensor, "b d _"]
     incoming: Float[Tensor, "b d _"]
@@ -47,10 +48,10 @@ class Node(NamedTuple):
 
 
 def pool(batch: WeightBatch, reduction: Reduction) -> Features:
-    """Weights to nodes to invariants.
+    """Pool weights to node features and node features to invariants.
 
-    Pooling the pooled rows of an inner weight equals pooling its pooled columns. Each inner weight
-    therefore gives one invariant, which is counted with the level that it enters.
+    Pooling the pooled rows of an inner weight is equal to pooling its pooled columns. Each inner
+    weight therefore has one invariant, which belongs to the level of the weight's outputs.
     """
     first, *inner, last = batch.weights
     *biases, last_bias = batch.biases
@@ -63,7 +64,7 @@ def pool(batch: WeightBatch, reduction: Reduction) -> Features:
 
 
 def invariants(batch: WeightBatch, reduction: Reduction) -> Float[Tensor, "b i_c"]:
-    """The invariants of ``pool`` alone, at half the cost."""
+    """Compute only the invariants of ``pool``, at half the cost."""
     first, *inner, last = batch.weights
     *biases, last_bias = batch.biases
     incoming = [first.transpose(1, 2).flatten(2), *(w.flatten(1, 2) for w in inner)]
@@ -72,7 +73,7 @@ def invariants(batch: WeightBatch, reduction: Reduction) -> Float[Tensor, "b i_c
 
 
 def broadcast(features: Features, spec: WeightSpaceSpec) -> WeightBatch:
-    """Invariants to nodes to weights: the adjoint of ``pool`` for ``"sum"``."""
+    """Broadcast invariants to nodes and nodes to weights; the adjoint of ``pool`` for ``"sum"``."""
     d_0, d_out = spec.dims[0], spec.dims[-1]
     c = features.invariants.shape[-1] // spec.num_invariants
     sizes = [n * c for n in (*num_own_features(spec), d_out)]
@@ -94,42 +95,43 @@ def broadcast(features: Features, spec: WeightSpaceSpec) -> WeightBatch:
 
 
 def reduce(x: Tensor, dim: int, reduction: Reduction) -> Tensor:
-    """The mean, sum or maximum over one dimension."""
+    """Compute the mean, sum or maximum over one dimension."""
     if reduction == "max":
         return maximum(x, dim)
     return x.mean(dim) if reduction == "mean" else x.sum(dim)
 
 
 def num_own_features(spec: WeightSpaceSpec) -> list[int]:
-    """Node features of each hidden level whose pools are invariants of their own, see ``pool``."""
+    """Number of node features of each hidden level that ``pool`` maps to separate invariants."""
     *inner, last = spec.node_groups
     return [*(groups.bias + groups.incoming for groups in inner), sum(last)]
 
 
 def second_moments(spec: WeightSpaceSpec, reduction: Reduction) -> Features:
-    """E[x²] of each feature of standard normal weights and biases.
+    """Compute E[x²] of each feature for standard normal weights and biases.
 
-    All neurons of a level are alike, so there is one of each, with one channel.
+    All neurons of a level have the same moments, so the result has one neuron for each level, and
+    one channel.
     """
     ones = WeightBatch.from_flat(spec, torch.ones(1, spec.num_params, 1, dtype=torch.float64))
-    counts = pool(ones, "sum")  # how many entries each feature is pooled from
+    counts = pool(ones, "sum")  # number of entries that each feature is pooled from
     nodes, edges = counts.nodes, counts.edges
     counts = Features(counts.invariants, [x[:, :1] for x in nodes], [x[:, :1, :1] for x in edges])
     return cast(Features, tree_map(partial(second_moment, reduction=reduction), counts))
 
 
 def second_moment(count: Tensor, reduction: Reduction) -> Tensor:
-    """E[reduce(z_1, ..., z_count)²] of independent standard normal z: 1/n, n, or E[max²]."""
+    """Compute E[reduce(z_1, ..., z_n)²] for independent standard normal z: 1/n, n, or E[max²]."""
     if reduction != "max":
         return 1 / count if reduction == "mean" else count
-    # the maximum has density n φ(z) Φ(z)^(n-1)
+    # The maximum has density n φ(z) Φ(z)^(n-1).
     n, z = count.unsqueeze(-1), torch.linspace(-12, 12, 4001, dtype=torch.float64)
     density = n * torch.exp(-(z**2) / 2) / (2 * torch.pi) ** 0.5 * torch.special.ndtr(z) ** (n - 1)
     return torch.trapezoid(z**2 * density, z)
 
 
 def check_reduction(reduction: str) -> None:
-    """Raise a ``ValueError`` that lists the choices if ``reduction`` is none of them."""
+    """Raise a ``ValueError`` with the choices if ``reduction`` is unknown."""
     if reduction not in get_args(Reduction):
         raise UserError(f"expected reduction in {get_args(Reduction)}, got {reduction!r}")
 
@@ -142,7 +144,7 @@ def check_widths(**widths: int) -> None:
 
 
 def check_positive(**values: float) -> None:
-    """Raise a ``ValueError`` if a factor is not above 0."""
+    """Raise a ``ValueError`` if a value is not positive."""
     for name, value in values.items():
         if not value > 0:
             raise UserError(f"expected {name} > 0, got {value}")

@@ -1,4 +1,4 @@
-"""All affine maps from a weight space to vectors, invariant to permutations of hidden neurons."""
+"""All affine maps from a weight space to vectors that are invariant to permutations of neurons."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class InvariantLinear(nn.Module):
-    """Pool to the I invariants, then one dense map (Navon et al. 2023, Section 4 and Eq. (6)).
+    """Pooling to the I invariants and a dense map (Navon et al. 2023, Section 4 and Eq. (6)).
 
-    With ``reduction="mean"`` or ``"sum"`` these are all invariant affine maps, with
+    With ``reduction="mean"`` or ``"sum"`` the layer spans all invariant affine maps with
     ``spec.num_invariants * in_channels * out_features`` weights.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: C_in.
-        out_features: F.
-        reduction: How features are pooled.
+        in_channels: Number of input channels, C_in.
+        out_features: Number of outputs, F.
+        reduction: Pooling of features: ``"mean"``, ``"sum"`` or ``"max"``.
         bias: Whether to add a constant.
 
     Shape:
         WeightBatch with C_in channels -> (B, F).
 
     Raises:
-        ValueError: On an unknown reduction, no channels, or a batch of another spec or number of
-            channels.
+        ValueError: If the reduction is unknown, a size is below 1, or a batch does not match the
+            spec or the number of channels.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class InvariantLinear(nn.Module):
         self.reset_parameters()
 
     def pool(self, batch: WeightBatch) -> Float[Tensor, "b i_c"]:
-        """The invariants themselves, (B, I C_in)."""
+        """Compute the invariants, (B, I C_in)."""
         batch.check_fits(self.spec, self.in_channels)
         return invariants(batch, self.reduction)
 
@@ -66,7 +66,7 @@ class InvariantLinear(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start with unit variance on standard normal input, as in ``EquivariantLinear``."""
+        """Initialise for unit variance on standard normal input, see ``EquivariantLinear``."""
         moment = self.in_channels * second_moments(self.spec, self.reduction).invariants.sum()
         self.map.weight.normal_().mul_(moment.rsqrt().to(self.map.weight))
         if self.map.bias is not None:

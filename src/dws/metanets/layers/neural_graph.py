@@ -1,8 +1,8 @@
-"""Networks as graphs of neurons: what the graph networks have in common.
+"""Networks as graphs of neurons, with the common parts of the graph metanets.
 
-Neurons are the nodes, (B, N, C) with N = d_0 + ... + d_M, level after level. Weights are the edges,
-(B, d_{m-1}, d_m, C) for each layer m = 1..M. All networks of a zoo have one architecture, so that
-these dense tensors need no lists of edges.
+Neurons are the nodes, (B, N, C) with N = d_0 + ... + d_M, ordered by level. Weights are the edges,
+(B, d_{m-1}, d_m, C) for each layer m = 1..M. All networks of a zoo have the same architecture, so
+dense tensors represent the graph without lists of edges.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
 
 
 class GraphNet(nn.Module):
-    """Base class of graph networks, which may also have access to the functions.
+    """Base class of graph metanets, with optional function probes.
 
-    With ``num_probes`` it takes weights as they are, evaluates the SIRENs at learned points, and
-    scales weights by itself, see ``fit``. The activations of every neuron at these points are
-    further features of its node (the probe features of Kofinas et al. 2024).
+    With ``num_probes`` > 0 the input is unscaled weights. The metanet evaluates the SIRENs at
+    learned points and scales the weights itself, see ``fit``. The activations of every neuron at
+    these points are additional features of its node (the probe features of Kofinas et al. 2024).
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: Channels of the input.
-        channels: Features of a node.
-        num_probes: Learned points, uniform on [-1, 1] at first; 0 for no access to the functions.
+        in_channels: Number of input channels.
+        channels: Number of features of a node.
+        num_probes: Number of learned points, initially uniform on [-1, 1]; 0 disables the probes.
         omega_0: ω0 of the networks, for the probes.
-        keep_signs: Scale weights and do not shift them; map activations without a norm.
+        keep_signs: Whether to preserve sign symmetry: weights are scaled but not shifted, and
+            activations are mapped without a norm.
 
     Raises:
-        ValueError: On sizes out of range.
+        ValueError: If a size is out of range.
     """
 
-    omega_0: float | None = None  # of the probes
+    omega_0: float | None = None  # for the probes
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class GraphNet(nn.Module):
         self.keep_signs = keep_signs
         self.num_probes = num_probes
         if num_probes:
-            self.reads = "raw"  # see WeightSpaceModel
+            self.reads = "raw"  # input of ``WeightSpaceModel``
             self.omega_0 = omega_0
             self.scale = Standardize(spec)
             self.points = nn.Parameter(2 * torch.rand(num_probes, spec.dims[0]) - 1)
@@ -73,23 +74,27 @@ class GraphNet(nn.Module):
             )
 
     def fit(self, reference: WeightBatch) -> None:
-        """Scale weights like those of a reference from now on.
+        """Compute the scale of weights from a reference.
 
         Args:
             reference: The training split, not scaled.
 
         Raises:
-            ValueError: If there are no probes: the network is given scaled weights then.
+            ValueError: If there are no probes, because the input is then scaled already.
         """
         if not self.num_probes:
-            raise UserError("Only a network with probes is fitted to a reference; set num_probes.")
+            raise UserError("Only a network with probes is fitted to a reference. Set num_probes.")
         self.scale.fit(reference, keep_signs=self.keep_signs)
 
     def prepare(self, batch: WeightBatch) -> tuple[WeightBatch, Float[Tensor, "b n c"] | None]:
-        """Scaled weights, and what the probes add to the features of every node.
+        """Scale the weights and compute the probe features.
+
+        Returns:
+            The scaled weights, and the probe features of every node, (B, N, C), or None without
+            probes.
 
         Raises:
-            ValueError: If the batch does not fit.
+            ValueError: If the batch does not match the architecture.
         """
         batch.check_fits(self.spec, self.in_channels)
         if not self.num_probes:
@@ -111,7 +116,7 @@ class LevelEmbedding(nn.Module):
 
     Args:
         spec: The architecture.
-        channels: C.
+        channels: Number of channels, C.
     """
 
     def __init__(self, spec: WeightSpaceSpec, channels: int) -> None:
@@ -120,13 +125,13 @@ class LevelEmbedding(nn.Module):
         self.vectors = nn.Parameter(torch.randn(len(self.counts), channels))
 
     def forward(self) -> Float[Tensor, "n c"]:
-        """Of every neuron, (N, C)."""
+        """Return the vector of every neuron, (N, C)."""
         pairs = zip(self.vectors, self.counts, strict=True)
         return torch.cat([vector.expand(count, -1) for vector, count in pairs])
 
 
 def neuron_values(batch: WeightBatch, *, of_inputs: float) -> Float[Tensor, "b n c"]:
-    """The biases of all neurons, (B, N, C), with a constant in place of those of the inputs."""
+    """Return the biases of all neurons, (B, N, C), and the constant ``of_inputs`` for inputs."""
     first = batch.weights[0]
     inputs = torch.full_like(first[:, :, 0], of_inputs)
     return torch.cat([inputs, *batch.biases], dim=1)
@@ -135,16 +140,16 @@ def neuron_values(batch: WeightBatch, *, of_inputs: float) -> Float[Tensor, "b n
 def levels_needed(
     num_layers: int, num_levels: int, read: Collection[int], *, backward: bool
 ) -> list[list[int]]:
-    """Of which levels each message-passing layer has to compute the nodes.
+    """Return the levels whose nodes each message-passing layer has to update.
 
-    A node depends on those of the level before, and with ``backward`` of the level after. All
-    others can be left as they are without a change of the result.
+    A node depends on nodes of the previous level and, with ``backward``, of the next level. Nodes
+    of other levels do not influence the result.
 
     Args:
         num_layers: Number of message-passing layers.
-        num_levels: M + 1.
-        read: Levels whose nodes are read after the last layer.
-        backward: Whether messages run against the edges too.
+        num_levels: Number of levels, M + 1.
+        read: Levels whose nodes are used after the last layer.
+        backward: Whether messages also pass against the edges.
 
     Returns:
         Levels in increasing order, for each layer.
@@ -162,7 +167,7 @@ def levels_needed(
 
 
 def mlp(in_features: int, hidden_features: Sequence[int], out_features: int) -> nn.Sequential:
-    """Linear maps with ReLU between them."""
+    """Construct an MLP with ReLU between its linear layers."""
     layers = nn.Sequential()
     for n_in, n_out in pairwise([in_features, *hidden_features]):
         layers.extend([nn.Linear(n_in, n_out), nn.ReLU()])

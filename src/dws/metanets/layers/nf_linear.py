@@ -17,31 +17,33 @@ Variant = Literal["np", "hnp"]
 
 
 class NFLinear(nn.Module):
-    """An NF-layer: linear, and equivariant to permutations of neurons.
+    """An NF-layer: an affine layer that is equivariant to permutations of neurons.
 
-    Every output entry is a sum of linear maps of its own weight, of what is known of the two
+    Every output entry is a sum of linear maps of the corresponding weight, of features of the two
     neurons that the weight connects, and of means over whole weights and biases.
 
-    - ``"np"``, for neuron permutations: inputs and outputs are permuted too. A neuron is known by
-      its bias and the means of its incoming and outgoing weights.
+    - ``"np"``, for neuron permutations: inputs and outputs are permuted too. The features of a
+      neuron are its bias and the means of its incoming and outgoing weights.
     - ``"hnp"``, for hidden neuron permutations: the weights from the inputs and to the outputs are
       channels of the hidden neurons.
 
-    Deviation from the reference implementation: constants that are added up are one parameter
-    instead of up to four; all maps to an output start within the same bound; with ``"hnp"`` the
-    last weight depends on the biases of the last hidden level, which the reference leaves out.
+    Deviation from the reference implementation: constants that are added to each other are a single
+    parameter instead of up to four; all maps to an output are initialised with the same bound; with
+    ``"hnp"`` the last weight depends on the biases of the last hidden level, which the reference
+    omits.
 
     Args:
         spec: The architecture of the input networks.
-        in_channels: C_in.
-        out_channels: C_out.
+        in_channels: Number of input channels, C_in.
+        out_channels: Number of output channels, C_out.
         variant: ``"np"`` or ``"hnp"``.
 
     Shape:
         WeightBatch with C_in channels -> WeightBatch of the same spec with C_out channels.
 
     Raises:
-        ValueError: On no channels, another variant, or a batch that does not fit.
+        ValueError: If a number of channels is below 1, the variant is unknown, or a batch does not
+            match the architecture.
     """
 
     def __init__(
@@ -56,12 +58,12 @@ class NFLinear(nn.Module):
         self.out_channels = out_channels
         self.variant: Variant = variant
         ones = WeightBatch.from_flat(spec, torch.ones(1, spec.num_params, 1))
-        sources, targets, means = self._known(ones)
+        sources, targets, means = self._features(ones)
         self.num_sources = [x.shape[2] for x in sources]
         self.num_targets = [x.shape[2] for x in targets]
         self.num_means = means.shape[1]
         d_0, d_out = (spec.dims[0], spec.dims[-1]) if variant == "hnp" else (1, 1)
-        groups = [d_0, *[1] * (spec.num_layers - 2), d_out]  # of channels that do not move
+        groups = [d_0, *[1] * (spec.num_layers - 2), d_out]  # numbers of unpermuted channels
         self.sizes = [n * out_channels for n in chain.from_iterable((n, 1) for n in groups)]
         self.sizes[-1] *= d_out
 
@@ -80,7 +82,7 @@ class NFLinear(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Uniform within 1 / sqrt(n), where n numbers feed an output entry."""
+        """Initialise uniformly within 1 / sqrt(n), where n is the fan-in of an output entry."""
         bounds = []
         for i, (a, b) in enumerate(zip(self.num_sources, self.num_targets, strict=True)):
             fan_in = self.in_channels * (self.num_means + a + b + (min(a, b) > 0))
@@ -94,36 +96,40 @@ class NFLinear(nn.Module):
         self.from_means.bias.uniform_(-1, 1).mul_(rows)
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
-        """Add up the maps."""
+        """Apply the layer."""
         batch.check_fits(self.spec, self.in_channels)
         c, (d_0, d_out) = self.out_channels, (self.spec.dims[0], self.spec.dims[-1])
-        all_sources, all_targets, means = self._known(batch)
+        all_sources, all_targets, means = self._features(batch)
         constants = self.from_means(means).split(self.sizes, dim=1)
         tensors = []
         for i, (weight, source, target) in enumerate(
             zip(batch.weights, all_sources, all_targets, strict=True)
         ):
-            constant, of_bias = constants[2 * i : 2 * i + 2]
-            if not self.num_targets[i]:  # outputs do not move
+            constant, bias_constant = constants[2 * i : 2 * i + 2]
+            if not self.num_targets[i]:  # outputs are not permuted
                 to_outputs = self.from_sources[i](source) + constant[:, None]
-                tensors += [to_outputs.unflatten(2, (d_out, c)), of_bias.unflatten(1, (d_out, c))]
+                tensors += [
+                    to_outputs.unflatten(2, (d_out, c)),
+                    bias_constant.unflatten(1, (d_out, c)),
+                ]
                 continue
             entering, bias = self.from_targets[i](target).tensor_split([-c], dim=2)
             entering = entering + constant[:, None]
             if self.num_sources[i]:
                 leaving = self.from_sources[i](source)[:, :, None]
                 output = self.entrywise[i](weight) + leaving + entering[:, None]
-            else:  # inputs do not move
+            else:  # inputs are not permuted
                 output = entering.unflatten(2, (d_0, c)).transpose(1, 2)
-            tensors += [output, bias + of_bias[:, None]]
+            tensors += [output, bias + bias_constant[:, None]]
         return WeightBatch.from_tensors(tensors)
 
-    def _known(self, batch: WeightBatch) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """What is known of neurons, and of all.
+    def _features(self, batch: WeightBatch) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Compute the features of neurons and the means over weights and biases.
 
         Returns:
-            Of the neurons that each weight leaves, (B, d_in, ·), and of those that it enters,
-            (B, d_out, ·), without features where these do not move; and means, (B, ·).
+            For each weight, features of its source neurons, (B, d_in, ·), and of its target
+            neurons, (B, d_out, ·), both empty for levels that are not permuted; and the means,
+            (B, ·).
         """
         weights, biases, last = batch.weights, batch.biases, len(batch.weights) - 1
         outgoing, incoming = [w.mean(2) for w in weights], [w.mean(1) for w in weights]

@@ -18,30 +18,31 @@ NormKind = Literal["batch", "layer"]
 
 
 class Norm(nn.Module):
-    """Batch or layer normalisation of each weight matrix and each bias by itself.
+    """Batch or layer normalisation, applied separately to each weight matrix and each bias.
 
-    ``"batch"`` takes its statistics over networks and entries, channel by channel; ``"layer"`` over
-    the channels of each entry. Both are equivariant: they treat all entries of a tensor alike.
+    ``"batch"`` computes statistics of each channel over networks and entries; ``"layer"`` computes
+    statistics of each entry over channels. Both are equivariant, because they apply the same map to
+    all entries of a tensor.
 
     Args:
         spec: The architecture of the input networks.
-        num_channels: C.
-        kind: Which normalisation.
+        num_channels: Number of channels, C.
+        kind: ``"batch"`` or ``"layer"``.
 
     Shape:
-        WeightBatch with C channels -> the same.
+        WeightBatch with C channels -> WeightBatch of the same shapes.
 
     Raises:
-        ValueError: On another kind.
+        ValueError: If the kind is unknown.
     """
 
     def __init__(self, spec: WeightSpaceSpec, num_channels: int, kind: NormKind = "batch") -> None:
         super().__init__()
         if kind not in ("batch", "layer"):
             raise UserError(f"expected norm in ('batch', 'layer'), got {kind!r}")
-        make = BatchNorm if kind == "batch" else nn.LayerNorm
-        self.weights = nn.ModuleList(make(num_channels) for _ in range(spec.num_layers))
-        self.biases = nn.ModuleList(make(num_channels) for _ in range(spec.num_layers))
+        layer = BatchNorm if kind == "batch" else nn.LayerNorm
+        self.weights = nn.ModuleList(layer(num_channels) for _ in range(spec.num_layers))
+        self.biases = nn.ModuleList(layer(num_channels) for _ in range(spec.num_layers))
 
     def forward(self, batch: WeightBatch) -> WeightBatch:
         """Normalise every tensor."""
@@ -55,9 +56,9 @@ def _over_entries(norm: nn.Module, tensor: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """``BatchNorm1d``, in a form that compiles to fewer and faster loops.
+    """``BatchNorm1d`` in a form that compiles to fewer and faster loops.
 
-    If several processes train together, the statistics are those of the whole batch.
+    In distributed training, the statistics are computed over the batches of all processes.
     """
 
     running_mean: Tensor
@@ -66,7 +67,7 @@ class BatchNorm(nn.BatchNorm1d):
     momentum: float
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the columns of (rows, channels)."""
+        """Normalise each channel of an input of shape (rows, channels)."""
         if self.training and dist.is_initialized():
             return self._over_processes(x)
         if not (self.training and torch.compiler.is_compiling()) or len(x) < 2:
@@ -76,7 +77,7 @@ class BatchNorm(nn.BatchNorm1d):
         return normed
 
     def _over_processes(self, x: Tensor) -> Tensor:
-        """With the mean and variance over the rows of all processes, each of which has as many."""
+        """Normalise with statistics over all processes, which must have equal numbers of rows."""
         count = len(x) * dist.get_world_size()
         values = x.to(self.weight.dtype)
         mean = all_reduce(values.sum(0)) / count
@@ -89,7 +90,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics towards those of a batch of so many rows."""
+        """Update the running statistics with those of a batch of ``count`` rows."""
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         self.num_batches_tracked.add_(1)

@@ -1,4 +1,4 @@
-"""Functions of neurons of sine networks that know their signs (Kalogeropoulos et al. 2024)."""
+"""Sign-equivariant maps of neuron features of sine networks (Kalogeropoulos et al. 2024)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch.nn.functional import linear, silu
 
 
 class Equivariant(nn.Module):
-    """ScaleEq: Γ x ⊙ g(x), which changes its sign with x.
+    """ScaleEq: the map Γ x ⊙ g(x), which is odd for hidden neurons.
 
-    For hidden neurons g is ScaleInv, φ(ρ(x) + ρ(-x)), which is even; for inputs and outputs any
-    MLP. ρ and φ have one hidden layer. The last map of ρ and the first of φ are applied as one.
+    For hidden neurons g is the even function ScaleInv, φ(ρ(x) + ρ(-x)); for inputs and outputs g is
+    an MLP. ρ and φ have one hidden layer. The last map of ρ and the first map of φ are combined.
 
     Args:
-        in_channels: C_in.
-        channels: C.
-        extra: Further channels that φ reads and that do not change; 0 for none.
+        in_channels: Number of input channels, C_in.
+        channels: Number of output channels, C.
+        extra: Number of additional invariant input channels of φ; 0 for none.
         hidden_channels: Width of ρ, φ and the MLP.
-        ends_only: Whether there are no hidden neurons.
+        ends_only: Whether the map is used only for inputs and outputs.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Equivariant(nn.Module):
             self.phi = Gate(in_channels, extra, c, channels)
 
     def forward(self, x: Tensor, vector: Tensor, is_end: bool) -> Tensor:
-        """(..., C_in) -> (..., C), for neurons of a level with these vectors, (..., C)."""
+        """Apply the map, (..., C_in) -> (..., C), to a level with invariant vectors (..., C)."""
         if is_end:
             return self.linear(x) * self.of_ends(x, self.of_ends.first.weight, vector)  # type: ignore[no-any-return]
         odd = linear(x, self.rho.weight)
@@ -45,7 +45,7 @@ class Equivariant(nn.Module):
 
 
 class Gate(nn.Module):
-    """An MLP with one hidden layer, whose first map may be composed with another."""
+    """An MLP with one hidden layer and a first map that may be composed with another map."""
 
     def __init__(self, in_channels: int, extra: int, hidden_channels: int, channels: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Gate(nn.Module):
     def forward(
         self, x: Tensor, weight: Tensor, vector: Tensor, constant: Tensor | None = None
     ) -> Tensor:
-        """Apply ``weight`` in place of the first, and add what the first makes of a constant."""
+        """Apply the MLP with ``weight`` as its first map and an optional constant added to it."""
         shift = self.first.bias if constant is None else self.first.bias + constant
         shift = shift if self.extra is None else shift + self.extra(vector)
         return self.last(silu(self.norm(linear(x, weight) + shift)))  # type: ignore[no-any-return]

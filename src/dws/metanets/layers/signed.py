@@ -1,18 +1,18 @@
-"""Layers on the weights of sine networks that commute with signed permutations of hidden neurons.
+"""Layers for weights of sine networks that are equivariant to signed permutations of neurons.
 
-The group acts on ``SignedFeatures``. The maps between them that commute with it, from which every
-block here is built, are
+The group acts on ``SignedFeatures``. All blocks in this module are composed of the following maps,
+which commute with the group:
 
-- odd to odd and edge to edge: linear maps without bias, times any even factor (a gate);
+- odd to odd and edge to edge: linear maps without bias, times an even factor (a gate);
 - edges and odd features of one level to odd features of the other: Σ_j o_j e_jk, in which the sign
-  of neuron j cancels. A forward pass of the input network itself does this, and with the roles
-  exchanged a backward pass. There are far more edges than neurons, so edges have few channels, and
-  each of these scales its own group of the neurons' channels;
+  of neuron j cancels. A forward pass of the input network has this form, and so does a backward
+  pass with exchanged levels. There are far more edges than neurons, so edges have few channels,
+  and each of them scales one group of the neurons' channels;
 - odd to even: products of two odd features of one neuron;
 - odd to edge: products o_j o_k of the neurons at the ends;
-- even to even, and global: any map, with means over neurons towards the global features.
+- even to even, and global: any map, with means over neurons for global features.
 
-``dws.metanets.layers.parity`` refuses all others.
+``dws.metanets.layers.parity`` rejects all other maps.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 @dataclass(frozen=True)
 class SignedFeatures:
-    """What a layer takes and returns.
+    """Input and output features of a layer.
 
     Attributes:
-        odd: (B, d_l, C) for each hidden level l: permuted, and with the sign of their neuron.
-        even: (B, d_l, C) for each hidden level l: permuted only.
-        edges: (B, d_l, d_{l+1}, E) for each two neighbouring hidden levels: permuted, and with the
-            signs of the neurons at both ends.
-        globals: (B, C), which stay as they are.
+        odd: Features (B, d_l, C) for each hidden level l, which are permuted and change their sign
+            with their neuron.
+        even: Features (B, d_l, C) for each hidden level l, which are only permuted.
+        edges: Features (B, d_l, d_{l+1}, E) for each pair of adjacent hidden levels, which are
+            permuted and change their sign with either of their neurons.
+        globals: Invariant features (B, C).
     """
 
     odd: Sequence[Odd]
@@ -48,7 +49,7 @@ class SignedFeatures:
 
 
 def num_odd_features(spec: WeightSpaceSpec) -> list[int]:
-    """Odd features of a neuron of each hidden level: bias, and weights from inputs, to outputs."""
+    """Number of odd features of a neuron for each hidden level: its bias and its outer weights."""
     sizes = [1] * len(spec.hidden_dims)
     sizes[0] += spec.dims[0]
     sizes[-1] += spec.dims[-1]
@@ -56,7 +57,7 @@ def num_odd_features(spec: WeightSpaceSpec) -> list[int]:
 
 
 class Encoder(nn.Module):
-    """Weights to features of C and E channels; even ones come from absolute values."""
+    """Map from weights to features; even features are maps of the absolute values of odd ones."""
 
     def __init__(
         self, spec: WeightSpaceSpec, in_channels: int, channels: int, edge_channels: int
@@ -69,7 +70,7 @@ class Encoder(nn.Module):
         self.globals = nn.Linear(spec.dims[-1] * in_channels, channels)
 
     def forward(self, batch: WeightBatch) -> SignedFeatures:
-        """Networks with ``in_channels`` channels."""
+        """Encode networks with ``in_channels`` channels."""
         first, *inner, last = batch.weights
         *biases, last_bias = batch.biases
         nodes = [Odd(b, (level,)) for level, b in enumerate(biases)]
@@ -85,12 +86,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features to weights: the counterpart of an ``Encoder``.
+    """Map from features to weights, the counterpart of ``Encoder``.
 
-    Each neuron's bias and outer weights are a linear map of its odd features times a gate. The
-    inner weight between two neurons is Σ_c (A o_j)_c (B o_k)_c, which makes matrices of any rank up
-    to the number of channels, and a linear map of the features of its edge, which are few. Gates
-    are computed from even features.
+    The bias and outer weights of a neuron are a linear map of its odd features, multiplied by a
+    gate. The inner weight between two neurons is the sum of Σ_c (A o_j)_c (B o_k)_c, which gives
+    matrices of any rank up to the number of channels, and a linear map of the edge features, which
+    have few channels. Gates are computed from even features.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Decoder(nn.Module):
         self.globals = update(channels, 2 * channels, spec.dims[-1] * out_channels)
 
     def forward(self, features: SignedFeatures) -> WeightBatch:
-        """Networks with ``out_channels`` channels."""
+        """Decode to networks with ``out_channels`` channels."""
         d_0, d_out = self.spec.dims[0], self.spec.dims[-1]
         gated = [f(o, h) for f, o, h in zip(self.odd, features.odd, features.even, strict=True)]
         nodes = [
@@ -130,7 +131,7 @@ class Decoder(nn.Module):
 
 
 class EdgeDecoder(nn.Module):
-    """Features of edges, and of the neurons at their ends, to inner weights."""
+    """Map from features of edges and of the neurons at their ends to inner weights."""
 
     def __init__(self, channels: int, edge_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -148,7 +149,7 @@ class EdgeDecoder(nn.Module):
 
 
 class Gated(nn.Module):
-    """A linear map of odd features of unit root mean square, times a gate from even ones."""
+    """A linear map of normalised odd features, multiplied by a gate from even features."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -161,7 +162,7 @@ class Gated(nn.Module):
 
 
 class SignedLayer(nn.Module):
-    """Updates of edges, neurons and global features."""
+    """An equivariant layer: update of edges, then of neurons, then of global features."""
 
     def __init__(self, num_levels: int, channels: int, edge_channels: int) -> None:
         super().__init__()
@@ -176,7 +177,7 @@ class SignedLayer(nn.Module):
         self.globals = update(channels * (num_levels + 1), 2 * channels, channels)
 
     def forward(self, features: SignedFeatures) -> SignedFeatures:
-        """The same kinds of features."""
+        """Update all features."""
         odd, even = list(features.odd), list(features.even)
         ends = zip(pairwise(odd), pairwise(even), strict=True)
         edges = [
@@ -194,7 +195,7 @@ class SignedLayer(nn.Module):
 
 
 class EdgeUpdate(nn.Module):
-    """e_jk + gate(h_j, h_k) · linear(e_jk) + (P o_j) · (Q o_k), products channel by channel."""
+    """Update of edges: e_jk + gate(h_j, h_k) · linear(e_jk) + (P o_j) · (Q o_k), per channel."""
 
     def __init__(self, channels: int, edge_channels: int) -> None:
         super().__init__()
@@ -210,7 +211,7 @@ class EdgeUpdate(nn.Module):
 
 
 class Message(nn.Module):
-    """Σ_j (A o_j) · e_jk / sqrt(d), from the neurons j of one level to the neurons k of another."""
+    """Messages Σ_j (A o_j) · e_jk / sqrt(d) from neurons j of one level to neurons k of another."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -222,7 +223,7 @@ class Message(nn.Module):
 
 
 class NeuronUpdate(nn.Module):
-    """Products of odd features update the even ones, which gate the update of the odd ones."""
+    """Update of even features by products of odd ones, and of odd features with even gates."""
 
     def __init__(self, channels: int, *, num_messages: int) -> None:
         super().__init__()
@@ -235,15 +236,15 @@ class NeuronUpdate(nn.Module):
     def forward(
         self, odd: Odd, even: Tensor, messages: Sequence[Odd], globals_: Tensor
     ) -> tuple[Odd, Tensor]:
-        """Odd and even features (B, d, C), messages (B, d, C) each, global features (B, C)."""
+        """Update odd and even features (B, d, C), given messages (B, d, C) and globals (B, C)."""
         normed = concatenate([f(x) for f, x in zip(self.norms, [odd, *messages], strict=True)])
-        everywhere = globals_[:, None].expand_as(even)
-        even = even + self.even(torch.cat([even, self.product(normed), everywhere], dim=2))
+        expanded = globals_[:, None].expand_as(even)
+        even = even + self.even(torch.cat([even, self.product(normed), expanded], dim=2))
         return odd + self.linear(normed).gated(self.gate(even)), even
 
 
 class Product(nn.Module):
-    """(L o) · (L' o), channel by channel: even features of odd ones."""
+    """Even features (L o) · (L' o) of odd features o, channel by channel."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -255,7 +256,7 @@ class Product(nn.Module):
 
 
 class ReadOut(nn.Module):
-    """Mean and maximum over the neurons of a level, of more features than the layers pass on."""
+    """Mean and maximum of F even features over the neurons of a level."""
 
     def __init__(self, channels: int, num_features: int) -> None:
         super().__init__()
@@ -269,12 +270,12 @@ class ReadOut(nn.Module):
 
 
 def normed_linear(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A linear map of odd features of unit root mean square."""
+    """Construct a linear map of normalised odd features."""
     return nn.Sequential(OddNorm(in_channels), OddLinear(in_channels, out_channels))
 
 
 def update(in_channels: int, hidden_channels: int, channels: int) -> nn.Sequential:
-    """An MLP of even features."""
+    """Construct an MLP for even features."""
     return nn.Sequential(
         nn.LayerNorm(in_channels),
         nn.Linear(in_channels, hidden_channels),
