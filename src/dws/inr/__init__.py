@@ -1,4 +1,4 @@
-"""Batched small networks, and fitting many of them at once: SIRENs as INRs, and classifiers."""
+"""Batched evaluation and fitting of small networks: SIRENs as INRs, and classifiers."""
 
 from dws.inr.classifier import classifier_apply, init_classifier
 from dws.inr.family import Classifier, Family, Siren

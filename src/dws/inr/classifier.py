@@ -1,6 +1,6 @@
 """Small ReLU classifiers as pure functions of a batch of weights.
 
-They are no INRs: their inputs are prepared images and not coordinates, their outputs are logits.
+Unlike INRs, they map preprocessed images to logits.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 def init_classifier(spec: WeightSpaceSpec, seeds: Sequence[int]) -> WeightBatch:
-    """Independent random initialisations, one for each seed, (B=len(seeds), C=1).
+    """Initialise classifiers independently, one for each seed.
 
-    A network depends on its own seed alone. Weights and biases are uniform and centred with bound
-    1 / sqrt(n), n = d_in of their layer, which is PyTorch's default for ``nn.Linear``.
+    A network depends only on its own seed. Weights and biases are uniform in
+    [-1 / sqrt(n), 1 / sqrt(n)] with n = d_in of their layer, the default of ``nn.Linear``.
+
+    Args:
+        spec: The architecture.
+        seeds: B seeds.
+
+    Returns:
+        B networks with one channel.
     """
     batch = uniform(spec, seeds)
     for n, weight, bias in zip(spec.dims[:-1], batch.weights, batch.biases, strict=True):
@@ -32,14 +39,14 @@ def init_classifier(spec: WeightSpaceSpec, seeds: Sequence[int]) -> WeightBatch:
 def classifier_apply(
     batch: WeightBatch, inputs: Float[Tensor, "*b p d_0"]
 ) -> Float[Tensor, "b p d_m"]:
-    """The logits of every network of the batch.
+    """Compute the logits of every network of the batch.
 
     Args:
         batch: B networks with one channel.
-        inputs: P inputs for all of them, (P, d_0), or P for each, (B, P, d_0).
+        inputs: P inputs shared by all networks, (P, d_0), or P inputs for each, (B, P, d_0).
 
     Returns:
-        (B, P, d_M).
+        Logits, (B, P, d_M).
 
     Raises:
         ValueError: If the batch has several channels.

@@ -1,6 +1,6 @@
-"""What can be fitted: how networks of a family compute, and what is minimised.
+"""Families of networks that can be fitted: their activations and losses.
 
-``loss_and_gradient`` is written once for all of them.
+``loss_and_gradient`` is shared by all families.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 @runtime_checkable
 class Family(Protocol):
-    """MLPs x -> a(g (x W + b)) in every layer but the last, and a loss of their outputs.
+    """MLPs with layers x -> a(g (x W + b)), an affine last layer, and a loss of the outputs.
 
-    Families are hashable and can be pickled.
+    Families are hashable and picklable.
     """
 
     def __hash__(self) -> int: ...
 
     @property
     def gain(self) -> float:
-        """g, by which hidden layers multiply what enters their activation."""
+        """Factor g of the pre-activations of hidden layers."""
 
     @property
     def output_offset(self) -> float:
-        """Added to the output."""
+        """Constant added to the output."""
 
     def activate(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """a(z) and a'(z)."""
+        """Compute a(z) and a'(z)."""
 
     def loss(
         self, outputs: Float[Tensor, "b d_m p"], values: Float[Tensor, "b d_m p"]
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b d_m p"]]:
-        """The loss of each network and its gradient with respect to the outputs."""
+        """Compute the loss of each network and its gradient with respect to the outputs."""
 
     def final_loss(
         self,
@@ -50,16 +50,16 @@ class Family(Protocol):
         inputs: Float[Tensor, "*b p d_0"],
         targets: Float[Tensor, "b p d_m"],
     ) -> Float[Tensor, " b"]:
-        """The loss of finished networks."""
+        """Compute the loss of fitted networks."""
 
 
 @dataclass(frozen=True)
 class Siren:
-    """SIRENs, whose mean squared error over points and outputs is minimised.
+    """SIRENs, fitted by minimising the mean squared error over points and outputs.
 
     Attributes:
         omega_0: ω0 of the sine layers.
-        output_offset: Added to the output.
+        output_offset: Constant added to the output.
     """
 
     omega_0: float = 30.0
@@ -67,17 +67,17 @@ class Siren:
 
     @property
     def gain(self) -> float:
-        """ω0."""
+        """The factor ω0."""
         return self.omega_0
 
     def activate(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Sine and cosine."""
+        """Compute sine and cosine."""
         return sine_and_cosine(z)
 
     def loss(
         self, outputs: Float[Tensor, "b d_m p"], values: Float[Tensor, "b d_m p"]
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b d_m p"]]:
-        """See ``Family``."""
+        """Compute the mean squared error and its gradient, see ``Family``."""
         residual = outputs - values
         return residual.square().mean(dim=(1, 2)), residual * (2 / residual[0].numel())
 
@@ -87,7 +87,7 @@ class Siren:
         inputs: Float[Tensor, "*b p d_0"],
         targets: Float[Tensor, "b p d_m"],
     ) -> Float[Tensor, " b"]:
-        """See ``Family``."""
+        """Compute the mean squared error of fitted networks, see ``Family``."""
         outputs = siren_apply(
             weights, inputs, omega_0=self.omega_0, output_offset=self.output_offset
         )
@@ -96,29 +96,29 @@ class Siren:
 
 @dataclass(frozen=True)
 class Classifier:
-    """ReLU networks with one logit an output, whose mean binary cross-entropy is minimised.
+    """ReLU networks with one logit per output, fitted by minimising the mean binary cross-entropy.
 
     Targets are 0 and 1.
     """
 
     @property
     def gain(self) -> float:
-        """1."""
+        """The factor 1."""
         return 1.0
 
     @property
     def output_offset(self) -> float:
-        """0."""
+        """The constant 0."""
         return 0.0
 
     def activate(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """ReLU and the unit step."""
+        """Compute ReLU and the unit step."""
         return z.relu(), (z > 0).to(z.dtype)
 
     def loss(
         self, outputs: Float[Tensor, "b d_m p"], values: Float[Tensor, "b d_m p"]
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b d_m p"]]:
-        """See ``Family``. With logit z and target y it is log(1 + exp z) - y z, in nats."""
+        """Compute log(1 + exp z) - y z for logits z and targets y, in nats, and its gradient."""
         loss = (softplus(outputs) - values * outputs).mean(dim=(1, 2))
         return loss, (outputs.sigmoid() - values) / outputs[0].numel()
 
@@ -128,7 +128,7 @@ class Classifier:
         inputs: Float[Tensor, "*b p d_0"],
         targets: Float[Tensor, "b p d_m"],
     ) -> Float[Tensor, " b"]:
-        """See ``Family``."""
+        """Compute the cross-entropy of fitted networks in nats, see ``Family``."""
         logits = classifier_apply(weights, inputs)
         return binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=(1, 2))
 
@@ -141,18 +141,21 @@ def loss_and_gradient(
     spec: WeightSpaceSpec,
     family: Family,
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b num_params"]]:
-    """The loss of each network and its gradient, by hand-written backpropagation.
+    """Compute the loss of each network and its gradient by hand-written backpropagation.
 
-    Points come last, so that activations run over contiguous memory. With z_m = g (W_mᵀ x_{m-1} +
-    b_m) and x_m = a(z_m), the error δ_m = dL/d(z_m / g) goes back as
+    Points are the last dimension, so that activations operate on contiguous memory. With
+    z_m = g (W_mᵀ x_{m-1} + b_m) and x_m = a(z_m), the error δ_m = dL/d(z_m / g) satisfies
     δ_m = g a'(z_m) ⊙ (W_{m+1} δ_{m+1}).
 
     Args:
-        params: B networks.
-        points: What all networks are evaluated at, (d_0, P), or the points of each, (B, d_0, P).
-        values: The targets.
+        params: Parameters of B networks, (B, num_params).
+        points: Points shared by all networks, (d_0, P), or points of each network, (B, d_0, P).
+        values: Targets, (B, d_M, P).
         spec: The architecture of the networks.
-        family: How they compute, and the loss.
+        family: Activation and loss of the networks.
+
+    Returns:
+        Loss of each network, (B,), and the gradients, (B, num_params).
     """
     weights, biases = [], []
     sizes = [n for d_in, d_out in spec.weight_shapes for n in (d_in * d_out, d_out)]
@@ -180,7 +183,7 @@ def loss_and_gradient(
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b``, elementwise where that is faster: no matrix product is good at being this thin."""
+    """Compute ``a @ b``, elementwise for thin matrices, for which matrix products are slow."""
     rows, inner = a.shape[-2:]
     if inner == 1:
         return a * b
@@ -190,11 +193,11 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def sine_and_cosine(z: Tensor) -> tuple[Tensor, Tensor]:
-    """``z.sin()`` and ``z.cos()``.
+    """Compute ``z.sin()`` and ``z.cos()``.
 
-    A compiled step on a CPU spends a third of its time on these two. There, what they share is
-    computed once: with z = kπ + r, |r| <= π/2, sin z = (-1)^k sin r and cos z = (-1)^k cos r, which
-    are polynomials of r with the least largest error. That error is below 3e-7 for |z| <= 1e4.
+    A compiled step on a CPU would spend a third of its time on these two functions. The compiled
+    form computes their common part once: with z = kπ + r, |r| <= π/2, sin z = (-1)^k sin r and
+    cos z = (-1)^k cos r are minimax polynomials of r. The error is below 3e-7 for |z| <= 1e4.
     """
     exact = z.dtype != torch.float32 or z.device.type != "cpu"
     if exact or not torch.compiler.is_compiling():

@@ -1,9 +1,9 @@
-"""Fit many small networks at once, with the forward and backward pass written out.
+"""Batched fitting of many small networks with a hand-written forward and backward pass.
 
-Each step is a few batched matrix products and activations over (B, width, points). The gradient is
-written by hand (see ``dws.inr.family``) because autograd would keep and revisit more than is
-needed; ``torch.compile`` fuses the elementwise work when a C++ compiler is there. Networks never
-see each other: each ends where it would have ended alone.
+A step consists of a few batched matrix products and activations over (B, width, points). The
+gradient is hand-written (see ``dws.inr.family``), because autograd would store and read more
+tensors than necessary. ``torch.compile`` fuses the elementwise operations if a C++ compiler is
+available. Networks are independent: each result is the same as if the network were fitted alone.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from dws.runtime import find_device, should_compile
 from dws.settings import FitConfig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
-CPU_CHUNK_SIZE = 32  # INRs whose activations stay in the cache of a core
-# INRs beyond which more at once are hardly faster on a GPU: on an H200, 512 / 2,048 / 8,192 at
-# once made 617 / 858 / 947 eager and 920 / 1,292 / 1,515 compiled INRs a second.
+CPU_CHUNK_SIZE = 32  # number of INRs whose activations fit into the cache of a core
+# Larger chunks are hardly faster on a GPU: on an H200, chunks of 512 / 2,048 / 8,192 INRs reached
+# 617 / 858 / 947 INRs per second eager and 920 / 1,292 / 1,515 compiled.
 GPU_CHUNK_SIZE = 8192
-NUM_COPIES = 16  # of the hidden values of all points that a step and its recording hold, at most
-# Steps and INRs, multiplied, from which compiling pays, by type of device. On a CPU it takes some
-# 10 s and saves some 0.04 ms each. On an H200 it takes 60 s and saves some 0.3 µs each.
+NUM_COPIES = 16  # maximum copies of all hidden activations in a step with its recording
+# Minimum of steps times INRs for which compiling saves time, by device type. On a CPU, compiling
+# takes about 10 s and saves about 0.04 ms per step and INR; on an H200, 60 s and about 0.3 µs.
 COMPILING_PAYS = {"cpu": 200_000, "cuda": 200_000_000}
 
-# Gets the work since the last call, in networks (together as many as are fitted), and the losses of
-# the networks that have finished since, (n,).
+# Callback with the work since the last call, in networks (the total is the number of networks), and
+# the losses of the networks that have finished since, (n,).
 OnProgress = Callable[[float, Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """Fitted networks and how they fit.
+    """Fitted networks with their losses.
 
     Attributes:
         weights: B networks.
-        loss: Of the final weights, (B,): of INRs the mean squared error over points and outputs, of
-            classifiers the cross-entropy in nats.
-        num_steps: Steps taken, (B,).
+        loss: Final loss of each network, (B,): the mean squared error over points and outputs for
+            INRs, the cross-entropy in nats for classifiers.
+        num_steps: Number of steps of each network, (B,).
     """
 
     weights: WeightBatch
@@ -55,10 +55,10 @@ class FitResult:
 
 
 def use_compiler(config: FitConfig, num_inrs: int) -> bool:
-    """Whether ``config`` asks for the compiled step, in a fit of ``num_inrs`` in all.
+    """Return whether to compile the step in a fit of ``num_inrs`` INRs.
 
     Raises:
-        ValueError: If ``compile="always"`` and there is no C++ compiler.
+        ValueError: If ``config.compile`` is ``"always"`` and no C++ compiler works.
     """
     pays = num_inrs * config.num_steps >= COMPILING_PAYS.get(_device_type(config), 200_000)
     return should_compile(config.compile, pays=pays, option="fit.compile")
@@ -67,14 +67,17 @@ def use_compiler(config: FitConfig, num_inrs: int) -> bool:
 def chunk_size(
     config: FitConfig, spec: WeightSpaceSpec, num_points: int, device: torch.device
 ) -> int:
-    """How many INRs to fit at once.
+    """Return the number of INRs to fit at once.
+
+    This is ``config.chunk_size`` if it is set. Otherwise it is ``CPU_CHUNK_SIZE`` on a CPU, where
+    the activations stay in the cache. On a GPU it is the number of INRs that fit into half of the
+    free memory, at most ``GPU_CHUNK_SIZE``.
 
     Args:
-        config: If it does not say, 32 on a CPU, where they stay in the cache, and on a GPU as many
-            as half of its free memory holds, at most ``GPU_CHUNK_SIZE``.
-        spec: Their architecture.
-        num_points: P.
-        device: Where they are fitted.
+        config: The settings of the fit.
+        spec: The architecture of the INRs.
+        num_points: Number of points, P.
+        device: The device of the fit.
     """
     if config.chunk_size is not None:
         return config.chunk_size
@@ -83,12 +86,12 @@ def chunk_size(
     if device.type != "cuda":
         return GPU_CHUNK_SIZE
     free, _ = torch.cuda.mem_get_info(device)
-    bytes_an_inr = 4 * num_points * (sum(spec.dims[1:])) * NUM_COPIES
-    return max(1, min(GPU_CHUNK_SIZE, free // 2 // bytes_an_inr))
+    bytes_per_inr = 4 * num_points * (sum(spec.dims[1:])) * NUM_COPIES
+    return max(1, min(GPU_CHUNK_SIZE, free // 2 // bytes_per_inr))
 
 
 def _device_type(config: FitConfig) -> str:
-    """Of the device that will be fitted on, which may be that of another machine."""
+    """Return the type of the fit's device, which may belong to another machine."""
     if config.device == "auto":
         return find_device("auto", option="fit.device").type
     return config.device.partition(":")[0]
@@ -108,20 +111,20 @@ def fit_inrs(
     """Fit one SIREN to each signal, all in one batch.
 
     Args:
-        initial: B networks to start from, with one channel.
+        initial: B initial networks with one channel.
         coordinates: The P points that all signals share, (P, d_0).
         targets: Values of each signal at the points, (B, P, d_M).
-        config: See ``fit_networks``.
+        config: Settings of the fit, see ``fit_networks``.
         omega_0: ω0 of the sine layers.
-        output_offset: Added to the output.
+        output_offset: Constant added to the output.
         compiled: Whether to run the compiled step, see ``use_compiler``.
-        on_progress: Called every ``CHECK_EVERY`` steps, see ``OnProgress``.
+        on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
 
     Returns:
-        The networks in the order given.
+        The fitted networks in the order of ``initial``.
 
     Raises:
-        ValueError: If the shapes do not fit, or a fit became NaN or infinite.
+        ValueError: If shapes do not match, or a fit becomes NaN or infinite.
     """
     family = Siren(omega_0, output_offset)
     return fit_networks(
@@ -143,21 +146,21 @@ def fit_networks(
     """Fit one network to each set of inputs and targets, all in one batch.
 
     Args:
-        family: How the networks compute, and the loss.
-        initial: B networks to start from, with one channel.
-        inputs: The P inputs that all networks share, (P, d_0), or those of each, (B, P, d_0).
-        targets: What each network is to compute of them, (B, P, d_M).
-        config: Steps, learning rate and stopping, and whether a GPU runs CUDA graphs. Its
-            ``chunk_size`` and ``compile`` are for callers that cut a zoo into batches, its
-            ``device`` for callers that make the tensors.
+        family: Activation and loss of the networks.
+        initial: B initial networks with one channel.
+        inputs: P inputs shared by all networks, (P, d_0), or inputs of each, (B, P, d_0).
+        targets: Targets of each network, (B, P, d_M).
+        config: Steps, learning rate, early stopping and use of CUDA graphs. ``chunk_size``,
+            ``compile`` and ``device`` are ignored here: callers use them to divide a zoo into
+            batches and to create the tensors.
         compiled: Whether to run the compiled step, see ``use_compiler``.
-        on_progress: Called every ``CHECK_EVERY`` steps, see ``OnProgress``.
+        on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
 
     Returns:
-        The networks in the order given.
+        The fitted networks in the order of ``initial``.
 
     Raises:
-        ValueError: If the shapes do not fit, or a fit became NaN or infinite.
+        ValueError: If shapes do not match, or a fit becomes NaN or infinite.
     """
     spec, size = initial.spec, initial.batch_size
     num_points, d_0 = inputs.shape[-2:]
@@ -172,21 +175,21 @@ def fit_networks(
             f"({size}, P, {spec.dims[-1]}) for {size} networks of widths {spec.dims}, "
             f"got {tuple(inputs.shape)} and {tuple(targets.shape)}"
         )
-    # contiguous() leaves axes of size 1 their strides, for each of which torch.compile makes code
+    # contiguous() keeps the strides of axes of size 1, and torch.compile recompiles for each.
     points = inputs.mT.clone(memory_format=torch.contiguous_format)
     values = targets.mT.clone(memory_format=torch.contiguous_format)
     if compiled and values.device.type == "cpu":
-        gradient = _code_for_cpus(spec, family, num_points, is_shared, values.dtype)
+        gradient = _cpu_gradient_function(spec, family, num_points, is_shared, values.dtype)
     else:
         gradient = _gradient_function(spec, family, compiled)
 
-    reported = 0.0  # work in networks
+    reported = 0.0  # reported work, in networks
 
     def report(step: int, num_active: int, finished: Tensor) -> None:
         nonlocal reported
-        done = size - num_active * (1 - step / config.num_steps)
-        on_progress(done - reported, finished)
-        reported = done
+        work = size - num_active * (1 - step / config.num_steps)
+        on_progress(work - reported, finished)
+        reported = work
 
     def finish(fitted: Tensor, num_steps: Tensor, unreported: Tensor) -> FitResult:
         weights = WeightBatch.from_flat(spec, fitted.unsqueeze(-1))
@@ -195,8 +198,8 @@ def fit_networks(
         report(config.num_steps, 0, loss[unreported])
         return FitResult(weights, loss, num_steps)
 
-    active = torch.arange(size, device=values.device)  # networks that are not done
-    params = initial.flatten().squeeze(-1).clone()  # theirs, (active, num_params)
+    active = torch.arange(size, device=values.device)  # networks that have not stopped
+    params = initial.flatten().squeeze(-1).clone()  # (active, num_params)
     if config.cuda_graph != "never" and has_graphs(values.device):
 
         def on_checked(is_finite: bool, step: int, num_active: int) -> None:
@@ -219,14 +222,14 @@ def fit_networks(
         loss, params.grad = gradient(params, points, values)
         if step % CHECK_EVERY == 0:
             _check_finite(bool(loss.isfinite().all()), step, config)
-            done = loss <= config.stop_mse
-            if bool(done.any()):
-                fitted[active[done]] = params[done]
-                num_steps[active[done]] = step
-                active, values = active[~done], values[~done]
-                points = points if is_shared else points[~done]
-                _keep(optimizer, params, ~done)
-            report(step, len(active), loss[done])
+            stops = loss <= config.stop_mse
+            if bool(stops.any()):
+                fitted[active[stops]] = params[stops]
+                num_steps[active[stops]] = step
+                active, values = active[~stops], values[~stops]
+                points = points if is_shared else points[~stops]
+                _keep(optimizer, params, ~stops)
+            report(step, len(active), loss[stops])
             if not len(active):
                 break
         optimizer.param_groups[0]["lr"] = config.learning_rate * config.factor(step)
@@ -244,13 +247,13 @@ def _gradient_function(
 
 
 @cache
-def _code_for_cpus(
+def _cpu_gradient_function(
     spec: WeightSpaceSpec, family: Family, num_points: int, is_shared: bool, dtype: torch.dtype
 ) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The compiled step for any number of networks, the same in every process.
+    """Compile the step for any number of networks, with identical results in every process.
 
-    ``torch.compile`` by itself makes code for the first number of networks that it meets and other
-    code for further ones, so that bytes would depend on what a process has fitted before.
+    By default, ``torch.compile`` specialises code for the first number of networks and compiles
+    different code for further numbers, so results would depend on the previous fits of a process.
     """
     function = partial(loss_and_gradient, spec=spec, family=family)
     step = torch.compile(function, dynamic=False)
@@ -275,7 +278,7 @@ def _code_for_cpus(
 
 
 def _keep(optimizer: torch.optim.Optimizer, params: Tensor, rows: Tensor) -> None:
-    """Drop the other rows from the parameters, their gradient and the optimiser's moments."""
+    """Keep only the given rows of the parameters, their gradient and the optimiser's moments."""
     assert params.grad is not None
     params.data, params.grad = params.data[rows], params.grad[rows]
     state = optimizer.state[params]
@@ -286,11 +289,11 @@ def _keep(optimizer: torch.optim.Optimizer, params: Tensor, rows: Tensor) -> Non
 def _check_finite(is_finite: bool, step: int, config: FitConfig) -> None:
     if not is_finite:
         raise UserError(
-            f"a fit became NaN or infinite by step {step} with fit.learning_rate="
-            f"{config.learning_rate}; lower it, or look for NaN in the signals"
+            f"A fit became NaN or infinite by step {step} with fit.learning_rate="
+            f"{config.learning_rate}. Lower it, or check the signals for NaN."
         )
 
 
 def psnr(mse: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of signals with peak 1, in dB, at most 200."""
+    """Compute the peak signal-to-noise ratio for a peak value of 1, in dB, at most 200."""
     return -10 * mse.clamp(min=1e-20).log10()

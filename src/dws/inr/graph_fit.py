@@ -1,8 +1,9 @@
-"""Fits on a GPU: steps that the host never waits for, recorded as CUDA graphs.
+"""Asynchronous fitting on a GPU with steps recorded as CUDA graphs.
 
-The steps are those of ``dws.inr.fit``. There, networks leave the batch when they stop, which the
-host has to read at every look. Here they stay, their weights are kept aside on the device, and the
-host reads one look late how many there are; once they are half of the batch they leave it.
+The steps are the same as in ``dws.inr.fit``. There, networks that stop are removed from the batch
+at once, and the host has to read which at every check. Here they remain in the batch, and their
+weights are saved on the device. The host reads the number of stopped networks one check later and
+removes them when they are half of the batch.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from torch import Tensor
 from dws.capture import Captured, Delayed
 from dws.settings import FitConfig
 
-CHECK_EVERY = 10  # steps between two looks at the stopping criterion, which are one graph
-# fewer stopped networks stay in the batch, since leaving it means another recording
+CHECK_EVERY = 10  # steps between two checks of the stopping criterion; recorded as one graph
+# Minimum number of stopped networks to remove from the batch, which requires a new recording.
 MIN_DROPPED = 64
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class GraphFit:
-    """Networks that are being fitted together, all of it in tensors on one device.
+    """State of a batch of networks during fitting, in tensors on one device.
 
     Args:
-        gradient: Losses and their gradient from parameters, points and values; see
+        gradient: Function from parameters, points and values to losses and gradients, see
             ``dws.inr.family.loss_and_gradient``.
-        params: Where they start, (B, num_params); changed in place.
-        points: (d_0, P) of all, or (B, d_0, P) of each.
-        values: (B, d_M, P).
-        config: Steps, learning rate and stopping.
+        params: Initial parameters, (B, num_params); changed in place.
+        points: Points shared by all networks, (d_0, P), or points of each, (B, d_0, P).
+        values: Targets, (B, d_M, P).
+        config: Steps, learning rate and early stopping.
     """
 
     def __init__(
@@ -46,14 +47,14 @@ class GraphFit:
         self.config, self.device = config, params.device
         self._gradient, self._points, self._values = gradient, points, values
         self._params = params
-        self._fitted = params.clone()  # of those in the batch that have stopped
+        self._fitted = params.clone()  # parameters of stopped networks in the batch
         self._stopped = torch.zeros(len(params), dtype=torch.bool, device=self.device)
         self._num_steps = torch.full((len(params),), config.num_steps, device=self.device)
         self._is_finite = torch.ones((), dtype=torch.bool, device=self.device)
         self._step = torch.zeros(1, dtype=torch.long, device=self.device)
         rates = [config.learning_rate * config.factor(step) for step in range(config.num_steps)]
         self._rates = torch.tensor(rates, device=self.device)
-        self._rate = self._rates[0].clone()  # of the next step; a recorded step reads it anew
+        self._rate = self._rates[0].clone()  # read by every replay of a recorded step
         self._optimizer = torch.optim.Adam(
             [params],
             lr=config.learning_rate,
@@ -63,49 +64,50 @@ class GraphFit:
             capturable=True,
         )
         self._optimizer.param_groups[0]["lr"] = self._rate
-        self._rows = torch.arange(len(params), device=self.device)  # of those in the batch
-        self.fitted = torch.empty_like(params)  # of all
+        self._rows = torch.arange(len(params), device=self.device)  # networks in the batch
+        self.fitted = torch.empty_like(params)  # results of all networks
         self.num_steps = self._num_steps.clone()
 
     def run(self, on_checked: Callable[[bool, int, int], None]) -> None:
-        """Take all steps; then ``fitted`` and ``num_steps`` hold the result.
+        """Run all steps and store the results in ``fitted`` and ``num_steps``.
 
         Args:
-            on_checked: Called with whether all errors were finite, the step that was looked at, and
-                how many networks had not stopped.
+            on_checked: Callback after each check, with whether all losses are finite, the step of
+                the check, and the number of networks that have not stopped.
         """
         status = Delayed()
         block = self._record()
         num_blocks, rest = divmod(self.config.num_steps, CHECK_EVERY)
         for number in range(num_blocks):
             block()
-            read = status.exchange(torch.stack([self._is_finite.long(), self._stopped.sum()]))
-            if read is None:
+            previous = status.exchange(torch.stack([self._is_finite.long(), self._stopped.sum()]))
+            if previous is None:
                 continue
-            num_active = len(self._params) - int(read[1])
-            on_checked(bool(read[0]), (number - 1) * CHECK_EVERY, num_active)
+            is_finite, num_stopped = previous
+            num_active = len(self._params) - int(num_stopped)
+            on_checked(bool(is_finite), (number - 1) * CHECK_EVERY, num_active)
             if num_active == 0:
                 break
-            if read[1] >= max(MIN_DROPPED, len(self._params) / 2):
+            if num_stopped >= max(MIN_DROPPED, len(self._params) / 2):
                 self._drop_stopped()
-                status = Delayed()  # of this batch
+                status = Delayed()  # for the smaller batch
                 block = self._record()
         else:
             self.advance(rest)
         self._keep_results()
 
     def advance(self, num_steps: int) -> None:
-        """Take steps, the first with a look at the stopping criterion; the host reads nothing."""
+        """Run steps without synchronisation, checking the stopping criterion at the first step."""
         for number in range(num_steps):
             loss, self._params.grad = self._gradient(self._params, self._points, self._values)
             if number == 0:
-                self._look(loss)
+                self._check(loss)
             self._rate.copy_(self._rates.index_select(0, self._step).squeeze(0))
             self._optimizer.step()
             self._step.add_(1)
 
-    def _look(self, loss: Float[Tensor, " b"]) -> None:
-        """Keep the parameters of networks that stop now."""
+    def _check(self, loss: Float[Tensor, " b"]) -> None:
+        """Save the parameters of networks that stop at this step."""
         stops: Bool[Tensor, " b"] = (loss <= self.config.stop_mse) & ~self._stopped
         self._fitted.copy_(torch.where(stops.unsqueeze(1), self._params, self._fitted))
         self._num_steps.copy_(torch.where(stops, self._step, self._num_steps))
@@ -117,7 +119,7 @@ class GraphFit:
         return Captured(advance, self.device, option="fit.cuda_graph")
 
     def _drop_stopped(self) -> None:
-        """Go on with those that have not stopped."""
+        """Remove stopped networks from the batch."""
         self._keep_results()
         keep = ~self._stopped
         assert self._params.grad is not None
@@ -125,8 +127,8 @@ class GraphFit:
         state = self._optimizer.state[self._params]
         for name in ("exp_avg", "exp_avg_sq"):
             state[name] = state[name][keep]
-        own_points = ["_points"] if self._points.ndim == 3 else []
-        for name in ("_rows", "_values", "_fitted", "_num_steps", "_stopped", *own_points):
+        separate_points = ["_points"] if self._points.ndim == 3 else []
+        for name in ("_rows", "_values", "_fitted", "_num_steps", "_stopped", *separate_points):
             setattr(self, name, getattr(self, name)[keep])
 
     def _keep_results(self) -> None:

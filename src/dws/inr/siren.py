@@ -1,7 +1,8 @@
 """SIRENs (Sitzmann et al. 2020) as pure functions of a batch of weights.
 
-The variant of the published DWSNets zoos: every layer but the last is x -> sin(ω0 (x W + b)), with
-the same ω0 and no special first layer; the last is affine, with a constant added to its output.
+This is the variant of the published DWSNets zoos. All layers except the last are
+x -> sin(ω0 (x W + b)) with the same ω0, including the first layer. The last layer is affine, and a
+constant is added to its output.
 """
 
 from __future__ import annotations
@@ -21,18 +22,27 @@ INITS = ("released", "siren")
 def init_siren(
     spec: WeightSpaceSpec, seeds: Sequence[int], *, omega_0: float = 30.0, init: str = "released"
 ) -> WeightBatch:
-    """Independent random initialisations, one for each seed, (B=len(seeds), C=1).
+    """Initialise SIRENs independently, one for each seed.
 
-    A network depends on its own seed alone. All entries are uniform and centred; with n = d_in of
-    their layer their bounds are
+    A network depends only on its own seed. All entries are uniform in a symmetric interval. With
+    n = d_in of their layer, the bounds are
 
     - ``released``, as in the published zoos: sqrt(6 / n) / ω0 for the weights of every sine layer
-      and 0 for its biases, 1 / sqrt(n) for both in the last layer (PyTorch's default);
+      and 0 for its biases; 1 / sqrt(n) for both in the last layer (PyTorch's default);
     - ``siren`` (Sitzmann et al. 2020, Section 3.2 and their code): 1 / n for the first weights,
-      sqrt(6 / n) / ω0 for all others, 1 / sqrt(n) for all biases.
+      sqrt(6 / n) / ω0 for all other weights, 1 / sqrt(n) for all biases.
+
+    Args:
+        spec: The architecture.
+        seeds: B seeds.
+        omega_0: ω0 of the sine layers.
+        init: ``released`` or ``siren``.
+
+    Returns:
+        B networks with one channel.
 
     Raises:
-        ValueError: If ``init`` is neither.
+        ValueError: If ``init`` is unknown.
     """
     if init not in INITS:
         raise UserError(f"expected init={'|'.join(INITS)}, got {init!r}")
@@ -51,7 +61,7 @@ def init_siren(
 
 
 def uniform(spec: WeightSpaceSpec, seeds: Sequence[int]) -> WeightBatch:
-    """Networks with entries that are uniform in [-1, 1), one for each seed, (B=len(seeds), C=1)."""
+    """Draw networks with entries uniform in [-1, 1), one for each seed, (B=len(seeds), C=1)."""
     flat = torch.empty(len(seeds), spec.num_params)
     for row, seed in zip(flat, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
@@ -72,10 +82,10 @@ def siren_apply(
         batch: B networks with one channel.
         coordinates: P points, (P, d_0).
         omega_0: ω0 of the sine layers.
-        output_offset: Added to the output.
+        output_offset: Constant added to the output.
 
     Returns:
-        (B, P, d_M).
+        Outputs, (B, P, d_M).
 
     Raises:
         ValueError: If the batch has several channels.
@@ -86,7 +96,7 @@ def siren_apply(
 def siren_activations(
     batch: WeightBatch, coordinates: Float[Tensor, "p d_0"], *, omega_0: float = 30.0
 ) -> list[Float[Tensor, "_ p _"]]:
-    """The values of all neurons of every network of the batch at the same points.
+    """Compute the activations of all neurons of every network at the same points.
 
     Args:
         batch: B networks with one channel.
@@ -94,8 +104,8 @@ def siren_activations(
         omega_0: ω0 of the sine layers.
 
     Returns:
-        The coordinates, (1, P, d_0), and the activations of every level, (B, P, d_l); those of the
-        last without an offset.
+        The coordinates, (1, P, d_0), and the activations of every further level, (B, P, d_l). The
+        last level has no offset.
 
     Raises:
         ValueError: If the batch has several channels.
