@@ -1,4 +1,4 @@
-"""What networks are fitted to: signals for INRs, binary tasks for classifiers."""
+"""Data that networks are fitted to: signals for INRs and binary tasks for classifiers."""
 
 from dws.signals.binary import BinaryTasks
 from dws.signals.checked import CheckedSignals

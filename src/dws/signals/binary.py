@@ -1,4 +1,4 @@
-"""Binary tasks of images, for zoos of classifiers (after Navon et al. 2023, Section 7.2)."""
+"""Binary image classification tasks for zoos of classifiers (after Navon et al. 2023, Sec. 7.2)."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from dws.seeding import derive_seed
 from dws.signals.images import ImageSignals
 from dws.signals.source import SPLITS, limit_sizes
 
-MAX_INPUTS = 64  # of a classifier, so that its first layer is not nearly all of it
-CHUNK = 4096  # images prepared at once
-PAIR_STREAM = 2  # keeps the draw of pairs apart from those of tasks
-SUFFIX = "_pairs"  # of the name of the tasks, after that of the images
+MAX_INPUTS = 64  # of a classifier; with more, nearly all parameters would be in its first layer
+CHUNK = 4096  # number of images preprocessed at once
+PAIR_STREAM = 2  # separates the random numbers of pairs from those of tasks
+SUFFIX = "_pairs"  # appended to the name of the images
 
 Split = Literal["train", "val", "test"]
 Half = Literal["fitted", "held_out"]
 
 
 class BinaryTasks:
-    """Tasks to tell two classes of images from each other.
+    """Binary classification tasks, each between two classes of images.
 
-    Each split has pairs of classes, and images, of its own. Its images of a class are halved:
-    classifiers are fitted to random ones of the first half, ``"fitted"``; the second half,
-    ``"held_out"``, is what no classifier has seen.
+    The splits have disjoint pairs of classes and disjoint images. In each split, the images of a
+    class are divided into two halves: classifiers are fitted to random images of the first half,
+    ``"fitted"``; no classifier is fitted to the second half, ``"held_out"``.
 
-    Task i depends on ``seed`` and i alone: a random pair of its split in random order, and
-    ``num_images`` random images, half of each class. Labels: ``class_a``, whose target is 0, and
-    ``class_b``, whose target is 1.
+    Task i depends only on ``seed`` and i. It consists of a random pair of its split in random order
+    and of ``num_images`` random images, half of each class. The labels are ``class_a``, the class
+    with target 0, and ``class_b``, the class with target 1.
 
-    Images are prepared as inputs by average pooling to ``size``; then the mean is subtracted and
-    the result divided by the standard deviation, over all pixels and channels of all pooled
-    training images, both rounded to four digits.
+    Preprocessing of images: they are average-pooled to ``size`` and standardised with the mean and
+    standard deviation over all pixels and channels of all pooled training images, both rounded to
+    four digits.
 
     Args:
         name: Images: ``mnist``, ``fashion_mnist`` or ``cifar10``.
-        root: Data folder in torchvision's layout. Files that are missing are fetched.
-        seed: The zoo's seed.
-        size: Rows and columns of the pooled images.
-        num_images: Images that a classifier is fitted to.
-        num_val_images: Images set aside for the tasks of validation, as ``num_val`` of
-            ``ImageSignals``; those of the test tasks are the test images.
-        num_val_pairs: Pairs of classes of validation.
-        num_test_pairs: Pairs of classes for testing; all others are for training.
-        num_train: Tasks for training.
-        num_val: Tasks of validation.
-        num_test: Tasks for testing.
+        root: Data folder in torchvision's layout. Missing files are downloaded.
+        seed: Seed of the zoo.
+        size: Number of rows and columns of the pooled images.
+        num_images: Number of images that a classifier is fitted to.
+        num_val_images: Number of images set aside for validation tasks, see ``num_val`` of
+            ``ImageSignals``. The test tasks use the test images.
+        num_val_pairs: Number of pairs of classes for validation.
+        num_test_pairs: Number of pairs of classes for testing; all others are for training.
+        num_train: Number of training tasks.
+        num_val: Number of validation tasks.
+        num_test: Number of test tasks.
 
     Raises:
-        ValueError: On an unknown name or a size out of range.
-        FileNotFoundError: If the data are not there and cannot be fetched.
+        ValueError: If the name is unknown or a size is out of range.
+        FileNotFoundError: If the data do not exist and cannot be downloaded.
     """
 
     num_outputs = 1
@@ -91,14 +91,14 @@ class BinaryTasks:
         rows, columns, channels = self._images.images.shape[1:]
         if len(size) != 2 or not 1 <= size[0] <= rows or not 1 <= size[1] <= columns:
             raise UserError(
-                f"expected a size of rows and columns, at most {rows} and {columns} as the images "
-                f"of {name} have, got {tuple(size)}"
+                f"expected size=(rows, columns) of at most {rows} and {columns}, the size of the "
+                f"images of {name}, got {tuple(size)}"
             )
         self.num_inputs = size[0] * size[1] * channels
         if self.num_inputs > MAX_INPUTS:
             raise UserError(
-                f"expected at most {MAX_INPUTS} inputs of a classifier, got {size[0]} x {size[1]} "
-                f"pixels with {channels} channels; lower size"
+                f"A classifier has at most {MAX_INPUTS} inputs, but images have {size[0]} x "
+                f"{size[1]} pixels with {channels} channels. Reduce size."
             )
         self.name = f"{name}{SUFFIX}"
         self.seed, self.size, self.num_images = seed, (size[0], size[1]), num_images
@@ -110,17 +110,17 @@ class BinaryTasks:
         smallest = min(len(ids) for pool in self._pools.values() for ids in pool["held_out"])
         if not smallest:
             raise UserError(
-                f"expected num_val_images that leave two images of each class of {name} for the "
-                f"tasks of every split, got {num_val_images}"
+                f"num_val_images={num_val_images} leaves fewer than two images of a class of "
+                f"{name} for the tasks of a split. Every split needs two of each class."
             )
         if num_images // 2 > smallest:
             raise UserError(
-                f"expected num_images of at most {2 * smallest}, since a split has {smallest} "
+                f"expected num_images of at most {2 * smallest}, because a split has {smallest} "
                 f"images of a class for its classifiers, got {num_images}"
             )
 
     def _draw_pairs(self) -> dict[str, Int[Tensor, "n 2"]]:
-        """Pairs of classes of each split."""
+        """Draw the pairs of classes of each split."""
         num_classes = int(self._images.classes.max()) + 1
         pairs = torch.tensor(list(combinations(range(num_classes), 2)))
         num_held_out = sum(self.num_pairs.values())
@@ -136,14 +136,14 @@ class BinaryTasks:
         return dict(zip(SPLITS, parts, strict=True))
 
     def _halves(self, ids: Int[Tensor, " n"]) -> dict[str, list[Tensor]]:
-        """Of the images of a split, for each half the ids of each class."""
+        """Divide the image ids of a split into halves, each a list with the ids of each class."""
         classes = self._images.classes[ids]
-        of_class = [ids[classes == label] for label in range(int(classes.max()) + 1)]
-        halves = [each.tensor_split(2) for each in of_class]
+        ids_by_class = [ids[classes == label] for label in range(int(classes.max()) + 1)]
+        halves = [class_ids.tensor_split(2) for class_ids in ids_by_class]
         return {"fitted": [a for a, _ in halves], "held_out": [b for _, b in halves]}
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
-        """Ids in a row; a limited zoo takes the first of each split of the whole one."""
+        """Return consecutive task ids of each split; a limit selects the first tasks of each."""
         starts = self._starts()
         limited = limit_sizes(self.sizes, limit)
         return {name: starts[name] + torch.arange(size) for name, size in limited.items()}
@@ -153,11 +153,11 @@ class BinaryTasks:
         return dict(zip(SPLITS, (0, self.sizes["train"], first_test), strict=True))
 
     def split_of(self, task: int) -> Split:
-        """The split of a task."""
+        """Return the split of a task."""
         return next(name for name in reversed(SPLITS) if task >= self._starts()[name])
 
     def _draw(self, task: int) -> tuple[Split, Int[Tensor, " 2"], torch.Generator]:
-        """The split of a task, its classes, and a generator for its images."""
+        """Draw a task: its split, its classes, and a generator for its images."""
         split = self.split_of(task)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, task))
         pairs = self.pairs[split]
@@ -165,12 +165,12 @@ class BinaryTasks:
         return split, pair[torch.randperm(2, generator=generator)], generator
 
     def labels(self, ids: Int[Tensor, " n"]) -> dict[str, Tensor]:
-        """``class_a`` and ``class_b``, each (n,)."""
+        """Return ``class_a`` and ``class_b``, each (n,)."""
         pairs = torch.stack([self._draw(task)[1] for task in ids.tolist()])
         return {"class_a": pairs[:, 0].clone(), "class_b": pairs[:, 1].clone()}
 
     def image_ids(self, task: int) -> Int[Tensor, " num_images"]:
-        """The images of a task, the first half of ``class_a`` and the second of ``class_b``."""
+        """Return the images of a task: first those of ``class_a``, then those of ``class_b``."""
         split, pair, generator = self._draw(task)
         pools = [self._pools[split]["fitted"][label] for label in pair.tolist()]
         half = self.num_images // 2
@@ -179,17 +179,20 @@ class BinaryTasks:
     def examples(
         self, ids: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n p d_0"], Float[Tensor, "n p 1"]]:
-        """Inputs of each task, and targets 0 and 1; P = ``num_images``."""
+        """Return the inputs of each task and the targets 0 and 1; P is ``num_images``."""
         return self._examples([self.image_ids(task) for task in ids.tolist()])
 
     def held_out_examples(
         self, ids: Int[Tensor, " n"], num_images: int
     ) -> tuple[Float[Tensor, "n p d_0"], Float[Tensor, "n p 1"]]:
-        """Inputs that no classifier was fitted to, the first of each class, and targets.
+        """Return inputs that no classifier was fitted to, the first ones of each class.
 
         Args:
-            ids: Tasks.
-            num_images: P, half of each class, at most as many as there are.
+            ids: Ids of the tasks.
+            num_images: Number of images P, half of each class, at most all held-out images.
+
+        Returns:
+            Inputs (n, P, d_0) and targets (n, P, 1), which are 0 and 1.
         """
         images = []
         for task in ids.tolist():
@@ -205,15 +208,15 @@ class BinaryTasks:
         return inputs, targets.view(1, -1, 1).repeat(len(inputs), 1, 1)
 
     def pool(self, split: Split, half: Half) -> list[Int[Tensor, " _"]]:
-        """Ids of the images of a split, of each class."""
+        """Return the image ids of a half of a split, for each class."""
         return self._pools[split][half]
 
     def pictures(self, image_ids: Int[Tensor, " n"]) -> Float[Tensor, "n channels rows columns"]:
-        """Images in [0, 1] before they are prepared."""
+        """Return images in [0, 1] before preprocessing."""
         return self._images.images[image_ids].movedim(-1, 1).float() / 255
 
     def prepare(self, pictures: Float[Tensor, "n channels rows columns"]) -> Float[Tensor, "n d_0"]:
-        """Images in [0, 1] as inputs of a classifier: pixels row by row, with their channels."""
+        """Convert images in [0, 1] to inputs of a classifier: row by row, channels last."""
         mean, std = self.mean_and_std
         return (self._pooled(pictures) - mean) / std
 
@@ -222,19 +225,19 @@ class BinaryTasks:
 
     @cached_property
     def mean_and_std(self) -> tuple[float, float]:
-        """Of the pooled training images."""
+        """Mean and standard deviation of the pooled training images."""
         parts = self._images.split(None)["train"].split(CHUNK)
         pooled = torch.cat([self._pooled(self.pictures(part)) for part in parts]).double()
         return round(float(pooled.mean()), 4), round(float(pooled.std()), 4)
 
     @cached_property
     def _inputs(self) -> Float[Tensor, "n d_0"]:
-        """All images as inputs."""
+        """All images as inputs of classifiers."""
         parts = torch.arange(len(self._images.images)).split(CHUNK)
         return torch.cat([self.prepare(self.pictures(part)) for part in parts])
 
     def describe(self) -> dict[str, object]:
-        """All that tasks and inputs depend on, see ``from_description``."""
+        """Return everything that tasks and inputs depend on, see ``from_description``."""
         mean, std = self.mean_and_std
         return {
             "images": self._images.name,
@@ -251,33 +254,35 @@ class BinaryTasks:
 
     @classmethod
     def from_description(cls, content: object, *, root: str | Path) -> BinaryTasks:
-        """The tasks that a manifest describes.
+        """Construct the tasks that a manifest describes.
 
         Args:
-            content: What ``describe`` returned, perhaps among other keys.
+            content: The result of ``describe``, possibly with additional keys.
             root: Data folder.
 
         Raises:
-            ValueError: If it describes something else, or these images come out otherwise.
-            FileNotFoundError: If the data are not there and cannot be fetched.
+            ValueError: If the content does not describe binary tasks, or the images in ``root``
+                differ from the described ones.
+            FileNotFoundError: If the data do not exist and cannot be downloaded.
         """
-        given = dict(content) if isinstance(content, dict) else {}
+        recorded = dict(content) if isinstance(content, dict) else {}
         try:
             tasks = cls(
-                given["images"], root=root, seed=given["seed"], size=given["size"],
-                num_images=given["num_images"], num_val_images=given["num_val_images"],
-                num_val_pairs=given["num_pairs"]["val"], num_test_pairs=given["num_pairs"]["test"],
-                **{f"num_{name}": given["sizes"][name] for name in SPLITS},
+                recorded["images"], root=root, seed=recorded["seed"], size=recorded["size"],
+                num_images=recorded["num_images"], num_val_images=recorded["num_val_images"],
+                num_val_pairs=recorded["num_pairs"]["val"],
+                num_test_pairs=recorded["num_pairs"]["test"],
+                **{f"num_{name}": recorded["sizes"][name] for name in SPLITS},
             )  # fmt: skip
         except (LookupError, TypeError) as error:
             raise UserError(
-                f"expected the description of binary tasks, got {given or content} "
+                f"expected the description of binary tasks, got {recorded or content} "
                 f"({type(error).__name__}: {error})"
             ) from error
-        described = tasks.describe()
-        if different := sorted(key for key in described if described[key] != given.get(key)):
+        actual = tasks.describe()
+        if different := sorted(key for key in actual if actual[key] != recorded.get(key)):
             raise UserError(
-                f"expected the images that the classifiers were fitted to in {root}, got others: "
-                f"{', '.join(different)} differ"
+                f"The images in {root} differ from those that the classifiers were fitted to: "
+                f"{', '.join(different)} differ. Restore the original files."
             )
         return tasks

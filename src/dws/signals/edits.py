@@ -1,12 +1,12 @@
 """Edits of images, and the edited images as signals.
 
-``dilate`` and ``erode`` are the maximum and minimum over a pixel and its 8 neighbours, those inside
-the image: one iteration of OpenCV's ``dilate`` and ``erode`` with a 3 x 3 kernel of ones.
-``contrast`` is 1.5 (x - 0.5) + 0.5, cut to [0, 1]. ``blur`` is a Gaussian filter with a standard
-deviation of one pixel, 7 x 7 pixels, reflected at the border.
+``dilate`` and ``erode`` are the maximum and minimum over a pixel and its neighbours (up to 8)
+inside the image: one iteration of OpenCV's ``dilate`` and ``erode`` with a 3 x 3 kernel of ones.
+``contrast`` is 1.5 (x - 0.5) + 0.5, clamped to [0, 1]. ``blur`` is a Gaussian filter of 7 x 7
+pixels with a standard deviation of one pixel and reflection at the border.
 
-Deviation from Zhou et al. (2023), whose ``contrast`` is an adaptive equalisation of the histogram
-of colour images: here it is the same function of every pixel.
+Deviation from Zhou et al. (2023): their ``contrast`` is an adaptive histogram equalisation of
+colour images; here it is the same function of every pixel.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ def edit_images(
     """Edit images with values in [0, 1].
 
     Args:
-        images: N images, channels last; each channel is edited alone.
-        edit: What to do.
+        images: N images, channels last; channels are edited independently.
+        edit: ``"dilate"``, ``"erode"``, ``"contrast"`` or ``"blur"``.
+
+    Returns:
+        The edited images, (N, rows, columns, C), with values in [0, 1].
 
     Raises:
-        ValueError: On an unknown edit.
+        ValueError: If the edit is unknown.
     """
     check_edit(edit)
     channels = images.movedim(3, 1)
     if edit == "contrast":
         return (1.5 * (images - 0.5) + 0.5).clamp(0, 1)
     if edit == "blur":
-        from torchvision.transforms.functional import gaussian_blur  # a second at import
+        # Imported here because the import takes a second.
+        from torchvision.transforms.functional import gaussian_blur
 
         blurred: Tensor = gaussian_blur(channels, [7, 7], [1.0, 1.0])
         return blurred.movedim(1, 3)
@@ -51,7 +55,7 @@ def edit_images(
 
 
 def check_edit(edit: str) -> None:
-    """Raise a ``ValueError`` that lists the choices if ``edit`` is none of them."""
+    """Raise a ``ValueError`` with the choices if ``edit`` is unknown."""
     if edit not in get_args(Edit):
         raise UserError(f"expected an edit of {', '.join(get_args(Edit))}, got {edit!r}")
 
@@ -59,19 +63,19 @@ def check_edit(edit: str) -> None:
 class EditedImages(ImageSignals):
     """The images of ``ImageSignals`` after an edit.
 
-    INRs that are fitted to them directly are what an editor of INRs can reach at best, as far as
-    the architecture and the fit go.
+    INRs fitted directly to edited images are an upper bound on the quality of edited INRs, for the
+    given architecture and fit.
 
     Args:
-        name: As for ``ImageSignals``.
-        edit: See ``edit_images``.
-        root: As for ``ImageSignals``, and so are the arguments below.
-        seed: The zoo's seed.
-        num_val: Size of the validation split.
+        name: ``mnist``, ``fashion_mnist`` or ``cifar10``.
+        edit: The edit, see ``edit_images``.
+        root: Data folder in torchvision's layout. Missing files are downloaded.
+        seed: Seed of the zoo.
+        num_val: Number of training images set aside for validation.
 
     Raises:
-        ValueError: As for ``ImageSignals``, or on an unknown edit.
-        FileNotFoundError: If the data are not there and cannot be fetched.
+        ValueError: If the name or the edit is unknown, or ``num_val`` leaves a split empty.
+        FileNotFoundError: If the data do not exist and cannot be downloaded.
     """
 
     def __init__(
@@ -83,10 +87,10 @@ class EditedImages(ImageSignals):
         self.edit: Edit = edit
 
     def values(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n p d_m"]:
-        """Edited values in [0, 1], pixels row by row."""
+        """Return edited values in [0, 1], pixels row by row."""
         images = super().values(ids).unflatten(1, self.grid)
         return edit_images(images, self.edit).flatten(1, 2)
 
     def describe(self) -> dict[str, object]:
-        """What ``ImageSignals`` says, and the edit."""
+        """Return the description of ``ImageSignals`` with the edit."""
         return {**super().describe(), "edit": self.edit}

@@ -20,13 +20,13 @@ from dws.signals.source import limit_sizes
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one size: those for training and validation, then those for testing.
+    """Images of one size: first the images for training and validation, then the test images.
 
     Attributes:
-        images: (n, rows, columns, channels) uint8.
-        classes: (n,), from 0.
+        images: Pixel values, (n, rows, columns, channels), uint8.
+        classes: Class of each image, (n,), starting at 0.
         num_fit: Number of images for training and validation.
-        checksums: Of each file, by algorithm.
+        checksums: Checksum of each file, by algorithm and file name.
     """
 
     images: UInt8[Tensor, "n rows columns channels"]
@@ -48,7 +48,7 @@ def _read_grey(name: str, root: Path) -> Images:
 
 
 def _read_cifar10(root: Path) -> Images:
-    from torchvision.datasets import CIFAR10  # a second at import, and needed only here
+    from torchvision.datasets import CIFAR10  # imported here because the import takes a second
 
     ensure_cifar10(root)
     parts = [CIFAR10(root, train=train) for train in (True, False)]
@@ -65,47 +65,48 @@ SOURCES: dict[str, Callable[[Path], Images]] = {
 
 
 def images_of(record: Mapping[str, Any], root: str | Path, *, what: str) -> ImageSignals:
-    """The images that a manifest records.
+    """Construct the images that a manifest records.
 
     Args:
-        record: ``name`` of the signals, and what ``ImageSignals.describe`` said of them.
-        root: See ``ImageSignals``.
-        what: Whose record it is, for messages.
+        record: ``name`` of the signals and the result of ``ImageSignals.describe``.
+        root: Data folder, see ``ImageSignals``.
+        what: Origin of the record, for error messages.
 
     Raises:
-        ValueError: If it records something else.
-        FileNotFoundError: If the images are not there and cannot be fetched.
+        ValueError: If the record does not describe images, or the images in ``root`` differ.
+        FileNotFoundError: If the images do not exist and cannot be downloaded.
     """
     name = str(record.get("name"))
     if name not in SOURCES or not {"seed", "num_val"} <= record.keys():
         raise UserError(
-            f"{what} does not say which images its networks were fitted to: expected signals of "
-            f"{', '.join(SOURCES)} that dws-fit-inrs has fitted, got {name!r}. Use such a zoo."
+            f"{what} does not record the images that its networks were fitted to: its signals are "
+            f"{name!r}. Use a zoo of {', '.join(SOURCES)} that was fitted by dws-fit-inrs."
         )
     source = ImageSignals(name, root=root, seed=record["seed"], num_val=record["num_val"])
     if {"name": name, **source.describe()} != dict(record):
         raise UserError(
-            f"{what} records other images of {name} than those in {root}. Bring back the files "
-            "that the zoo was fitted to, or fit it again."
+            f"{what} records other images of {name} than those in {root}. Restore the files that "
+            "the zoo was fitted to, or fit the zoo again."
         )
     return source
 
 
 class ImageSignals:
-    """MNIST, Fashion-MNIST or CIFAR-10; the label is ``label``, 0 to 9.
+    """Images of MNIST, Fashion-MNIST or CIFAR-10, with the label ``label`` from 0 to 9.
 
-    Signals 0, 1, ... are the training images in the order of the files, then come the test images.
-    Validation is a class-balanced draw from the training images that depends on ``seed``.
+    Signals are numbered from 0: first the training images, then the test images, in the order of
+    the files. The validation split is a random class-balanced subset of the training images that
+    depends on ``seed``.
 
     Args:
         name: ``mnist``, ``fashion_mnist`` or ``cifar10``.
-        root: Data folder in torchvision's layout. Files that are missing are fetched.
-        seed: The zoo's seed.
-        num_val: Training images set aside for validation.
+        root: Data folder in torchvision's layout. Missing files are downloaded.
+        seed: Seed of the zoo.
+        num_val: Number of training images set aside for validation.
 
     Raises:
-        ValueError: On an unknown name, or if ``num_val`` leaves no image for one of the splits.
-        FileNotFoundError: If the data are not there and cannot be fetched.
+        ValueError: If the name is unknown, or ``num_val`` leaves a split empty.
+        FileNotFoundError: If the data do not exist and cannot be downloaded.
     """
 
     def __init__(self, name: str, *, root: str | Path, seed: int = 0, num_val: int = 5000) -> None:
@@ -114,8 +115,8 @@ class ImageSignals:
         source = SOURCES[name](Path(root))
         if not 1 <= num_val < source.num_fit:
             raise UserError(
-                f"expected num_val between 1 and {source.num_fit - 1}, of {source.num_fit} images "
-                f"of {name} for training and validation, got {num_val}"
+                f"expected num_val between 1 and {source.num_fit - 1}, because {name} has "
+                f"{source.num_fit} images for training and validation, got {num_val}"
             )
         self.name = name
         self.seed = seed
@@ -133,7 +134,7 @@ class ImageSignals:
         self.coordinates = torch.stack([x.flatten(), y.flatten()], dim=1)  # x first
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
-        """Seeded and class-balanced; a limit takes a part of each split of the whole."""
+        """Return seeded, class-balanced splits; a limit selects a subset of each full split."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed))
         fit_classes, test_classes = self.classes[: self.num_fit], self.classes[self.num_fit :]
         is_val = torch.zeros(self.num_fit, dtype=torch.bool)
@@ -150,15 +151,15 @@ class ImageSignals:
         }
 
     def values(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n p d_m"]:
-        """Grey values or red, green and blue in [0, 1], pixels row by row."""
+        """Return grey values or RGB values in [0, 1], pixels row by row."""
         return self.images[ids].flatten(1, 2).float() / 255
 
     def labels(self, ids: Int[Tensor, " n"]) -> dict[str, Tensor]:
-        """``label``, the class of each image."""
+        """Return ``label``, the class of each image, (n,)."""
         return {"label": self.classes[ids]}
 
     def describe(self) -> dict[str, object]:
-        """Checksums of the files and the size of the validation split."""
+        """Return the seed, the checksums of the files and the size of the validation split."""
         return {
             "seed": self.seed,
             **self.checksums,

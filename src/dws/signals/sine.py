@@ -15,15 +15,15 @@ from dws.signals.source import SPLITS, limit_sizes
 
 
 class SineSignals:
-    """Waves with random frequency b and, if its range is one, random amplitude a.
+    """Sine waves with random frequency b and amplitude a, uniform in their ranges.
 
-    Labels: ``frequency`` and ``amplitude``. Signal i depends on ``seed`` and i alone.
+    The labels are ``frequency`` and ``amplitude``. Signal i depends only on ``seed`` and i.
 
     Args:
-        seed: The zoo's seed.
-        frequency: Range of b.
-        amplitude: Range of a; (1, 1) for unit amplitude.
-        num_points: P, spread evenly over [-π, π].
+        seed: Seed of the zoo.
+        frequency: Range (low, high) of b.
+        amplitude: Range (low, high) of a; (1, 1) for unit amplitude.
+        num_points: Number of points P, equally spaced on [-π, π].
         num_train: Size of the training split.
         num_val: Size of the validation split.
         num_test: Size of the test split.
@@ -67,7 +67,7 @@ class SineSignals:
         self.coordinates = torch.linspace(-math.pi, math.pi, num_points).unsqueeze(-1)
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
-        """Ids in a row; a limited zoo takes the first of each split of the whole one."""
+        """Return consecutive signal ids of each split; a limit selects the first of each split."""
         starts = dict(
             zip(
                 SPLITS,
@@ -79,13 +79,13 @@ class SineSignals:
         return {name: starts[name] + torch.arange(size) for name, size in limited.items()}
 
     def values(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n p 1"]:
-        """The waves a sin(b x) at every point."""
+        """Return the values a sin(b x) at every point, (n, P, 1)."""
         labels = self.labels(ids)
         frequency, amplitude = labels["frequency"], labels["amplitude"]
         return amplitude[:, None, None] * torch.sin(frequency[:, None, None] * self.coordinates)
 
     def labels(self, ids: Int[Tensor, " n"]) -> dict[str, Tensor]:
-        """``frequency`` and ``amplitude``, each (n,)."""
+        """Return ``frequency`` and ``amplitude``, each (n,)."""
         uniform = torch.empty(len(ids), 2)
         for row, signal_id in zip(uniform, ids.tolist(), strict=True):
             generator = torch.Generator().manual_seed(derive_seed(self.seed, signal_id))
@@ -96,7 +96,7 @@ class SineSignals:
         }
 
     def describe(self) -> dict[str, object]:
-        """Ranges and number of points."""
+        """Return the seed, the ranges, the number of points and the sizes of the splits."""
         return {
             "seed": self.seed,
             "frequency": list(self.frequency),

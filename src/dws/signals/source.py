@@ -1,4 +1,4 @@
-"""What a source of signals has to offer."""
+"""The protocol of signal sources."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SPLITS: tuple[Literal["train"], Literal["val"], Literal["test"]] = ("train", "va
 
 @runtime_checkable
 class SignalSource(Protocol):
-    """Signals, numbered from 0, that share their coordinates. Write one to add a zoo.
+    """Signals, numbered from 0, that share their coordinates. Implement it to add a zoo.
 
     Attributes:
-        name: Written to the zoo's manifest.
-        coordinates: The P points at which each signal is known, (P, d_0).
-        num_outputs: d_M, values a point.
-        grid: (rows, columns) if the points form an image, row by row, in general d_0 numbers of
-            points, the last axis first to change; None for points on a line.
+        name: Name of the signals in the zoo's manifest.
+        coordinates: The P points at which the signals are given, (P, d_0).
+        num_outputs: Number of values at each point, d_M.
+        grid: Number of points along each of the d_0 axes if the points form a grid in row-major
+            order, such as (rows, columns) for images; None for points on a line.
     """
 
     name: str
@@ -30,23 +30,23 @@ class SignalSource(Protocol):
     grid: tuple[int, ...] | None
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
-        """Signal ids of "train", "val" and "test", disjoint; about ``limit`` in all if given."""
+        """Return disjoint signal ids of "train", "val" and "test", about ``limit`` ids in total."""
 
     def values(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n p d_m"]:
-        """The signals, (n, P, d_M)."""
+        """Return the values of signals, (n, P, d_M)."""
 
     def labels(self, ids: Int[Tensor, " n"]) -> dict[str, Tensor]:
-        """Named labels, each (n,)."""
+        """Return labels by name, each (n,)."""
 
     def describe(self) -> dict[str, object]:
-        """What the signals depend on, for the manifest: JSON values only."""
+        """Return everything that the signals depend on as JSON values, for the zoo's manifest."""
 
 
 def limit_sizes(sizes: dict[str, int], limit: int | None) -> dict[str, int]:
-    """Scale the sizes of all splits to ``limit`` in all, in proportion and at least one each.
+    """Scale the sizes of all splits proportionally to a total of ``limit``, with at least one each.
 
     Raises:
-        ValueError: If ``limit`` is less than one signal a split, or more than there are.
+        ValueError: If ``limit`` is below the number of splits or above the number of signals.
     """
     total = sum(sizes.values())
     if limit is None:

@@ -113,7 +113,7 @@ def test_a_folder_named_like_the_file_in_it_is_no_hindrance(
         (folder / file).write_bytes(raw)
     raw_folder = ensure_dataset("mnist", tmp_path)
     assert {file: (raw_folder / file).read_bytes() for file in files} == files
-    assert "is a folder; moved to train-images-idx3-ubyte.folder" in capsys.readouterr().err
+    assert "is a folder; renamed to train-images-idx3-ubyte.folder" in capsys.readouterr().err
 
 
 FETCH = """
@@ -175,7 +175,7 @@ def test_mirrors_that_do_not_answer_are_not_waited_for(
     monkeypatch.setattr(download, "ANSWER_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(ConnectionError, match=rf"{silent_server}: .*; http://nowhere.invalid/: "):
-        download._answering([silent_server, "http://nowhere.invalid/"], "file")
+        download._responding([silent_server, "http://nowhere.invalid/"], "file")
     assert time.monotonic() - began < 10
 
 
@@ -187,7 +187,7 @@ def test_a_mirror_that_answers_is_left() -> None:
     with HTTPServer(("127.0.0.1", 0), Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         mirror = f"http://127.0.0.1:{server.server_port}/"
-        mirrors = download._answering(["http://nowhere.invalid/", mirror], "nothing")
+        mirrors = download._responding(["http://nowhere.invalid/", mirror], "nothing")
         server.shutdown()
     assert mirrors == [mirror]
 
@@ -256,7 +256,7 @@ def test_an_unknown_data_set_lists_the_choices(tmp_path: Path) -> None:
 def test_what_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="expected an idx file"):
+    with pytest.raises(ValueError, match=f"{path} is not a valid idx file"):
         read_idx(path)
 
 

@@ -137,8 +137,8 @@ def test_colour_images_that_no_source_has_name_the_place_for_the_files(
     with pytest.raises(FileNotFoundError) as error:
         ImageSignals("cifar10", root=cifar10)
     for part in (
-        "no source had CIFAR10 (torchvision: ",
-        f"put b of cifar.tar.gz into {file.parent}",
+        "CIFAR10 could not be downloaded (torchvision: ",
+        f"b of cifar.tar.gz to {file.parent}",
     ):
         assert part in str(error.value)
     assert file.read_bytes() == b"something that must not be unpickled"
