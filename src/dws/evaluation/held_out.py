@@ -167,7 +167,14 @@ def _predictions(
         embed(model, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
     )
     (outputs, targets), (permuted, _) = (
-        predict(model, task, split, train_set=train_set, batch_size=batch_size, known=known)
+        predict(
+            model,
+            task,
+            split,
+            train_set=train_set,
+            batch_size=batch_size,
+            train_embedding=known,
+        )
         for split in (test_set, permuted_set)
     )
     outputs, targets = outputs.cpu(), targets.cpu()

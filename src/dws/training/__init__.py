@@ -1,4 +1,4 @@
-"""Training a metanet on a zoo: one loop for all tasks and methods."""
+"""Training of metanets on zoos, with one loop for all tasks and methods."""
 
 from dws.settings import AugmentConfig, OptimConfig, ReconstructionConfig, TrainerConfig
 from dws.training.augmentation import Augmentation

@@ -1,4 +1,4 @@
-"""Augmentation of training networks: which random changes they undergo at every step."""
+"""Augmentation of training networks by random transformations at every step."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ MOVES = ("square_symmetries", "max_angle", "max_shift", "max_scale")  # settings
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """An augmentation of the user's, to be named in ``augment.extra``.
+    """The protocol of user-defined augmentations, which ``augment.extra`` names.
 
-    It gets networks as they are in the zoo, before they are standardised, and does not change them
-    in place: a task may ask for two views of one batch.
+    The input is networks as stored in the zoo, before standardisation. It must not be changed in
+    place, because a task may use two views of one batch.
     """
 
     def __call__(self, batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-        """Change every network of a batch in its own way.
+        """Transform every network of a batch independently.
 
         Args:
             batch: B networks.
-            generator: Source of all draws, on the batch's device.
+            generator: Random generator on the batch's device.
 
         Returns:
-            As many networks of the same widths, in the same order.
+            B networks of the same widths, in the same order.
         """
 
 
 class Augmentations:
-    """The built-in augmentations, then those of the user.
+    """The built-in augmentations followed by user-defined ones.
 
     Args:
-        config: Strengths of the built-in ones, and what ``extra`` ones to construct.
+        config: Strengths of the built-in augmentations, and the user-defined ones in ``extra``.
 
     Raises:
-        UserError: If an extra one cannot be constructed, or is not callable.
+        UserError: If a user-defined augmentation cannot be constructed or is not callable.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
@@ -69,52 +69,53 @@ class Augmentations:
                 )
 
     def check_fits(self, spec: WeightSpaceSpec, num_views: int, omega_0: float | None) -> None:
-        """Make sure that this makes sense for some networks and a task.
+        """Check that the augmentations are applicable to networks and a task.
 
         Args:
-            spec: Architecture of the networks.
-            num_views: See ``Task``.
-            omega_0: ω0 of the networks; None if they are ReLU networks.
+            spec: The architecture of the networks.
+            num_views: Number of views of the task, see ``Task``.
+            omega_0: ω0 of the networks; None for ReLU networks.
 
         Raises:
-            UserError: If images are to move and the networks do not have two inputs, signs are to
-                be flipped, phases shifted or images moved and they are ReLU networks, phases are
-                to be shifted and their ω0 is another, two views would be the same, or an extra
-                augmentation does not return networks of the same shape.
+            UserError: If image transformations are set and the networks do not have two inputs; if
+                an augmentation for sine networks is set and these are ReLU networks; if phases are
+                shifted with a different ω0; if the two views of a network would be equal; or if a
+                user-defined augmentation does not return networks of the same shape.
         """
         config = self.config
         moves = {k: v for k, v in asdict(config).items() if k in MOVES and v}
-        of_sines = {**moves, "flip_signs": config.flip_signs, "shift_phases": config.shift_phases}
-        needs_sines = [name for name, value in of_sines.items() if value]
+        for_sines = {**moves, "flip_signs": config.flip_signs, "shift_phases": config.shift_phases}
+        needs_sines = [name for name, value in for_sines.items() if value]
         if omega_0 is None and needs_sines:
             raise UserError(
-                f"expected sine networks for augment.{needs_sines[0]}, got ReLU networks; use "
-                "augment=none or augment=permute"
+                f"augment.{needs_sines[0]} needs sine networks, but these are ReLU networks. Use "
+                "augment=none or augment=permute."
             )
         if moves and spec.dims[0] != 2:
             raise UserError(
-                f"expected networks with two inputs for augment.{next(iter(moves))}, got "
-                f"{spec.dims[0]}; use augment=none"
+                f"augment.{next(iter(moves))} needs networks with two inputs, but these have "
+                f"{spec.dims[0]}. Use augment=none."
             )
         if config.shift_phases and config.omega_0 != omega_0:
             raise UserError(
-                f"expected augment.omega_0={omega_0}, that of the zoo, got {config.omega_0}"
+                f"augment.omega_0={config.omega_0} differs from that of the zoo. Set "
+                f"augment.omega_0={omega_0}."
             )
         if num_views > 1 and config.until < 1:
             raise UserError(
-                "expected augment.until=1 for a task that compares two views of a network, got "
-                f"{config.until}"
+                "A task that compares two views of a network needs augmentation in all steps, but "
+                f"augment.until={config.until}. Set augment.until=1."
             )
         if num_views > 1 and replace(config, omega_0=AugmentConfig.omega_0) == AugmentConfig():
             raise UserError(
-                "expected augmentations for a task that compares two views of a network, got none; "
-                "use augment=contrastive"
+                "A task that compares two views of a network needs augmentation, but there is "
+                "none. Use augment=contrastive."
             )
         for each in self.extra:
             _check_shape(each, spec)
 
     def are_active(self, progress: float) -> bool:
-        """Whether networks are augmented after this fraction of the training's steps."""
+        """Return whether augmentation is active after a fraction of the training steps."""
         return progress < self.config.until
 
     def apply(
@@ -124,15 +125,16 @@ class Augmentations:
         *,
         layer_std: Float[Tensor, " two_m"],
     ) -> tuple[WeightBatch, ImageMove | None]:
-        """Change every network of a batch in its own way.
+        """Transform every network of a batch independently.
 
         Args:
             batch: B networks.
-            generator: Source of all draws, on the batch's device.
-            layer_std: Standard deviations of weight.0, bias.0, weight.1, ... in the training split.
+            generator: Random generator on the batch's device.
+            layer_std: Standard deviations of weight.0, bias.0, weight.1, ... over the training
+                split, (2M,).
 
         Returns:
-            The changed networks, and how their images were moved, if they were.
+            The transformed networks, and the transformation of their images, or None.
         """
         config, move = self.config, None
         moves = {name: getattr(config, name) for name in MOVES}
@@ -159,22 +161,22 @@ class Augmentations:
 
 
 def _check_shape(augmentation: Augmentation, spec: WeightSpaceSpec) -> None:
-    """Let an augmentation of the user's change two networks before it is trained with.
+    """Apply a user-defined augmentation to two networks and check the result.
 
     Raises:
-        UserError: If it returns something else than two networks of the same widths and dtype.
+        UserError: If it does not return two networks of the same widths and dtype.
     """
     generator = torch.Generator().manual_seed(0)
     batch = WeightBatch.from_flat(spec, torch.randn(2, spec.num_params, 1, generator=generator))
-    expected, got = _described(batch), _described(augmentation(batch, generator))
-    if got != expected:
+    expected, actual = _describe(batch), _describe(augmentation(batch, generator))
+    if actual != expected:
         raise UserError(
-            f"augment.extra: {type(augmentation).__name__} returned {got} for {expected}. Return "
-            "as many networks, of the same widths and dtype."
+            f"augment.extra: {type(augmentation).__name__} returned {actual} for {expected}. "
+            "Return the same number of networks, with the same widths and dtype."
         )
 
 
-def _described(batch: object) -> str:
+def _describe(batch: object) -> str:
     if not isinstance(batch, WeightBatch):
         return f"a {type(batch).__name__}"
     dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in batch.tensors()}

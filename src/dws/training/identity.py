@@ -1,7 +1,8 @@
-"""What identifies a run: its settings, as far as they differ from the defaults, and its zoo.
+"""The identity of a run: its settings that differ from the defaults, and its zoo.
 
-A setting that did not exist when a run was recorded has its default there. Facts that the machine
-decides, such as the precision where ``auto`` is requested, are recorded but identify nothing.
+A setting that did not exist when a run was recorded has its default value. Values that depend on
+the machine, such as the precision if ``auto`` is requested, are recorded but are not part of the
+identity.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from dws.settings import (
 from dws.targets import signature_defaults, with_floats
 
 MISSING = object()
-# how and where a run is computed, not what comes out
+# Settings of the execution, which do not define the result.
 NOT_PART_OF_A_RUN = ("device", "compile", "cuda_graph", "eval_batch_size", "checkpoint_minutes")
 
 
 def from_earlier_version(recorded: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Settings as versions before 0.2 recorded them, as they are recorded now.
+    """Convert settings recorded by versions before 0.2 to the current form.
 
-    These versions recorded the precision that ``auto`` resolved to, not the one requested.
+    These versions recorded the precision that ``auto`` resolved to instead of the requested one.
 
     Args:
-        recorded: Settings on which the outcome depends.
-        command: The command that was run.
+        recorded: Settings that determine the result of a run.
+        command: The command of the run.
     """
     requested = re.search(r"trainer\.precision=|experiment=\w+/transformer", command)
     trainer = dict(recorded["trainer"])
@@ -45,7 +46,7 @@ def from_earlier_version(recorded: Mapping[str, Any], command: str) -> dict[str,
 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings with the defaults of those that are not mentioned.
+    """Add the default values of missing settings.
 
     Raises:
         UserError: If the class of the task or model is not allowed or not found.
@@ -58,15 +59,16 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("task", "model"):
         filled[key] = with_floats(filled[key]["_target_"], filled[key])
     filled["augment"]["extra"] = [_with_its_defaults(each) for each in filled["augment"]["extra"]]
-    plain: dict[str, Any] = json.loads(json.dumps(filled), parse_constant=str)  # NaN is not NaN
+    # NaN becomes text, because NaN != NaN.
+    plain: dict[str, Any] = json.loads(json.dumps(filled), parse_constant=str)
     return plain
 
 
 def identity(settings: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits; the same for runs that differ in nothing but the seed.
+    """Compute the identity of a run: eight hexadecimal digits that do not depend on the seed.
 
     Raises:
-        UserError: As ``with_defaults``.
+        UserError: If the class of the task or model is not allowed or not found.
     """
     defaults = _defaults(settings)
     changed = {
@@ -85,7 +87,7 @@ def _with_its_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Defaults of the settings of each group."""
+    """Return the default settings of each group."""
     groups = {
         "optim": asdict(OptimConfig()),
         "trainer": asdict(TrainerConfig()),

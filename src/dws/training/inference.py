@@ -20,42 +20,46 @@ def predict(
     *,
     train_set: LabelledNetworks,
     batch_size: int,
-    known: Tensor | None = None,
+    train_embedding: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Outputs and targets of a whole split, in order, with the model in evaluation mode.
+    """Compute outputs and targets of a whole split in order, with the model in evaluation mode.
+
+    If the task has two views, the outputs are predictions of a linear probe: a linear regression on
+    the embedding that is fitted to the training split.
 
     Args:
         model: The model.
-        task: What the outputs are for. If it has two views they are read off the embedding.
-        split: What is read.
-        train_set: To which the linear regression on the embedding is fitted.
-        batch_size: Networks at once.
-        known: The embedding of ``train_set``, if it has been computed.
+        task: The task.
+        split: The split to predict.
+        train_set: The training split, for the linear probe.
+        batch_size: Number of networks in a batch.
+        train_embedding: The embedding of ``train_set``, (n, E), if it has been computed.
 
     Returns:
-        (n, F) and (n, ...), or (n, K) and (n, K). Outputs are NaN if an embedding is not finite.
+        Outputs (n, F) and targets (n, ...); for a linear probe (n, K) and (n, K). The outputs of a
+        linear probe are NaN if an embedding is not finite.
     """
     model.eval()
     if task.num_views == 1:
         outputs = [model(weights) for weights, _ in split.batches(batch_size)]
         return torch.cat(outputs), split.targets
-    assert isinstance(model, WeightSpaceModel)  # of a task with two views
-    if known is None:
-        known = embed(model, train_set, batch_size=batch_size)
-    known = known.cpu().double()
-    asked = embed(model, split, batch_size=batch_size).cpu().double()
-    if not bool(known.isfinite().all() and asked.isfinite().all()):  # nothing that lstsq takes
+    assert isinstance(model, WeightSpaceModel)  # true for tasks with two views
+    if train_embedding is None:
+        train_embedding = embed(model, train_set, batch_size=batch_size)
+    x = train_embedding.cpu().double()
+    queries = embed(model, split, batch_size=batch_size).cpu().double()
+    if not bool(x.isfinite().all() and queries.isfinite().all()):  # lstsq requires finite numbers
         return torch.full_like(split.targets, math.nan), split.targets
-    truth = train_set.targets.cpu().double()
+    y = train_set.targets.cpu().double()
     solution = torch.linalg.lstsq(
-        known - known.mean(0), truth - truth.mean(0), driver="gelsd"
-    ).solution  # embeddings may be collinear
-    outputs = (asked - known.mean(0)) @ solution + truth.mean(0)
+        x - x.mean(0), y - y.mean(0), driver="gelsd"
+    ).solution  # gelsd, because embeddings may be collinear
+    outputs = (queries - x.mean(0)) @ solution + y.mean(0)
     return outputs.to(split.targets), split.targets
 
 
 @torch.no_grad()
 def embed(model: WeightSpaceModel, split: LabelledNetworks, *, batch_size: int) -> Tensor:
-    """Embeddings of a whole split, in order, (n, E)."""
+    """Compute the embeddings of a whole split in order, (n, E)."""
     model.eval()
     return torch.cat([model.embed(weights) for weights, _ in split.batches(batch_size)])

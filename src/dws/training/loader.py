@@ -1,4 +1,4 @@
-"""A split of a zoo in memory, cut into batches by index."""
+"""A split of a zoo in memory, with batches by index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LabelledNetworks:
 
     Attributes:
         weights: n networks.
-        targets: (n,) or (n, K); of a ``NetworkTask`` (n, ...).
+        targets: Targets, (n,) or (n, K); (n, ...) for a ``NetworkTask``.
     """
 
     weights: WeightBatch
@@ -39,19 +39,19 @@ class LabelledNetworks:
         repeat: bool = False,
         seed: int = 0,
     ) -> LabelledNetworks:
-        """Read a split once.
+        """Load a split into memory.
 
         Args:
-            split: What to read.
-            task: Makes the targets.
-            device: Where to keep them.
-            num_signals: Keep a random subset of so many signals, all views of each, or None for
-                all. Balanced over classes; smaller subsets are part of larger ones.
+            split: The split.
+            task: The task, which computes the targets.
+            device: Device of the networks and targets.
+            num_signals: Size of a random, class-balanced subset of the signals, with all views of
+                each; None for all signals. Smaller subsets are contained in larger ones.
             repeat: Repeat the subset until it is as large as the split.
-            seed: Of the subset.
+            seed: Seed of the subset.
 
         Raises:
-            ValueError: If there are fewer signals, or the labels do not fit the task.
+            ValueError: If the split has fewer signals, or the labels do not match the task.
         """
         weights, targets = split.weights(), targets_of(task, split)
         if num_signals is not None:
@@ -65,7 +65,7 @@ class LabelledNetworks:
         return len(self.targets)
 
     def batches(self, size: int) -> Iterator[tuple[WeightBatch, Tensor]]:
-        """Everything in order; the last batch may be smaller."""
+        """Iterate over batches in order; the last batch may be smaller."""
         for start in range(0, len(self), size):
             rows = slice(start, start + size)
             yield self.weights[rows], self.targets[rows]
@@ -73,15 +73,15 @@ class LabelledNetworks:
     def shuffled_rows(
         self, size: int, generator: torch.Generator, *, skip: int = 0
     ) -> Iterator[Int[Tensor, " size"]]:
-        """One epoch in random order, in batches of one size; a remainder is left out.
+        """Iterate over one epoch in random order, in batches of equal size without the remainder.
 
         Args:
-            size: Networks a batch.
-            generator: Draws the order.
-            skip: Batches to leave out at the beginning, of an epoch that is resumed.
+            size: Number of networks in a batch.
+            generator: Random generator for the order.
+            skip: Number of batches to skip at the beginning, when an epoch is resumed.
 
         Yields:
-            The rows of a batch.
+            Row indices of a batch, (size,).
         """
         size = min(size, len(self))
         order = torch.randperm(len(self), generator=generator).to(self.targets.device)
@@ -90,16 +90,16 @@ class LabelledNetworks:
 
 
 def _signal_subset(split: ZooSplit, targets: Tensor, size: int, seed: int) -> Tensor:
-    """Rows of some signals of a split, whose views follow each other."""
+    """Return the rows of a random subset of signals; the views of a signal are consecutive rows."""
     num_views = split.zoo.manifest.zoo.num_views
     first = targets[::num_views]
     if not 1 <= size <= len(first):
         raise UserError(
-            f"expected task.num_train between 1 and {len(first)}, the training signals of "
-            f"{split.zoo.path}, got {size}"
+            f"expected task.num_train between 1 and {len(first)}, the number of training signals "
+            f"of {split.zoo.path}, got {size}"
         )
     is_class = first.ndim == 1 and not first.is_floating_point()
     classes = first if is_class else torch.zeros(len(first), dtype=torch.long)
     generator = torch.Generator().manual_seed(derive_seed(seed))
-    chosen = balanced_subset(classes, size, generator)
-    return (chosen[:, None] * num_views + torch.arange(num_views)).flatten()
+    subset = balanced_subset(classes, size, generator)
+    return (subset[:, None] * num_views + torch.arange(num_views)).flatten()

@@ -1,4 +1,4 @@
-"""Weights & Biases, beside the files that every run writes anyway."""
+"""Logging to Weights & Biases, in addition to the files that every run writes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dws.io.content import check_content, read_json, write_json
 from dws.settings import WandbConfig
 from dws.zoo.manifest import MANIFEST, Manifest
 
-WANDB = "wandb.json"  # file in a run's folder: the id of its W&B run, and how it is logged
-WANDB_CACHE = "wandb/cache"  # folder in it for what W&B keeps beside its runs
+WANDB = "wandb.json"  # file in a run folder with the id and settings of its W&B run
+WANDB_CACHE = "wandb/cache"  # folder in a run folder for W&B's caches
 
 
 class Logged(TypedDict):
@@ -28,12 +28,12 @@ class Logged(TypedDict):
     mode: Literal["offline", "online", "disabled"]
     project: str
     group: str | None
-    history_is_logged: NotRequired[bool]  # not in older ones
+    history_is_logged: NotRequired[bool]  # missing in files of earlier versions
     result_is_logged: NotRequired[bool]
 
 
 def recorded_wandb(folder: Path) -> WandbConfig:
-    """How the run in ``folder`` was logged when it was trained; ``disabled`` if it was not."""
+    """Return the W&B settings with which a run was trained; ``disabled`` if it was not logged."""
     content = _read(folder)
     if content is None:
         return WandbConfig(mode="disabled")
@@ -41,41 +41,41 @@ def recorded_wandb(folder: Path) -> WandbConfig:
 
 
 def history_is_logged(folder: Path) -> bool:
-    """Whether W&B has all epochs of the run in ``folder``, or was not asked to log it."""
+    """Return whether all epochs of a run were logged to W&B, or logging was disabled."""
     return bool((_read(folder) or {}).get("history_is_logged", True))
 
 
 def result_is_logged(folder: Path) -> bool:
-    """Whether the figures of the test split were sent to W&B."""
+    """Return whether the test metrics of a run were logged to W&B."""
     return bool((_read(folder) or {}).get("result_is_logged", False))
 
 
 def note_result_is_logged(folder: Path) -> None:
-    """Have ``result_is_logged`` say so from now on."""
+    """Record that the test metrics were logged, see ``result_is_logged``."""
     write_json(folder / WANDB, {**(_read(folder) or {}), "result_is_logged": True})
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """The content of ``wandb.json``; None if there is none, or a damaged one, which is said."""
+    """Read ``wandb.json``; None if it does not exist or is damaged, which is printed."""
     file = folder / WANDB
     if not file.is_file():
         return None
     try:
         content = read_json(file)
         check_content(content, Logged, what=f"the W&B id of a run in {file}")
-    except (OSError, ValueError) as error:  # logging stops nothing
-        print(f"dws: {error}; this run counts as not logged to W&B")
+    except (OSError, ValueError) as error:  # logging must not stop a run
+        print(f"dws: {error}; treating this run as not logged to W&B")
         return None
     return dict(content)
 
 
 class WandbLogger:
-    """Forwards metrics and pictures to a W&B run, or nowhere if there is none.
+    """A logger of metrics and images to a W&B run; without a run it does nothing.
 
-    Nothing that W&B raises stops a training: the first error is printed, and nothing more is sent.
+    Errors of W&B do not stop a training. The first error is printed and disables logging.
 
     Args:
-        run: What ``wandb.init`` gave, or None.
+        run: The result of ``wandb.init``, or None.
     """
 
     def __init__(self, run: Any | None) -> None:
@@ -83,14 +83,14 @@ class WandbLogger:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a W&B run, to which everything so far was sent."""
+        """Whether there is a W&B run without errors so far."""
         return self._run is not None
 
     def catch_up(self, epochs: Iterable[Mapping[str, float]]) -> None:
-        """Log those of the epochs so far that W&B does not have.
+        """Log previous epochs that are missing in W&B.
 
-        A process that is killed takes with it what W&B has not written or sent yet, and every
-        offline process has a file of its own, which gets the whole history.
+        If a process is killed, data that W&B has not written or sent yet are lost. In offline mode
+        every process has a separate file, which receives the whole history.
         """
 
         def send(run: Any) -> None:
@@ -102,42 +102,42 @@ class WandbLogger:
         self._send(send)
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Log numbers at an optimiser step."""
+        """Log metrics at an optimiser step."""
         self._send(lambda run: run.log(dict(metrics), step=step))
 
     def zoo(self, path: Path, manifest: Manifest) -> None:
-        """Note which zoo the run reads: a reference to its manifest; nothing of it is copied."""
+        """Log the zoo of the run as a reference to its manifest, without uploading it."""
 
         def send(run: Any) -> None:
             import wandb
 
             content = manifest.content()
             keys = ("signals", "zoo", "inr", "fit", "fit_preset", "dims", "num_rows")
-            name = re.sub(r"[^0-9A-Za-z_.-]", "_", path.name)[:100]  # all that W&B allows
+            name = re.sub(r"[^0-9A-Za-z_.-]", "_", path.name)[:100]  # W&B's restrictions
             artifact = wandb.Artifact(
                 f"zoo-{name}",
                 type="zoo",
                 metadata={key: content.get(key) for key in keys},
             )
             artifact.add_reference((path / MANIFEST).resolve().as_uri())
-            run.log_artifact(artifact)  # W&B refuses to "use" one when offline
+            run.log_artifact(artifact)  # use_artifact is not supported offline
 
         self._send(send)
 
-    def result(self, figures: Mapping[str, float], *, step: int) -> None:
-        """Log the figures of the test split: as the run's summary, and as a table."""
+    def result(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Log test metrics in the run's summary and as a table."""
 
         def send(run: Any) -> None:
             import wandb
 
-            run.summary.update({f"test_{name}": value for name, value in figures.items()})
-            table = wandb.Table(columns=["metric", "test"], data=[list(i) for i in figures.items()])
+            run.summary.update({f"test_{name}": value for name, value in metrics.items()})
+            table = wandb.Table(columns=["metric", "test"], data=[list(i) for i in metrics.items()])
             run.log({"result": table}, step=step)
 
         self._send(send)
 
     def picture(self, name: str, path: Path) -> None:
-        """Log a PNG."""
+        """Log a PNG file."""
 
         def send(run: Any) -> None:
             import wandb
@@ -155,35 +155,37 @@ class WandbLogger:
             return
         try:
             call(self._run)
-        except Exception as error:  # whatever breaks: the run folder has it all
+        except Exception as error:  # any error: the run folder contains all data
             run, self._run = self._run, None
-            _say_it_is_off(error)
+            _print_disabled(error)
             import wandb
 
-            for give_up in (run.finish, wandb.teardown):  # else the next run of a sweep would use
-                with suppress(Exception):  # what is broken, and W&B complain of it at exit
-                    give_up(exit_code=1)
+            # Otherwise the next run of a sweep would use the broken state, and W&B would report
+            # errors at exit.
+            for shut_down in (run.finish, wandb.teardown):
+                with suppress(Exception):
+                    shut_down(exit_code=1)
 
 
 @contextmanager
 def open_wandb(
     config: WandbConfig, folder: Path, settings: Mapping[str, Any]
 ) -> Iterator[WandbLogger]:
-    """A logger for the run in ``folder``, which keeps its W&B id in every process.
+    """Context manager of a logger for the run in ``folder``, with the same W&B id in all processes.
 
-    If W&B cannot start, this is printed, and the logger does nothing.
+    If W&B cannot be started, the error is printed, and the logger does nothing.
     """
     if config.mode == "disabled":
         yield WandbLogger(None)
         return
-    known = _read(folder) or {"id": uuid.uuid4().hex[:12]}
-    known |= {**asdict(config), "history_is_logged": False}
-    write_json(folder / WANDB, known)
+    content = _read(folder) or {"id": uuid.uuid4().hex[:12]}
+    content |= {**asdict(config), "history_is_logged": False}
+    write_json(folder / WANDB, content)
     with _caches_in(folder.absolute() / WANDB_CACHE):
         try:
-            run = _start(config, folder, known["id"], settings)
-        except Exception as error:  # no key, no connection, nowhere to write, another version, ...
-            _say_it_is_off(error)
+            run = _start(config, folder, content["id"], settings)
+        except Exception as error:  # missing key, connection or permissions, other version, ...
+            _print_disabled(error)
             run = None
         logger = WandbLogger(run)
         try:
@@ -193,12 +195,12 @@ def open_wandb(
             raise
         logger.finish(exit_code=0)
     if logger.is_on:
-        write_json(folder / WANDB, {**known, "history_is_logged": True})
+        write_json(folder / WANDB, {**content, "history_is_logged": True})
 
 
 @contextmanager
 def _caches_in(folder: Path) -> Iterator[None]:
-    """Let W&B keep its caches there, and not in a home that may be read-only."""
+    """Context manager that sets W&B's cache folder, because the home folder may be read-only."""
     added = {"WANDB_CACHE_DIR", "WANDB_DATA_DIR"} - set(os.environ)
     os.environ.update(dict.fromkeys(added, str(folder)))
     try:
@@ -209,7 +211,7 @@ def _caches_in(folder: Path) -> Iterator[None]:
 
 
 def _start(config: WandbConfig, folder: Path, run_id: str, settings: Mapping[str, Any]) -> Any:
-    import wandb  # a second at import, and not needed when disabled
+    import wandb  # imported here because the import takes a second
 
     return wandb.init(
         mode=config.mode,
@@ -225,10 +227,10 @@ def _start(config: WandbConfig, folder: Path, run_id: str, settings: Mapping[str
     )
 
 
-def _say_it_is_off(error: Exception) -> None:
+def _print_disabled(error: Exception) -> None:
     reason = " ".join(str(error).split()) or type(error).__name__
     print(
-        f"dws: W&B does not work here ({reason}); this run is not logged to it from now on. The "
-        "run folder has all metrics, and dws-evaluate logs them once W&B works "
+        f"dws: W&B failed ({reason}); logging to it is disabled for the rest of this run. All "
+        "metrics are in the run folder, and dws-evaluate logs them once W&B works "
         "(wandb.mode=offline needs no account)."
     )

@@ -1,8 +1,9 @@
-"""The training loop, the same for every task and metanet.
+"""The training loop, shared by all tasks and metanets.
 
-AdamW, perhaps Muon too, warm-up and cosine decay; after each epoch the validation split is read and
-the best epoch's weights are kept. After each epoch, and every few minutes within one, a checkpoint
-is written from which the same command resumes, on a CPU to the very same weights.
+Optimisation uses AdamW, optionally with Muon, with warm-up and cosine decay. After each epoch the
+model is evaluated on the validation split, and the weights of the best epoch are saved. After each
+epoch, and every few minutes within an epoch, the loop writes a checkpoint from which the same
+command resumes. On a CPU a resumed run results in exactly the same weights.
 """
 
 from __future__ import annotations
@@ -42,29 +43,33 @@ def train(
     reconstruction: ReconstructionLoss | None = None,
     processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
-    """Train, or go on from the run's last checkpoint; all outputs go to the run folder.
+    """Train a model, resuming from the run's last checkpoint if there is one.
+
+    All outputs are written to the run folder.
 
     Args:
-        model: What is trained, on the device of the data.
-        task: Loss and metrics.
+        model: The model, on the device of the data.
+        task: The task, which defines loss and metrics.
         train_set: Training split.
-        val_set: Validation split, which selects the checkpoint.
-        optim: Optimiser and schedule.
+        val_set: Validation split, which selects the best checkpoint.
+        optim: Optimiser and learning rate schedule.
         trainer: Length and batch size.
-        augment: What training networks go through.
-        seed: Of the order of the batches, the augmentations and dropout. The caller has drawn the
-            parameters.
+        augment: Augmentation of the training networks.
+        seed: Seed of the batch order, augmentations and dropout. The model's parameters are
+            already initialised.
         run: The run folder.
-        logger: Gets what the metrics file gets.
-        reconstruction: Auxiliary loss of the model's last ``num_reconstructed`` outputs, if any.
-        processes: Those that train together, all called with the same arguments.
+        logger: Logger of the metrics.
+        reconstruction: Auxiliary reconstruction loss of the model's last ``num_reconstructed``
+            outputs, or None.
+        processes: The processes of distributed training; each calls this function with the same
+            arguments.
 
     Returns:
         The metrics of the best epoch.
 
     Raises:
-        ValueError: If the loss becomes NaN or infinite, the checkpoint does not fit, or on the
-            complaints of ``resolve``, ``check_optim`` and ``Augmentations``.
+        ValueError: If the loss becomes NaN or infinite, the checkpoint does not match, or under the
+            conditions of ``resolve``, ``check_optim`` and ``Augmentations``.
     """
     trainer = resolve(trainer, len(train_set), processes.size)
     state = TrainingState(model, optim, trainer, len(train_set), seed)
@@ -73,10 +78,10 @@ def train(
         state.load(content, run.last_checkpoint)
         run.check_whole(state.epoch)
         if processes.is_first:
-            print(f"dws: going on in {run.path} after epoch {state.epoch}, step {state.step}")
+            print(f"dws: resuming {run.path} after epoch {state.epoch}, step {state.step}")
     else:
         run.check_new()
-    processes.wait()  # all have read what the first is about to write
+    processes.wait()  # until all have read the files that the first process is about to write
     if processes.is_first:
         run.keep_metrics(state.epoch)
         logger.catch_up(run.metrics())
@@ -103,7 +108,7 @@ def train(
                     processes.is_first
                     and time.monotonic() - saved > 60 * trainer.checkpoint_minutes
                 ):
-                    state.losses[-1].cpu()  # waits for a GPU, whose time is the run's
+                    state.losses[-1].cpu()  # wait for the GPU, so that its time is counted
                     state.seconds = time.perf_counter() - began
                     save_checkpoint(run.last_checkpoint, state.content())
                     saved = time.monotonic()

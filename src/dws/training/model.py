@@ -1,4 +1,4 @@
-"""From raw weights to predictions or new weights: standardisation, metanet, and what follows it."""
+"""Models from raw weights to predictions or new weights: standardisation, metanet, output layer."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ from dws.errors import UserError
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import ImageMove
 
-READS = ("standardized", "scaled", "wrapped", "raw")  # in what form weights reach a metanet
-FIRST_STEP_SIZE = 0.01  # of a ``NetworkUpdate``
+READS = ("standardized", "scaled", "wrapped", "raw")  # forms of a metanet's input
+FIRST_STEP_SIZE = 0.01  # initial step size of ``NetworkUpdate``
 
 
 @runtime_checkable
 class Metanet(Protocol):
-    """What a metanet offers; see ``dws.metanets``."""
+    """The protocol of metanets, see ``dws.metanets``."""
 
     def embed(self, batch: WeightBatch) -> Tensor:
-        """Features, (B, E)."""
+        """Compute the embedding, (B, E)."""
 
 
 class Model(nn.Module):
-    """A metanet that takes networks as they lie in a zoo.
+    """A metanet with standardisation, whose input is networks as stored in a zoo.
 
-    Its ``state_dict`` is all that an evaluation needs. The metanet may say with an attribute
-    ``reads`` that it wants weights ``"scaled"`` and not shifted, so that they keep their signs;
-    ``"wrapped"``, as they are, so that it can apply ``wrap_phases`` before it scales them itself
-    (its ``fit`` is given the training split); or ``"raw"``, as they are, so that it can compute
-    what they compute (its ``fit``, if there is one, is given the training split too). Else they are
-    ``"standardized"``. Networks of another dtype are converted to that of the parameters.
+    The ``state_dict`` contains everything that an evaluation needs. Networks of another dtype are
+    converted to the dtype of the parameters. The attribute ``reads`` of the metanet selects the
+    form of its input:
+
+    - ``"standardized"``, the default: weights are shifted and scaled;
+    - ``"scaled"``: weights are scaled but not shifted, which preserves their signs;
+    - ``"wrapped"``: weights are unchanged; the metanet applies ``wrap_phases`` and scales them
+      itself, and its ``fit`` is called with the training split;
+    - ``"raw"``: weights are unchanged, so that the metanet can evaluate the networks' functions;
+      its ``fit``, if it has one, is called with the training split.
 
     Args:
         spec: The architecture of the input networks.
         net: The metanet.
 
     Raises:
-        ValueError: If the metanet wants weights in another form.
+        ValueError: If the attribute ``reads`` of the metanet is unknown.
     """
 
     def __init__(self, spec: WeightSpaceSpec, net: nn.Module) -> None:
@@ -48,23 +52,23 @@ class Model(nn.Module):
         self.net = net
         self.reads = getattr(net, "reads", READS[0])
         if self.reads not in READS:
-            raise UserError(f"expected a metanet that reads {READS}, got {self.reads!r}")
+            raise UserError(f"expected a metanet with reads in {READS}, got {self.reads!r}")
 
     def fit(self, reference: WeightBatch) -> None:
-        """Standardise as the metanet needs it from now on; ``reference`` is the training split."""
+        """Compute the statistics of the input from ``reference``, the training split."""
         if self.reads in ("wrapped", "raw") and hasattr(self.net, "fit"):
-            # the net scales by itself; the weight noise takes its scale too
+            # The metanet scales its input; weight noise is relative to the same scale.
             self.net.fit(reference)  # type: ignore[operator]
             self.standardize.load_state_dict(self.net.scale.state_dict())  # type: ignore[union-attr]
         else:
             self.standardize.fit(reference, keep_signs=self.reads == "scaled")
 
     def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
-        """Outputs in training: for the task, and those for a ``ReconstructionLoss``."""
+        """Split training outputs into those for the task and those for ``ReconstructionLoss``."""
         return outputs, outputs[:, :0]
 
     def undo(self, outputs: Float[Tensor, "b f"], move: ImageMove) -> Float[Tensor, "b f"]:
-        """Outputs for networks whose images were moved, as they are for the networks before."""
+        """Convert outputs for transformed images to outputs for the original images."""
         return outputs
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
@@ -73,18 +77,18 @@ class Model(nn.Module):
 
 
 class WeightSpaceModel(Model):
-    """A metanet that predicts in the task's units.
+    """A model from networks to predictions in the task's units.
 
     Args:
         spec: The architecture of the input networks.
-        net: The metanet; see ``Model``.
-        output_layer: See ``Task.output_layer``.
+        net: The metanet, see ``Model``.
+        output_layer: The layer after the metanet, see ``Task.output_layer``.
         embeds_output: Whether the embedding is the metanet's output instead of its features.
-        num_reconstructed: How many of the metanet's outputs, the last ones, are for a
+        num_reconstructed: Number of the metanet's last outputs that are for a
             ``ReconstructionLoss``.
 
     Raises:
-        ValueError: If the metanet wants weights in another form.
+        ValueError: If the attribute ``reads`` of the metanet is unknown.
     """
 
     def __init__(
@@ -103,40 +107,40 @@ class WeightSpaceModel(Model):
         self.register_load_state_dict_pre_hook(_give_scale_to_net)  # type: ignore[no-untyped-call]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
-        """Predict; in training the reconstructed values follow the prediction."""
+        """Predict, (B, F). In training, reconstructed values follow: (B, F + V)."""
         output, reconstructed = self.split(self.net(self._input(batch)))
-        # float32: units are beyond the digits of bf16
+        # float32, because bf16 is too imprecise for the units of the task
         prediction: Tensor = self.output_layer(output.float())
         if self.training and self.num_reconstructed:
             return torch.cat([prediction, reconstructed], dim=1)
         return prediction
 
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
-        """What represents a network in pictures and probes."""
+        """Compute the embedding of each network, for plots and linear probes, (B, E)."""
         net: Metanet = self.net  # type: ignore[assignment]
-        read = self._input(batch)
-        return self.split(self.net(read))[0] if self.embeds_output else net.embed(read)
+        inputs = self._input(batch)
+        return self.split(self.net(inputs))[0] if self.embeds_output else net.embed(inputs)
 
     def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
-        """Outputs in training, or the metanet's own: for the task, and reconstructed."""
+        """Split outputs of the metanet, or of the model in training, see ``Model.split``."""
         num_for_task = outputs.shape[1] - self.num_reconstructed
         return outputs[:, :num_for_task], outputs[:, num_for_task:]
 
 
 class NetworkUpdate(Model):
-    """New weights θ + s σ Δ(θ) for weights θ.
+    """A model from weights θ to new weights θ + s σ Δ(θ).
 
     Δ is the output of the metanet, a ``WeightBatch`` or flat (B, num_params), in units of σ, the
-    standard deviations of each weight and bias over the training split (one number a layer, which
-    keeps every symmetry). s is one learned number and starts at 0.01, so that networks begin near
-    what they are.
+    standard deviations of each weight and bias over the training split (one number for each layer,
+    which preserves every symmetry). s is a learned scalar with the initial value 0.01, so that new
+    weights are initially close to the old ones.
 
     Args:
         spec: The architecture of the networks.
-        net: The metanet; see ``Model``.
+        net: The metanet, see ``Model``.
 
     Raises:
-        ValueError: If the metanet wants weights in another form.
+        ValueError: If the attribute ``reads`` of the metanet is unknown.
     """
 
     def __init__(self, spec: WeightSpaceSpec, net: nn.Module) -> None:
@@ -145,7 +149,7 @@ class NetworkUpdate(Model):
         self.step_size = nn.Parameter(torch.tensor(FIRST_STEP_SIZE))
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b num_params"]:
-        """The new weights, flat, in the units of the old ones."""
+        """Compute the new weights, flat, in the units of the old weights, (B, num_params)."""
         batch = batch.to(self.standardize.mean.dtype)
         change = self.net(self._input(batch))
         if not isinstance(change, WeightBatch):
@@ -158,15 +162,15 @@ class NetworkUpdate(Model):
         return new.flatten().squeeze(-1)
 
     def undo(self, outputs: Float[Tensor, "b f"], move: ImageMove) -> Float[Tensor, "b f"]:
-        """The new networks with their images moved back."""
-        moved = WeightBatch.from_flat(self.spec, outputs.unsqueeze(-1))
-        return move.inverse().apply(moved).flatten().squeeze(-1)
+        """Apply the inverse image transformation to the new networks."""
+        transformed = WeightBatch.from_flat(self.spec, outputs.unsqueeze(-1))
+        return move.inverse().apply(transformed).flatten().squeeze(-1)
 
 
 def _give_scale_to_net(
     model: WeightSpaceModel, state: dict[str, Any], prefix: str, *_: object
 ) -> None:
-    """Up to version 0.2 the model wrapped and scaled weights for a net that now does it itself."""
+    """Copy the scale to the metanet, which up to version 0.2 was stored only in the model."""
     for name in ("mean", "std"):
         if model.reads == "wrapped" and f"{prefix}standardize.{name}" in state:
             old = state[f"{prefix}standardize.{name}"]

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, one for each GPU or group of cores."""
+"""Distributed training of one model by several processes, one for each GPU or group of cores."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from dws.weightspace import WeightBatch
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a training, as one of them sees them.
+    """The process group of a training, from the point of view of one process.
 
-    Each holds all networks and draws the same batches and augmentations; it reads its part of
-    each batch, and sees the outputs of all. The loss and its gradient are those of one process.
+    Each process holds all networks and draws the same batches and augmentations. It computes the
+    outputs of its part of each batch and gathers the outputs of all parts. Loss and gradient are
+    the same as in training by a single process.
 
     Attributes:
-        rank: Which one this is, from 0. Only the first writes and prints.
-        size: How many there are.
+        rank: Index of this process, from 0. Only process 0 writes files and prints.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -34,25 +35,25 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and prints."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model, with gradients averaged over the processes."""
+        """Wrap a model so that gradients are averaged over the processes."""
         if self.size == 1:
             return model
-        # outputs are gathered, so each process's gradient is its part of the whole one, times size
+        # Outputs are gathered, so the gradient of a process is its part of the total, times size.
         return DistributedDataParallel(model, broadcast_buffers=False)
 
     def part(self, batch: WeightBatch) -> WeightBatch:
-        """This process's networks of a batch."""
+        """Return this process's part of a batch."""
         if self.size == 1:
             return batch
         width = batch.batch_size // self.size
         return batch[self.rank * width : (self.rank + 1) * width]
 
     def gather(self, outputs: Tensor, num_views: int) -> Tensor:
-        """Outputs for the whole batch from those of the parts, view after view."""
+        """Gather the outputs of all parts, ordered by view."""
         if self.size == 1:
             return outputs
         views = [torch.cat(all_gather(view.contiguous())) for view in outputs.chunk(num_views)]
@@ -60,7 +61,7 @@ class Processes:
 
     @contextmanager
     def first_goes_ahead(self) -> Iterator[None]:
-        """The first process runs what follows alone, then the others do."""
+        """Context manager in which the first process runs before all others."""
         if not self.is_first:
             self.wait()
         yield
@@ -68,35 +69,35 @@ class Processes:
             self.wait()
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Wait until all processes reach this call."""
         if self.size > 1:
             dist.barrier()
 
 
 @contextmanager
 def join_processes(device: torch.device) -> Iterator[Processes]:
-    """Join those that ``torchrun`` started, or be alone.
+    """Context manager that joins the process group of ``torchrun``, if there is one.
 
     Args:
-        device: Of the training; with CUDA each process takes the GPU of its local rank.
+        device: Device of the training. With CUDA, each process uses the GPU of its local rank.
 
     Raises:
-        ValueError: If there are several and the device is one certain GPU or neither CPU nor GPU,
-            or they were not started by ``torchrun``.
+        ValueError: If there are several processes and the device is a specific GPU or neither CPU
+            nor CUDA, or if the processes were not started by ``torchrun``.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Processes()
         return
-    is_certain = device != torch.device(device.type)  # as cuda:0 is, and cuda is not
-    if is_certain or device.type not in ("cpu", "cuda"):
+    is_specific = device != torch.device(device.type)  # true for cuda:0, false for cuda
+    if is_specific or device.type not in ("cpu", "cuda"):
         raise UserError(
             f"expected trainer.device=auto, cpu or cuda with {size} processes, got {device}"
         )
     if device.type == "cuda":
         if "LOCAL_RANK" not in os.environ:
             raise UserError(
-                f"expected LOCAL_RANK beside WORLD_SIZE={size}, got none; start with torchrun"
+                f"WORLD_SIZE={size} is set, but LOCAL_RANK is not. Start the command with torchrun."
             )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

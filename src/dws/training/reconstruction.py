@@ -1,4 +1,4 @@
-"""Auxiliary loss beside the task's: values that the input networks compute on a grid."""
+"""Auxiliary reconstruction loss: values of the input networks on a grid as additional targets."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from dws.inr import siren_apply
 from dws.settings import ReconstructionConfig
 from dws.weightspace import WeightBatch
 
-NUM_AT_ONCE = 1024  # networks evaluated together when values are standardised
+NUM_AT_ONCE = 1024  # number of networks in a batch when the statistics of values are computed
 
 
 class ReconstructionLoss:
-    """Values of SIRENs at a grid as targets, which hold for every augmented copy too.
+    """Standardised values of SIRENs on a grid, as targets of an auxiliary loss.
 
-    An embedding from which the function can be reconstructed is what inr2vec (De Luigi et al. 2023)
-    and other autoencoders of weights learn. Here it accompanies the learning from labels: a metanet
-    learns more of what weights mean from many values a network than from one class.
-    Weights are all that a metanet gets, in training and afterwards; the values are computed from
-    these weights alone, and no longer needed once it is trained.
+    inr2vec (De Luigi et al. 2023) and other autoencoders of weights learn an embedding from which
+    the function can be reconstructed. Here reconstruction accompanies supervised training, because
+    many values per network are a richer training signal than one class. The input of the metanet is
+    weights only, in training and evaluation. The values are computed from these weights, also for
+    augmented networks, and are not needed after training.
 
     Args:
         config: Weight and resolution.
-        reference: n networks, whose mean and standard deviation make values comparable.
+        reference: n networks, for the mean and standard deviation of the values.
         low: Lower end of the domain along each axis, d_0 numbers.
-        high: Upper end.
+        high: Upper end of the domain along each axis, d_0 numbers.
         omega_0: ω0 of the networks.
 
     Raises:
-        ValueError: If all of them compute the same.
+        ValueError: If all networks have the same values.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class ReconstructionLoss:
         self.std = (torch.stack(squares).sum() / n).sqrt()
         if not self.std > 0:
             raise UserError(
-                f"The {n} training networks all compute the same, which reconstruction.weight="
-                f"{self.weight} cannot learn from. Use reconstruction.weight=0."
+                f"The {n} training networks all have the same values on the grid, so the loss of "
+                f"reconstruction.weight={self.weight} is undefined. Set reconstruction.weight=0."
             )
 
     @torch.no_grad()
     def targets(self, networks: WeightBatch) -> Float[Tensor, "b v"]:
-        """What B networks compute at P points, (B, P d_M); the reference has a variance of 1."""
+        """Compute the standardised values of B networks at P points, (B, P d_M)."""
         return (self._values(networks) - self.mean) / self.std
 
     def _values(self, networks: WeightBatch) -> Tensor:

@@ -1,7 +1,7 @@
-"""The record of a run, ``config.yaml``: its one declaration, and reading it.
+"""The record of a run, ``config.yaml``: its schema, and how to read it.
 
-``config.yaml`` holds all settings of ``dws-train``, which repeats the run from them, and under
-``record`` what else is known of the run.
+``config.yaml`` contains all settings of ``dws-train``, which can repeat the run from this file. The
+key ``record`` contains further facts about the run.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from dws.settings import (
 from dws.training.identity import NOT_PART_OF_A_RUN, from_earlier_version
 
 FORMAT_VERSION = 3
-# versions of files that do not name theirs
+# Format versions of files that do not state their version.
 BEFORE_0_2 = 1
-UNESCAPED = 2  # text as it is, where Hydra takes ${ for the beginning of an interpolation
+UNESCAPED = 2  # text without escapes, in which Hydra interprets ${ as an interpolation
 
 
 class Origin(Record):
-    """What made a run or its evaluation.
+    """Origin of a run or of its evaluation.
 
     Attributes:
         code: Commit, or version if the code is not in a git checkout.
@@ -55,16 +55,17 @@ class Origin(Record):
 
 
 class Notes(Record):
-    """What a run notes beside its settings.
+    """Facts about a run that are recorded in addition to its settings.
 
     Attributes:
-        format_version: Of the file.
+        format_version: Format version of the file.
         zoo: Digest of the zoo's signals and settings.
         zoo_digest: Digest of the zoo's networks, see ``RunDir.check_zoo``; None in old files.
         dims: Widths of the networks; None in old files.
-        precision: In which it is trained; resumed in the same.
-        origin: Command, code and machine that began the run.
-        identity: See ``dws.training.identity``; written by ``RunDir.claim``, None in old files.
+        precision: Precision of the training, which a resumed run keeps.
+        origin: Command, code and machine that started the run.
+        identity: Identity of the run, see ``dws.training.identity``; written by ``RunDir.claim``,
+            None in old files.
     """
 
     format_version: int = FORMAT_VERSION
@@ -77,19 +78,19 @@ class Notes(Record):
 
 
 class RunRecord(Record):
-    """What a run is, and where it comes from; settings as in ``dws.settings.TrainSettings``.
+    """Settings and origin of a run; the settings are those of ``dws.settings.TrainSettings``.
 
     Attributes:
-        task: What is learned.
+        task: The task.
         model: The metanet.
-        zoo: What is trained on.
-        optim: Optimiser.
+        zoo: The zoo that the model is trained on.
+        optim: Optimiser and learning rate schedule.
         trainer: Length, batch size and device.
         augment: Augmentation of the training networks.
         reconstruction: The auxiliary reconstruction loss.
-        seed: Of the run.
+        seed: Seed of the run.
         paths: Folders; None in old files.
-        notes: What the run notes beside its settings; ``record`` in the file.
+        notes: Facts in addition to the settings; ``record`` in the file.
     """
 
     task: TaskSettings
@@ -104,12 +105,12 @@ class RunRecord(Record):
     notes: Notes = Field(alias="record")
 
     def outcome(self) -> dict[str, Any]:
-        """All that the run's outcome depends on, as plain values."""
+        """Return the settings that determine the result of the run, as plain values."""
         return outcome_settings(self, self.notes.zoo)
 
 
 class EarlierRecord(Record):
-    """What versions before 0.2 wrote in another way."""
+    """The parts of a record that versions before 0.2 wrote in a different form."""
 
     trainer: dict[str, Any]
     aligned: bool
@@ -124,17 +125,17 @@ def read_record(file: Path) -> RunRecord:
     """Read the ``config.yaml`` of a run of this or an earlier version.
 
     Raises:
-        FileNotFoundError: If there is none.
-        UserError: If it holds something else, or a newer version of dws wrote it.
+        FileNotFoundError: If the file does not exist.
+        UserError: If the file has other content, or was written by a newer version of dws.
     """
     return to_record(read_yaml(file), file)
 
 
 def to_record(content: Any, file: Path) -> RunRecord:
-    """The content of a ``config.yaml`` as an object.
+    """Convert the content of a ``config.yaml`` to a ``RunRecord``.
 
     Raises:
-        UserError: If it is something else, or a newer version of dws wrote it.
+        UserError: If the content is not a run record, or was written by a newer version of dws.
     """
     what = f"the settings of a run that dws-train made in {file}"
     content = check_content(content, dict[str, Any], what=what)
@@ -150,7 +151,7 @@ def to_record(content: Any, file: Path) -> RunRecord:
 
 
 def _from_earlier(content: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """What a version before 0.2 recorded, as it is recorded now."""
+    """Convert a record of a version before 0.2 to the current form."""
     earlier = check_content(content, EarlierRecord, what=what)
     notes = {key: earlier[key] for key in ("zoo", "zoo_digest", "dims")}
     return {
@@ -166,7 +167,7 @@ def _from_earlier(content: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 
 def outcome_settings(given: TrainSettings | RunRecord, zoo: str) -> dict[str, Any]:
-    """All that a run's outcome depends on, as plain values.
+    """Return the settings that determine the result of a run, as plain values.
 
     Args:
         given: All settings.
@@ -186,17 +187,17 @@ def outcome_settings(given: TrainSettings | RunRecord, zoo: str) -> dict[str, An
 
 
 def with_escapes(text: str) -> str:
-    """Text such that Hydra reads it as it is: ``${`` begins no interpolation."""
+    """Escape ``${`` in a text, which Hydra would interpret as an interpolation."""
     return re.sub(r"(\\*)\$\{", lambda found: rf"{2 * found[1]}\${{", text)
 
 
 def without_escapes(text: str) -> str:
-    """The inverse of ``with_escapes``."""
+    """Remove the escapes of ``with_escapes``."""
     return re.sub(r"(\\*)\\\$\{", lambda found: f"{found[1][::2]}${{", text)
 
 
 def map_text(content: Any, change: Callable[[str], str]) -> Any:
-    """Plain values with each text changed, but not the keys."""
+    """Apply a function to each text in plain values, except keys."""
     if isinstance(content, Mapping):
         return {key: map_text(value, change) for key, value in content.items()}
     if isinstance(content, list | tuple):

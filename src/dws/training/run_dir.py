@@ -1,4 +1,4 @@
-"""The folder of one training run."""
+"""The folder of a training run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HEADER = """\
 
 
 class Epoch(TypedDict):
-    """A line of ``metrics.jsonl``, which also has the metrics on validation."""
+    """A line of ``metrics.jsonl``, which also contains the validation metrics."""
 
     epoch: float
     step: float
@@ -48,7 +48,7 @@ class Epoch(TypedDict):
 
 @dataclass(frozen=True)
 class RunDir:
-    """Paths in a run folder, and what is read from and written to it.
+    """A run folder, with its files and checks.
 
     Attributes:
         path: The folder.
@@ -58,21 +58,21 @@ class RunDir:
 
     @contextmanager
     def claim(self, given: TrainSettings, notes: Notes) -> Iterator[None]:
-        """Hold the folder for a run with these settings, new or begun.
+        """Context manager that locks the folder for a new or existing run with these settings.
 
         Args:
             given: All settings.
-            notes: What is noted beside them; of it only the zoo is compared.
+            notes: Further facts, of which only the zoo is compared.
 
         Raises:
-            UserError: If it belongs to a run with other settings (the message names them), another
-                process is writing there, or on the complaint of ``check_zoo``.
+            UserError: If the folder belongs to a run with other settings (the message lists them),
+                another process is writing to it, or ``check_zoo`` fails.
         """
         settings = with_defaults(outcome_settings(given, notes.zoo))
         content = {
-            "defaults": ["quiet", "_self_"],  # of Hydra
+            "defaults": ["quiet", "_self_"],  # for Hydra
             **asdict(replace(given, run_dir=None, record=None)),
-            # with the defaults of their classes, which may change
+            # including the current defaults of their classes, which may change
             **{group: settings[group] for group in ("task", "model", "augment")},
             "record": {**notes.model_dump(), "identity": identity(settings)},
         }
@@ -88,18 +88,17 @@ class RunDir:
             yield
 
     def check_claim(self, given: TrainSettings, notes: Notes) -> None:
-        """Make sure that a run with these settings may use the folder; arguments as ``claim``.
+        """Check that a run with these settings may use the folder; arguments as in ``claim``.
 
         Raises:
-            UserError: If it belongs to a run with other settings, or on the complaint of
-                ``check_zoo``.
+            UserError: If the folder belongs to a run with other settings, or ``check_zoo`` fails.
         """
         settings = with_defaults(outcome_settings(given, notes.zoo))
         check_claim(self.config_file, settings, option="run_dir", comparable=self._comparable)
         self.check_zoo(given.zoo.path, notes.zoo_digest)
 
     def is_earlier(self, given: TrainSettings, notes: Notes) -> bool:
-        """Whether a version before 0.2 made it, with these settings on the same kind of zoo."""
+        """Return whether the run is of a version before 0.2 and has these settings and this zoo."""
         settings = with_defaults(outcome_settings(given, notes.zoo))
         try:
             record = self.record()
@@ -110,22 +109,22 @@ class RunDir:
             return False
 
     def _comparable(self, content: Any) -> dict[str, Any]:
-        """What the content of ``config.yaml`` says of the outcome, as it is compared."""
+        """Convert the content of ``config.yaml`` to settings that can be compared."""
         return with_defaults(to_record(content, self.config_file).outcome())
 
     def check_zoo(self, zoo_path: str, zoo_digest: str | None) -> None:
-        """Make sure that the run began on these very networks, and not on others fitted alike.
+        """Check that the run was started on exactly these networks.
 
         Raises:
-            ValueError: If it did not.
+            ValueError: If the networks differ, even if they were fitted with the same settings.
         """
         if not self.config_file.is_file():
             return
         if self.record().notes.zoo_digest not in (None, zoo_digest):
             raise UserError(
-                f"expected the networks that {self.path} was begun on in {zoo_path}, got others, "
-                "fitted with the same settings on another machine or by another version; bring "
-                "that zoo back, or remove the run folder and train again"
+                f"The networks in {zoo_path} differ from those that {self.path} was started on: "
+                "they were fitted with the same settings, but on another machine or by another "
+                "version. Restore the original zoo, or remove the run folder and train again."
             )
 
     @classmethod
@@ -133,34 +132,34 @@ class RunDir:
         """Open an existing run.
 
         Raises:
-            FileNotFoundError: If the folder holds no run.
+            FileNotFoundError: If the folder does not contain a run.
         """
         run = cls(Path(path))
         if not run.config_file.is_file():
             raise NotFoundError(
-                f"expected a run folder with {run.config_file.name} at {path}, got none; "
-                "train one with dws-train and give the folder that it prints"
+                f"No run found in {path}: there is no {run.config_file.name}. Train a model with "
+                "dws-train and pass the folder that it prints."
             )
         return run
 
     @property
     def config_file(self) -> Path:
-        """Settings of the run."""
+        """File with the settings of the run."""
         return self.path / "config.yaml"
 
     @property
     def last_checkpoint(self) -> Path:
-        """State to go on from."""
+        """Checkpoint to resume from."""
         return self.path / "checkpoint-last.pt"
 
     @property
     def best_checkpoint(self) -> Path:
-        """Weights of the epoch with the best validation metric."""
+        """Checkpoint of the epoch with the best validation metric."""
         return self.path / "checkpoint-best.pt"
 
     @property
     def result_file(self) -> Path:
-        """What the evaluation on the test split gave."""
+        """File with the result of the evaluation on the test split."""
         return self.path / "result.json"
 
     @property
@@ -170,31 +169,31 @@ class RunDir:
 
     @property
     def metrics_file(self) -> Path:
-        """One line of JSON an epoch."""
+        """File with one line of JSON for each epoch."""
         return self.path / "metrics.jsonl"
 
     def record(self) -> RunRecord:
-        """The settings of the run, and where it comes from.
+        """Read the settings and the origin of the run.
 
         Raises:
-            UserError: If the file holds something else.
+            UserError: If the file has other content.
         """
         return read_record(self.config_file)
 
     def identity(self) -> str:
-        """What identifies the run and those that differ from it in nothing but the seed.
+        """Return the identity of the run, which does not depend on the seed.
 
         Raises:
-            UserError: As ``record``, or if a class is not allowed or not found.
+            UserError: If ``record`` fails, or a class is not allowed or not found.
         """
         record = self.record()
         return record.notes.identity or identity(record.outcome())
 
     def metrics(self) -> list[dict[str, float]]:
-        """The epochs so far.
+        """Read the metrics of all epochs so far.
 
         Raises:
-            ValueError: If the file holds something else.
+            ValueError: If the file has other content.
         """
         if not self.metrics_file.is_file():
             return []
@@ -203,13 +202,13 @@ class RunDir:
         return epochs
 
     def check_whole(self, num_epochs: int) -> None:
-        """Make sure that what the first epochs have left is there.
+        """Check that the files of the first epochs exist.
 
         Args:
-            num_epochs: Epochs that the last checkpoint counts as done.
+            num_epochs: Number of complete epochs according to the last checkpoint.
 
         Raises:
-            ValueError: If the best checkpoint or lines of the metrics are missing.
+            ValueError: If the best checkpoint or lines of the metrics file are missing.
         """
         epochs = [row["epoch"] for row in self.metrics()][:num_epochs]
         missing = [] if self.best_checkpoint.is_file() else [self.best_checkpoint.name]
@@ -217,32 +216,32 @@ class RunDir:
             missing.append(f"epochs of {self.metrics_file.name}")
         if num_epochs and missing:
             raise UserError(
-                f"The run in {self.path} has done {num_epochs} epochs, but {' and '.join(missing)} "
-                "are missing, which training writes and cannot restore. Bring them back, or remove "
-                f"{self.path} and train again."
+                f"The run in {self.path} has completed {num_epochs} epochs, but "
+                f"{' and '.join(missing)} are missing. Restore them, or remove {self.path} and "
+                "train again."
             )
 
     def check_new(self) -> None:
-        """Make sure that training may begin, since there is no last checkpoint.
+        """Check that a folder without a last checkpoint contains no results.
 
         Raises:
             ValueError: If there are results of a training whose last checkpoint was removed.
         """
-        # one epoch is noted before the first checkpoint is written
+        # The metrics of the first epoch are written before the first checkpoint.
         if self.result_file.is_file() or len(self.metrics()) > 1:
             raise UserError(
-                f"{self.last_checkpoint} is missing, though {self.path} holds the results of a "
-                "training, which would be overwritten. Bring it back, choose another run_dir, or "
-                f"remove {self.path} and train again."
+                f"{self.last_checkpoint} is missing, but {self.path} contains results of a "
+                "training, which would be overwritten. Restore the checkpoint, choose another "
+                f"run_dir, or remove {self.path} and train again."
             )
 
     def keep_metrics(self, num_epochs: int) -> None:
-        """Drop epochs after the last checkpoint: they are about to be run again."""
+        """Remove the metrics of epochs after the last checkpoint, which will be run again."""
         if not self.metrics_file.is_file():
             return
         lines = [json.dumps(row) for row in self.metrics() if row["epoch"] <= num_epochs]
         write_atomically(self.metrics_file, "".join(f"{line}\n" for line in lines).encode())
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add one epoch."""
+        """Append the metrics of an epoch."""
         append_json_line(self.metrics_file, row)

@@ -1,4 +1,4 @@
-"""All that changes in the course of a training: what a checkpoint has to keep."""
+"""The state of a training, which checkpoints save and restore."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LOSSES = ("train_loss", "train_drawing_loss")
 
 
 class TrainingState:
-    """Weights, optimiser, generators and position of a training.
+    """Weights, optimiser states, random generators and position of a training.
 
     Args:
-        model: What is trained, on its device.
-        optim: Optimiser and schedule.
+        model: The model, on its device.
+        optim: Optimiser and learning rate schedule.
         trainer: Length and batch size.
         num_networks: Size of the training split.
-        seed: Of the order of batches, the augmentations and dropout.
+        seed: Seed of the batch order, augmentations and dropout.
     """
 
     def __init__(
@@ -57,46 +57,46 @@ class TrainingState:
         self.average = AveragedModel(model) if trainer.ema_decay else None
         self.device = next(model.parameters()).device
         self._place_rates()
-        torch.manual_seed(derive_seed(seed, 0))  # of dropout
-        self.order = torch.Generator().manual_seed(derive_seed(seed, 1))  # of batches
-        self.draws = torch.Generator(self.device).manual_seed(derive_seed(seed, 2))  # of augment
-        self.epoch = 0  # that are whole
-        self.losses: list[Tensor] = []  # of the steps of the current epoch
-        self.seconds = 0.0  # spent in it
+        torch.manual_seed(derive_seed(seed, 0))  # for dropout
+        self.order = torch.Generator().manual_seed(derive_seed(seed, 1))  # for the batch order
+        self.draws = torch.Generator(self.device).manual_seed(derive_seed(seed, 2))  # for augment
+        self.epoch = 0  # number of complete epochs
+        self.losses: list[Tensor] = []  # losses of the current epoch's steps
+        self.seconds = 0.0  # time spent in the current epoch
         self.best: dict[str, float] | None = None
-        self._order_at_start = self.order.get_state()  # of the current epoch
+        self._order_at_start = self.order.get_state()  # at the start of the current epoch
 
     @property
     def step_in_epoch(self) -> int:
-        """Steps of the current epoch that are done."""
+        """Number of completed steps of the current epoch."""
         return len(self.losses)
 
     @property
     def step(self) -> int:
-        """Steps that are done."""
+        """Number of completed steps."""
         return self.epoch * self.steps_per_epoch + self.step_in_epoch
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or patience has run out."""
-        waited = self.epoch - self.best["epoch"] if self.best else 0
+        """Whether all epochs are complete, or the patience is exhausted."""
+        num_worse = self.epoch - self.best["epoch"] if self.best else 0
         patience = self.trainer.patience
         return self.epoch == self.trainer.num_epochs or (
-            patience is not None and waited >= patience
+            patience is not None and num_worse >= patience
         )
 
     @property
     def evaluated(self) -> Model:
-        """The weights to evaluate: the average, if there is one."""
+        """The model to evaluate: the moving average if there is one."""
         return self.average.module if self.average else self.model  # type: ignore[return-value]
 
     def start_epoch(self) -> torch.Generator:
-        """The generator of the order of batches, as it was when the current epoch began."""
+        """Return the generator of the batch order in its state at the start of the epoch."""
         self.order.set_state(self._order_at_start)
         return self.order
 
     def update(self) -> None:
-        """Change the weights by the gradients. Reads no tensor on the host."""
+        """Update the weights by the gradients, without synchronising with the device."""
         if self.optim.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
         for optimizer in self.optimizers:
@@ -105,10 +105,10 @@ class TrainingState:
             self._update_average(self.average.module)
 
     def advance(self, losses: Float[Tensor, " losses"]) -> None:
-        """Note that a step was taken, and set the learning rates of the next one.
+        """Record a completed step and set the learning rates of the next step.
 
         Args:
-            losses: Of the step; read at the end of the epoch.
+            losses: Losses of the step, which are read at the end of the epoch.
         """
         for scheduler in self.schedulers:
             scheduler.step()
@@ -118,24 +118,24 @@ class TrainingState:
 
     @torch.no_grad()
     def _update_average(self, average: nn.Module) -> None:
-        """Move the average of parameters and buffers towards the model; at first it is the model.
+        """Update the moving average of parameters and buffers, which starts as a copy of the model.
 
-        ``AveragedModel.update_parameters`` reads on the host how many it has averaged.
+        ``AveragedModel.update_parameters`` is not used, because it synchronises with the device.
         """
-        ours = [*average.parameters(), *average.buffers()]
-        theirs = [*self.model.parameters(), *self.model.buffers()]
-        averaged = [tensor.is_floating_point() and self.step > 0 for tensor in ours]
-        for mine, other, is_averaged in zip(ours, theirs, averaged, strict=True):
-            if not is_averaged:
-                mine.copy_(other)
-        if any(averaged):
-            average_in = get_ema_multi_avg_fn(self.trainer.ema_decay)
-            average_in([*compress(ours, averaged)], [*compress(theirs, averaged)], 0)
+        averages = [*average.parameters(), *average.buffers()]
+        current = [*self.model.parameters(), *self.model.buffers()]
+        is_averaged = [tensor.is_floating_point() and self.step > 0 for tensor in averages]
+        for target, source, averaged in zip(averages, current, is_averaged, strict=True):
+            if not averaged:
+                target.copy_(source)
+        if any(is_averaged):
+            update = get_ema_multi_avg_fn(self.trainer.ema_decay)
+            update([*compress(averages, is_averaged)], [*compress(current, is_averaged)], 0)
 
     def _place_rates(self) -> None:
-        """Keep learning rates in tensors on the device if a CUDA graph is to read them.
+        """Store learning rates in tensors on the device for CUDA graphs, otherwise as numbers.
 
-        A checkpoint may be of a process that did otherwise.
+        A checkpoint may have been written with the other choice.
         """
         captured = self.trainer.cuda_graph == "always"
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
@@ -145,10 +145,13 @@ class TrainingState:
                 group["capturable"] = captured
 
     def end_epoch(self) -> dict[str, float]:
-        """Close the current epoch.
+        """Complete the current epoch.
+
+        Returns:
+            Epoch, step, mean losses and learning rate.
 
         Raises:
-            ValueError: If a loss was NaN or infinite.
+            ValueError: If a loss is NaN or infinite.
         """
         losses = torch.stack(self.losses).cpu()  # (steps, 1 or 2)
         row: dict[str, float] = {
@@ -169,11 +172,11 @@ class TrainingState:
         return row
 
     def _lr(self, step: int) -> float:
-        """The learning rate of a step, from 1."""
+        """Return the learning rate of a step, counted from 1."""
         return self.optim.lr * self.optim.factor(step - 1, self.num_steps)
 
     def content(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """Return the content of a checkpoint."""
         return {
             "reader": self.model.state_dict(),
             "average": self.average.state_dict() if self.average else None,
@@ -191,7 +194,7 @@ class TrainingState:
         }
 
     def _dropout_generator(self) -> torch.Generator:
-        """PyTorch's own, of the device."""
+        """Return PyTorch's default generator of the device."""
         if self.device.type == "cuda":
             return torch.cuda.default_generators[self.device.index or 0]
         return (
@@ -201,16 +204,16 @@ class TrainingState:
         )
 
     def load(self, content: Mapping[str, Any], path: Path) -> None:
-        """Go back to what ``content`` gave.
+        """Restore the state from the content of a checkpoint.
 
         Raises:
-            ValueError: If the checkpoint is of another model or kind of device.
+            ValueError: If the checkpoint belongs to another model or device type.
         """
         if content["device"] != self.device.type:
             raise UserError(
-                f"expected to go on in {path.parent} on {content['device']}, where it began, got "
-                f"{self.device.type}; set trainer.device={content['device']} or choose another "
-                "run_dir"
+                f"{path.parent} was started on {content['device']} and cannot be resumed on "
+                f"{self.device.type}. Set trainer.device={content['device']} or choose another "
+                "run_dir."
             )
         load_weights(self.model, content["reader"], path)
         if self.average:
@@ -231,20 +234,20 @@ class TrainingState:
                 float(self.best["epoch"])
         except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f"The checkpoint {path} is not of this training ({type(error).__name__}: {error}). "
-                f"Bring back the file that training wrote, or remove {path.parent} and train again."
+                f"The checkpoint {path} does not belong to this training ({type(error).__name__}: "
+                f"{error}). Restore the original file, or remove {path.parent} and train again."
             ) from error
 
 
 def build_optimizers(
     model: Model, optim: OptimConfig, *, capturable: bool = False
 ) -> list[Optimizer]:
-    """AdamW and, if asked for, Muon for the matrices of the metanet's linear maps.
+    """Construct AdamW and, if requested, Muon for the weights of the metanet's linear layers.
 
     Args:
-        model: What they train.
-        optim: Their settings.
-        capturable: Whether a CUDA graph can record their steps.
+        model: The model to optimise.
+        optim: Settings of the optimisers.
+        capturable: Whether a CUDA graph must be able to record their steps.
     """
     adamw = partial(
         AdamW, lr=optim.lr, weight_decay=optim.weight_decay, amsgrad=optim.amsgrad, fused=True,
@@ -257,20 +260,20 @@ def build_optimizers(
     muon = (CapturableMuon if capturable else Muon)(
         matrices, lr=optim.muon_lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
-    taken = set(matrices)
-    return [adamw([p for p in model.parameters() if p not in taken]), muon]
+    muon_parameters = set(matrices)
+    return [adamw([p for p in model.parameters() if p not in muon_parameters]), muon]
 
 
 class CapturableMuon(Muon):
-    """Muon with learning rates in tensors, which the host does not read.
+    """Muon with learning rates in tensors, which do not require synchronisation.
 
-    What a step adds to the parameters is proportional to the learning rate. So PyTorch's own step
-    is taken with a rate of 1, of which the parameters then go a part.
+    The update of a step is proportional to the learning rate. PyTorch's step is therefore computed
+    with a learning rate of 1, and its update is then multiplied by the actual rate.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take a step."""
+        """Perform an optimisation step."""
         rates = [group["lr"] for group in self.param_groups]
         before = [[p.clone() for p in group["params"]] for group in self.param_groups]
         for group in self.param_groups:
@@ -284,34 +287,34 @@ class CapturableMuon(Muon):
 
 
 def check_optim(optim: OptimConfig, metanet: nn.Module) -> None:
-    """Make sure that Muon, if it is requested, has something to train.
+    """Check that the metanet has parameters for Muon, if it is requested.
 
     Raises:
         UserError: If the metanet has no ``nn.Linear``.
     """
     if optim.muon_lr is not None and not _linear_weights(metanet):
         raise UserError(
-            "expected a metanet with nn.Linear in it for optim.muon_lr, got "
-            f"{type(metanet).__name__}; use optim.muon_lr=null"
+            "optim.muon_lr needs a metanet with nn.Linear layers, but "
+            f"{type(metanet).__name__} has none. Set optim.muon_lr=null."
         )
 
 
 def _linear_weights(module: nn.Module) -> list[Tensor]:
-    """The weights of its linear layers."""
+    """Return the weights of all linear layers of a module."""
     return [part.weight for part in module.modules() if isinstance(part, nn.Linear)]
 
 
 def check_finite(value: float, name: str, row: Mapping[str, float], optim: OptimConfig) -> None:
-    """Stop a training whose loss or metric is no number any more.
+    """Check that a loss or metric is finite.
 
     Raises:
-        ValueError: If the value is NaN or infinite; the message says where and what to do.
+        ValueError: If the value is NaN or infinite; the message contains the step and a remedy.
     """
     if not math.isfinite(value):
         raise UserError(
             f"{name} became {value} in epoch {row['epoch']} (step {row['step']}) at learning rate "
-            f"{row['lr']:.2g}; lower optim.lr={optim.lr}"
-            f"{f' or optim.muon_lr={optim.muon_lr}' if optim.muon_lr else ''} or lengthen "
-            f"optim.warmup_fraction={optim.warmup_fraction}, and remove the run's folder if it was "
-            "given as run_dir"
+            f"{row['lr']:.2g}. Lower optim.lr={optim.lr}"
+            f"{f' or optim.muon_lr={optim.muon_lr}' if optim.muon_lr else ''} or increase "
+            f"optim.warmup_fraction={optim.warmup_fraction}, and remove the run folder if run_dir "
+            "is set."
         )

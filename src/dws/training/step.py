@@ -1,4 +1,4 @@
-"""One step of training, as a function of tensors: what a CUDA graph can record."""
+"""A training step as a function of tensors, which a CUDA graph can record."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from dws.weightspace.transforms import ImageMove
 class TrainingStep:
     """Augmentation, forward pass, losses, backward pass and update of the weights.
 
-    The host decides what a step consists of and reads nothing that is computed in it, so that it
-    prepares the next steps while a GPU is busy.
+    The host does not read any result of a step, so it can prepare the next steps while a GPU is
+    busy.
 
     Args:
-        model: What is trained.
-        task: Loss.
+        model: The model.
+        task: The task, which defines the loss.
         train_set: Training split.
-        state: Optimisers and generators; see ``TrainingState.advance`` for what follows a step.
-        augmentations: What training networks go through.
+        state: Optimisers and generators. Call ``TrainingState.advance`` after each step.
+        augmentations: Augmentations of the training networks.
         trainer: Settings without ``auto``, see ``resolve``.
-        reconstruction: Auxiliary loss, if any.
-        processes: Those that train together.
+        reconstruction: Auxiliary reconstruction loss, or None.
+        processes: The processes of distributed training.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TrainingStep:
             if trainer.precision == "bf16"
             else nullcontext
         )
-        # whether networks are augmented is decided by the host, so there are two kinds of steps
+        # The host decides whether networks are augmented, so there are two step functions.
         self._steps: dict[bool, Callable[[Tensor], Tensor]] = {
             augmented: partial(self.take, augmented=augmented) for augmented in (True, False)
         }
@@ -77,20 +77,20 @@ class TrainingStep:
             }
 
     def __call__(self, rows: Int[Tensor, " b"]) -> Float[Tensor, " losses"]:
-        """Take the next step.
+        """Run the next step.
 
         Args:
-            rows: Which of the training networks are the batch.
+            rows: Row indices of the batch in the training split, (B,).
 
         Returns:
-            The task's loss and, if there is one, the reconstruction loss. The next step may
-            overwrite it.
+            The loss of the task and, if used, the reconstruction loss, (1,) or (2,). The next step
+            may overwrite this tensor.
         """
         state = self.state
         return self._steps[self.augmentations.are_active(state.step / state.num_steps)](rows)
 
     def take(self, rows: Int[Tensor, " b"], *, augmented: bool) -> Float[Tensor, " losses"]:
-        """The step itself. It reads no tensor on the host."""
+        """Run a step with or without augmentation, without synchronising with the device."""
         model, task, processes = self.model, self.task, self.processes
         weights, targets = self.train_set.weights[rows], self.train_set.targets[rows]
         views = [self._view(weights, augmented=augmented) for _ in range(task.num_views)]
@@ -115,7 +115,7 @@ class TrainingStep:
     def _view(
         self, weights: WeightBatch, *, augmented: bool
     ) -> tuple[WeightBatch, ImageMove | None]:
-        """Networks as the model gets them, and how their images were moved."""
+        """Return the model's input networks and the transformation of their images, or None."""
         if not augmented:
             return weights, None
         std = self.model.standardize.std

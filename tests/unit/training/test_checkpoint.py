@@ -12,7 +12,7 @@ from dws.training.checkpoint import load_checkpoint
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "checkpoint-last.pt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"expected a checkpoint in {path}, got a damaged one"):
+    with pytest.raises(ValueError, match=f"{path} is damaged"):
         load_checkpoint(path)
 
 
@@ -22,6 +22,6 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "exploded",))
 
     torch.save({"reader": Bomb()}, tmp_path / "bomb.pt")
-    with pytest.raises(ValueError, match="got a damaged one"):
+    with pytest.raises(ValueError, match="is damaged"):
         load_checkpoint(tmp_path / "bomb.pt")
     assert not (tmp_path / "exploded").exists()

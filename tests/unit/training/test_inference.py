@@ -23,7 +23,9 @@ def test_the_probe_is_fitted_to_the_training_split_alone(sine_zoo: Zoo) -> None:
     expected = torch.from_numpy(probe.predict(asked.numpy()))
     torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(targets, val_set.targets)
-    read_before = predict(model, task, val_set, train_set=train_set, batch_size=7, known=known)
+    read_before = predict(
+        model, task, val_set, train_set=train_set, batch_size=7, train_embedding=known
+    )
     assert torch.equal(read_before[0], outputs)
     with torch.no_grad():  # a dimension that says nothing
         net.head.map.weight[0].zero_()

@@ -33,9 +33,9 @@ def test_auto_is_decided_by_the_length_and_the_processor(
 @pytest.mark.parametrize(
     ("batch_size", "num_networks", "num_processes", "complaint"),
     [
-        (7, 99, 2, r"a multiple of the 2 processes and at least 4 networks, got 7 of 99"),
-        (2, 99, 2, r"a multiple of the 2 processes and at least 4 networks, got 2 of 99"),
-        (8, 7, 2, r"a multiple of the 2 processes and at least 4 networks, got 7 of 7"),
+        (7, 99, 2, r"multiple of the 2 processes and at least 4, but it is 7 for 99"),
+        (2, 99, 2, r"multiple of the 2 processes and at least 4, but it is 2 for 99"),
+        (8, 7, 2, r"multiple of the 2 processes and at least 4, but it is 7 for 7"),
         (8, 1, 1, r"expected at least 2 training networks, got 1"),
     ],
 )

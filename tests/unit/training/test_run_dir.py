@@ -27,6 +27,6 @@ def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=refused), run.claim(others, notes):
         pass
     fitted_anew = notes.model_copy(update={"zoo_digest": "c"})
-    refused = r"expected the networks that .*run was begun on in outputs/zoos/sine"
+    refused = r"networks in outputs/zoos/sine differ from those that .*run was started on"
     with pytest.raises(ValueError, match=refused), run.claim(settings, fitted_anew):
         pass

@@ -19,7 +19,7 @@ def test_a_checkpoint_of_another_kind_of_device_is_refused(sine_zoo: Zoo, tmp_pa
     run_training(sine_zoo, tmp_path, num_epochs=1)
     file = RunDir(tmp_path).last_checkpoint
     save_checkpoint(file, {**load_checkpoint(file), "device": "cuda"})
-    with pytest.raises(ValueError, match=r"on cuda, where it began, got cpu; set trainer.device=c"):
+    with pytest.raises(ValueError, match=r"started on cuda .* on cpu\. Set trainer\.device=cuda"):
         run_training(sine_zoo, tmp_path, num_epochs=1)
 
 
@@ -86,12 +86,12 @@ def test_each_optimiser_has_its_own_learning_rate(sine_zoo: Zoo, tmp_path: Path)
 
 
 def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"became .* in epoch 1 .* lower optim.lr=1e\+30"):
+    with pytest.raises(ValueError, match=r"became .* in epoch 1 .* Lower optim.lr=1e\+30"):
         run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e30))
 
 
 def test_muon_needs_a_linear_layer() -> None:
     check_optim(OptimConfig(muon_lr=1e-2), nn.Sequential(nn.Linear(2, 2)))
     check_optim(OptimConfig(), nn.Identity())
-    with pytest.raises(ValueError, match=r"nn\.Linear in it for optim\.muon_lr, got Identity"):
+    with pytest.raises(ValueError, match=r"optim\.muon_lr needs .* nn\.Linear .* Identity"):
         check_optim(OptimConfig(muon_lr=1e-2), nn.Identity())
