@@ -1,4 +1,4 @@
-"""What is learned from weights: targets, output size, loss and metrics."""
+"""Tasks on weights: targets, output size, loss and metrics."""
 
 from dws.tasks.adaptation import Adaptation
 from dws.tasks.classification import Classification

@@ -1,4 +1,4 @@
-"""Adapting classifiers to corrupted images by changing their weights (Navon et al. 2023)."""
+"""Domain adaptation of classifiers to corrupted images by new weights (Navon et al. 2023)."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from dws.tasks.corruption import corrupt
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooSplit
 
-NUM_AT_ONCE = 64  # networks evaluated together for metrics
-CHUNK = 4096  # images corrupted together
-NO_ADAPTATION = "No adaptation"  # title of the reference
+NUM_AT_ONCE = 64  # number of networks in a batch for metrics
+CHUNK = 4096  # number of images in a batch of corruptions
+NO_ADAPTATION = "No adaptation"  # title of the reference metrics
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """New weights of a classifier of clean images, for corrupted images of its two classes.
+    """Adaptation of a classifier of clean images to corrupted images of its two classes.
 
     The paper publishes neither the architecture of the classifiers nor the strengths of the
-    corruptions. Here every image is flipped from left to right with probability 1/2, rotated by a
-    uniform angle of at most ``max_angle`` either way, and gets Gaussian noise of standard deviation
-    ``noise``; before that, brightness, contrast and saturation of an image in color change by at
-    most ``jitter``. Then it is prepared as clean images are. With the default strengths,
-    classifiers of garments are about as good before they are adapted as the paper says of its own.
+    corruptions. Here the brightness, contrast and saturation of colour images change by at most
+    ``jitter``. Every image is then flipped from left to right with probability 1/2, rotated by a
+    uniform angle of at most ``max_angle`` in either direction, and Gaussian noise of standard
+    deviation ``noise`` is added. Then it is preprocessed in the same way as clean images. With the
+    default strengths, the accuracy of Fashion-MNIST classifiers before adaptation is about the one
+    that the paper reports.
 
-    All of these images are ones that no classifier was fitted to. In training, the loss is the
-    cross-entropy of the new classifier on ``num_images`` images of each of its classes, drawn at
-    every step from the training images, each of which is kept in ``num_copies`` corrupted copies.
-    Metrics are those on the images of the network's own split, as many of each class, each
-    corrupted once and for all.
+    No classifier was fitted to any of these images. The training loss is the cross-entropy of the
+    new classifier on ``num_images`` images of each of its classes. Each step draws them from the
+    training images, each of which has ``num_copies`` corrupted copies. Metrics are computed on
+    images of the network's own split, with equal numbers of each class, which are corrupted once.
 
     Attributes:
-        max_angle: In degrees.
-        noise: In units of the range of pixels, [0, 1].
-        jitter: Relative.
-        num_copies: Corrupted copies of each training image.
-        num_images: Images of each class that a step draws for each network.
-        seed: Of all corruptions.
+        max_angle: Maximum rotation in either direction, in degrees.
+        noise: Standard deviation of the noise, for pixels in [0, 1].
+        jitter: Maximum relative change of brightness, contrast and saturation.
+        num_copies: Number of corrupted copies of each training image.
+        num_images: Number of images of each class that a step draws for each network.
+        seed: Seed of all corruptions.
 
     Raises:
         ValueError: If a number is out of range.
@@ -78,21 +78,21 @@ class Adaptation:
             )
 
     def on(self, zoo: Zoo, *, data: Path, device: torch.device) -> Adaptation:
-        """The adaptation of a zoo's classifiers.
+        """Bind the task to the classifiers of a zoo.
 
         Args:
-            zoo: Classifiers.
-            data: Folder of data sets, which has the images.
-            device: Of the outputs and targets.
+            zoo: A zoo of classifiers.
+            data: Folder of data sets, with the images.
+            device: Device of the outputs and targets.
 
         Raises:
-            ValueError: If the zoo is one of INRs.
-            FileNotFoundError: If the images are not there and cannot be fetched.
+            ValueError: If the zoo contains INRs.
+            FileNotFoundError: If the images do not exist and cannot be downloaded.
         """
         if zoo.manifest.classifier is None:
             raise UserError(
-                f"expected a zoo of classifiers to adapt, got one of INRs in {zoo.path}; choose "
-                "another zoo.path, such as that of zoo=fashion_classifiers"
+                f"Adaptation needs a zoo of classifiers, but {zoo.path} contains INRs. Choose "
+                "another zoo.path, such as that of zoo=fashion_classifiers."
             )
         tasks = BinaryTasks.from_description(zoo.manifest.signals.content(), root=data)
         training = [ids.repeat(self.num_copies) for ids in tasks.pool("train", "held_out")]
@@ -112,9 +112,9 @@ class Adaptation:
         return bound
 
     def _corrupted(
-        self, tasks: BinaryTasks, of_class: list[Tensor], stream: int
+        self, tasks: BinaryTasks, ids_by_class: list[Tensor], stream: int
     ) -> Float[Tensor, "n d_0"]:
-        """Inputs from corrupted images, given by the ids of each class in a row."""
+        """Corrupt and preprocess images, given by the ids of each class, ordered by class."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, stream))
         parts = [
             tasks.prepare(
@@ -123,18 +123,18 @@ class Adaptation:
                     max_angle=self.max_angle, noise=self.noise, jitter=self.jitter,
                 )
             )
-            for ids in torch.cat(of_class).split(CHUNK)
+            for ids in torch.cat(ids_by_class).split(CHUNK)
         ]  # fmt: skip
         return torch.cat(parts)
 
     @property
     def images(self) -> _Images:
-        """Corrupted images; only of what ``on`` returned."""
+        """Corrupted images, available after ``on``."""
         assert self._images is not None, "call on() first"
         return self._images
 
     def targets_of(self, split: ZooSplit) -> Int[Tensor, "n 3"]:
-        """``class_a``, ``class_b`` and the number of the split in ``SPLITS``, of each network."""
+        """Return ``class_a``, ``class_b`` and the split's index in ``SPLITS`` of each network."""
         labels = split.labels
         ids = split.column("signal_id").tolist()
         numbers = [SPLITS.index(self.images.tasks.split_of(signal_id)) for signal_id in ids]
@@ -143,9 +143,10 @@ class Adaptation:
     def loss(
         self, outputs: Float[Tensor, "b num_params"], targets: Int[Tensor, "b 3"]
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy on corrupted training images, in nats.
+        """Compute the mean cross-entropy on corrupted training images, in nats.
 
-        They are drawn from PyTorch's own generator of the device, whose state checkpoints keep.
+        The images are drawn with PyTorch's default generator of the device, whose state is part of
+        checkpoints.
         """
         inputs = self.images.draw(targets, self.num_images)
         return self.images.losses(outputs, inputs).mean()
@@ -154,34 +155,34 @@ class Adaptation:
     def scores(
         self, outputs: Float[Tensor, "n num_params"], targets: Int[Tensor, "n 3"]
     ) -> Float[Tensor, " n"]:
-        """The accuracy of each new classifier; 0 where a weight is NaN."""
+        """Compute the accuracy of each new classifier; 0 if a weight is NaN."""
         return torch.cat([_accuracy(part) for part in self._logits(outputs, targets)])
 
     @torch.no_grad()
     def metrics(
         self, outputs: Float[Tensor, "n num_params"], targets: Int[Tensor, "n 3"]
     ) -> dict[str, float]:
-        """``accuracy`` in [0, 1] and ``loss``, the cross-entropy in nats."""
-        both = [
+        """Compute ``accuracy`` in [0, 1] and ``loss``, the cross-entropy in nats."""
+        parts = [
             torch.stack([_accuracy(part), _cross_entropy(part)])
             for part in self._logits(outputs, targets)
         ]
-        accuracy, loss = torch.cat(both, dim=1).double().mean(dim=1).tolist()
+        accuracy, loss = torch.cat(parts, dim=1).double().mean(dim=1).tolist()
         return {"accuracy": accuracy, "loss": loss}
 
     def _logits(self, outputs: Tensor, targets: Tensor) -> Iterator[Float[Tensor, "b p"]]:
-        """Of the new classifiers on the fixed images, some networks at a time."""
+        """Iterate over the logits of the new classifiers on the fixed images, in batches."""
         images = self.images
-        for some, of_some in zip(
+        for weights, batch_targets in zip(
             outputs.split(NUM_AT_ONCE), targets.split(NUM_AT_ONCE), strict=True
         ):
-            yield images.logits(some, images.fixed_inputs(of_some))
+            yield images.logits(weights, images.fixed_inputs(batch_targets))
 
     def references(self, split: ZooSplit) -> dict[str, dict[str, float]]:
-        """Metrics of the classifiers as they are."""
+        """Compute the metrics of the original classifiers."""
         device = self.images.training.device
-        as_they_are = split.weights().flatten().squeeze(-1).to(device)
-        return {NO_ADAPTATION: self.metrics(as_they_are, self.targets_of(split).to(device))}
+        original = split.weights().flatten().squeeze(-1).to(device)
+        return {NO_ADAPTATION: self.metrics(original, self.targets_of(split).to(device))}
 
     def pictures(
         self,
@@ -189,20 +190,20 @@ class Adaptation:
         targets: Int[Tensor, "k 3"],
         split: ZooSplit,
     ) -> dict[str, Tensor]:
-        """Nothing: classifiers show no picture."""
+        """Return an empty dictionary, because classifiers do not represent images."""
         return {}
 
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """Corrupted images of each class as inputs, and the classifiers that they are for.
+    """Corrupted, preprocessed images of each class and the classifiers that are evaluated on them.
 
     Attributes:
         spec: The architecture of the classifiers.
-        tasks: Their tasks.
-        training: Copies of training images, class after class.
-        sizes: How many of them each class has.
-        fixed: The first images of each split and class, (splits, classes, m, d_0).
+        tasks: The tasks of the classifiers.
+        training: Copies of training images, ordered by class, (n, d_0).
+        sizes: Number of copies of each class.
+        fixed: The first m images of each split and class, (splits, classes, m, d_0).
     """
 
     spec: WeightSpaceSpec
@@ -212,7 +213,7 @@ class _Images:
     fixed: Float[Tensor, "splits classes m d_0"]
 
     def draw(self, targets: Int[Tensor, "b 3"], num_images: int) -> Float[Tensor, "b p d_0"]:
-        """Random training images, so many of ``class_a``, then as many of ``class_b``."""
+        """Draw training images: ``num_images`` of ``class_a``, then as many of ``class_b``."""
         classes = targets[:, :2]
         size = self.sizes[classes].unsqueeze(-1)
         starts = (self.sizes.cumsum(0) - self.sizes)[classes].unsqueeze(-1)
@@ -221,36 +222,36 @@ class _Images:
         return self.training[rows].flatten(1, 2)
 
     def fixed_inputs(self, targets: Int[Tensor, "b 3"]) -> Float[Tensor, "b p d_0"]:
-        """Images of the split, those of ``class_a``, then as many of ``class_b``."""
+        """Return the fixed images of the split: of ``class_a``, then as many of ``class_b``."""
         return self.fixed[targets[:, 2:], targets[:, :2]].flatten(1, 2)
 
     def logits(
         self, outputs: Float[Tensor, "b num_params"], inputs: Float[Tensor, "b p d_0"]
     ) -> Float[Tensor, "b p"]:
-        """Of networks, given flat."""
+        """Compute the logits of networks with flat weights."""
         networks = WeightBatch.from_flat(self.spec, outputs.unsqueeze(-1))
         return classifier_apply(networks, inputs.to(outputs.dtype)).squeeze(-1)
 
     def losses(
         self, outputs: Float[Tensor, "b num_params"], inputs: Float[Tensor, "b p d_0"]
     ) -> Float[Tensor, " b"]:
-        """Cross-entropies of networks, given flat."""
+        """Compute the cross-entropies of networks with flat weights."""
         return _cross_entropy(self.logits(outputs, inputs))
 
 
 def _accuracy(logits: Float[Tensor, "b p"]) -> Float[Tensor, " b"]:
-    """Of logits for images of ``class_a``, then as many of ``class_b``."""
+    """Compute the accuracy from logits for images of ``class_a``, then as many of ``class_b``."""
     return (_signs(logits) * logits > 0).to(logits.dtype).mean(dim=1)
 
 
 def _cross_entropy(logits: Float[Tensor, "b p"]) -> Float[Tensor, " b"]:
-    """Of logits for images of ``class_a``, then as many of ``class_b``."""
-    wanted = (_signs(logits) > 0).to(logits.dtype).expand_as(logits)
-    return binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
+    """Compute the loss from logits for images of ``class_a``, then as many of ``class_b``."""
+    targets = (_signs(logits) > 0).to(logits.dtype).expand_as(logits)
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
 
 
 def _signs(logits: Float[Tensor, "b p"]) -> Float[Tensor, " p"]:
-    """-1 for the first half, which is ``class_a``, and 1 for the second."""
+    """Return -1 for the first half, which is ``class_a``, and 1 for the second half."""
     half = logits.shape[1] // 2
     first = torch.arange(2 * half, device=logits.device) < half
     return 1 - 2 * first.to(logits.dtype)

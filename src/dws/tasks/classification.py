@@ -1,4 +1,4 @@
-"""Which class of image does an INR show?"""
+"""Classification of networks, such as the class of the image that an INR represents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dws.tasks.labels import pick_label
 
 @dataclass(frozen=True)
 class Classification:
-    """Cross-entropy on a label of 0 to ``num_classes - 1``.
+    """Classification of a label from 0 to ``num_classes - 1`` by cross-entropy.
 
     Attributes:
         label: Name of the zoo's label.
@@ -31,60 +31,60 @@ class Classification:
 
     @property
     def labels(self) -> tuple[str]:
-        """The one label."""
+        """The label, as a tuple of one name."""
         return (self.label,)
 
     @property
     def out_features(self) -> int:
-        """One logit a class."""
+        """Number of outputs: one logit for each class."""
         return self.num_classes
 
     def targets(self, labels: Mapping[str, Tensor]) -> Int[Tensor, " n"]:
-        """The classes.
+        """Return the class of each network, (n,).
 
         Raises:
-            ValueError: If the zoo has no such label, one of fractions, or one out of range.
+            ValueError: If the zoo lacks the label, or the label is not an integer in the range.
         """
         label = pick_label(labels, self.label)
         if label.is_floating_point():
             raise UserError(
-                f"expected whole numbers for the label {self.label}, got {label.dtype}; set "
-                "task.label to another, or use a task of regression"
+                f"The label {self.label} must have integer values, but its dtype is {label.dtype}. "
+                "Set task.label to another label, or use a regression task."
             )
         classes = label.long()
         low, high = int(classes.min()), int(classes.max())
         if low < 0:
             raise UserError(
-                f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}; "
-                "classes count from 0: shift the labels when the zoo is made, and set "
-                "task.num_classes to how many there are"
+                f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}. "
+                "Classes start at 0: shift the labels when you create the zoo, and set "
+                "task.num_classes to the number of classes."
             )
         if high >= self.num_classes:
             raise UserError(
-                f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}; "
-                "set task.num_classes"
+                f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}. "
+                "Set task.num_classes to the number of classes."
             )
         return classes
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """Logits are used as they are."""
+        """Return the identity, because the outputs are logits."""
         return nn.Identity()
 
     def loss(self, outputs: Float[Tensor, "b f"], targets: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-        """Mean cross-entropy, in nats."""
+        """Compute the mean cross-entropy, in nats."""
         return cross_entropy(outputs, targets)
 
     def scores(
         self, outputs: Float[Tensor, "n f"], targets: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """1 for each network that is read rightly, 0 for the others and where an output is NaN."""
-        is_right = (outputs.argmax(dim=1) == targets) & ~outputs.isnan().any(dim=1)
-        return is_right.float()
+        """Return 1 for each correctly classified network, 0 for others and if an output is NaN."""
+        is_correct = (outputs.argmax(dim=1) == targets) & ~outputs.isnan().any(dim=1)
+        return is_correct.float()
 
     def metrics(
         self, outputs: Float[Tensor, "n f"], targets: Int[Tensor, " n"]
     ) -> dict[str, float]:
-        """``accuracy`` in [0, 1] and ``loss``."""
+        """Compute ``accuracy`` in [0, 1] and ``loss``, the mean cross-entropy in nats."""
         return {
             "accuracy": float(self.scores(outputs, targets).mean()),
             "loss": float(self.loss(outputs, targets)),

@@ -1,4 +1,4 @@
-"""Self-supervised embedding: SimCLR (Chen et al. 2020; Navon et al. 2023, Section 7)."""
+"""Self-supervised embedding by SimCLR (Chen et al. 2020; Navon et al. 2023, Section 7)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from dws.tasks.labels import pick_number
 
 @dataclass(frozen=True)
 class Contrastive:
-    """Two augmented views of a network shall lie together, those of different networks apart.
+    """Contrastive learning: similar embeddings for two augmented views of the same network.
 
-    Labels play no part in the loss. They say how good the frozen embedding is, and on validation
-    which epoch is kept: by a linear regression from it to them, fitted to the training split.
+    The loss does not use labels. Labels evaluate the frozen embedding by a linear probe, a linear
+    regression that is fitted to the training split. On the validation split, the probe selects the
+    best epoch.
 
     Attributes:
-        labels: Names of the zoo's labels that the embedding is probed for.
-        temperature: Of the similarities.
+        labels: Names of the zoo's labels that the linear probe predicts.
+        temperature: Temperature τ of the similarities.
         out_features: Size of the embedding.
-        projection_features: Width and output of the projection head, which the loss sees and the
-            probe does not.
+        projection_features: Width and output size of the projection head, which the loss uses and
+            the linear probe does not.
 
     Raises:
         ValueError: If a number is out of range.
@@ -54,15 +55,15 @@ class Contrastive:
             )
 
     def targets(self, labels: Mapping[str, Tensor]) -> Float[Tensor, "n k"]:
-        """The labels side by side, (n, K).
+        """Stack the labels, (n, K).
 
         Raises:
-            ValueError: If the zoo lacks one, or one is not finite.
+            ValueError: If the zoo lacks a label, or a label is not finite.
         """
         return torch.stack([pick_number(labels, name) for name in self.labels], dim=1)
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """The projection head: two layers, batch norm and ReLU between."""
+        """Construct the projection head: two linear layers with batch norm and ReLU in between."""
         width = self.projection_features
         return nn.Sequential(
             nn.Linear(self.out_features, width),
@@ -72,10 +73,11 @@ class Contrastive:
         )
 
     def loss(self, outputs: Float[Tensor, "two_b f"], targets: Tensor) -> Float[Tensor, ""]:
-        """InfoNCE between projections; rows i and B + i are the views of one network.
+        """Compute the InfoNCE loss of projections; rows i and B + i are views of one network.
 
-        Mean over all 2B views of -log(exp(s / τ) / Σ exp(s' / τ)), with s the cosine to its twin
-        and s' those to all others, in nats.
+        The loss is the mean over all 2B views of -log(exp(s / τ) / Σ exp(s' / τ)) in nats, where s
+        is the cosine similarity to the other view of the same network, and the sum is over the
+        similarities s' to all other views.
         """
         unit = normalize(outputs, dim=1)
         similarity = unit @ unit.T / self.temperature
@@ -88,13 +90,13 @@ class Contrastive:
     def scores(
         self, outputs: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]
     ) -> Float[Tensor, " n"]:
-        """Squared errors of the probe, mean over labels."""
+        """Compute the squared errors of the linear probe, averaged over labels, (n,)."""
         return (outputs - targets).square().mean(dim=1)
 
     def metrics(
         self, outputs: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]
     ) -> dict[str, float]:
-        """``mse`` of the probe's outputs over all labels, and ``mse_<label>`` of each."""
+        """Compute ``mse`` of the linear probe over all labels, and ``mse_<label>`` of each."""
         each = {
             f"mse_{name}": float(mse_loss(outputs[:, i], targets[:, i]))
             for i, name in enumerate(self.labels)

@@ -1,4 +1,4 @@
-"""Random corruptions of images, on which classifiers of clean images do worse."""
+"""Random corruptions of images, which reduce the accuracy of classifiers of clean images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 
 
 def corrupt(
@@ -20,16 +20,19 @@ def corrupt(
     noise: float,
     jitter: float = 0.0,
 ) -> Float[Tensor, "n channels rows columns"]:
-    """Corrupt every image in its own way: colors, flip, rotation and noise, in this order.
+    """Corrupt every image independently by color jitter, flip, rotation and noise, in this order.
+
+    Half of the images are flipped from left to right.
 
     Args:
-        images: In [0, 1].
-        generator: Source of all draws.
-        max_angle: Largest rotation either way, in degrees, uniform; bilinear, black outside.
-        noise: Standard deviation of Gaussian noise on every pixel and channel; the result is cut
-            to [0, 1].
-        jitter: Largest relative change of brightness, contrast and saturation, uniform; of images
-            with three channels only. Half of the images are flipped from left to right anyway.
+        images: Images in [0, 1].
+        generator: Random generator.
+        max_angle: Maximum rotation in either direction, in degrees. Angles are uniform; pixels are
+            interpolated bilinearly and black outside the image.
+        noise: Standard deviation of Gaussian noise on every pixel and channel. The result is
+            clamped to [0, 1].
+        jitter: Maximum relative change of brightness, contrast and saturation, uniform; only for
+            images with three channels.
 
     Returns:
         Images in [0, 1] of the same shape.
@@ -37,8 +40,8 @@ def corrupt(
     num = len(images)
 
     def uniform(low: float, high: float) -> Tensor:
-        drawn = torch.rand(num, 1, 1, 1, generator=generator, device=generator.device)
-        return low + (high - low) * drawn
+        unit = torch.rand(num, 1, 1, 1, generator=generator, device=generator.device)
+        return low + (high - low) * unit
 
     if jitter and images.shape[1] == len(GREY):
         brightness, contrast, saturation = (uniform(1 - jitter, 1 + jitter) for _ in range(3))
@@ -51,7 +54,7 @@ def corrupt(
     images = torch.where(uniform(0, 1) < 0.5, images.flip(3), images)
     angle = uniform(-max_angle, max_angle).flatten() * (math.pi / 180)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    # axes run from -1 to 1, so that pixels of images that are not square are no squares
+    # Both axes range from -1 to 1, so the pixels of non-square images are not square.
     ratio = images.shape[2] / images.shape[3]
     rows = [torch.stack([cos, -sin * ratio, zero], 1), torch.stack([sin / ratio, cos, zero], 1)]
     grid = affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)

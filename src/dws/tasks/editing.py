@@ -1,4 +1,4 @@
-"""Editing what an INR of an image shows, by changing its weights (Zhou et al. 2023)."""
+"""Editing of images by changing the weights of their INRs (Zhou et al. 2023)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from dws.weightspace import WeightBatch
 from dws.zoo import Zoo, ZooSplit
 from dws.zoo.rendering import grid_points
 
-NUM_AT_ONCE = 256  # networks rendered together for metrics
-NO_EDIT, FITTED = "No edit", "INRs fitted to the edited images"  # titles of references
+NUM_AT_ONCE = 256  # number of networks in a batch for metrics
+NO_EDIT, FITTED = "No edit", "INRs fitted to the edited images"  # titles of reference metrics
 
 
 @dataclass(frozen=True)
 class Editing:
-    """New weights of an INR whose rendering is the edited original image.
+    """Prediction of new weights for an INR so that its rendering is the edited image.
 
     The loss and the metric ``mse`` are the mean squared error per pixel of the rendered outputs,
-    for values in [0, 1]. The targets are the edited images that the zoo's networks were fitted to,
-    not the networks' renderings of them.
+    for values in [0, 1]. To compute the targets, the edit is applied to the images that the zoo's
+    networks were fitted to, not to the networks' renderings.
 
     Attributes:
-        edit: What to do with the image: ``dilate``, ``erode``, ``contrast`` or ``blur``, see
-            ``dws.signals.edits``.
+        edit: The edit: ``dilate``, ``erode``, ``contrast`` or ``blur``, see ``dws.signals.edits``.
 
     Raises:
-        ValueError: On an unknown edit.
+        ValueError: If the edit is unknown.
     """
 
     edit: Edit = "dilate"
@@ -51,15 +50,15 @@ class Editing:
         check_edit(self.edit)
 
     def on(self, zoo: Zoo, *, data: Path, device: torch.device) -> Editing:
-        """The edit of a zoo's images.
+        """Bind the task to the images of a zoo.
 
         Args:
-            zoo: INRs of images.
-            data: Folder of data sets, which has the originals.
-            device: Of the outputs and targets.
+            zoo: A zoo of INRs of images.
+            data: Folder of data sets, with the original images.
+            device: Device of the outputs and targets.
 
         Raises:
-            ValueError: If the zoo is none of images.
+            ValueError: If the zoo does not contain INRs of images.
         """
         domain, inr = zoo.domain, zoo.inr
         if len(domain.grid) != 2:
@@ -75,16 +74,16 @@ class Editing:
 
     @property
     def images(self) -> _Images:
-        """What is needed to render; only of what ``on`` returned."""
+        """Settings for rendering, available after ``on``."""
         assert self._images is not None, "call on() first"
         return self._images
 
     def targets_of(self, split: ZooSplit) -> Float[Tensor, "n p d_m"]:
-        """The edited originals, pixels row by row.
+        """Return the edited original images, pixels row by row, (n, P, d_M).
 
         Raises:
-            ValueError: If the zoo does not say which images its networks were fitted to.
-            FileNotFoundError: If these are not there and cannot be fetched.
+            ValueError: If the zoo does not record the images that its networks were fitted to.
+            FileNotFoundError: If the images do not exist and cannot be downloaded.
         """
         images = split.images(self.images.data).unflatten(1, self.images.sizes)
         return edit_images(images, self.edit).flatten(1, 2)
@@ -92,42 +91,43 @@ class Editing:
     def loss(
         self, outputs: Float[Tensor, "b num_params"], targets: Float[Tensor, "b p d_m"]
     ) -> Float[Tensor, ""]:
-        """Mean squared error per pixel."""
+        """Compute the mean squared error per pixel."""
         return (self.images.render(outputs) - targets).square().mean()
 
     @torch.no_grad()
     def scores(
         self, outputs: Float[Tensor, "n num_params"], targets: Float[Tensor, "n p d_m"]
     ) -> Float[Tensor, " n"]:
-        """The mean squared error of each image."""
+        """Compute the mean squared error of each image, (n,)."""
         parts = zip(outputs.split(NUM_AT_ONCE), targets.split(NUM_AT_ONCE), strict=True)
         return torch.cat([(self.images.render(o) - t).square().mean(dim=(1, 2)) for o, t in parts])
 
     def metrics(
         self, outputs: Float[Tensor, "n num_params"], targets: Float[Tensor, "n p d_m"]
     ) -> dict[str, float]:
-        """``mse``."""
+        """Compute ``mse``, the mean squared error per pixel."""
         return {"mse": float(self.scores(outputs, targets).double().mean())}
 
     def references(self, split: ZooSplit) -> dict[str, dict[str, float]]:
-        """``mse`` of the networks as they are, and of networks fitted to edited images.
+        """Compute ``mse`` of the original networks and of networks fitted to edited images.
 
-        The latter are those of the zoo ``<path>_<edit>``, where ``dws-fit-inrs zoo=edited`` puts
-        them, if it is there. A fit is not trained on other images, so that all its splits count.
+        The latter are in the zoo ``<path>_<edit>``, which ``dws-fit-inrs zoo=edited`` creates, and
+        are included if this zoo exists. All its splits are used, because each network is fitted to
+        its own image only.
         """
         device = self.images.points.device
-        as_they_are = split.weights().flatten().squeeze(-1).to(device)
-        found = {NO_EDIT: self.metrics(as_they_are, self.targets_of(split).to(device))}
+        original = split.weights().flatten().squeeze(-1).to(device)
+        references = {NO_EDIT: self.metrics(original, self.targets_of(split).to(device))}
         path = str(self.images.zoo.path).removesuffix(".aligned")
         try:
             fitted = Zoo.open(f"{path}_{self.edit}")
         except FileNotFoundError:
-            return found
+            return references
         name = f"{self.images.zoo.manifest.signals.name}_{self.edit}"
         if fitted.manifest.signals.name == name and fitted.spec == self.images.zoo.spec:
             mse = ZooSplit(fitted, 0, len(fitted)).column("mse")
-            found[FITTED] = {"mse": float(mse.double().mean())}
-        return found
+            references[FITTED] = {"mse": float(mse.double().mean())}
+        return references
 
     def pictures(
         self,
@@ -135,10 +135,10 @@ class Editing:
         targets: Float[Tensor, "k p d_m"],
         split: ZooSplit,
     ) -> dict[str, Float[Tensor, "k rows columns c"]]:
-        """``original``, ``target`` and ``edited``."""
-        few = ZooSplit(split.zoo, split.start, split.start + len(outputs))
+        """Return the images ``original``, ``target`` and ``edited``."""
+        first = ZooSplit(split.zoo, split.start, split.start + len(outputs))
         rows = {
-            "original": few.images(self.images.data),
+            "original": first.images(self.images.data),
             "target": targets.cpu(),
             "edited": self.images.render(outputs).cpu(),
         }
@@ -147,14 +147,14 @@ class Editing:
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """How the networks of a zoo are rendered, and where their originals are.
+    """Settings for rendering the networks of a zoo, and the folder of the original images.
 
     Attributes:
         zoo: The zoo.
         data: Folder of data sets.
-        points: The pixels, (P, 2).
+        points: Coordinates of the pixels, (P, 2).
         omega_0: ω0 of the networks.
-        output_offset: Added to their outputs.
+        output_offset: Constant added to the outputs of the networks.
     """
 
     zoo: Zoo
@@ -165,11 +165,11 @@ class _Images:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Rows and columns."""
+        """Number of rows and columns."""
         return tuple(self.zoo.domain.grid)
 
     def render(self, outputs: Float[Tensor, "b num_params"]) -> Float[Tensor, "b p d_m"]:
-        """The values of networks, given flat, at the pixels."""
+        """Render networks with flat weights, (B, P, d_M)."""
         networks = WeightBatch.from_flat(self.zoo.spec, outputs.unsqueeze(-1))
         return siren_apply(
             networks,

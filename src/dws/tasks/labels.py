@@ -1,4 +1,4 @@
-"""Finding a label in a zoo."""
+"""Selection of labels of a zoo."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dws.errors import UserError
 
 
 def pick_label(labels: Mapping[str, Tensor], name: str) -> Tensor:
-    """The label of that name.
+    """Return the label of the given name.
 
     Raises:
-        ValueError: If there is none; the message lists what there is.
+        ValueError: If the label does not exist; the message lists the available labels.
     """
     if name not in labels:
         raise UserError(
-            f"expected a zoo with the label {name!r}, got one with {', '.join(labels) or 'none'}; "
-            "name another in the task's settings, or another zoo.path"
+            f"The zoo has no label {name!r}; its labels are {', '.join(labels) or 'none'}. Choose "
+            "another label in the task's settings, or another zoo.path."
         )
     return labels[name]
 
 
 def pick_number(labels: Mapping[str, Tensor], name: str) -> Tensor:
-    """The label of that name, as float32.
+    """Return the label of the given name as float32.
 
     Raises:
-        ValueError: If there is none, or one that is not finite.
+        ValueError: If the label does not exist or is not finite.
     """
     numbers = pick_label(labels, name).float()
     if not bool(numbers.isfinite().all()):

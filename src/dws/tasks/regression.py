@@ -1,4 +1,4 @@
-"""A number behind the network, such as the frequency of a sine."""
+"""Regression of a property of the fitted signal, such as the frequency of a sine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from dws.tasks.labels import pick_number
 
 
 class Rescale(nn.Module):
-    """Turn outputs of mean 0 and variance 1 into the target's units; checkpoints carry both.
+    """Map from outputs of mean 0 and variance 1 to the units of the targets.
+
+    Mean and standard deviation are buffers and thus part of checkpoints.
 
     Args:
-        mean: Of the training targets.
-        std: Of the training targets.
+        mean: Mean of the training targets.
+        std: Standard deviation of the training targets.
     """
 
     mean: Tensor
@@ -32,13 +34,13 @@ class Rescale(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Scale, then shift."""
+        """Scale and shift the outputs."""
         return outputs * self.std + self.mean
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Mean squared error on a real label, in its own units.
+    """Regression of a real label by the mean squared error, in the label's units.
 
     Attributes:
         label: Name of the zoo's label.
@@ -53,22 +55,22 @@ class Regression:
 
     @property
     def labels(self) -> tuple[str]:
-        """The one label."""
+        """The label, as a tuple of one name."""
         return (self.label,)
 
     def targets(self, labels: Mapping[str, Tensor]) -> Float[Tensor, " n"]:
-        """The numbers.
+        """Return the value of each network, (n,).
 
         Raises:
-            ValueError: If the zoo has no such label, or one that is not finite.
+            ValueError: If the zoo lacks the label, or the label is not finite.
         """
         return pick_number(labels, self.label)
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """Start at the mean and spread of the training targets.
+        """Construct a ``Rescale`` with the mean and standard deviation of the training targets.
 
         Raises:
-            ValueError: If they are all the same, or less than two.
+            ValueError: If there are fewer than two targets, or all are equal.
         """
         if train_targets is None:
             return Rescale()
@@ -76,27 +78,27 @@ class Regression:
             raise UserError(f"expected at least 2 training networks, got {len(train_targets)}")
         if not float(train_targets.std()) > 0:
             raise UserError(
-                f"expected values of {self.label} that differ, got {float(train_targets[0]):.4g} "
-                "for every training network; set task.label to another label"
+                f"The label {self.label} is {float(train_targets[0]):.4g} for every training "
+                "network. Set task.label to another label."
             )
         return Rescale(float(train_targets.mean()), float(train_targets.std()))
 
     def loss(
         self, outputs: Float[Tensor, "b 1"], targets: Float[Tensor, " b"]
     ) -> Float[Tensor, ""]:
-        """Mean squared error."""
+        """Compute the mean squared error."""
         return mse_loss(outputs.squeeze(1), targets)
 
     def scores(
         self, outputs: Float[Tensor, "n 1"], targets: Float[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """Squared errors."""
+        """Compute the squared error of each network, (n,)."""
         return (outputs.squeeze(1) - targets).square()
 
     def metrics(
         self, outputs: Float[Tensor, "n 1"], targets: Float[Tensor, " n"]
     ) -> dict[str, float]:
-        """``mse``, and ``r2``: 1 minus its ratio to the targets' variance, if any."""
+        """Compute ``mse`` and ``r2``, 1 - mse / variance of the targets (NaN for variance 0)."""
         mse = float(self.loss(outputs, targets))
         variance = float(targets.var(correction=0))
         return {"mse": mse, "r2": 1 - mse / variance if variance > 0 else math.nan}

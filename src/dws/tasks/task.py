@@ -1,4 +1,4 @@
-"""What the training loop asks of a task."""
+"""The protocols of tasks."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from dws.zoo import Zoo, ZooSplit
 
 @runtime_checkable
 class Task(Protocol):
-    """Something to learn from networks. Write one to add a task.
+    """A prediction task: labels of networks. Implement this protocol to add a task.
 
-    It need not inherit from this class. Its outputs are what ``output_layer`` returns, best in the
-    units of the targets.
+    A task need not inherit from this class. Its outputs are the result of ``output_layer``, by
+    convention in the units of the targets.
 
-    Reports use four optional attributes: ``title``, what they call the task; ``units`` of metrics
-    by name, where "%" is that of a share of 1 (by default that of an accuracy) and "×10⁻²" shows
-    hundredths; ``published``, mean and standard deviation of ``monitor`` by method, as they are
-    printed, shares of 1 in percent; and ``source``, where these are published.
+    Reports use four optional attributes: ``title``, the name of the task; ``units``, the units of
+    metrics by name, where "%" is for fractions (the default for accuracy) and "×10⁻²" shows
+    hundredths; ``published``, mean and standard deviation of ``monitor`` by method as printed, with
+    fractions in percent; and ``source``, the publication of these numbers.
 
     Attributes:
-        labels: The zoo's labels that are predicted: one name for each column of the targets.
-        num_views: Augmented copies of each network in a training step: 1, or 2 for a loss that
-            compares them. Then the outputs of the second copies follow those of the first, the
-            metanet's output is an embedding, and what is predicted is read off it by a linear
-            regression that is fitted to the training split.
-        out_features: Size of the metanet's output.
-        monitor: The metric that selects the checkpoint on validation.
-        higher_is_better: Whether ``monitor`` is to be large.
+        labels: Labels of the zoo that are predicted, one name for each column of the targets.
+        num_views: Number of augmented copies of each network in a training step: 1, or 2 for a loss
+            that compares them. With 2, the outputs of the second copies follow those of the first,
+            the metanet's output is an embedding, and predictions are made by a linear probe that is
+            fitted to the training split.
+        out_features: Number of outputs of the metanet.
+        monitor: Name of the validation metric that selects the checkpoint.
+        higher_is_better: Whether higher values of ``monitor`` are better.
     """
 
     @property
@@ -52,44 +52,45 @@ class Task(Protocol):
     def higher_is_better(self) -> bool: ...  # noqa: D102
 
     def targets(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """The targets of a split from its labels: (n,), or (n, K) for K labels.
+        """Compute the targets of a split from its labels: (n,), or (n, K) for K labels.
 
-        Whole numbers (n,) below the number of outputs are classes, of which an evaluation counts
-        the confusions. For other targets it draws predicted against true values, if there are as
-        many outputs as labels.
+        Integer targets (n,) below the number of outputs are classes, for which an evaluation
+        computes a confusion matrix. For other targets it plots predictions against true values, if
+        there is one output for each label.
         """
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """What follows the metanet's output, fitted to the training targets if they are given.
+        """Construct the layer after the metanet, fitted to the training targets if available.
 
-        What is fitted has to be in its ``state_dict``: where a run is loaded there are no targets.
+        Fitted values have to be part of the ``state_dict``, because no targets are available when a
+        run is loaded.
         """
 
     def loss(self, outputs: Float[Tensor, "b f"], targets: Tensor) -> Float[Tensor, ""]:
-        """What is minimised."""
+        """Compute the loss to minimise."""
 
     def scores(self, outputs: Float[Tensor, "n f"], targets: Tensor) -> Float[Tensor, " n"]:
-        """What each network contributes to ``monitor``, which is their mean."""
+        """Compute the contribution of each network to ``monitor``, which is their mean."""
 
     def metrics(self, outputs: Float[Tensor, "n f"], targets: Tensor) -> dict[str, float]:
-        """Metrics of a whole split, ``monitor`` among them."""
+        """Compute the metrics of a whole split, including ``monitor``."""
 
 
 @runtime_checkable
 class NetworkTask(Protocol):
-    """Something to turn networks into: new weights for the weights of each network.
+    """A task from networks to networks: prediction of new weights for each network.
 
-    The model's outputs are the new weights, flat and in the units of the zoo. A loss compares what
-    they compute with the targets. Where the built-in augmentations move images, the new networks
-    are moved back before the loss, so that targets stay where they are. Augmentations of the user's
-    that change what networks compute do not go with such a task.
+    The model's outputs are the new weights, flat and in the units of the zoo. The loss compares the
+    functions of the new networks with the targets. If built-in augmentations transform images, the
+    inverse transformation is applied to the new networks before the loss, so the targets do not
+    change. User-defined augmentations that change the functions of networks are not supported.
 
-    Reports use the optional attributes of a ``Task``.
+    Reports use the same optional attributes as for ``Task``.
 
     Attributes:
-        num_views: 1.
-        monitor: The metric that selects the checkpoint on validation.
-        higher_is_better: Whether ``monitor`` is to be large.
+        num_views: Always 1.
+        monitor: Name of the validation metric that selects the checkpoint.
+        higher_is_better: Whether higher values of ``monitor`` are better.
     """
 
     @property
@@ -102,51 +103,55 @@ class NetworkTask(Protocol):
     def higher_is_better(self) -> bool: ...  # noqa: D102
 
     def on(self, zoo: Zoo, *, data: Path, device: torch.device) -> NetworkTask:
-        """The task on the networks of a zoo; the methods below are called of what this returns.
+        """Bind the task to a zoo. The methods below require a bound task.
 
         Args:
-            zoo: Whose networks.
+            zoo: The zoo.
             data: Folder of data sets.
-            device: Of the outputs and targets.
+            device: Device of the outputs and targets.
+
+        Returns:
+            The bound task.
 
         Raises:
-            ValueError: If the task makes no sense for the zoo.
-            FileNotFoundError: If data of it are missing.
+            ValueError: If the task is not applicable to the zoo.
+            FileNotFoundError: If data are missing.
         """
 
     def targets_of(self, split: ZooSplit) -> Tensor:
-        """The targets of a split, one for each network, (n, ...).
+        """Return the target of each network of a split, (n, ...).
 
         Raises:
-            ValueError: If the zoo does not say what its networks were fitted to.
-            FileNotFoundError: If data of it are missing.
+            ValueError: If the zoo does not record the signals that its networks were fitted to.
+            FileNotFoundError: If data are missing.
         """
 
     def loss(self, outputs: Float[Tensor, "b num_params"], targets: Tensor) -> Float[Tensor, ""]:
-        """What is minimised. Reads no tensor on the host."""
+        """Compute the loss to minimise, without synchronising with the device."""
 
     def scores(
         self, outputs: Float[Tensor, "n num_params"], targets: Tensor
     ) -> Float[Tensor, " n"]:
-        """What each network contributes to ``monitor``, which is their mean."""
+        """Compute the contribution of each network to ``monitor``, which is their mean."""
 
     def metrics(self, outputs: Float[Tensor, "n num_params"], targets: Tensor) -> dict[str, float]:
-        """Metrics of a whole split, ``monitor`` among them."""
+        """Compute the metrics of a whole split, including ``monitor``."""
 
     def references(self, split: ZooSplit) -> dict[str, dict[str, float]]:
-        """Metrics to compare with, by title, such as those of the networks as they are."""
+        """Compute reference metrics by title, such as those of the original networks."""
 
     def pictures(
         self, outputs: Float[Tensor, "k num_params"], targets: Tensor, split: ZooSplit
     ) -> dict[str, Float[Tensor, "k rows columns c"]]:
-        """Images of the first K networks of a split, by title: last the target and the outcome.
+        """Return images of the first K networks of a split, by title.
 
-        Empty where networks compute no images.
+        The last two are the target and the result. The dictionary is empty if the networks do not
+        represent images.
 
         Args:
-            outputs: New weights of these networks.
-            targets: Their targets.
-            split: Whose networks.
+            outputs: New weights of the first K networks, (K, num_params).
+            targets: Targets of the first K networks.
+            split: The split.
         """
 
 
@@ -154,5 +159,5 @@ AnyTask: TypeAlias = Task | NetworkTask
 
 
 def targets_of(task: AnyTask, split: ZooSplit) -> Tensor:
-    """The targets of a split for either kind of task."""
+    """Return the targets of a split for either kind of task."""
     return task.targets_of(split) if isinstance(task, NetworkTask) else task.targets(split.labels)

@@ -116,7 +116,7 @@ def test_signals_that_are_no_images_are_refused(sine_zoo: Zoo, tmp_path: Path) -
 
 def test_a_zoo_that_does_not_say_its_images_is_refused(picture_zoo: Zoo, tmp_path: Path) -> None:
     task = on(picture_zoo, tmp_path)
-    with pytest.raises(ValueError, match=r"does not say which images .* got 'pictures'"):
+    with pytest.raises(ValueError, match=r"does not record the images .* 'pictures'"):
         task.targets_of(picture_zoo.split("train"))
 
 

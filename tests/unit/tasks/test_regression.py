@@ -19,7 +19,7 @@ def test_regression_starts_at_the_mean_and_spread_of_the_targets() -> None:
 
 
 def test_targets_that_are_all_the_same_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected values of frequency that differ, got 1"):
+    with pytest.raises(ValueError, match="label frequency is 1 for every training network"):
         Regression().output_layer(torch.ones(5))
 
 
