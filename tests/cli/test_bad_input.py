@@ -180,16 +180,16 @@ DAMAGED = [
     (
         numbers("weight.0", float("nan")),
         TRAIN,
-        "training split holds weights that are NaN or infinite",
+        "The training split contains NaN or infinite weights",
     ),
     (
         numbers("bias.1", float("inf")),
         TRAIN,
-        "training split holds weights that are NaN or infinite",
+        "The training split contains NaN or infinite weights",
     ),
     # a checkpoint
     *(
-        (remove(file), call, f"in run has done 2 epochs, but {what} are missing, which training")
+        (remove(file), call, f"in run has completed 2 epochs, but {what} are missing")
         for file, what in ((BEST, BEST.name), (METRICS, "epochs of metrics.jsonl"))
         for call in (EVALUATE, AGAIN)
     ),
@@ -197,19 +197,39 @@ DAMAGED = [
     *((remove(LAST), call, "checkpoint-last.pt is missing") for call in (EVALUATE, AGAIN)),
     (change(BEST, "metrics", {"epoch": 1.0}), EVALUATE, "val_mse: Field required"),
     (change(BEST, "metrics", None), EVALUATE, "the metrics of the best epoch in run/checkpoint-be"),
-    (change(LAST, "optimizers", []), AGAIN, "run/checkpoint-last.pt is not of this training"),
-    (change(LAST, "order", torch.zeros(3)), AGAIN, "is not of this training (TypeError"),
-    (change(LAST, "epoch", None), AGAIN, "is not of this training (TypeError"),
+    (
+        change(LAST, "optimizers", []),
+        AGAIN,
+        "run/checkpoint-last.pt does not belong to this training",
+    ),
+    (
+        change(LAST, "order", torch.zeros(3)),
+        AGAIN,
+        "run/checkpoint-last.pt does not belong to this training (TypeError",
+    ),
+    (
+        change(LAST, "epoch", None),
+        AGAIN,
+        "run/checkpoint-last.pt does not belong to this training (TypeError",
+    ),
     *(
-        (damage(file), command, f"expected a checkpoint in {file}, got a damaged one")
+        (damage(file), command, f"The checkpoint {file} is damaged")
         for damage in (cut, flip, lambda file: put(file, ""), lambda file: put(file, "hello"))
         for file, command in ((BEST, EVALUATE), (LAST, AGAIN))
     ),
-    (put(BEST, pickle.dumps(Bomb())), EVALUATE, "got a damaged one"),
-    (checkpoint(BEST, {"reader": Bomb()}), EVALUATE, "got a damaged one"),
-    (checkpoint(LAST, {"finished": Bomb()}), AGAIN, "got a damaged one"),
-    (checkpoint(BEST, [1]), EVALUATE, "expected a checkpoint with reader, metrics in"),
-    (checkpoint(LAST, {"x": 1}), AGAIN, "expected a checkpoint with finished in"),
+    (put(BEST, pickle.dumps(Bomb())), EVALUATE, f"{BEST} is damaged"),
+    (checkpoint(BEST, {"reader": Bomb()}), EVALUATE, f"{BEST} is damaged"),
+    (checkpoint(LAST, {"finished": Bomb()}), AGAIN, f"{LAST} is damaged"),
+    (
+        checkpoint(BEST, [1]),
+        EVALUATE,
+        f"{BEST} is not a checkpoint of dws-train: it lacks reader, metrics",
+    ),
+    (
+        checkpoint(LAST, {"x": 1}),
+        AGAIN,
+        f"{LAST} is not a checkpoint of dws-train: it lacks finished",
+    ),
     (
         checkpoint(
             BEST, {"reader": {"a": torch.zeros(2)}, "metrics": {"epoch": 1.0, "val_mse": 1.0}}
@@ -220,7 +240,7 @@ DAMAGED = [
     (rename(BEST, "net.head.bias"), EVALUATE, '"net.head.bias". Unexpected key(s)'),
     (rename(BEST, "net.head.bias"), EVALUATE, '"x.net.head.bias"'),
     # a run's settings
-    (remove(CONFIG), EVALUATE, "expected a run folder with config.yaml at run, got none"),
+    (remove(CONFIG), EVALUATE, "No run found in run: there is no config.yaml"),
     (put(CONFIG, ""), EVALUATE, "expected the settings of a run that dws-train made in"),
     (put(CONFIG, "- a"), AGAIN, "expected settings in run/config.yaml, got ['a']"),
     (put(CONFIG, "a: [b"), EVALUATE, "expected YAML in run/config.yaml, got something else"),
@@ -241,7 +261,7 @@ DAMAGED = [
     (replace(CONFIG, "seed: 0", "seed: abc"), EVALUATE, "seed: Input should be a valid integer"),
     (replace(CONFIG, "num_train: null", "num_train: x"), EVALUATE, "task.num_train: Input should"),
     (replace(CONFIG, "num_train: null", "num_train: 99"), EVALUATE, "between 1 and 40"),
-    (replace(CONFIG, "label: frequency", "label: x"), EVALUATE, "a zoo with the label 'x', got"),
+    (replace(CONFIG, "label: frequency", "label: x"), EVALUATE, "no label 'x'; its labels are"),
     (
         replace(CONFIG, "resolution: 14", "resolution: 14\n  colour: 3"),
         EVALUATE,
@@ -316,7 +336,7 @@ NEW_RUN = [  # refused by their names and values
         ("+task.colour=3", "unexpected keyword argument 'colour'"),
         ("task.label=3", "label=3 does not fit dws.tasks.Regression"),
         on_linux("run_dir=/proc/x/y", "/proc/x cannot be used"),
-        ("run_dir=zoo/manifest.json", "zoo/manifest.json is a file where a folder is needed"),
+        ("run_dir=zoo/manifest.json", "zoo/manifest.json is a file, but a folder is needed"),
         (
             "run_dir=zoo",
             "expected a run or an empty folder in zoo, got a zoo; choose another run_dir",

@@ -46,9 +46,9 @@ def test_a_zoo_of_classifiers_is_fitted_described_and_learned_from(
         ("model=probe", "model=probe, which evaluates them as SIRENs"),
         ("model=gmn model.num_probes=4", "model=gmn, which evaluates them as SIRENs"),
         ("model=mlp reconstruction.weight=1", "a zoo of INRs for reconstruction.weight=1"),
-        ("model=mlp augment.flip_signs=true", "sine networks for augment.flip_signs"),
-        ("model=mlp augment.shift_phases=1", "sine networks for augment.shift_phases"),
-        ("model=mlp augment=images", "sine networks for augment.max_angle"),
+        ("model=mlp augment.flip_signs=true", "augment.flip_signs needs sine networks"),
+        ("model=mlp augment.shift_phases=1", "augment.shift_phases needs sine networks"),
+        ("model=mlp augment=images", "augment.max_angle needs sine networks"),
     ],
 )
 def test_what_needs_sine_networks_refuses_classifiers(

@@ -228,7 +228,7 @@ def test_a_training_killed_twice_ends_with_the_same_bits(sine_zoo: Zoo, tmp_path
         process.communicate(timeout=60)
     output, errors = (process := train(tmp_path / "killed", sine_zoo)).communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert "dws: going on in run after epoch" in output
+    assert "dws: resuming run after epoch" in output
     (rows, tensors), (rows_whole, tensors_whole) = (
         outcome(tmp_path / name / "run") for name in ("killed", "whole")
     )

@@ -554,7 +554,7 @@ def occupied() -> None:
 
 EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
     (occupied, (), ("got other files in zoo", "another path")),
-    (lambda: Path("zoo").touch(), (), ("zoo is a file where a folder is needed",)),
+    (lambda: Path("zoo").touch(), (), ("zoo is a file, but a folder is needed",)),
     (lambda: None, ("--grid", "0", "28"), ("a grid of (0, 28)",)),
     (lambda: None, ("--domain", "1", "-1"), ("LOW < HIGH", "(1.0, -1.0)")),
     (lambda: None, ("--domain", "0", "1", "0"), ("LOW < HIGH", "(0.0, 1.0, 0.0)")),
@@ -757,18 +757,18 @@ def test_an_output_offset_may_have_an_exponent(nets: Path, command: Command) -> 
     [
         (
             ("export", "--format", "dwsnets", "zoo", "file/out"),
-            "file is a file where a folder is needed",
+            "file is a file, but a folder is needed",
         ),
         (
             ("export", "--format", "parquet", "zoo", "file/out"),
-            "file is a file where a folder is needed",
+            "file is a file, but a folder is needed",
         ),
-        (("render", "zoo", "--output", "file/out.png"), "file is a file where a folder is needed"),
+        (("render", "zoo", "--output", "file/out.png"), "file is a file, but a folder is needed"),
         (("render", "zoo", "--output", "out.xyz"), "out.xyz"),
         (("render", "zoo", "--output", "out"), "expected a picture of"),
         (("render", "zoo", "--output", "zoo"), "expected a picture of"),
         (("merge", "zoo", "nets"), "got other files in nets"),
-        (("merge", "zoo", "file/out"), "file is a file where a folder is needed"),
+        (("merge", "zoo", "file/out"), "file is a file, but a folder is needed"),
     ],
 )
 def test_targets_are_refused_before_shards_are_read(

@@ -438,11 +438,11 @@ def test_the_config_of_a_foreign_run_allows_no_packages(
     config.write_text(foreign)
     again = ("dws-train", "--config-dir", "new", "--config-name", "config", "run_dir=again")
     line = complaint(*again)
-    assert f"names the package {package}" in line
+    assert f"names the plugin {package}" in line
     assert f"plugins=[{package}]" in line
     assert "mypackage" not in sys.modules
     if package == "subprocess":
-        assert "no plugins" in complaint(*again, "plugins=[subprocess]")
+        assert "cannot be plugins" in complaint(*again, "plugins=[subprocess]")
     assert not Path("again").exists()
 
 

@@ -104,5 +104,5 @@ def test_a_batch_that_cannot_be_shared_is_refused(sine_zoo: Zoo, tmp_path: Path)
         cwd=tmp_path, text=True, capture_output=True, timeout=120,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "expected batches of a multiple of the 2 processes and at least 4" in done.stderr
+    assert "must be a multiple of the 2 processes and at least 4" in done.stderr
     assert not (tmp_path / "run").exists()  # free for the same command put right
