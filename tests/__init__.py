@@ -1,8 +1,8 @@
-"""What checks the shapes and types of annotations while tests run, see the Makefile."""
+"""The runtime type checker of array shapes in annotations, see the Makefile."""
 
 from contextlib import suppress
 
-with suppress(ImportError):  # only the second run of some tests, with the checker, needs it
+with suppress(ImportError):  # needed only by the test run with the type checker
     from beartype import BeartypeConf, beartype
 
-    typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float
+    typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # accept int for float

@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Shared fixtures and helpers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dws.zoo import Zoo, ZooConfig, build_zoo
 from tests.pictures import SMALL_TASKS, write_pictures
 
 needs_compiler = pytest.mark.skipif(not compiler_found(), reason="needs g++ and Python's headers")
-torch.set_num_threads(1)  # pytest-xdist runs one worker a core
+torch.set_num_threads(1)  # pytest-xdist runs one worker per core
 
 
 def random_batch(
@@ -30,14 +30,14 @@ def random_batch(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> WeightBatch:
-    """Standard normal weights."""
+    """Networks with standard normal weights."""
     generator = torch.Generator().manual_seed(seed)
     flat = torch.randn(size, spec.num_params, channels, generator=generator, dtype=dtype)
     return WeightBatch.from_flat(spec, flat)
 
 
 def randomise(module: torch.nn.Module, *, seed: int = 0) -> torch.nn.Module:
-    """Draw every parameter anew: biases and norms that start at 0 and 1 hide mistakes."""
+    """Randomise every parameter: biases of 0 and norms of 1 hide errors."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -47,18 +47,18 @@ def randomise(module: torch.nn.Module, *, seed: int = 0) -> torch.nn.Module:
 
 
 def code_blocks(page: str, language: str) -> list[str]:
-    """Blocks of code of a language on a page, such as ``README.md`` or ``docs/tutorial.md``."""
+    """Code blocks of a language on a page, such as ``README.md`` or ``docs/tutorial.md``."""
     text = (Path(__file__).parents[1] / page).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def run_block(page: str, containing: str, smaller: Mapping[str, str] = {}) -> dict[str, Any]:
-    """Names that the Python block with a text defines when it is run.
+    """Run the Python block that contains a text; returns the names that it defines.
 
     Args:
-        page: The page, from the repository's root.
-        containing: What only this block contains.
-        smaller: Texts of the block, and what replaces them so that it is faster.
+        page: Path of the page, relative to the repository.
+        containing: Text that only this block contains.
+        smaller: Replacements of texts in the block that make it faster.
     """
     (code,) = (block for block in code_blocks(page, "python") if containing in block)
     for text, replacement in smaller.items():
@@ -75,7 +75,7 @@ SMALL_FIT = FitConfig(num_steps=30, learning_rate=1e-3)
 
 
 def write_result(folder: Path, **changes: object) -> None:
-    """A whole ``result.json``, of MNIST and an MLP but for the changes."""
+    """Write a complete ``result.json`` of an MLP on MNIST, with changes."""
     folder.mkdir(parents=True)
     result = {
         "task": "mnist",
@@ -107,7 +107,7 @@ def write_result(folder: Path, **changes: object) -> None:
 
 
 class Pictures:
-    """48 random pictures of 5 x 5 pixels."""
+    """48 random images of 5 x 5 pixels."""
 
     name = "pictures"
     num_outputs = 1
@@ -131,7 +131,7 @@ class Pictures:
 
 @pytest.fixture(scope="session")
 def picture_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    """48 INRs of random pictures."""
+    """48 INRs of random images."""
     return build_zoo(
         tmp_path_factory.mktemp("zoos") / "pictures",
         Pictures(),
@@ -143,7 +143,7 @@ def picture_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 
 @pytest.fixture
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> images.Images:
-    """60 random images of 6 x 6 pixels, which are called MNIST."""
+    """60 random images of 6 x 6 pixels in place of MNIST."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (60, 6, 6, 1), generator=generator, dtype=torch.uint8)
     small = images.Images(pixels, torch.arange(60) % 10, 40, {"sha256": {"file": "0"}})
@@ -178,13 +178,13 @@ def sine_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 
 @pytest.fixture
 def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Data folder with small pictures, which ``mnist`` means in this test."""
+    """Data folder with small images in place of ``mnist``."""
     return write_pictures(monkeypatch, tmp_path / "data")
 
 
 @pytest.fixture(scope="session")
 def classifier_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    """56 ReLU classifiers of small pictures in three shards."""
+    """56 ReLU classifiers of small images in three shards."""
     folder = tmp_path_factory.mktemp("classifiers")
     with pytest.MonkeyPatch.context() as patch:
         return build_zoo(

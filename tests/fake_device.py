@@ -1,6 +1,6 @@
-"""Tensors that have a device and a shape and no values, to find mistakes that only a GPU shows.
+"""Fake tensors with device and shape but no values, to find errors that occur only on a GPU.
 
-On such tensors an operation of two devices fails, and so does whatever makes the host wait for the
+Operations on two devices fail, and so do all operations that make the host wait for the
 device: ``.item()``, ``bool(tensor)``, ``torch.equal``, indexing by a mask. No GPU is needed.
 """
 
@@ -17,16 +17,17 @@ from torch._subclasses import FakeTensorMode
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 GPU = "cuda"
-DIFFERENTIABLE = "lazy:0"  # backward() on fake CUDA tensors needs a real GPU; on these it does not
+DIFFERENTIABLE = "lazy:0"  # backward() on fake CUDA tensors needs a real GPU, unlike here
 
 
 @contextmanager
 def fake_device(name: str = GPU) -> Iterator[None]:
-    """Make every new tensor a fake one of this device.
+    """Context in which every new tensor is a fake tensor of this device.
 
-    A ``torch.Generator`` of a GPU needs a real one; one of the CPU takes its place.
+    CPU generators replace generators of a GPU, which need a real GPU.
     """
-    autocast = torch.autocast if name == GPU else lambda *_, **__: nullcontext()  # "lazy" has none
+    # "lazy" has no autocast
+    autocast = torch.autocast if name == GPU else lambda *_, **__: nullcontext()
     with (
         mock.patch.object(torch, "Generator", _Generator),
         mock.patch.object(torch, "autocast", autocast),
@@ -40,7 +41,7 @@ def fake_device(name: str = GPU) -> Iterator[None]:
 
 class _Mode(FakeTensorMode):
     def __deepcopy__(self, memo: object) -> _Mode:
-        return self  # copies of its tensors are its own
+        return self  # deep copies of tensors share the mode
 
 
 class _Generator(torch.Generator):

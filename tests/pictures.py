@@ -1,4 +1,4 @@
-"""A data set of small pictures that is found and verified as the real ones are."""
+"""A data set of small images that is installed and verified like the real data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 
 def picture_files(num_train: int, num_test: int) -> dict[str, bytes]:
-    """Random pictures of 4 x 4 pixels in ten classes."""
+    """Random images of 4 x 4 pixels in ten classes."""
     rng = np.random.default_rng(0)
     return {
         "train-images-idx3-ubyte": idx_bytes(rng.integers(0, 256, (num_train, 4, 4))),
@@ -34,7 +34,7 @@ def offer_pictures(
     files: Mapping[str, bytes],
     sources: Mapping[str, Callable[[Dataset, Path], None]],
 ) -> dict[str, Dataset]:
-    """Make ``mnist`` mean these files, from these sources."""
+    """Replace ``mnist`` by these files, from these sources."""
     checksums = {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
     datasets = {"mnist": Dataset("MNIST", checksums, sources)}
     monkeypatch.setattr(download, "DATASETS", datasets)
@@ -43,7 +43,7 @@ def offer_pictures(
 
 
 def write_pictures(monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
-    """Make ``mnist`` mean 160 and 60 small pictures, which lie below ``root``."""
+    """Replace ``mnist`` by 160 and 60 small images, which are written below ``root``."""
     files = picture_files(160, 60)
     offer_pictures(monkeypatch, files, {})
     folder = root / "MNIST" / "raw"

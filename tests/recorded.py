@@ -1,7 +1,7 @@
-"""CUDA graphs without a GPU: operations on CPU tensors are recorded, and run again as they were.
+"""CUDA graphs without a GPU: operations on CPU tensors are recorded and replayed.
 
-As in a CUDA graph, a replay reads and writes the very tensors of the recording and runs no Python,
-so a number that Python computed keeps the value that it had in the recording.
+As in a CUDA graph, a replay reads and writes the tensors of the recording and runs no Python code,
+so numbers computed by Python keep the values of the recording.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Recording(TorchDispatchMode):
     @torch.no_grad()
     def replay(self) -> None:
         self.num_replays += 1
-        if self.num_replays == 1:  # unlike a GPU, the CPU did what it recorded
+        if self.num_replays == 1:  # unlike on a GPU, recording has executed the operations
             return
         for function, args, kwargs, output in self.calls:
             again = function(*args, **kwargs)
@@ -53,7 +53,7 @@ class _Recording(TorchDispatchMode):
 
 @contextmanager
 def recording_on_cpus() -> Iterator[list[_Recording]]:
-    """Let steps be recorded on a CPU; gives what was recorded."""
+    """Context in which steps are recorded on a CPU; yields the recordings."""
     recordings: list[_Recording] = []
 
     def warm_up(function: Callable[[], T], device: torch.device) -> tuple[T, str | None]:

@@ -1,4 +1,4 @@
-"""The report in a real browser."""
+"""Tests of the report page in a browser."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of three runs, one folder of which has a name that is HTML."""
+    """A report of three runs, one of them in a folder whose name is HTML."""
     root = tmp_path_factory.mktemp("report")
     zoo = shutil.copytree(sine_zoo.path, root / "<b>&amp;zoo")
     common = [f"paths.outputs={root}", "trainer.num_epochs=2", "trainer.batch_size=8"]
@@ -64,7 +64,7 @@ def folder(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(folder: Path) -> Iterator[Page]:
-    """The report on a phone; nothing may go wrong or leave the page."""
+    """The report on a phone screen; script errors and remote requests fail the test."""
     problems: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
@@ -79,7 +79,7 @@ def page(folder: Path) -> Iterator[Page]:
     assert [p for p in problems if p != address and not p.startswith("data:")] == []
 
 
-def test_tables_hold_what_the_files_hold(page: Page, folder: Path) -> None:
+def test_tables_match_the_result_files(page: Page, folder: Path) -> None:
     names = {file.stem for file in (folder / "tables").glob("*.csv")}
     assert {"headline", "sine", "symmetry", "embeddings", "zoos", "runs"} <= names
     for name in names:
@@ -94,17 +94,17 @@ def test_tables_hold_what_the_files_hold(page: Page, folder: Path) -> None:
         assert shown == [header, *rows], name
 
 
-def test_what_people_came_for_is_first(page: Page) -> None:
+def test_main_results_come_first(page: Page) -> None:
     titles = page.locator("h2").all_inner_texts()
     assert titles[:2] == ["Embeddings of the test networks", "Test results"]
     assert titles[-3:] == ["Zoos", "All runs", "Every run"]
 
 
-def test_every_picture_is_there_and_told_in_words(page: Page) -> None:
+def test_every_image_loads_and_has_alternative_text(page: Page) -> None:
     pictures = page.eval_on_selector_all(
         "img", "all => all.map(i => [i.complete && i.naturalWidth > 0, i.alt.trim().length > 10])"
     )
-    assert len(pictures) == 4  # t-SNE, learning curves, and two outcomes that are folded away
+    assert len(pictures) == 4  # t-SNE, learning curves, and two collapsed figures of results
     assert all(loaded and told for loaded, told in pictures)
     drawn = page.eval_on_selector_all("canvas", "all => all.map(c => c.ariaLabel)")
     assert len(drawn) == 3
@@ -112,7 +112,7 @@ def test_every_picture_is_there_and_told_in_words(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1200])
-def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
+def test_page_fits_the_screen_width(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     for open_ in ("", OPEN):
         page.evaluate(open_)
@@ -134,13 +134,13 @@ def drawn_points(page: Page) -> dict[str, Any]:
 
 
 def place(page: Page, panel: int, index: int) -> tuple[float, float]:
-    """Where a point of an embedding is on the screen."""
+    """Screen position of a point of an embedding, after scrolling to it."""
     page.locator("figure.embeddings .panel canvas").nth(panel).scroll_into_view_if_needed()
     return place_now(page, panel, index)
 
 
 def place_now(page: Page, panel: int, index: int) -> tuple[float, float]:
-    """The same, as far as the page is scrolled."""
+    """Screen position of a point at the current scroll position."""
     canvas = page.locator("figure.embeddings .panel canvas").nth(panel)
     box = canvas.bounding_box()
     assert box
@@ -150,7 +150,7 @@ def place_now(page: Page, panel: int, index: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("how", ["mouse", "keyboard"])
-def test_a_point_shows_the_function_of_its_network(
+def test_hovering_a_point_shows_the_function_of_its_network(
     page: Page, folder: Path, sine_zoo: Zoo, how: str
 ) -> None:
     data = drawn_points(page)
@@ -182,7 +182,7 @@ def test_a_point_shows_the_function_of_its_network(
     assert not tip.is_visible()
 
 
-def test_what_a_point_shows_is_within_the_screen(page: Page) -> None:
+def test_tooltip_stays_within_the_screen(page: Page) -> None:
     for index in range(len(drawn_points(page)["networks"])):
         y = place(page, 0, index)[1]
         page.evaluate(f"window.scrollBy(0, {y} - 840)")  # to the lower edge
@@ -194,14 +194,14 @@ def test_what_a_point_shows_is_within_the_screen(page: Page) -> None:
         assert box["y"] + box["height"] <= 844
 
 
-def test_escape_closes_what_the_mouse_opened(page: Page) -> None:
+def test_escape_closes_the_tooltip(page: Page) -> None:
     page.mouse.move(*place(page, 0, 0))
     assert page.locator(".tip").is_visible()
     page.keyboard.press("Escape")
     assert not page.locator(".tip").is_visible()
 
 
-def test_the_tables_of_all_methods_fit_a_screen(tmp_path: Path) -> None:
+def test_tables_with_all_methods_fit_the_screen(tmp_path: Path) -> None:
     kept = Path(__file__).parents[2] / "outputs/results/small/results.json"
     folders = [f"runs={tmp_path}", f"report={tmp_path / 'report'}", f"kept={kept}"]
     with pytest.MonkeyPatch.context() as patch:
@@ -217,7 +217,7 @@ def test_the_tables_of_all_methods_fit_a_screen(tmp_path: Path) -> None:
         browser.close()
 
 
-def test_without_javascript_the_pictures_are_shown(folder: Path) -> None:
+def test_images_are_shown_without_javascript(folder: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         page = browser.new_page(java_script_enabled=False)
@@ -227,7 +227,7 @@ def test_without_javascript_the_pictures_are_shown(folder: Path) -> None:
         browser.close()
 
 
-def test_it_is_dark_where_it_should_be(page: Page) -> None:
+def test_dark_mode_has_dark_backgrounds(page: Page) -> None:
     def brightness(what: str) -> float:
         colour = page.evaluate(f"getComputedStyle(document.body).{what}")
         return sum(float(part) for part in colour.strip("rgb()").split(",")[:3]) / 3
@@ -238,7 +238,7 @@ def test_it_is_dark_where_it_should_be(page: Page) -> None:
     assert brightness("backgroundColor") < 100 < 200 < brightness("color")
 
 
-def test_the_keyboard_reaches_links_tables_and_details(page: Page) -> None:
+def test_links_tables_and_details_are_reachable_by_keyboard(page: Page) -> None:
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -248,12 +248,12 @@ def test_the_keyboard_reaches_links_tables_and_details(page: Page) -> None:
     assert all(tables.nth(i).get_attribute("tabindex") == "0" for i in range(tables.count()))
 
 
-def test_names_are_shown_as_they_are(page: Page) -> None:
+def test_names_are_escaped(page: Page) -> None:
     assert page.locator("b").count() == 0
     assert "<b>&amp;zoo" in page.locator("#table-zoos").inner_text()
 
 
-def test_what_is_missing_has_its_command_to_copy(page: Page, folder: Path) -> None:
+def test_missing_cells_have_a_command_to_copy(page: Page, folder: Path) -> None:
     assert page.locator("#table-headline").inner_text().count("not run") == 1
     command = f"make reproduce-all SCALE=small OUT={folder.parent} TASKS=sine "
     assert page.locator(".command code").inner_text() == f"{command}METHODS=mlp_alignment SIZES=''"

@@ -1,4 +1,4 @@
-"""The commands, run in this process."""
+"""Fixtures that run commands in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Command = Callable[..., str]
 def command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """Run a command in this process, in an empty folder; returns what it printed."""
+    """Run a command in this process, in an empty folder; returns its output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
@@ -31,7 +31,7 @@ def command(
 
 @pytest.fixture
 def complaint(command: Command, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command that has to fail; returns its one line."""
+    """Run a command that must fail; returns its one-line error message."""
 
     def run(name: str, *arguments: str) -> str:
         with pytest.raises(SystemExit) as error:

@@ -1,4 +1,4 @@
-"""What each bad input gives at the door of a command: one line, and nothing lost."""
+"""Invalid input to commands gives a one-line error and changes no files."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Damage = Callable[[], object]
 
 
 def on_linux(*values: object) -> Any:
-    """A case for systems with /proc, below which nobody can make files."""
+    """A case for systems with /proc, where no files can be created."""
     return pytest.param(*values, marks=pytest.mark.skipif(sys.platform != "linux", reason="/proc"))
 
 
 class Bomb:
-    """Pickles to a call of ``os.mkdir``."""
+    """An object whose pickle calls ``os.mkdir``."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, ("exploded",)
@@ -95,7 +95,7 @@ def checkpoint(file: Path, content: object) -> Damage:
 
 
 def change(file: Path, key: str, value: object) -> Damage:
-    """Give an entry of a checkpoint another value; the last is then of a run that is not done."""
+    """Change an entry of a checkpoint; the last checkpoint becomes that of an unfinished run."""
 
     def damage() -> None:
         content = torch.load(file, weights_only=True)
@@ -105,7 +105,7 @@ def change(file: Path, key: str, value: object) -> Damage:
 
 
 def rename(file: Path, key: str) -> Damage:
-    """Give a tensor of a checkpoint another name."""
+    """Rename a tensor of a checkpoint."""
 
     def damage() -> None:
         content = torch.load(file, weights_only=True)
@@ -116,7 +116,7 @@ def rename(file: Path, key: str) -> Damage:
 
 
 def numbers(name: str, value: float) -> Damage:
-    """Put a number into a shard whose checksum then fits."""
+    """Write a number into a shard and update its checksum."""
 
     def damage() -> None:
         tensors = load_file(SHARD)
@@ -143,7 +143,7 @@ def world(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(world: Path, tmp_path: Path, command: Command) -> Path:
-    """A copy of it, which is the current folder."""
+    """A copy of ``world`` as the working directory."""
     return Path(shutil.copytree(world, tmp_path, dirs_exist_ok=True))
 
 
@@ -284,7 +284,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize(("damage", "call", "expected"), DAMAGED)
-def test_damaged_files_are_named(
+def test_damaged_files_are_reported_by_name(
     damage: Damage, call: tuple[str, ...], expected: str, copy: Path, complaint: Command
 ) -> None:
     if call == EVALUATE:
@@ -304,7 +304,7 @@ def test_damaged_files_are_named(
         (Path("run/outcome.png"), "No picture found in run/outcome.png; it is left out"),
     ],
 )
-def test_a_report_goes_on_without_a_picture(
+def test_report_continues_without_an_image(
     file: Path, note: str, copy: Path, command: Command
 ) -> None:
     remove(file)()
@@ -313,7 +313,7 @@ def test_a_report_goes_on_without_a_picture(
     assert "every table and picture" in printed
 
 
-NEW_RUN = [  # refused by their names and values
+NEW_RUN = [  # rejected with their names and values
     "trainer.num_epochs=0", "trainer.batch_size=1", "trainer.eval_batch_size=-1",
     "trainer.ema_decay=1", "trainer.checkpoint_minutes=nan", "trainer.patience=0",
     "trainer.device=cuda:7", "trainer.precision=fp8", "optim.lr=nan", "optim.lr=inf",
@@ -351,10 +351,10 @@ NEW_RUN = [  # refused by their names and values
         ("model._target_=os.system", "_target_=os.system is neither in dws nor in a plugin"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_before_anything_is_written(
+def test_invalid_training_setting_is_rejected_before_writing(
     setting: str, expected: str, copy: Path, complaint: Command
 ) -> None:
-    call = TRAIN[:-1] if ".name=" in setting else TRAIN  # whose run_dir would win
+    call = TRAIN[:-1] if ".name=" in setting else TRAIN  # whose run_dir would override the name
     before = sorted(Path().rglob("*"))
     assert expected in complaint(*call, setting)
     assert sorted(Path().rglob("*")) == before
@@ -370,7 +370,7 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_written(
         ),
     ],
 )
-def test_an_edit_that_cannot_be_is_refused(
+def test_invalid_edit_is_rejected(
     setting: str, expected: str, copy: Path, complaint: Command
 ) -> None:
     assert expected in complaint("dws-train", "task=edit", *TRAIN[2:], setting)
@@ -397,7 +397,7 @@ def test_an_edit_that_cannot_be_is_refused(
         ("+zoo.colour=3", "zoo.colour: no such setting"),
     ],
 )  # fmt: skip
-def test_a_fit_that_cannot_be_is_refused(
+def test_invalid_fit_setting_is_rejected_before_writing(
     setting: str, expected: str, copy: Path, complaint: Command
 ) -> None:
     small = ("zoo=sine", "zoo.limit=6", "inr.hidden=[4]", "fit.num_steps=3", "zoo.path=made")
@@ -417,7 +417,7 @@ def test_a_fit_that_cannot_be_is_refused(
         on_linux(("dws-zoo", "render", "zoo", "--output", "/proc/x/y.png"), "/proc/x cannot be"),
         (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label of whole numbers"),
         (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "no files like"),
-        (("dws-evaluate", "run=run", "device=cuda:7"), "got device=cuda:7"),
+        (("dws-evaluate", "run=run", "device=cuda:7"), "device=cuda:7 is not an available device"),
         (("dws-evaluate", "run=run", "batch_size=0"), "batch_size=0"),
         (("dws-evaluate", "run=zoo"), "expected the settings of a run"),
         (("dws-evaluate", "runs=run"), "'runs'"),
@@ -438,10 +438,10 @@ def test_a_fit_that_cannot_be_is_refused(
             ("dws-fit-inrs", "zoo=mnst"),
             "'zoo': cifar10 cifar10_classifiers edited fashion_classifiers fashion_mnist",
         ),
-        (("dws-fit-inrs", "zoo=sine_ssl", "fit=fingerprint"), "it has authors, fast"),
+        (("dws-fit-inrs", "zoo=sine_ssl", "fit=fingerprint"), "Available presets: authors, fast"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_impossible_request_is_one_line(
     arguments: tuple[str, ...], expected: str, copy: Path, complaint: Command
 ) -> None:
     RESULT.unlink() if arguments[0] == "dws-evaluate" else None
@@ -458,7 +458,7 @@ def test_what_cannot_be_done_is_said(
         (("dws-zoo", "render"), "path"),
     ],
 )
-def test_a_flag_or_word_that_is_not_known_is_named(
+def test_unknown_flag_or_argument_is_named(
     arguments: tuple[str, ...], named: str, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -466,7 +466,7 @@ def test_a_flag_or_word_that_is_not_known_is_named(
     assert named in capsys.readouterr().err.lower()
 
 
-def test_paths_may_have_spaces_and_other_letters(copy: Path, command: Command) -> None:
+def test_paths_may_contain_spaces_and_non_ascii_letters(copy: Path, command: Command) -> None:
     zoo, run = "my zoo ü (1)", "läufe/first run"
     shutil.move("zoo", zoo)
     command(*TRAIN[:-2], f"zoo.path='{zoo}'", f"run_dir='{run}'")
@@ -475,7 +475,7 @@ def test_paths_may_have_spaces_and_other_letters(copy: Path, command: Command) -
     assert (copy / "the page/index.html").is_file()
 
 
-def test_a_name_cannot_write_into_the_page(copy: Path, command: Command) -> None:
+def test_names_cannot_inject_html_into_the_report(copy: Path, command: Command) -> None:
     script = "<script>alert(1)</script>"
     edit(RESULT, model=script, origin={"code": script, "machine": script, "command": script})()
     command(*REPORT)

@@ -1,4 +1,4 @@
-"""What is no mistake of the user keeps its traceback."""
+"""Exceptions that are not user errors keep their traceback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=repr)
-def test_a_bug_is_shown_as_one(
+def test_bug_shows_a_traceback(
     bug: Exception, command: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -39,7 +39,7 @@ def test_a_bug_is_shown_as_one(
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=repr)
-def test_a_mistake_is_one_line(
+def test_user_error_is_one_line(
     mistake: Exception, complaint: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -51,7 +51,7 @@ def test_a_mistake_is_one_line(
     assert "bug" not in line
 
 
-def test_what_ends_a_command_is_noted_where_the_environment_says(
+def test_error_is_written_to_the_file_named_by_the_environment(
     complaint: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ERROR_LOG, str(tmp_path / "log"))
@@ -59,7 +59,7 @@ def test_what_ends_a_command_is_noted_where_the_environment_says(
     assert (tmp_path / "log").read_text().splitlines() == lines
 
 
-def test_own_errors_are_caught_as_the_builtin_ones() -> None:
+def test_own_exceptions_are_subclasses_of_builtin_ones() -> None:
     assert issubclass(UserError, ValueError)
     assert issubclass(NotFoundError, FileNotFoundError)
     assert issubclass(UnreachableError, ConnectionError)

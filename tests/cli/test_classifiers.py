@@ -1,4 +1,4 @@
-"""Zoos of classifiers as a user makes and uses them."""
+"""Zoos of classifiers on the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRAIN = (
 )  # fmt: skip
 
 
-def test_a_zoo_of_classifiers_is_fitted_described_and_learned_from(
+def test_classifier_zoo_is_fitted_described_and_trained_on(
     command: Command, pictures: Path, tmp_path: Path
 ) -> None:
     printed = command(*FIT, f"paths.data={pictures}", "zoo.path=zoo")
@@ -51,19 +51,19 @@ def test_a_zoo_of_classifiers_is_fitted_described_and_learned_from(
         ("model=mlp augment=images", "augment.max_angle needs sine networks"),
     ],
 )
-def test_what_needs_sine_networks_refuses_classifiers(
+def test_settings_for_sine_networks_are_rejected_for_classifiers(
     setting: str, fact: str, complaint: Command, classifier_zoo: Zoo
 ) -> None:
     line = complaint(*TRAIN, *setting.split(), f"zoo.path={classifier_zoo.path}")
     assert fact in line
 
 
-def test_settings_of_inrs_are_refused(complaint: Command, pictures: Path) -> None:
+def test_inr_settings_are_rejected_for_classifiers(complaint: Command, pictures: Path) -> None:
     line = complaint(*FIT, f"paths.data={pictures}", "inr.omega_0=20")
     assert "inr=... is for INRs" in line
     assert "zoo.classifier.hidden" in line
 
 
-def test_render_refuses_classifiers(complaint: Command, classifier_zoo: Zoo) -> None:
+def test_render_rejects_classifiers(complaint: Command, classifier_zoo: Zoo) -> None:
     line = complaint("dws-zoo", "render", str(classifier_zoo.path))
     assert "expected a zoo of INRs, got one of classifiers" in line

@@ -1,4 +1,4 @@
-"""The commands as a user calls them."""
+"""Complete workflows on the command line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SMALL = [
 ]
 
 
-def test_a_preset_is_known_by_its_settings(command: Command, tmp_path: Path) -> None:
+def test_preset_is_identified_by_its_settings(command: Command, tmp_path: Path) -> None:
     small = ("zoo=sine", "zoo.limit=3", "inr.hidden=[4]", "fit.compile=never")
     presets = {}
     for name, setting in {
@@ -78,7 +78,7 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert (run / "result.json").stat().st_mtime_ns == before
 
     table = command("dws-report")
-    shutil.rmtree(zoo)  # what was known of it is kept
+    shutil.rmtree(zoo)  # the report uses recorded facts about the zoo
     results = "outputs/report/results.json"
     command("dws-report", f"kept={results}", "report=again")
     for name in ("embeddings", "zoos"):
@@ -90,7 +90,7 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
     assert "mlp" in table
 
 
-def test_the_debug_scale_runs_every_stage(command: Command) -> None:
+def test_debug_scale_runs_every_stage(command: Command) -> None:
     assert "60 INRs" in command("dws-fit-inrs", "scale=debug", "zoo=sine")
     command("dws-train", "scale=debug", "task=sine", "wandb=disabled")
     (run,) = Path("outputs/debug/runs/sine/dwsnet").iterdir()
@@ -101,7 +101,7 @@ def test_the_debug_scale_runs_every_stage(command: Command) -> None:
 
 
 def lasting(run: Path) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    """What a run has left, but for times."""
+    """Files of a run, without times."""
     timing = ("seconds", "networks_per_second")
     rows = [{k: v for k, v in row.items() if k not in timing} for row in RunDir(run).metrics()]
     tensors = {
@@ -120,7 +120,7 @@ def lasting(run: Path) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]
         ("task=sine", "model=mlp_alignment", "task.num_train=20", "augment.noise=0.2"),
     ],
 )
-def test_the_config_of_a_run_repeats_it_exactly(
+def test_config_file_of_a_run_reproduces_it_exactly(
     settings: tuple[str, ...], command: Command, sine_zoo: Zoo
 ) -> None:
     shutil.copytree(sine_zoo.path, "zoo")
@@ -135,9 +135,7 @@ def test_the_config_of_a_run_repeats_it_exactly(
     assert RunDir(Path("run")).identity() == RunDir(Path("again")).identity()
 
 
-def test_the_config_of_a_run_repeats_it_with_text_that_hydra_would_change(
-    command: Command, sine_zoo: Zoo
-) -> None:
+def test_config_file_of_a_run_escapes_text_for_hydra(command: Command, sine_zoo: Zoo) -> None:
     shutil.copytree(sine_zoo.path, "${zoo}")
     short = ("trainer.num_epochs=1", "trainer.batch_size=8", "wandb=disabled", "model=mlp")
     text = (r'zoo.path="\${zoo}"', 'model.name="1e5"', "run_dir=run")
@@ -151,7 +149,7 @@ def test_the_config_of_a_run_repeats_it_with_text_that_hydra_would_change(
 
 
 @pytest.mark.parametrize("task", ["sine", "mnist"])
-def test_training_returns_the_best_monitored_metric_of_validation(
+def test_training_returns_the_best_validation_metric(
     task: str, command: Command, pitches: Zoo
 ) -> None:
     more = ["task.num_classes=2"] if task == "mnist" else []
@@ -159,7 +157,7 @@ def test_training_returns_the_best_monitored_metric_of_validation(
     value = train(compose_settings("train", words), "dws-train")
     name, best = ("val_accuracy", max) if task == "mnist" else ("val_mse", min)
     assert value == best(row[name] for row in RunDir(Path("run")).metrics())
-    again = train(compose_settings("train", words), "dws-train")  # a run that is complete
+    again = train(compose_settings("train", words), "dws-train")  # the run is complete
     assert again == value
 
 
@@ -177,7 +175,7 @@ def test_training_returns_the_best_monitored_metric_of_validation(
         ("transformer", ["model.hidden_features=8", "model.num_layers=1"]),
     ],
 )
-def test_an_embedding_is_learned_and_probed(
+def test_contrastive_training_ends_with_a_linear_probe(
     model: str, more: list[str], command: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     zoo = shutil.copytree(sine_zoo.path, tmp_path / "zoo")
@@ -196,7 +194,7 @@ def test_an_embedding_is_learned_and_probed(
 
 
 class Pitches(SineSignals):
-    """Sines, low or high."""
+    """Sine waves, labelled as low or high."""
 
     def labels(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         labels = super().labels(ids)
@@ -205,12 +203,12 @@ class Pitches(SineSignals):
 
 @pytest.fixture
 def pitches(command: Command) -> Zoo:
-    """In the current folder, which ``command`` makes."""
+    """A zoo of ``Pitches`` in the working directory of ``command``."""
     common = {"zoo": ZooConfig(), "inr": SMALL_INR, "fit": SMALL_FIT}
     return build_zoo("zoo", Pitches(**SMALL_SIGNALS), **common)
 
 
-def test_classes_are_read_counted_and_drawn(command: Command, pitches: Zoo) -> None:
+def test_classification_has_confusion_matrix_and_plots(command: Command, pitches: Zoo) -> None:
     classes = ("task.num_classes=2", "zoo.path=zoo", "run_dir=run")
     command("dws-train", "task=mnist", *classes, *SMALL)
     printed = command("dws-evaluate", "run=run")
@@ -226,9 +224,7 @@ def test_classes_are_read_counted_and_drawn(command: Command, pitches: Zoo) -> N
     assert "% |" in command("dws-report", "runs=run")
 
 
-def test_a_zoo_comes_through_the_format_of_others(
-    command: Command, complaint: Command, pitches: Zoo
-) -> None:
+def test_zoo_survives_export_and_import(command: Command, complaint: Command, pitches: Zoo) -> None:
     assert "56 INRs of zoo are in there, listed in there/splits.json" in command(
         "dws-zoo", "export", "--format", "dwsnets", "zoo", "there"
     )
@@ -244,14 +240,14 @@ def test_a_zoo_comes_through_the_format_of_others(
 
 
 class Rates(SineSignals):
-    """Sines with a label whose name no file can have."""
+    """Sine waves with a label whose name is not a valid file name."""
 
     def labels(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         labels = super().labels(ids)
         return {**labels, "rate (1/s)": labels["frequency"]}
 
 
-def test_labels_may_have_any_name(command: Command) -> None:
+def test_labels_may_have_names_that_files_cannot_have(command: Command) -> None:
     signals = Rates(**SMALL_SIGNALS, amplitude=(1, 2))
     build_zoo("zoo", signals, zoo=ZooConfig(), inr=SMALL_INR, fit=SMALL_FIT)
     names = 'task.labels=["rate (1/s)",amplitude]'
@@ -261,7 +257,7 @@ def test_labels_may_have_any_name(command: Command) -> None:
     assert "| ssl" in command("dws-report", "runs=run")
 
 
-def test_a_run_is_evaluated_by_one_process_at_a_time(
+def test_run_is_evaluated_by_one_process_at_a_time(
     command: Command, complaint: Command, sine_zoo: Zoo
 ) -> None:
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
@@ -269,7 +265,7 @@ def test_a_run_is_evaluated_by_one_process_at_a_time(
         assert "expected run for this process alone" in complaint("dws-evaluate", "run=run")
 
 
-def test_a_report_names_what_it_is_without(command: Command, sine_zoo: Zoo) -> None:
+def test_report_lists_missing_runs_and_zoos(command: Command, sine_zoo: Zoo) -> None:
     shutil.copytree(sine_zoo.path, "zoo")
     for run in ("runs/read", "runs/not read"):
         (run_dir,) = shlex.split(as_argument("run_dir", run))
@@ -284,7 +280,7 @@ def test_a_report_names_what_it_is_without(command: Command, sine_zoo: Zoo) -> N
     printed = command("dws-report", "runs=runs")
     left_out = "expected a zoo in zoo, got none (no manifest.json there); it is left out"
     assert printed.count(left_out) == 1
-    assert stale.exists()  # no report wrote it
+    assert stale.exists()  # not written by a report
     told = printed.partition("without 1 runs that were not evaluated:\n")[2].splitlines()[0]
     command(*shlex.split(told), "zoo_path=moved")
     assert "without" not in command("dws-report", "runs=runs")
@@ -295,7 +291,7 @@ def test_documented_layers_and_symmetry_checks_run(command: Command, sine_zoo: Z
     assert run_block(LIBRARY, "Zoo.open")["logits"].shape == (8, 10)
 
 
-def test_documented_use_of_a_trained_model_runs(command: Command) -> None:
+def test_documented_use_of_trained_models_runs(command: Command) -> None:
     command("dws-fit-inrs", "zoo=sine", "zoo.limit=60", "fit.num_steps=5", "zoo.path=zoo")
     run = "outputs/demo/runs/sine/dwsnet/seed0-a37f4bf0"
     command("dws-train", "task=sine", "zoo.path=zoo", f"run_dir={run}", *SMALL)
@@ -309,7 +305,7 @@ def test_documented_use_of_a_trained_model_runs(command: Command) -> None:
         load_trained("there", names["spec"])
 
 
-def test_a_trained_model_knows_the_widths_of_its_networks(command: Command, sine_zoo: Zoo) -> None:
+def test_loaded_model_has_the_widths_of_its_networks(command: Command, sine_zoo: Zoo) -> None:
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
     weights = sine_zoo.split("test").weights()
     expected = load_trained("run")(weights)
@@ -323,7 +319,7 @@ def test_a_trained_model_knows_the_widths_of_its_networks(command: Command, sine
         load_trained("run")(random_batch(other, dtype=torch.float32))
 
 
-def test_looking_at_a_zoo(
+def test_zoo_commands_describe_a_zoo(
     command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     zoo = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
@@ -343,7 +339,7 @@ def test_looking_at_a_zoo(
     assert "of 3 shards" in complaint("dws-zoo", "verify", str(zoo))
 
 
-def test_an_unfinished_run_is_not_evaluated(
+def test_unfinished_run_is_not_evaluated(
     command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
@@ -354,10 +350,10 @@ def test_an_unfinished_run_is_not_evaluated(
     )
 
 
-def test_wandb_offline_can_be_read_back_and_holds_no_secret(
+def test_offline_wandb_files_are_readable_and_contain_no_secret(
     command: Command, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = "5ec2e7" * 6 + "abcd"  # as long as a key of W&B
+    secret = "5ec2e7" * 6 + "abcd"  # the length of a W&B key
     for name in ("WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "PASSWORD"):
         monkeypatch.setenv(name, secret)
     offline = ["wandb=offline" if s == "wandb=disabled" else s for s in SMALL]
@@ -365,7 +361,7 @@ def test_wandb_offline_can_be_read_back_and_holds_no_secret(
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *offline)
     (trained,) = (tmp_path / "run/wandb").glob("offline-run-*/*.wandb")
     command("dws-evaluate", "run=run", "wandb=disabled")
-    command("dws-evaluate", "run=run")  # logs what was not logged
+    command("dws-evaluate", "run=run")  # logs the result, which has not been logged
     files = set((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))
     (evaluated,) = files - {trained}
     command("dws-evaluate", "run=run", "wandb.mode=offline")
@@ -417,27 +413,25 @@ def test_wandb_offline_can_be_read_back_and_holds_no_secret(
         (["nonsense"], "'nonsense'"),
     ],
 )
-def test_train_complains_in_one_line(
+def test_invalid_train_command_is_one_line(
     complaint: Command, arguments: list[str], expected: str
 ) -> None:
     assert expected in complaint("dws-train", *arguments)
 
 
-def test_repeating_needs_a_number(complaint: Command, sine_zoo: Zoo) -> None:
+def test_repeat_train_requires_num_train(complaint: Command, sine_zoo: Zoo) -> None:
     line = complaint(
         "dws-train", "task=sine", "task.repeat_train=true", f"zoo.path={sine_zoo.path}"
     )
     assert "expected task.num_train=... with task.repeat_train=true" in line
 
 
-def test_networks_are_not_repeated_in_one_contrastive_batch(
-    complaint: Command, sine_zoo: Zoo
-) -> None:
+def test_contrastive_batches_contain_no_duplicates(complaint: Command, sine_zoo: Zoo) -> None:
     line = complaint("dws-train", "task=ssl", "task.repeat_train=true", f"zoo.path={sine_zoo.path}")
     assert "expected task.repeat_train=false for ssl" in line
 
 
-def test_a_graph_network_with_probes_computes_functions(command: Command, sine_zoo: Zoo) -> None:
+def test_graph_metanet_with_probes_evaluates_functions(command: Command, sine_zoo: Zoo) -> None:
     command(
         "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL,
         "model=scalegmn", "model.hidden_channels=4", "model.num_probes=3",
@@ -447,7 +441,7 @@ def test_a_graph_network_with_probes_computes_functions(command: Command, sine_z
 
 
 @pytest.mark.parametrize("model", [["model=probe"], ["model=gmn", "model.num_probes=3"]])
-def test_probes_with_another_frequency_factor_are_refused(
+def test_probes_with_a_different_omega_0_are_rejected(
     model: list[str], complaint: Command, sine_zoo: Zoo
 ) -> None:
     line = complaint(
@@ -456,14 +450,14 @@ def test_probes_with_another_frequency_factor_are_refused(
     assert "expected model.omega_0=30.0, that of the zoo, got 10" in line
 
 
-def test_a_target_outside_the_project_is_refused(complaint: Command, sine_zoo: Zoo) -> None:
+def test_target_outside_of_dws_is_rejected(complaint: Command, sine_zoo: Zoo) -> None:
     line = complaint(
         "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "model._target_=os.system"
     )
     assert "_target_=os.system is neither in dws nor in a plugin" in line
 
 
-def test_another_zoo_at_the_same_place_is_refused(
+def test_evaluation_rejects_a_different_zoo(
     command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
@@ -473,7 +467,9 @@ def test_another_zoo_at_the_same_place_is_refused(
     (other / "manifest.json").write_text(json.dumps(manifest))
     line = complaint("dws-evaluate", "run=run", "zoo_path=other")
     assert "expected the zoo that run was trained on" in line
-    again = Path(shutil.copytree(sine_zoo.path, tmp_path / "again"))  # fitted as the first, but
+    again = Path(
+        shutil.copytree(sine_zoo.path, tmp_path / "again")
+    )  # same settings, other networks
     manifest = json.loads((again / "manifest.json").read_text())
     manifest["shards"][0] = "0" * 64
     (again / "manifest.json").write_text(json.dumps(manifest))
@@ -483,22 +479,22 @@ def test_another_zoo_at_the_same_place_is_refused(
 
 
 @pytest.mark.parametrize("name", ["frequency=3", "frequencies=[1,2]"])
-def test_signals_with_bad_arguments_are_refused(complaint: Command, name: str) -> None:
+def test_signals_with_invalid_arguments_are_rejected(complaint: Command, name: str) -> None:
     assert "fit dws.signals.SineSignals" in complaint(
         "dws-fit-inrs", "zoo=sine", f"++zoo.signals.{name}"
     )
 
 
-def test_a_label_without_spread_is_refused(complaint: Command, sine_zoo: Zoo) -> None:
+def test_constant_label_is_rejected(complaint: Command, sine_zoo: Zoo) -> None:
     line = complaint("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "task.label=amplitude")
     assert "The label amplitude is 1 for every training network" in line
 
 
-def test_a_zoo_is_not_taken_for_a_run(complaint: Command, sine_zoo: Zoo) -> None:
+def test_zoo_folder_is_not_accepted_as_run(complaint: Command, sine_zoo: Zoo) -> None:
     assert "expected the settings of a run" in complaint("dws-evaluate", f"run={sine_zoo.path}")
 
 
-def test_what_comes_next_can_be_pasted(command: Command, sine_zoo: Zoo) -> None:
+def test_printed_next_commands_can_be_pasted(command: Command, sine_zoo: Zoo) -> None:
     folder = "my run (ü) it's"
     arguments = ("task=sine", f"zoo.path={sine_zoo.path}", *SMALL)
     (run_dir,) = shlex.split(as_argument("run_dir", folder))
@@ -527,7 +523,7 @@ def test_what_comes_next_can_be_pasted(command: Command, sine_zoo: Zoo) -> None:
         *("null", "true", "1e3", "1_000", "007", "[1]", "{a: 1}", ".hidden", "../up", "/a/path"),
     ],
 )
-def test_an_argument_comes_through_the_shell_and_hydra_as_it_is(value: str) -> None:
+def test_quoted_argument_survives_shell_and_hydra(value: str) -> None:
     words = shlex.split(as_argument("run_dir", value))
     assert compose_settings("train", words).run_dir == value
     words = shlex.split(as_argument("tasks", [value, "sine"]))
@@ -535,7 +531,7 @@ def test_an_argument_comes_through_the_shell_and_hydra_as_it_is(value: str) -> N
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_sweep_is_asked_for_before_or_after_the_settings(
+def test_multirun_flag_may_precede_or_follow_settings(
     first: bool, command: Command, sine_zoo: Zoo
 ) -> None:
     words = ["task=sine", f"zoo.path={sine_zoo.path}", "seed=0,1", *SMALL, "trainer.num_epochs=1"]
@@ -543,9 +539,7 @@ def test_a_sweep_is_asked_for_before_or_after_the_settings(
     assert len(list(Path("outputs/runs/sine/dwsnet").iterdir())) == 2
 
 
-def test_a_fit_that_cannot_begin_leaves_nothing_behind(
-    complaint: Command, command: Command
-) -> None:
+def test_fit_that_fails_at_start_leaves_no_files(complaint: Command, command: Command) -> None:
     small = ("zoo=sine", "zoo.limit=3", "inr.hidden=[4]", "fit.num_steps=3", "zoo.path=zoo")
     assert "got fit.device=cuda:7" in complaint("dws-fit-inrs", *small, "fit.device=cuda:7")
     assert not Path("zoo").exists()
@@ -553,7 +547,7 @@ def test_a_fit_that_cannot_begin_leaves_nothing_behind(
     assert "below 15 dB these INRs show little of their signals" in printed
 
 
-def test_a_finished_run_is_not_trained_again(command: Command, sine_zoo: Zoo) -> None:
+def test_complete_run_is_not_trained_again(command: Command, sine_zoo: Zoo) -> None:
     arguments = ("task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
     command("dws-train", *arguments)
     assert "run run is already complete; next: dws-evaluate run=run" in command(
@@ -561,7 +555,7 @@ def test_a_finished_run_is_not_trained_again(command: Command, sine_zoo: Zoo) ->
     )
 
 
-def test_a_task_on_the_wrong_zoo_is_refused(complaint: Command, sine_zoo: Zoo) -> None:
+def test_task_without_its_label_in_the_zoo_is_rejected(complaint: Command, sine_zoo: Zoo) -> None:
     line = complaint("dws-train", "task=mnist", f"zoo.path={sine_zoo.path}")
     assert "no label 'label'; its labels are amplitude, frequency" in line
 
@@ -587,21 +581,23 @@ def test_a_task_on_the_wrong_zoo_is_refused(complaint: Command, sine_zoo: Zoo) -
         (["zoo=sine", "inr.hidden=[8,0]"], "inr.hidden.1=0"),
     ],
 )
-def test_fit_complains_in_one_line(complaint: Command, arguments: list[str], expected: str) -> None:
+def test_invalid_fit_command_is_one_line(
+    complaint: Command, arguments: list[str], expected: str
+) -> None:
     assert expected in complaint("dws-fit-inrs", *arguments)
 
 
 @pytest.mark.parametrize(
     ("name", "argument"), [("dws-evaluate", "run=nowhere"), ("dws-report", "runs=nowhere")]
 )
-def test_nothing_to_read_names_the_command_that_makes_it(
+def test_missing_input_names_the_command_that_creates_it(
     complaint: Command, name: str, argument: str
 ) -> None:
     assert "dws-train" in complaint(name, argument)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_pipe_that_is_closed_is_no_error(sine_zoo: Zoo, unbuffered: str) -> None:
+def test_closed_pipe_is_not_an_error(sine_zoo: Zoo, unbuffered: str) -> None:
     program = Path(sys.executable).with_name("dws-zoo")
     info = f"PYTHONUNBUFFERED={unbuffered} {program} info {sine_zoo.path}"
     done = subprocess.run(
@@ -610,7 +606,7 @@ def test_a_pipe_that_is_closed_is_no_error(sine_zoo: Zoo, unbuffered: str) -> No
     assert (done.stdout, done.stderr) == ("141\n", "")
 
 
-def test_the_installed_command_ends_without_a_traceback() -> None:
+def test_installed_command_prints_no_traceback() -> None:
     script = Path(sys.executable).with_name("dws-train")
     done = subprocess.run(
         [script, "task=mnsit"], capture_output=True, text=True, check=False, timeout=120

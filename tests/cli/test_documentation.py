@@ -1,4 +1,4 @@
-"""Blocks of code in the README and the documentation run as they are printed, at smaller sizes."""
+"""Code blocks of the README and the documentation run as printed, at smaller sizes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALLER = {
 }
 
 
-def test_the_shell_commands_of_the_readme_lead_to_a_report(command: Command) -> None:
+def test_shell_commands_of_the_readme_produce_a_report(command: Command) -> None:
     (block,) = code_blocks("README.md", "bash")
     lines = block.replace("scale=demo", "scale=debug").replace("outputs/demo", "outputs/debug")
     lines = lines.replace("seed=0,1,2", "seed=0 wandb=disabled")
@@ -40,13 +40,13 @@ def test_the_shell_commands_of_the_readme_lead_to_a_report(command: Command) -> 
     assert Path("outputs/debug/report/index.html").is_file()
 
 
-def test_the_tutorial_has_the_shell_commands_of_the_readme() -> None:
+def test_tutorial_contains_the_shell_commands_of_the_readme() -> None:
     (readme,) = code_blocks("README.md", "bash")
     tutorial = "".join(code_blocks("docs/tutorial.md", "bash"))
     assert sorted(readme.splitlines()) == sorted(tutorial.splitlines())
 
 
-def test_the_python_example_of_the_readme_runs(command: Command) -> None:
+def test_python_example_of_the_readme_runs(command: Command) -> None:
     names = run_block("README.md", "shuffled", SMALLER)
     assert names["networks"].batch_size == 3
     assert names["run"].evaluate().test["mse"] >= 0
@@ -54,7 +54,7 @@ def test_the_python_example_of_the_readme_runs(command: Command) -> None:
     assert not torch.equal(weight, names["shuffled"].weights[0])
 
 
-def test_the_documented_calls_fit_train_and_evaluate(command: Command) -> None:
+def test_documented_python_calls_fit_train_and_evaluate(command: Command) -> None:
     names = run_block("docs/guides/library.md", "import dws\n\nzoo", SMALLER)
     assert "mse" in names["result"].test
     assert dws.Run.open(names["run"].path).path == names["run"].path
@@ -63,7 +63,7 @@ def test_the_documented_calls_fit_train_and_evaluate(command: Command) -> None:
 
 
 def run_notebook(name: str, smaller: Mapping[str, str]) -> dict[str, Any]:
-    """Names that the cells of a notebook define when they are run in order."""
+    """Run the cells of a notebook in order; returns the names that they define."""
     cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     for text, replacement in smaller.items():
@@ -77,12 +77,12 @@ def run_notebook(name: str, smaller: Mapping[str, str]) -> dict[str, Any]:
     return names
 
 
-def test_the_notebook_on_the_first_inr_runs(command: Command) -> None:
+def test_notebook_on_the_first_inr_runs(command: Command) -> None:
     names = run_notebook("first-inr", SMALLER)
     assert names["predicted"].shape == names["frequency"].shape
 
 
-def test_the_notebook_on_symmetries_shows_which_metanet_is_invariant(
+def test_notebook_on_symmetries_shows_which_metanet_is_invariant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(NOTEBOOKS)
@@ -96,6 +96,6 @@ def test_the_notebook_on_symmetries_shows_which_metanet_is_invariant(
 
 
 def run_with_runs_of(folder: str) -> object:
-    """The table of results that the documentation makes, of another folder."""
+    """Run the results table example of the documentation on another folder."""
     Path("outputs/small").symlink_to(Path(folder).absolute() / "runs")
     return run_block("docs/guides/library.md", "load_results")["results"]

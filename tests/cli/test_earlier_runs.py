@@ -1,4 +1,4 @@
-"""Run folders of earlier versions: evaluated, loaded, and the same run as ever."""
+"""Run folders of earlier versions can be evaluated, loaded and resumed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from dws.zoo import Zoo
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ZOO = f"zoo.path={GOLDEN / 'zoo'}"
-# the command of tests/golden/run, whose `drawing` is now called `reconstruction`; optim.lr=3e-3 was
-# the default, which the recipe of the method has replaced
+# The command of tests/golden/run. `drawing` is now called `reconstruction`; optim.lr=3e-3 was
+# the default, which the recipe of the method has replaced.
 TRAIN = (
     "dws-train", "task=sine", "model=mlp", "model.hidden_features=[8]", ZOO, "wandb=disabled",
     "trainer.num_epochs=2", "trainer.batch_size=3", "augment.noise=0.1", "optim.lr=3e-3",
@@ -37,7 +37,7 @@ RUN = Path("run")
 
 @pytest.fixture
 def golden(command: Command) -> Path:
-    """A copy of the run in ``./run``; the command fixture has made the current folder."""
+    """A copy of the run in ``./run`` of the working directory of ``command``."""
     return Path(shutil.copytree(GOLDEN / "run", RUN))
 
 
@@ -47,7 +47,7 @@ def change_config(change: Callable[[dict[str, Any]], object], file: Path) -> Non
     file.write_text(yaml.safe_dump(content))
 
 
-def test_it_is_evaluated_as_it_was(golden: Path, command: Command) -> None:
+def test_earlier_run_has_the_same_evaluation(golden: Path, command: Command) -> None:
     result = golden / "result.json"
     before = json.loads(result.read_text())
     assert "was evaluated already" in command(*EVALUATE)
@@ -60,8 +60,8 @@ def test_it_is_evaluated_as_it_was(golden: Path, command: Command) -> None:
 
 
 @pytest.mark.parametrize("spec", [None, (1, 4, 1)])
-def test_its_model_is_loaded(golden: Path, spec: tuple[int, ...] | None) -> None:
-    if spec is not None:  # as versions recorded it that did not write the widths
+def test_model_of_an_earlier_run_is_loaded(golden: Path, spec: tuple[int, ...] | None) -> None:
+    if spec is not None:  # like versions that did not record the widths
         change_config(lambda content: content.pop("dims"), golden / "config.yaml")
         with pytest.raises(ValueError, match=r"run does not record the widths .* spec"):
             dws.load_trained(golden)
@@ -73,11 +73,13 @@ def test_its_model_is_loaded(golden: Path, spec: tuple[int, ...] | None) -> None
 
 
 @pytest.mark.parametrize("folder", ["run", "outputs/runs/sine/mlp/seed0-fa759184"])
-def test_todays_command_finds_it_complete(folder: str, golden: Path, command: Command) -> None:
-    if folder != "run":  # named by an earlier version, where no run_dir is given
+def test_current_command_finds_an_earlier_run_complete(
+    folder: str, golden: Path, command: Command
+) -> None:
+    if folder != "run":  # named by an earlier version, without run_dir
         Path(folder).parent.mkdir(parents=True)
         shutil.move(golden, folder)
-    # that version wrote the learning curve of finished runs later; W&B was disabled
+    # That version wrote the learning curve later; W&B was disabled.
     before = (Path(folder) / "checkpoint-last.pt").read_bytes()
     printed = command(*TRAIN, *(["run_dir=run"] if folder == "run" else []))
     assert f"run {folder}: best validation mse" in printed or "already complete" in printed
@@ -89,7 +91,7 @@ def test_todays_command_finds_it_complete(folder: str, golden: Path, command: Co
     assert "is already complete" in command(*TRAIN, f"run_dir={folder}")
 
 
-def test_other_settings_are_another_run(golden: Path, command: Command) -> None:
+def test_different_settings_are_a_different_run(golden: Path, command: Command) -> None:
     folder = Path("outputs/runs/sine/mlp/seed0-fa759184")
     folder.parent.mkdir(parents=True)
     shutil.move(golden, folder)
@@ -106,7 +108,7 @@ def test_other_settings_are_another_run(golden: Path, command: Command) -> None:
         (lambda c: c.update(aligned=True), "aligned: True (existing) vs False (requested)"),
     ],
 )
-def test_a_default_that_has_changed_does_not_give_it_a_new_meaning(
+def test_changed_default_does_not_change_an_earlier_run(
     change: Callable[[dict[str, Any]], object], expected: str, golden: Path, complaint: Command
 ) -> None:
     change_config(change, golden / "config.yaml")
@@ -115,14 +117,14 @@ def test_a_default_that_has_changed_does_not_give_it_a_new_meaning(
     assert {file: file.read_bytes() for file in golden.iterdir() if file.name[0] != "."} == before
 
 
-# --- runs of this version, as a later one finds them ----------------------------------------------
+# --- runs of this version, read by a later version ------------------------------------------------
 
 NEW = (*TRAIN, "optim.lr=1e-3")
 
 
 @pytest.fixture
 def run(command: Command) -> Path:
-    """A run of today, where ``dws-train`` puts it."""
+    """A run of this version in its default folder."""
     command(*NEW)
     (folder,) = Path("outputs/runs/sine/mlp").iterdir()
     return folder
@@ -132,7 +134,7 @@ LATER = ["augment.extra", "optim.clip_norm", "trainer.patience", "task.num_train
 
 
 @pytest.mark.parametrize("setting", LATER)
-def test_a_run_that_did_not_know_a_setting_stays_the_same_run(
+def test_run_recorded_before_a_setting_existed_keeps_its_identity(
     setting: str, run: Path, command: Command
 ) -> None:
     def remove(content: dict[str, Any]) -> None:
@@ -149,7 +151,7 @@ def test_a_run_that_did_not_know_a_setting_stays_the_same_run(
     assert "is already complete" in command(*NEW, f"run_dir={run}")
 
 
-def test_seeds_share_the_identity_that_names_folder_and_result(run: Path, command: Command) -> None:
+def test_seeds_share_an_identity_in_folder_and_result(run: Path, command: Command) -> None:
     command(*NEW, "seed=1")
     first, second = sorted(run.parent.iterdir())
     assert first.name.removeprefix("seed0-") == second.name.removeprefix("seed1-")
@@ -160,19 +162,21 @@ def test_seeds_share_the_identity_that_names_folder_and_result(run: Path, comman
         assert folder.name.endswith(f"-{hashed}")
 
 
-def test_a_changed_default_is_refused_in_the_same_folder(run: Path, complaint: Command) -> None:
+def test_changed_class_default_is_rejected_in_the_same_folder(
+    run: Path, complaint: Command
+) -> None:
     change_config(lambda content: content["optim"].update(lr=0.5), run / "config.yaml")
     assert "optim.lr: 0.5 (existing) vs 0.001 (requested)" in complaint(*NEW)
 
 
-# --- runs that another machine began --------------------------------------------------------------
+# --- runs that were started on another machine ----------------------------------------------------
 
 
 def resolved_to_bf16(*arguments: Any) -> TrainerConfig:
     return replace(resolve(*arguments), precision="bf16")
 
 
-def test_a_run_is_resumed_in_the_precision_that_it_began_in(
+def test_run_is_resumed_in_its_original_precision(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = RunDir.append_metrics
@@ -182,7 +186,7 @@ def test_a_run_is_resumed_in_the_precision_that_it_began_in(
         if row["epoch"] == 1 and run.path.name == "halved":
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:  # a machine where auto is bf16
+    with monkeypatch.context() as patch:  # a machine on which auto is bf16
         patch.setattr("dws.experiment.training.resolve", resolved_to_bf16)
         patch.setattr(RunDir, "append_metrics", interrupted)
         assert "cpu, bf16; run folder whole" in command(*TRAIN, "run_dir=whole")
@@ -190,7 +194,9 @@ def test_a_run_is_resumed_in_the_precision_that_it_began_in(
             command(*TRAIN, "run_dir=halved", "trainer.checkpoint_minutes=0")
     assert not is_finished(Path("halved/checkpoint-last.pt"))
     assert "cpu, bf16; run folder halved" in command(*TRAIN, "run_dir=halved")
-    assert "cpu, fp32; run folder other" in command(*TRAIN, "run_dir=other")  # auto is fp32 here
+    assert "cpu, fp32; run folder other" in command(
+        *TRAIN, "run_dir=other"
+    )  # auto is fp32 on this machine
     whole, halved, other = (
         load_checkpoint(Path(run, "checkpoint-last.pt"))["reader"]
         for run in ("whole", "halved", "other")
@@ -200,12 +206,12 @@ def test_a_run_is_resumed_in_the_precision_that_it_began_in(
     assert RunDir(Path("whole")).identity() == RunDir(Path("other")).identity()
 
 
-def test_a_precision_that_is_asked_for_is_another_run(run: Path, command: Command) -> None:
+def test_requested_precision_is_a_different_run(run: Path, command: Command) -> None:
     command(*NEW, "trainer.precision=fp32")
     assert len(list(run.parent.iterdir())) == 2
 
 
-def test_a_run_that_was_moved_away_is_not_taken_for_the_run(run: Path, command: Command) -> None:
+def test_moved_run_is_not_resumed(run: Path, command: Command) -> None:
     moved = [run.rename(run.with_name(name)) for name in ("seed0-backup",)]
     assert "is already complete" not in command(*NEW)
     assert RunDir(moved[0]).last_checkpoint.is_file()

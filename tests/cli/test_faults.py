@@ -1,4 +1,4 @@
-"""Real processes, killed or starved in the middle of their work."""
+"""Real processes that are killed or run out of disk space during their work."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def content(zoo: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The zoo of a run that nothing disturbed."""
+    """The zoo of an undisturbed fit."""
     folder = tmp_path_factory.mktemp("whole")
     _, errors = (process := fit(folder)).communicate(timeout=300)
     assert process.returncode == 0, errors
@@ -52,10 +52,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_fit_goes_on_and_ends_with_the_same_bytes(
+def test_killed_fit_resumes_to_the_same_bytes(
     kind: signal.Signals, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    for shards in (2, 5):  # killed twice on the way
+    for shards in (2, 5):  # killed twice
         process = fit(tmp_path)
         while len(list((tmp_path / "zoo").glob("*.safetensors"))) < shards:
             assert process.poll() is None, process.communicate()
@@ -71,7 +71,7 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_bytes(
 
 
 def processes_below(pid: int) -> list[int]:
-    """Processes that a process has started, and those that these have started."""
+    """All descendants of a process."""
     found: list[int] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ def all_end_soon(pids: list[int]) -> bool:
 
 
 def fit_with_workers(folder: Path, num_shards: int) -> tuple[subprocess.Popen[str], list[int]]:
-    """A fit by two workers that has written some shards; their first process, and the workers."""
+    """Start a fit with two workers, wait for some shards, and return the process and workers."""
     process = fit(folder, "engine.num_workers=2", before=hear)
     while len(list((folder / "zoo").glob("*.safetensors"))) < num_shards:
         assert process.poll() is None, process.communicate()
@@ -106,9 +106,7 @@ def fit_with_workers(folder: Path, num_shards: int) -> tuple[subprocess.Popen[st
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_workers_end_with_what_started_them_whatever_ends_it(
-    whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_workers_end_with_their_parent_process(whole: dict[str, bytes], tmp_path: Path) -> None:
     for num_shards, kind in ((1, signal.SIGKILL), (3, signal.SIGTERM), (5, signal.SIGINT)):
         process, below = fit_with_workers(tmp_path, num_shards)
         process.send_signal(kind)
@@ -124,7 +122,7 @@ def test_workers_end_with_what_started_them_whatever_ends_it(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_killed_worker_is_said_in_one_line_and_whole_shards_remain(
+def test_killed_worker_is_reported_and_complete_shards_remain(
     whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     process, (_, *workers) = fit_with_workers(tmp_path, 2)
@@ -145,7 +143,7 @@ def test_a_killed_worker_is_said_in_one_line_and_whole_shards_remain(
     assert content(tmp_path / "zoo") == whole
 
 
-def test_parts_fitted_by_submitit_make_the_same_zoo(
+def test_parts_fitted_by_submitit_merge_to_the_same_zoo(
     whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     process = fit(
@@ -161,7 +159,7 @@ def test_parts_fitted_by_submitit_make_the_same_zoo(
     assert content(tmp_path / "zoo") == whole
 
 
-def test_a_job_of_submitit_complains_in_one_line(tmp_path: Path) -> None:
+def test_error_in_a_submitit_job_is_one_line(tmp_path: Path) -> None:
     process = fit(tmp_path, "hydra/launcher=submitit_local", "zoo.num_parts=2", "zoo.part=7", "-m")
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
@@ -170,7 +168,7 @@ def test_a_job_of_submitit_complains_in_one_line(tmp_path: Path) -> None:
     assert last.startswith("dws-fit-inrs: expected zoo.part from 0 to zoo.num_parts - 1")
 
 
-def test_the_second_of_two_processes_says_who_holds_the_zoo(tmp_path: Path) -> None:
+def test_second_process_names_the_process_that_holds_the_zoo(tmp_path: Path) -> None:
     hours = "fit.num_steps=10000000"
     with fit(tmp_path, hours) as first:
         while not (tmp_path / "zoo/.holder").exists():
@@ -211,13 +209,13 @@ def outcome(run: Path) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]
     return rows, tensors
 
 
-def test_a_training_killed_twice_ends_with_the_same_bits(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_training_killed_twice_ends_with_identical_weights(sine_zoo: Zoo, tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     _, errors = (process := train(tmp_path / "whole", sine_zoo)).communicate(timeout=200)
     assert process.returncode == 0, errors
     checkpoint = tmp_path / "killed/run/checkpoint-last.pt"
-    for num_saves in (17, 60):  # in the middle of an epoch of ten steps, most likely
+    for num_saves in (17, 60):  # most likely within an epoch of ten steps
         process = train(tmp_path / "killed", sine_zoo)
         seen: set[int] = set()
         while len(seen) < num_saves:
@@ -270,7 +268,7 @@ def finish(stage: list[str], folder: Path) -> None:
 
 
 def products(folder: Path) -> dict[str, object]:
-    """All that the stages made, but for times and places."""
+    """All outputs of the stages, without times and paths."""
     result = json.loads((folder / "run/result.json").read_text())
     measured = ("test", "test_interval", "test_permuted", "validation", "embedding", "pictures")
     rows, tensors = outcome(folder / "run")
@@ -289,7 +287,7 @@ def products(folder: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], list[float]]:
-    """What the stages make if nothing disturbs them, and the seconds that each takes."""
+    """Outputs of undisturbed stages, and the duration of each stage in seconds."""
     folder, seconds = tmp_path_factory.mktemp("undisturbed"), []
     for stage in STAGES:
         began = time.monotonic()
@@ -305,7 +303,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, obj
         pytest.param(10, id="50-rounds", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
     ],
 )
-def test_stages_killed_at_random_moments_end_as_if_nothing_had_been(
+def test_stages_killed_at_random_moments_have_the_same_results(
     rounds_each: int, undisturbed: tuple[dict[str, object], list[float]], tmp_path: Path
 ) -> None:
     expected, seconds = undisturbed
@@ -313,7 +311,7 @@ def test_stages_killed_at_random_moments_end_as_if_nothing_had_been(
     for stage, duration in zip(STAGES, seconds, strict=True):
         for _ in range(rounds_each):
             process = start(stage, tmp_path)
-            # the libraries take half of the time to load; a stage that is done already ends early
+            # imports take half of the time; a complete stage ends early
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(duration * draw.uniform(0.4, 1.0))
             process.send_signal(draw.choice([signal.SIGKILL, signal.SIGTERM]))
@@ -322,7 +320,7 @@ def test_stages_killed_at_random_moments_end_as_if_nothing_had_been(
     assert products(tmp_path) == expected
 
 
-COMPILED = {  # each with a file that tells that it has got somewhere
+COMPILED = {  # each with a file that shows progress
     "zoo/shard-00001.safetensors": program(
         "dws-fit-inrs", "zoo=sine", "zoo.path=zoo", "zoo.limit=160", "zoo.shard_size=40",
         "fit.compile=always",
@@ -338,7 +336,7 @@ COMPILED = {  # each with a file that tells that it has got somewhere
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @needs_compiler
-def test_what_is_compiled_goes_on_exactly_in_another_process(tmp_path: Path) -> None:
+def test_compiled_work_resumes_exactly_in_another_process(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
@@ -356,7 +354,7 @@ def test_what_is_compiled_goes_on_exactly_in_another_process(tmp_path: Path) -> 
                     assert not (folder / "zoo/manifest.json").exists()
             finish(stage, folder)
     steps = Zoo.open(whole / "zoo").split("train").column("num_steps")
-    assert len(steps.unique()) > 1  # some stop earlier, so that batches become smaller
+    assert len(steps.unique()) > 1  # some stop earlier, which reduces the batch
     assert content(killed / "zoo") == content(whole / "zoo")
     (rows, tensors), (rows_whole, tensors_whole) = (
         outcome(folder / "run") for folder in (killed, whole)
@@ -365,7 +363,7 @@ def test_what_is_compiled_goes_on_exactly_in_another_process(tmp_path: Path) -> 
     assert all(torch.equal(tensors[name], tensors_whole[name]) for name in tensors_whole)
 
 
-def test_stages_whose_disk_is_full_end_with_one_line_and_go_on(
+def test_stages_report_a_full_disk_and_resume(
     undisturbed: tuple[dict[str, object], list[float]], tmp_path: Path
 ) -> None:
     def only_small_files() -> None:
@@ -385,12 +383,12 @@ INTERRUPTED = "interrupted; rerun the same command to resume\n"
 
 
 def hear() -> None:
-    """Be interrupted even if this is run by a script's background job, which is not."""
+    """Enable SIGINT, which background jobs of scripts ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_an_interruption_while_libraries_load_is_one_line(tmp_path: Path) -> None:
+def test_interruption_during_imports_is_one_line(tmp_path: Path) -> None:
     process = start(program("dws-train", "task=sine"), tmp_path, before=hear)
     maps = Path(f"/proc/{process.pid}/maps")
     while "torch" not in maps.read_text():
@@ -402,7 +400,7 @@ def test_an_interruption_while_libraries_load_is_one_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["fit", "fit by workers", "train"])
-def test_an_interruption_ends_within_two_seconds_and_says_how_to_resume(
+def test_interruption_ends_within_two_seconds_and_says_how_to_resume(
     name: str, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     hours = ("fit.num_steps=10000000", "fit.stop_mse=0")

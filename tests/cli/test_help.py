@@ -1,4 +1,4 @@
-"""What ``--help`` says, from what is there."""
+"""The texts of ``--help``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Help = Command
 
 @pytest.fixture
 def help_of(command: Command, capsys: pytest.CaptureFixture[str]) -> Help:
-    """Ask a command for help, with choices or settings; returns the text."""
+    """Run a command with ``--help`` and further arguments; returns the text."""
 
     def run(name: str, *arguments: str) -> str:
         with pytest.raises(SystemExit, match="0"):
@@ -50,12 +50,12 @@ def unexplained(settings: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "choice"), OTHERS)
-def test_settings_of_other_choices_are_explained(name: str, choice: str, help_of: Help) -> None:
+def test_help_explains_settings_of_other_choices(name: str, choice: str, help_of: Help) -> None:
     assert unexplained(settings_in(help_of(name, choice))) == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_choice_and_setting_is_there_and_explained(name: str, help_of: Help) -> None:
+def test_help_lists_every_choice_and_explains_every_setting(name: str, help_of: Help) -> None:
     text = help_of(name)
     assert re.search(rf"^  {name}( -\S+)* [\w./]+=\S+", text, re.M)  # an example
     assert "HYDRA_FULL_ERROR=1" in text
@@ -68,14 +68,14 @@ def test_every_choice_and_setting_is_there_and_explained(name: str, help_of: Hel
     assert max(map(len, settings_in(text).splitlines())) <= 100
 
 
-def test_values_are_those_of_the_choices_that_are_asked_about(help_of: Help) -> None:
+def test_help_shows_the_values_of_the_given_choices(help_of: Help) -> None:
     text = help_of("dws-train", "task=mnist", "model=dwsnet_sign", "seed=7")
     assert {"  optim.muon_lr=0.01", "  reconstruction.weight=10.0", "  seed=7"} <= {
         line.partition("   ")[0] for line in text.splitlines()
     }
 
 
-def test_help_imports_nothing_of_others_and_bears_a_wrong_target(
+def test_help_imports_no_plugins_and_accepts_invalid_targets(
     help_of: Help, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "evil.py").write_text("print('imported')")
@@ -88,7 +88,7 @@ def test_help_imports_nothing_of_others_and_bears_a_wrong_target(
         assert "imported" not in text
 
 
-def test_arguments_of_a_class_of_a_plugin_are_explained(
+def test_help_explains_arguments_of_plugin_classes(
     help_of: Help, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nets").mkdir()

@@ -1,4 +1,4 @@
-"""Networks of others at the door of ``dws-zoo import``: taken as they are, or refused in a line."""
+"""``dws-zoo import`` imports networks of other programs unchanged, or rejects them in one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def network(seed: int, dims: tuple[int, ...] = (2, 4, 4, 1)) -> State:
 
 @pytest.fixture
 def nets(command: Command) -> Path:
-    """Twelve networks, listed with their splits; the current folder is the one above."""
+    """Twelve networks with a splits file, in a folder of the working directory."""
     SPLITS_FILE.parent.mkdir()
     for seed, name in enumerate(NAMES):
         torch.save(network(seed), SPLITS_FILE.parent / name)
@@ -56,12 +56,12 @@ def weights(path: str) -> torch.Tensor:
 
 
 def transposed(value: torch.Tensor) -> torch.Tensor:
-    """Of another memory layout if it is a matrix."""
+    """The same values with another memory layout, for matrices."""
     return value.T if value.ndim == 2 else value
 
 
 def flat(state: State) -> torch.Tensor:
-    """In the order of zoos, inputs before outputs."""
+    """Parameters in the order of zoos, with matrices (in, out)."""
     return torch.cat([transposed(value).flatten() for value in state.values()])
 
 
@@ -105,7 +105,7 @@ ACCEPTED: list[Callable[[State], object]] = [
     lambda state: {"epoch": 3, "params": state},
     lambda state: {"model_state_dict": state, "optimizer_state_dict": OPTIMIZER, "loss": 0.1},
     lambda state: {"checkpoint": {"state_dict": OrderedDict(state)}},
-    lambda state: {"model": state, "again": state},  # one dictionary
+    lambda state: {"model": state, "again": state},  # the same dictionary twice
     lambda state: {key: torch.nn.Parameter(value) for key, value in state.items()},
     lambda state: {key: transposed(transposed(value).contiguous()) for key, value in state.items()},
     lambda state: {key: torch.stack([value, value], -1)[..., 0] for key, value in state.items()},
@@ -118,7 +118,7 @@ ACCEPTED: list[Callable[[State], object]] = [
 
 
 @pytest.mark.parametrize("change", ACCEPTED)
-def test_what_can_be_read_one_way_only_is_read(
+def test_unambiguous_files_are_imported(
     change: Callable[[State], object], nets: Path, command: Command
 ) -> None:
     for seed, name in enumerate(NAMES):
@@ -128,14 +128,16 @@ def test_what_can_be_read_one_way_only_is_read(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_becomes_float32(dtype: torch.dtype, nets: Path, command: Command) -> None:
+def test_half_precision_is_converted_to_float32(
+    dtype: torch.dtype, nets: Path, command: Command
+) -> None:
     for seed, name in enumerate(NAMES):
         torch.save(converted(dtype)(network(seed)), nets / name)
     command(*IMPORT, str(SPLITS_FILE), "zoo")
     assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED).to(dtype).float())
 
 
-def test_layers_are_in_the_order_of_their_numbers(nets: Path, command: Command) -> None:
+def test_layers_are_ordered_by_number(nets: Path, command: Command) -> None:
     deep = (2, *[3] * 11, 1)
     for seed, name in enumerate(NAMES):
         torch.save(dict(sorted(network(seed, deep).items())), nets / name)  # seq.10 after seq.1
@@ -144,7 +146,7 @@ def test_layers_are_in_the_order_of_their_numbers(nets: Path, command: Command) 
 
 
 class Bomb:
-    """Pickles to a call of ``os.mkdir``."""
+    """An object whose pickle calls ``os.mkdir``."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, ("exploded",)
@@ -261,7 +263,7 @@ BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("damage", "expected"), BAD_FILES)
-def test_a_bad_file_is_named(
+def test_invalid_file_is_named(
     damage: Callable[[], object], expected: tuple[str, ...], nets: Path,
     command: Command, complaint: Command,
 ) -> None:  # fmt: skip
@@ -276,7 +278,7 @@ def test_a_bad_file_is_named(
     assert len(Zoo.open("zoo")) == len(NAMES) - 1
 
 
-def test_the_first_file_may_be_the_odd_one(nets: Path, complaint: Command) -> None:
+def test_deviating_first_file_is_named(nets: Path, complaint: Command) -> None:
     torch.save(network(0, (2, 3, 1)), nets / NAMES[0])
     line = complaint(*IMPORT, str(SPLITS_FILE), "zoo")
     assert "1 of 12" in line
@@ -284,7 +286,7 @@ def test_the_first_file_may_be_the_odd_one(nets: Path, complaint: Command) -> No
 
 
 @pytest.mark.parametrize("options", [(), ("--skip-bad",)])
-def test_as_many_networks_of_two_architectures_are_refused(
+def test_equal_numbers_of_two_architectures_are_rejected(
     options: tuple[str, ...], nets: Path, complaint: Command
 ) -> None:
     for seed in range(0, 12, 2):
@@ -357,7 +359,7 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
 
 @pytest.mark.parametrize("options", [(), ("--skip-bad",)])
 @pytest.mark.parametrize(("damage", "expected"), SPLITS_REFUSED)
-def test_ambiguous_or_missing_splits_are_refused(
+def test_ambiguous_or_missing_splits_are_rejected(
     damage: Callable[[], object], expected: tuple[str, ...], options: tuple[str, ...],
     nets: Path, complaint: Command,
 ) -> None:  # fmt: skip
@@ -380,7 +382,7 @@ def test_ambiguous_or_missing_splits_are_refused(
     ],
 )
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_second_file_in_the_folder_of_one_network_is_refused(
+def test_second_file_in_a_network_folder_is_rejected(
     split: str, last: str, earlier: str, options: tuple[str, ...], nets: Path, complaint: Command
 ) -> None:
     (nets / "all/x").mkdir(parents=True)
@@ -392,9 +394,7 @@ def test_a_second_file_in_the_folder_of_one_network_is_refused(
     assert not Path("zoo").exists()
 
 
-def test_one_file_twice_is_called_so_in_folders_of_one_network(
-    nets: Path, complaint: Command
-) -> None:
+def test_duplicate_file_is_reported_as_duplicate(nets: Path, complaint: Command) -> None:
     listed("inr_{}/final.pth".format, ("test", "inr_3/final.pth"))
     assert "are one file" in complaint(*IMPORT, str(SPLITS_FILE), "zoo")
 
@@ -410,7 +410,7 @@ def test_one_file_twice_is_called_so_in_folders_of_one_network(
         ("part_{2}/class_{1}/{0}.pth", "part_1/class_0/x.pth"),
     ],
 )
-def test_folders_of_several_networks_are_read(
+def test_folders_with_several_networks_are_imported(
     layout: str, extra: str, nets: Path, command: Command
 ) -> None:
     listed(lambda seed: layout.format(seed, seed % 3, seed % 2), ("test", extra))
@@ -419,7 +419,7 @@ def test_folders_of_several_networks_are_read(
 
 
 def listed(name: Callable[[int], str], extra: tuple[str, str]) -> None:
-    """Write the networks to other files, and one more, and list them all."""
+    """Write the networks and one more to other files and list all of them."""
     content = json.loads(SPLITS_FILE.read_text())
     seeds = iter(range(len(NAMES)))
     for columns in content.values():
@@ -450,7 +450,7 @@ def with_zero(sign: float) -> State:
         (converted(torch.float16)(with_zero(-1)), with_zero(1)),
     ],
 )
-def test_rounded_copies_in_two_splits_are_refused(
+def test_rounded_copies_in_two_splits_are_rejected(
     first: State, second: State, nets: Path, complaint: Command
 ) -> None:
     torch.save(first, nets / NAMES[0])
@@ -460,7 +460,7 @@ def test_rounded_copies_in_two_splits_are_refused(
     assert [fact for fact in facts if fact not in line] == []
 
 
-def test_networks_that_resemble_each_other_are_no_copies(nets: Path, command: Command) -> None:
+def test_similar_networks_are_not_duplicates(nets: Path, command: Command) -> None:
     for seed, name in enumerate(NAMES):
         state = network(0)
         state["seq.1.weight"][2, 3] *= 1 + 0.01 * seed
@@ -469,7 +469,7 @@ def test_networks_that_resemble_each_other_are_no_copies(nets: Path, command: Co
     assert len(Zoo.open("zoo")) == len(NAMES)
 
 
-def test_the_grid_is_that_of_most_networks(
+def test_grid_fits_the_majority_of_networks(
     command: Command, complaint: Command, nets: Path
 ) -> None:
     content = {"train": range(24), "val": range(24, 27), "test": range(27, 30)}
@@ -488,7 +488,7 @@ def test_the_grid_is_that_of_most_networks(
 
 
 @pytest.mark.parametrize("value", [3, "3", "03", 3.0])
-def test_whole_numbers_are_labels_however_they_are_written(
+def test_integer_labels_may_be_written_as_floats(
     value: object, nets: Path, command: Command
 ) -> None:
     label(value)()
@@ -499,7 +499,7 @@ def test_whole_numbers_are_labels_however_they_are_written(
 @pytest.mark.parametrize(
     "prefix", ["/home/other/zoo/", "C:\\zoo\\", "elsewhere/", "../../zoo/sub/", "/"]
 )
-def test_moved_files_are_found_below_the_root_that_is_given(
+def test_moved_files_are_found_below_the_given_root(
     prefix: str, nets: Path, command: Command
 ) -> None:
     for split in SPLITS:
@@ -516,7 +516,7 @@ def test_moved_files_are_found_below_the_root_that_is_given(
     assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
 
 
-def test_a_folder_above_all_may_have_the_name_of_a_signal(nets: Path, command: Command) -> None:
+def test_common_parent_folder_may_have_the_name_of_a_signal(nets: Path, command: Command) -> None:
     shutil.move(nets, "zoos_training_3_17")
     command(*IMPORT, "zoos_training_3_17/splits.json", "zoo")
     content = json.loads(Path("zoos_training_3_17/splits.json").read_text())
@@ -527,7 +527,7 @@ def test_a_folder_above_all_may_have_the_name_of_a_signal(nets: Path, command: C
     assert torch.equal(weights("zoo").squeeze(-1), torch.stack(EXPECTED))
 
 
-def test_folders_may_be_links(folder: Path, command: Command) -> None:
+def test_folders_may_be_symbolic_links(folder: Path, command: Command) -> None:
     command(*IMPORT, "released", "plain", "--num-val", "2")
     Path("links").mkdir()
     for home in folder.iterdir():
@@ -570,7 +570,7 @@ EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("damage", "options", "expected"), EARLY)
-def test_what_can_be_refused_is_refused_before_anything_is_read(
+def test_invalid_options_are_rejected_before_reading_files(
     damage: Callable[[], object], options: tuple[str, ...], expected: tuple[str, ...],
     nets: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -584,18 +584,18 @@ def test_what_can_be_refused_is_refused_before_anything_is_read(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody can make files below /proc")
 @pytest.mark.parametrize("path", ["/proc/x", "/proc/x/y"])
-def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
+def test_uncreatable_folder_is_rejected_before_reading_files(
     path: str, nets: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "load_tensors", lambda file: pytest.fail(f"reads {file}"))
     assert "/proc/x cannot be used" in complaint(*IMPORT, str(SPLITS_FILE), path)
 
 
-def test_the_folder_of_another_zoo_is_refused_before_anything_is_read(
+def test_folder_of_another_zoo_is_rejected_before_reading_files(
     nets: Path, command: Command, complaint: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command(*IMPORT, str(SPLITS_FILE), "zoo", "--grid", "14", "14")
-    command(*IMPORT, str(SPLITS_FILE), "zoo", "--grid", "14", "14")  # the same once more
+    command(*IMPORT, str(SPLITS_FILE), "zoo", "--grid", "14", "14")  # already complete
     monkeypatch.setattr(imports, "load_tensors", lambda file: pytest.fail(f"reads {file}"))
     assert "zoo was made with other settings" in complaint(*IMPORT, str(SPLITS_FILE), "zoo")
 
@@ -607,7 +607,7 @@ def test_the_folder_of_another_zoo_is_refused_before_anything_is_read(
         ("import", "--format", "dwsnets", "nowhere", "zoo"),
     ],
 )
-def test_a_source_that_is_not_there_is_said(arguments: tuple[str, ...], complaint: Command) -> None:
+def test_missing_source_is_reported(arguments: tuple[str, ...], complaint: Command) -> None:
     line = complaint("dws-zoo", *arguments)
     assert "nowhere" in line
     assert "does not exist" in line
@@ -616,7 +616,7 @@ def test_a_source_that_is_not_there_is_said(arguments: tuple[str, ...], complain
 
 @pytest.fixture
 def folder(command: Command) -> Path:
-    """Networks in the layout of the released data, eight for training and four for testing."""
+    """Networks in the layout of the released data: eight for training and four for testing."""
     for i in range(12):
         phase = "training" if i < 8 else "testing"
         file = Path(f"released/mnist_png_{phase}_{i % 2}_{i}/checkpoints/model_final.pth")
@@ -629,7 +629,7 @@ FIRST = Path("released/mnist_png_training_0_0")
 
 
 def earlier(*homes: int) -> Callable[[], object]:
-    """Put another checkpoint beside some of them."""
+    """Add another checkpoint to some folders."""
 
     def damage() -> None:
         for i, home in enumerate(sorted(Path("released").iterdir())):
@@ -685,7 +685,7 @@ FOLDERS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ..
 
 
 @pytest.mark.parametrize(("damage", "options", "expected"), FOLDERS_REFUSED)
-def test_ambiguous_folders_are_refused(
+def test_ambiguous_folders_are_rejected(
     damage: Callable[[], object], options: tuple[str, ...], expected: tuple[str, ...],
     folder: Path, complaint: Command,
 ) -> None:  # fmt: skip
@@ -697,7 +697,7 @@ def test_ambiguous_folders_are_refused(
 
 
 @pytest.mark.parametrize("name", ["model_final.pth", "checkpoints/model_final.pth", "*_final.pth"])
-def test_one_file_of_each_folder_is_chosen_by_name(
+def test_option_selects_one_file_of_each_folder_by_name(
     name: str, folder: Path, command: Command
 ) -> None:
     command(*IMPORT, "released", "plain", "--num-val", "2")
@@ -706,14 +706,14 @@ def test_one_file_of_each_folder_is_chosen_by_name(
     assert torch.equal(weights("zoo"), weights("plain"))
 
 
-def test_a_number_may_stand_in_training_and_in_testing(folder: Path, command: Command) -> None:
+def test_a_number_may_occur_in_train_and_test_splits(folder: Path, command: Command) -> None:
     other("released/mnist_png_testing_0_0")()
     printed = command(*IMPORT, "released", "zoo", "--num-val", "2")
     assert "1 numbers occur in folders of training and of testing" in printed
     assert len(Zoo.open("zoo")) == 13
 
 
-def test_signals_may_be_numbered_class_by_class(command: Command) -> None:
+def test_signals_may_be_numbered_per_class(command: Command) -> None:
     for i in range(12):
         other(f"released/x_{'training' if i < 8 else 'testing'}_{i % 2}_{i // 2}")()
         file = next(Path("released").glob(f"*_{i % 2}_{i // 2}/checkpoints/*"))
@@ -722,7 +722,7 @@ def test_signals_may_be_numbered_class_by_class(command: Command) -> None:
     assert len(Zoo.open("zoo")) == 12
 
 
-def test_a_file_without_checksums_is_read_and_counted(nets: Path, command: Command) -> None:
+def test_files_without_checksums_are_imported_and_counted(nets: Path, command: Command) -> None:
     torch.save(network(0), nets / NAMES[0], _use_new_zipfile_serialization=False)
     printed = command(*IMPORT, str(SPLITS_FILE), "zoo")
     assert "1 of 12 files have no checksums" in printed
@@ -739,7 +739,7 @@ def test_a_file_without_checksums_is_read_and_counted(nets: Path, command: Comma
         (("--domain", "-2.5E+0", "-1.", "-.5e0", "2"), [-2.5, -0.5], [-1, 2]),
     ],
 )
-def test_the_domain_is_that_of_the_option(
+def test_domain_option_sets_the_domain(
     options: tuple[str, ...], low: list[float], high: list[float], nets: Path, command: Command
 ) -> None:
     command(*IMPORT, str(SPLITS_FILE), "zoo", *options)
@@ -771,7 +771,7 @@ def test_an_output_offset_may_have_an_exponent(nets: Path, command: Command) -> 
         (("merge", "zoo", "file/out"), "file is a file, but a folder is needed"),
     ],
 )
-def test_targets_are_refused_before_shards_are_read(
+def test_invalid_output_is_rejected_before_reading_shards(
     arguments: tuple[str, ...], expected: str, nets: Path, command: Command, complaint: Command,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -782,7 +782,7 @@ def test_targets_are_refused_before_shards_are_read(
     assert expected in complaint("dws-zoo", *arguments)
 
 
-def test_a_zoo_of_few_is_rendered_whole(nets: Path, command: Command) -> None:
+def test_small_zoo_is_rendered_completely(nets: Path, command: Command) -> None:
     content = json.loads(SPLITS_FILE.read_text())
     write_json(
         SPLITS_FILE,

@@ -1,4 +1,4 @@
-"""Zoos that another program wrote, from training to the report."""
+"""Zoos written by another program, from training to the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dws.zoo import Zoo
 
 
 def rewritten(zoo: Zoo, change: Callable[[str, Tensor], Tensor]) -> Path:
-    """A copy of a zoo in ``./zoo``, with changed weights and biases and true checksums."""
+    """A copy of a zoo in ``./zoo`` with changed weights and biases and correct checksums."""
     folder = Path(shutil.copytree(zoo.path, "zoo"))
     shards = sorted(folder.glob("shard-*.safetensors"))
     for shard in shards:
@@ -55,7 +55,7 @@ CASES = {
         ("probe", "hidden_features=[8]"),
     ],
 )
-def test_a_zoo_of_another_kind_is_trained_on_and_evaluated(
+def test_zoo_of_another_program_is_trained_on_and_evaluated(
     change: str, model: str, width: str, command: Command, sine_zoo: Zoo
 ) -> None:
     rewritten(sine_zoo, CASES[change])
@@ -68,7 +68,7 @@ def test_a_zoo_of_another_kind_is_trained_on_and_evaluated(
     assert "every table and picture" in command("dws-report", "runs=run")
 
 
-def test_a_zoo_of_another_kind_is_exported_and_drawn(command: Command, sine_zoo: Zoo) -> None:
+def test_zoo_of_another_program_is_exported_and_rendered(command: Command, sine_zoo: Zoo) -> None:
     rewritten(sine_zoo, CASES["bfloat16"])
     command("dws-zoo", "export", "--format", "parquet", "zoo", "zoo.parquet")
     command("dws-zoo", "render", "zoo", "--rows", "0")

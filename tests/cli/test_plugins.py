@@ -1,4 +1,4 @@
-"""Classes and configs of a user's own package: what works, and what is refused."""
+"""Classes and configs of plugins: supported uses and rejected ones."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ TRAIN = (
 
 
 def readme_block(language: str) -> str:
-    """The first block of code of a language in the README of the example."""
+    """The first code block of a language in the README of the example."""
     found = re.search(rf"```{language}\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
     assert found
     return found[1]
 
 
 def run(arguments: list[str], folder: Path, *paths: Path) -> str:
-    """Run a program in a folder, with other folders on the path; returns what it printed."""
+    """Run a program in a folder with additional folders on the path; returns its output."""
     program = Path(sys.executable).with_name(arguments[0])
     path = os.pathsep.join([*map(str, paths), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -52,14 +52,16 @@ def run(arguments: list[str], folder: Path, *paths: Path) -> str:
 
 
 def installed(source: Path, site: Path) -> Path:
-    """Install a project into a folder of its own, from what is here."""
-    copy = shutil.copytree(source, site.with_name("source"))  # a build leaves files there
+    """Install a project into a separate folder, without the network."""
+    copy = shutil.copytree(
+        source, site.with_name("source")
+    )  # builds write files into the source folder
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
     run(["python", "-m", "pip", "install", "-q", *options, f"--target={site}", str(copy)], copy)
     return site
 
 
-def test_the_example_runs_as_its_readme_says_from_the_zoo_to_the_report(tmp_path: Path) -> None:
+def test_example_runs_from_zoo_to_report_as_documented(tmp_path: Path) -> None:
     site = installed(EXAMPLE, tmp_path / "site")
     _, fit, train, evaluate, report = (
         shlex.split(line, comments=True)
@@ -95,10 +97,10 @@ def test_the_example_runs_as_its_readme_says_from_the_zoo_to_the_report(tmp_path
         ]
     )
     assert "Chirp rate: metrics of the test networks" in text
-    assert "Navon" not in text  # since nothing of the paper was run
+    assert "Navon" not in text  # because no task of the paper was run
 
 
-def test_the_example_runs_from_a_script_without_being_installed(tmp_path: Path) -> None:
+def test_example_runs_from_a_script_without_installation(tmp_path: Path) -> None:
     script = readme_block("python").replace("limit=400", "limit=30").replace('"demo"', '"debug"')
     script += "print(model(zoo.split('test').weights()).shape, result['test'])"
     script = script.replace("limit=30", "limit=30, settings={'fit.num_steps': 20}")
@@ -108,13 +110,13 @@ def test_the_example_runs_from_a_script_without_being_installed(tmp_path: Path) 
 
 @pytest.fixture
 def nothing_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plugin is allowed or installed; what a test allows is forgotten after it."""
+    """No plugin is allowed or installed; plugins allowed by a test are reset after it."""
     monkeypatch.setattr(targets, "_allowed", set())
     monkeypatch.setattr(targets, "installed_plugins", lambda: ())
 
 
 @pytest.mark.usefixtures("nothing_allowed")
-def test_the_commands_find_a_package_that_is_not_installed(
+def test_commands_find_a_package_on_the_path(
     command: Command, complaint: Command, tmp_path: Path
 ) -> None:
     flags = ("--config-dir", str(EXAMPLE / "chirps/configs"))
@@ -134,9 +136,7 @@ def test_the_commands_find_a_package_that_is_not_installed(
 
 
 @pytest.mark.usefixtures("nothing_allowed")
-def test_a_metanet_of_a_plugin_is_trained_on_a_task_of_ours(
-    command: Command, sine_zoo: Zoo
-) -> None:
+def test_plugin_metanet_is_trained_on_a_builtin_task(command: Command, sine_zoo: Zoo) -> None:
     dws.allow_plugins("chirps")
     command(
         "dws-train", "task=sine", "model=gated", f"zoo.path={sine_zoo.path}", "scale=debug",
@@ -146,14 +146,14 @@ def test_a_metanet_of_a_plugin_is_trained_on_a_task_of_ours(
 
 
 @pytest.mark.usefixtures("nothing_allowed")
-def test_a_recipe_of_a_plugin_is_used_and_can_be_overridden() -> None:
+def test_plugin_recipe_is_used_and_can_be_overridden() -> None:
     dws.allow_plugins("chirps")
     choice = ["task=chirp_rate", "model=gated"]
     assert compose_settings("train", choice).optim.lr == 2e-2
     assert compose_settings("train", [*choice, "optim.lr=0.5"]).optim.lr == 0.5
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- rejected uses --------------------------------------------------------------------------------
 
 PACKAGE = '''
 import os
@@ -244,7 +244,7 @@ class Doubles:
 def mypackage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_allowed: None
 ) -> Iterator[None]:
-    """A package that can be imported and is not allowed."""
+    """An importable package that is not allowed."""
     site = tmp_path / "site"
     (site / "mypackage").mkdir(parents=True)
     (site / "mypackage/__init__.py").write_text(PACKAGE)
@@ -270,7 +270,7 @@ def mypackage(
     ],
 )
 @pytest.mark.parametrize("group", ["model", "task"])
-def test_what_is_not_allowed_never_runs(
+def test_code_of_packages_that_are_not_allowed_never_runs(
     group: str, target: str, facts: tuple[str, ...], complaint: Command, sine_zoo: Zoo
 ) -> None:
     given = (f"{group}._target_={target}", f"+{group}.command='touch ran'")
@@ -299,7 +299,7 @@ def test_what_is_not_allowed_never_runs(
         ),
     ],
 )
-def test_what_an_allowed_package_has_wrong_is_one_line(
+def test_errors_in_an_allowed_package_are_one_line(
     group: str, target: str, facts: tuple[str, ...], complaint: Command, sine_zoo: Zoo
 ) -> None:
     without = f"~{group}.{'hidden_features' if group == 'model' else 'label'}"
@@ -320,7 +320,7 @@ def test_what_an_allowed_package_has_wrong_is_one_line(
         ("mypackage.Doubles", ("Doubles", "float64", "float32")),
     ],
 )
-def test_an_augmentation_that_is_none_is_refused(
+def test_invalid_augmentation_is_rejected(
     target: str, facts: tuple[str, ...], complaint: Command, sine_zoo: Zoo
 ) -> None:
     given = ("plugins=[mypackage]", f"augment.extra=[{{_target_: {target}}}]")
@@ -332,9 +332,7 @@ def test_an_augmentation_that_is_none_is_refused(
 @pytest.mark.usefixtures("mypackage")
 @pytest.mark.parametrize("key", ["zoo.signals", "engine"])
 @pytest.mark.parametrize("target", ["os.system", "subprocess.Popen", "mypackage.os.system"])
-def test_a_fit_constructs_nothing_that_is_not_allowed(
-    key: str, target: str, complaint: Command
-) -> None:
+def test_fit_constructs_only_allowed_classes(key: str, target: str, complaint: Command) -> None:
     line = complaint("dws-fit-inrs", "zoo=sine", "zoo.path=new", f"{key}._target_={target}")
     assert target in line
     assert not Path("new").exists()
@@ -344,16 +342,14 @@ def test_a_fit_constructs_nothing_that_is_not_allowed(
 @pytest.mark.parametrize(
     "package", ["mypackages", "mypackage.nets", "my-package", "mypackage.broken.x"]
 )
-def test_a_package_that_does_not_exist_is_not_allowed(
-    package: str, complaint: Command, sine_zoo: Zoo
-) -> None:
+def test_nonexistent_package_is_rejected(package: str, complaint: Command, sine_zoo: Zoo) -> None:
     given = (f"plugins=[{package}]", f"zoo.path={sine_zoo.path}")
     assert f"there is no package {package}" in complaint("dws-train", *TRAIN, *given)
     assert not Path("new").exists()
 
 
 @pytest.mark.usefixtures("mypackage")
-def test_a_run_of_a_plugin_that_is_not_allowed_now_says_how_to_allow_it(
+def test_run_of_a_disallowed_plugin_says_how_to_allow_it(
     command: Command, complaint: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("model._target_=mypackage.Net", "~model.hidden_features", "model.name=mine")
@@ -371,7 +367,7 @@ def test_a_run_of_a_plugin_that_is_not_allowed_now_says_how_to_allow_it(
 
 
 @pytest.mark.usefixtures("mypackage")
-def test_a_report_has_runs_of_a_task_that_is_not_allowed_now(
+def test_report_contains_runs_of_disallowed_tasks(
     command: Command, complaint: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zoo = f"zoo.path={sine_zoo.path}"
@@ -379,7 +375,7 @@ def test_a_report_has_runs_of_a_task_that_is_not_allowed_now(
     command("dws-train", *TRAIN, zoo, *given)
     command("dws-evaluate", "run=new", "plugins=[mypackage]")
     result = json.loads(Path("new/result.json").read_text())
-    assert result["pictures"] == ["tsne.png"]  # two outputs of one label have no other
+    assert result["pictures"] == ["tsne.png"]  # no other figures for two outputs of one label
     assert result["confusion"] is None
 
     monkeypatch.setattr(targets, "_allowed", set())
@@ -396,7 +392,7 @@ def test_a_report_has_runs_of_a_task_that_is_not_allowed_now(
 # --- entry points ---------------------------------------------------------------------------------
 
 
-def test_an_entry_point_may_name_a_package_or_something_in_it(
+def test_entry_point_may_name_a_package_or_a_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metadata = tmp_path / "other-1.0.dist-info"
@@ -409,7 +405,7 @@ def test_an_entry_point_may_name_a_package_or_something_in_it(
 
 
 @pytest.mark.usefixtures("mypackage")
-def test_a_plugin_that_is_broken_leaves_the_commands_of_others_alone(
+def test_broken_plugin_does_not_affect_other_commands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     broken = ("gone", "mypackage.broken.nets", "not a name")
@@ -417,7 +413,7 @@ def test_a_plugin_that_is_broken_leaves_the_commands_of_others_alone(
     assert compose_settings("train", ["task=sine"]).task["name"] == "sine"
 
 
-def test_allowing_plugins_loads_no_torch() -> None:
+def test_allowing_plugins_does_not_import_torch() -> None:
     script = "import sys, dws; dws.allow_plugins('scipy'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
@@ -425,10 +421,10 @@ def test_allowing_plugins_loads_no_torch() -> None:
 
 @pytest.mark.usefixtures("mypackage")
 @pytest.mark.parametrize("package", ["subprocess", "mypackage"])
-def test_the_config_of_a_foreign_run_allows_no_packages(
+def test_config_file_of_a_foreign_run_does_not_allow_packages(
     package: str, command: Command, complaint: Command, sine_zoo: Zoo
 ) -> None:
-    """Its file names the class to construct, and must not grant the permission as well."""
+    """The file names the class to construct and must not also grant the permission."""
     command("dws-train", *TRAIN, f"zoo.path={sine_zoo.path}")
     config = Path("new/config.yaml")
     target = {"subprocess": "subprocess.Popen", "mypackage": "mypackage.Net"}[package]
@@ -447,7 +443,7 @@ def test_the_config_of_a_foreign_run_allows_no_packages(
 
 
 @pytest.mark.usefixtures("mypackage")
-def test_only_what_looks_like_a_task_is_constructed(complaint: Command, sine_zoo: Zoo) -> None:
+def test_only_classes_with_task_methods_are_constructed(complaint: Command, sine_zoo: Zoo) -> None:
     given = ("task._target_=dws.signals.ImageSignals", "~task.label", "+task.root=fetched")
     line = complaint("dws-train", *TRAIN, f"zoo.path={sine_zoo.path}", *given)
     assert "dws.signals.ImageSignals is not a task" in line
@@ -455,7 +451,7 @@ def test_only_what_looks_like_a_task_is_constructed(complaint: Command, sine_zoo
 
 
 @pytest.mark.usefixtures("mypackage")
-def test_a_class_default_that_changes_is_noticed(
+def test_changed_class_default_is_detected(
     command: Command, complaint: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("plugins=[mypackage]", "model._target_=mypackage.Net", "~model.hidden_features")

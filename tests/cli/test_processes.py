@@ -1,4 +1,4 @@
-"""Two real processes that train together, as torchrun starts them."""
+"""Distributed training by two real processes, started like ``torchrun`` does."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def train(folder: Path, zoo: Zoo, *settings: str, num_processes: int) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        # biases before a batch norm have no gradient but rounding, which Adam makes large
+        # Gradients of biases before a batch norm are rounding errors, which Adam amplifies.
         ("task=sine", "model.hidden_channels=4", "model.num_layers=2", "model.norm=layer"),
         ("task=ssl", "model=mlp", "model.hidden_features=[16]", "reconstruction.weight=1"),
     ],
 )
-def test_two_processes_train_as_one_does(
+def test_two_processes_train_like_one(
     settings: tuple[str, ...], sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     runs = []
@@ -81,7 +81,7 @@ with join_processes(torch.device("cpu")) as processes:
 """
 
 
-def test_gradients_and_statistics_are_those_of_one_process(tmp_path: Path) -> None:
+def test_distributed_gradients_and_statistics_equal_single_process(tmp_path: Path) -> None:
     (tmp_path / "gradients.py").write_text(GRADIENTS)
     states = []
     for start in ([sys.executable], [str(BIN / "torchrun"), "--nproc-per-node=2", "--standalone"]):
@@ -94,7 +94,7 @@ def test_gradients_and_statistics_are_those_of_one_process(tmp_path: Path) -> No
         torch.testing.assert_close(states[1][name], tensor, rtol=1e-6, atol=1e-9)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_indivisible_batch_is_rejected(sine_zoo: Zoo, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             str(BIN / "torchrun"), "--nproc-per-node=2", "--standalone", "--no-python",
@@ -105,4 +105,4 @@ def test_a_batch_that_cannot_be_shared_is_refused(sine_zoo: Zoo, tmp_path: Path)
     )  # fmt: skip
     assert done.returncode != 0
     assert "must be a multiple of the 2 processes and at least 4" in done.stderr
-    assert not (tmp_path / "run").exists()  # free for the same command put right
+    assert not (tmp_path / "run").exists()  # free for the corrected command

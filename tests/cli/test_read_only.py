@@ -1,4 +1,4 @@
-"""What is complete is used from a disk that cannot be written to."""
+"""Complete outputs can be used from a read-only disk."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(
 
 
 def run_read_only(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command while nobody can write below ``disk``."""
+    """Run a command while ``disk`` is read-only."""
     if can_mount:
         return run(*words, folder=folder, before=("unshare", "-m", "sh", "-c", MOUNT, "sh"))
     paths = [folder / "disk", *(folder / "disk").rglob("*")]
@@ -58,7 +58,7 @@ def run_read_only(*words: str, folder: Path) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def disk(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a folder ``disk`` of zoos and an evaluated run."""
+    """A folder with a subfolder ``disk`` of zoos and an evaluated run."""
     folder = tmp_path_factory.mktemp("world")
     shutil.copytree(sine_zoo.path, folder / "disk/zoo")
     for words in (FIT, ALIGNED, EVALUATE):
@@ -79,14 +79,16 @@ def disk(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("dws-report", "runs=disk", "report=page"), "every table and picture: page/index.html"),
     ],
 )
-def test_what_is_complete_is_used(words: tuple[str, ...], expected: str, disk: Path) -> None:
+def test_complete_outputs_are_used_from_a_read_only_disk(
+    words: tuple[str, ...], expected: str, disk: Path
+) -> None:
     done = run_read_only(*words, folder=disk)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
 
 
 @pytest.mark.skipif(os.getuid() == 0 and not can_mount, reason="root can write everywhere")
-def test_a_zoo_without_its_picture_is_used_and_said(disk: Path) -> None:
+def test_zoo_without_figure_is_used_with_a_note(disk: Path) -> None:
     picture = (disk / "disk/fitted/reconstructions.png").rename(disk / "picture")
     done = run_read_only(*FIT, folder=disk)
     picture.rename(disk / "disk/fitted/reconstructions.png")
@@ -99,7 +101,7 @@ def test_a_zoo_without_its_picture_is_used_and_said(disk: Path) -> None:
     ("words", "folder"),
     [(FIT, "disk/fitted"), (("dws-zoo", "align", "disk/zoo"), "disk/zoo.aligned")],
 )
-def test_what_is_unfinished_is_refused_in_one_line(
+def test_unfinished_outputs_are_rejected_in_one_line(
     words: tuple[str, ...], folder: str, disk: Path
 ) -> None:
     manifest = (disk / folder / "manifest.json").rename(disk / "manifest")
@@ -122,7 +124,7 @@ def test_what_is_unfinished_is_refused_in_one_line(
     ],
     ids=["build", "align", "merge", "part"],
 )
-def test_no_lock_is_taken_of_what_is_complete(
+def test_complete_outputs_are_not_locked(
     again: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "zoo"
@@ -134,7 +136,7 @@ def test_no_lock_is_taken_of_what_is_complete(
     again(path)
 
 
-def test_two_commands_that_find_a_zoo_without_its_picture_draw_it(disk: Path) -> None:
+def test_two_commands_may_draw_a_missing_figure_at_once(disk: Path) -> None:
     (disk / "disk/fitted/reconstructions.png").unlink()
     command = [str(Path(sys.executable).with_name(FIT[0])), *FIT[1:]]
     both = [

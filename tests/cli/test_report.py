@@ -1,4 +1,4 @@
-"""``dws-report`` beside the user's files, damaged runs and metrics that are not finite."""
+"""``dws-report`` with files of the user, damaged runs and nonfinite metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPORT = ("dws-report", "runs=runs", "report=page")
 
 @pytest.fixture(scope="module")
 def world(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zoo and four evaluated runs: two models of two seeds."""
+    """A zoo and four evaluated runs: two models with two seeds each."""
     folder = tmp_path_factory.mktemp("world")
     shutil.copytree(sine_zoo.path, folder / "zoo")
     with pytest.MonkeyPatch.context() as patch:
@@ -43,7 +43,7 @@ def world(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(world: Path, tmp_path: Path, command: Command) -> Path:
-    """A copy of it, which is the current folder."""
+    """A copy of ``world`` as the working directory."""
     return Path(shutil.copytree(world, tmp_path, dirs_exist_ok=True))
 
 
@@ -55,10 +55,10 @@ def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-# --- the user's files ----------------------------------------------------------------------------
+# --- files of the user ---------------------------------------------------------------------------
 
 
-def test_a_report_leaves_files_alone_that_no_report_wrote(copy: Path, command: Command) -> None:
+def test_report_does_not_touch_other_files(copy: Path, command: Command) -> None:
     mine = {Path("page", *name): b"mine" for name in (
         ("tables", "mine.csv"), ("tables", "sub", "x.md"), ("pictures", "photo.png"), ("a.tex",),
         ("raw-weights", "x.json"),
@@ -86,7 +86,7 @@ NEEDED = (
         *(("tables", kind) for kind in ("file", "link")),
     ],
 )
-def test_what_is_in_the_way_is_refused_by_name_before_anything_is_written(
+def test_conflicting_files_are_rejected_before_writing(
     name: str, kind: str, copy: Path, complaint: Command
 ) -> None:
     place = Path("page", name)
@@ -105,7 +105,7 @@ def test_what_is_in_the_way_is_refused_by_name_before_anything_is_written(
     assert place.is_symlink() == (kind == "link")
 
 
-def test_a_file_that_the_user_changed_is_refused(
+def test_report_rejects_files_changed_by_the_user(
     copy: Path, command: Command, complaint: Command
 ) -> None:
     command(*REPORT)
@@ -119,7 +119,7 @@ def test_a_file_that_the_user_changed_is_refused(
     assert Path("page/pictures/annotated.png").read_bytes().endswith(b"arrow")
 
 
-def test_tables_and_pictures_of_an_earlier_report_are_removed(copy: Path, command: Command) -> None:
+def test_tables_and_figures_of_an_earlier_report_are_removed(copy: Path, command: Command) -> None:
     more = Path(shutil.copytree("runs/a", "runs/more"))
     for file in more.rglob("result.json"):
         edit(file, num_train=20)
@@ -132,7 +132,9 @@ def test_tables_and_pictures_of_an_earlier_report_are_removed(copy: Path, comman
     assert Path("page/pictures/learning-sine.svg").is_file()
 
 
-def test_a_damaged_record_is_refused(copy: Path, command: Command, complaint: Command) -> None:
+def test_damaged_record_of_report_files_is_rejected(
+    copy: Path, command: Command, complaint: Command
+) -> None:
     command(*REPORT)
     for content in ("", "{}", '{"files": {"../runs/a/seed0/config.yaml": []}}'):
         Path("page/.dws-report.json").write_text(content)
@@ -141,7 +143,7 @@ def test_a_damaged_record_is_refused(copy: Path, command: Command, complaint: Co
         assert contents() == before
 
 
-def test_a_report_of_a_version_without_a_record_is_left_alone(
+def test_report_of_a_version_without_a_record_is_not_overwritten(
     copy: Path, command: Command, complaint: Command
 ) -> None:
     command(*REPORT)
@@ -152,12 +154,12 @@ def test_a_report_of_a_version_without_a_record_is_left_alone(
 
 
 @pytest.mark.parametrize("name", ["index.html", "results.json", ".dws-report.json", ""])
-def test_a_report_that_cannot_be_written_is_refused_before_anything_is_computed(
+def test_unwritable_report_is_rejected_before_computing(
     name: str, copy: Path, complaint: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dws.report import page, raw_weights
 
-    monkeypatch.setattr(raw_weights, "tsne", None)  # raises an error if it is called
+    monkeypatch.setattr(raw_weights, "tsne", None)  # calling it raises an error
     monkeypatch.setattr(page, "_render", None)
     place = Path("page", name)
     place.parent.mkdir(exist_ok=True)
@@ -167,7 +169,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_computed(
 
 
 @pytest.mark.parametrize("num_written", [0, 1, 5, 20])
-def test_files_of_a_report_that_was_killed_are_known(
+def test_files_of_a_killed_report_are_recognised(
     num_written: int, copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dws.report import own_files
@@ -255,7 +257,7 @@ DAMAGE: dict[str, list[Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize(("name", "damage"), [(n, d) for n, all_ in DAMAGE.items() for d in all_])
-def test_a_damaged_file_of_one_run_is_named_and_the_others_are_reported(
+def test_damaged_run_is_named_and_others_are_reported(
     name: str, damage: Callable[[Path], object], copy: Path, complaint: Command
 ) -> None:
     is_run = name == "result.json"
@@ -272,9 +274,7 @@ def test_a_damaged_file_of_one_run_is_named_and_the_others_are_reported(
     assert seeds == ["0", "1", "0", "1"][is_run:]
 
 
-def test_of_several_damaged_runs_all_are_counted(
-    copy: Path, command: Command, complaint: Command
-) -> None:
+def test_all_damaged_runs_are_counted(copy: Path, command: Command, complaint: Command) -> None:
     files = [Path("runs", run, "result.json") for run in RUNS]
     for file in files[:3]:
         cut(file)
@@ -287,7 +287,7 @@ def test_of_several_damaged_runs_all_are_counted(
     assert "none can be read" in line
 
 
-def test_a_damaged_result_says_how_it_is_made_again(
+def test_damaged_result_says_how_to_recreate_it(
     copy: Path, command: Command, complaint: Command
 ) -> None:
     file = Path("runs/a/seed0/result.json")
@@ -309,7 +309,7 @@ def test_a_damaged_result_says_how_it_is_made_again(
     "damage", [cut, put("{}"), put('{"neighbours": 0.999, "linear_probe": 0.999}'), Path.unlink]
 )
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
-def test_changed_files_of_raw_weights_are_computed_again_once(
+def test_changed_raw_weights_files_are_recomputed_once(
     suffix: str, damage: Callable[[Path], object], copy: Path, command: Command
 ) -> None:
     command(*REPORT)
@@ -323,7 +323,7 @@ def test_changed_files_of_raw_weights_are_computed_again_once(
     assert str(file) not in command(*REPORT)
 
 
-def test_a_file_of_raw_weights_that_no_report_wrote_is_refused(
+def test_foreign_raw_weights_file_is_rejected(
     copy: Path, command: Command, complaint: Command
 ) -> None:
     command(*REPORT)
@@ -337,7 +337,7 @@ def test_a_file_of_raw_weights_that_no_report_wrote_is_refused(
 
 
 @pytest.mark.parametrize("targets", [torch.full((8,), math.nan), torch.zeros(8)])
-def test_one_damaged_file_leaves_out_its_own_method_only(
+def test_damaged_file_omits_only_its_method(
     targets: torch.Tensor, copy: Path, complaint: Command
 ) -> None:
     shutil.copytree("runs/b", "runs/c")
@@ -348,14 +348,16 @@ def test_one_damaged_file_leaves_out_its_own_method_only(
     assert "networks of sine regression by b, c, Raw weights" in PAGE.read_text()
 
 
-def test_methods_of_other_zoos_have_other_targets_and_a_note(copy: Path, command: Command) -> None:
+def test_methods_of_different_zoos_have_separate_targets_and_a_note(
+    copy: Path, command: Command
+) -> None:
     with_tensors(targets=torch.zeros(8))(Path("runs/b/seed0/predictions.safetensors"))
     edit(Path("runs/b/seed0/result.json"), zoo="another")
     assert "b is not drawn" in command(*REPORT)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e5m2])
-def test_predictions_of_reduced_precision_are_drawn(
+def test_predictions_in_reduced_precision_are_plotted(
     dtype: torch.dtype, copy: Path, command: Command
 ) -> None:
     for file in Path("runs").rglob("predictions.safetensors"):
@@ -365,7 +367,7 @@ def test_predictions_of_reduced_precision_are_drawn(
     assert "networks of sine regression by a, b" in PAGE.read_text()
 
 
-def test_a_damaged_zoo_is_named(copy: Path, complaint: Command) -> None:
+def test_damaged_zoo_is_named(copy: Path, complaint: Command) -> None:
     shard = Path("zoo/shard-00001.safetensors")
     whole = shard.read_bytes()
     cut(shard)
@@ -404,7 +406,7 @@ NAMES = [
 ]
 
 
-def test_any_names_of_tasks_and_models_are_reported(copy: Path, command: Command) -> None:
+def test_arbitrary_names_of_tasks_and_models_are_reported(copy: Path, command: Command) -> None:
     for number, name in enumerate(NAMES):
         for model in (name, "usual"):
             run = Path(shutil.copytree("runs/a/seed0", f"runs/{number}-{model == 'usual'}"))
@@ -425,7 +427,7 @@ def test_any_names_of_tasks_and_models_are_reported(copy: Path, command: Command
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("which", ["one", "all"])
-def test_metrics_that_are_not_finite_are_shown(
+def test_nonfinite_metrics_are_shown(
     which: str, value: float, copy: Path, command: Command
 ) -> None:
     runs = RUNS[:1] if which == "one" else RUNS
@@ -448,7 +450,9 @@ def test_metrics_that_are_not_finite_are_shown(
     assert expected in Path("page/tables/sine-others.tex").read_text()
     assert Path("page/pictures/sine.svg").exists() == (which == "one")
     assert PAGE.is_file()
-    command("dws-report", "runs=none", "kept=page/results.json", "report=again")  # read back
+    command(
+        "dws-report", "runs=none", "kept=page/results.json", "report=again"
+    )  # and reads it again
     assert (
         Path("again/tables/sine-others.csv").read_bytes()
         == Path("page/tables/sine-others.csv").read_bytes()

@@ -1,4 +1,4 @@
-"""Settings as people write them, on the command line and in files."""
+"""Settings on the command line and in files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ SMALL = (
 @pytest.mark.parametrize(
     "value", ["a:b", "a b", "a+b", "a@b", "a%b", "a\\b", "a.b-c_d", "/x y/z", "007", "0x1F"]
 )
-def test_such_paths_need_no_quotes(value: str) -> None:
+def test_special_paths_need_no_quotes(value: str) -> None:
     assert compose_settings("train", [f"run_dir={value}"]).run_dir == value
 
 
 @pytest.mark.parametrize("value", ["2026_11_26", "1e3", "1.50", "true", "False", "-5", ".5", "nan"])
-def test_text_that_looks_like_a_number_is_refused_with_a_hint_that_works(
-    value: str, complaint: Command
-) -> None:
+def test_numeric_text_is_rejected_with_a_working_hint(value: str, complaint: Command) -> None:
     line = complaint("dws-train", f"run_dir={value}")
     (hint,) = re.findall(r"quote it: (.*)$", line)
     (quoted,) = shlex.split(hint.replace("...", value))
@@ -46,7 +44,7 @@ def test_text_that_looks_like_a_number_is_refused_with_a_hint_that_works(
         ("paths/x.yaml", "outputs: 1_0\ndata: a\nzoos: b\nruns: c", "paths.outputs=10"),
     ],
 )
-def test_numbers_in_files_for_text_are_refused_too(
+def test_numbers_for_text_settings_in_files_are_rejected(
     file: str, content: str, expected: str, complaint: Command
 ) -> None:
     path = Path("my", file)
@@ -57,7 +55,7 @@ def test_numbers_in_files_for_text_are_refused_too(
     assert "quote it" in line
 
 
-def test_runs_of_a_sweep_lie_where_they_were_asked_for(command: Command, sine_zoo: Zoo) -> None:
+def test_sweep_runs_are_in_the_requested_folders(command: Command, sine_zoo: Zoo) -> None:
     command("dws-train", "-m", *SMALL, f"zoo.path={sine_zoo.path}", 'run_dir="2026_11_26",b')
     assert {path.name for path in Path().iterdir()} >= {"2026_11_26", "b"}
     printed = command("dws-evaluate", 'run="2026_11_26"', "wandb=disabled", "device=cpu")
@@ -65,16 +63,14 @@ def test_runs_of_a_sweep_lie_where_they_were_asked_for(command: Command, sine_zo
     assert Path("2026_11_26/result.json").is_file()
 
 
-def test_a_refused_job_of_a_sweep_is_named(
-    command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rejected_sweep_job_is_named(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         command("dws-train", "-m", *SMALL, "optim.lr=-1,1")
     *_, job, line = capsys.readouterr().err.splitlines()
-    assert "'optim.lr=-1'" in job  # Hydra says which
+    assert "'optim.lr=-1'" in job  # printed by Hydra
     assert line.startswith("dws-train: optim.lr=-1")
 
 
 @pytest.mark.parametrize("name", ["fit-inrs", "train", "evaluate", "report"])
-def test_the_version_is_ours(name: str, command: Command) -> None:
+def test_version_option_prints_the_package_version(name: str, command: Command) -> None:
     assert command(f"dws-{name}", "x=1", "--version") == f"dws-{name} {dws.__version__}\n"

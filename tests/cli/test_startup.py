@@ -1,4 +1,4 @@
-"""Help, versions, completion and refusals load no library that takes seconds."""
+"""Help, versions, completion and rejected settings import no slow libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from dws.signals.download import DATASETS
 
-# runs a command, then writes what it has loaded
+# Runs a command, then writes the imported modules.
 PROBE = """
 import atexit, json, sys
 from importlib import import_module
@@ -24,7 +24,7 @@ name = sys.argv[0].removeprefix("dws-").replace("-", "_")
 import_module(f"dws.cli.{name}").main()
 """
 SLOW = {"torch", "torchvision", "sklearn", "scipy", "wandb", "matplotlib", "pandas"}
-ALSO_SLOW = {"hydra", "omegaconf", "numpy"}  # for commands that do not need them
+ALSO_SLOW = {"hydra", "omegaconf", "numpy"}  # additionally, for commands that do not need them
 REFUSED = {  # an unknown setting, one of the wrong type, one out of range, an unknown choice
     "dws-fit-inrs": ("fit.lr=1", "+fit.lr=1", "inr.hidden=8", "fit.num_steps=0", "zoo=mnst"),
     "dws-train": ("optim.lrr=1", "+optim.lrr=1", "optim.lr=x", "optim.lr=-1", "model=mpl"),
@@ -50,7 +50,7 @@ QUICK = [
 def run(
     folder: Path, name: str, *words: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command, and make sure that it loads nothing slow."""
+    """Run a command and check that it imports no slow libraries."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, name, *words], cwd=folder, text=True,
         capture_output=True, timeout=200, env={**os.environ, **environment},
@@ -63,14 +63,14 @@ def run(
 
 
 @pytest.mark.parametrize(("name", "words", "status"), QUICK)
-def test_help_versions_and_refusals_load_nothing_slow(
+def test_help_version_and_errors_import_no_slow_libraries(
     name: str, words: str, status: int | None, tmp_path: Path
 ) -> None:
     done = run(tmp_path, name, *words.split())
     if status is None:
         assert done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
-        assert {path.name for path in tmp_path.iterdir()} <= {"outputs"}  # of a sweep of Hydra's
+        assert {path.name for path in tmp_path.iterdir()} <= {"outputs"}  # written by a sweep
     else:
         assert done.returncode == status
 
@@ -91,7 +91,7 @@ def test_help_versions_and_refusals_load_nothing_slow(
         ("dws-data ", {*DATASETS, "cifar10"}),
     ],
 )
-def test_tab_completes_without_loading_anything_slow(
+def test_completion_imports_no_slow_libraries(
     typed: str, expected: set[str], tmp_path: Path
 ) -> None:
     name = typed.split()[0]

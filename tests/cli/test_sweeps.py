@@ -1,4 +1,4 @@
-"""Sweeps of ``dws-train``: searches with Optuna, and jobs side by side."""
+"""Sweeps of ``dws-train``: searches with Optuna and parallel jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = (
     "model.hidden_features=[8]", "trainer.num_epochs=1", "trainer.batch_size=3", "wandb=disabled",
 )  # fmt: skip
 SEARCHES = sorted(file.stem for file in Path(config_dir(), "hparams_search").glob("*_lr*.yaml"))
-# dws-train where Hydra does not find the plugins whose names contain the first argument
+# dws-train with Hydra plugins hidden whose names contain the first argument.
 WITHOUT = """
 import pkgutil, sys
 hidden, walk = sys.argv.pop(1), pkgutil.walk_packages
@@ -42,7 +42,7 @@ def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_search_finds_the_best_of_its_runs(tmp_path: Path) -> None:
+def test_search_finds_its_best_run(tmp_path: Path) -> None:
     grid = (1e-3, 3e-2, 1e-1)
     choice = f"optim.lr=choice({','.join(map(str, grid))})"
     done = train(
@@ -61,7 +61,7 @@ def test_a_search_finds_the_best_of_its_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_a_shipped_search_optimises_the_monitored_metric(name: str) -> None:
+def test_shipped_searches_optimise_the_monitored_metric(name: str) -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config: Any = compose("train", [f"hparams_search={name}"], return_hydra_config=True)
     task = build_task(dict(config.task))
@@ -78,7 +78,7 @@ def test_a_shipped_search_optimises_the_monitored_metric(name: str) -> None:
         ("submitit", "hydra/launcher=submitit_slurm", "slurm"),
     ],
 )
-def test_a_missing_plugin_is_named_with_the_extra_to_install(
+def test_missing_hydra_plugin_names_the_extra_to_install(
     hidden: str, setting: str, extra: str
 ) -> None:
     done = subprocess.run(
@@ -90,7 +90,7 @@ def test_a_missing_plugin_is_named_with_the_extra_to_install(
     assert f"pip install -e '.[{extra}]'" in line
 
 
-def test_jobs_side_by_side_share_the_zoo_that_they_align(tmp_path: Path, sine_zoo: Zoo) -> None:
+def test_parallel_jobs_share_the_aligned_zoo(tmp_path: Path, sine_zoo: Zoo) -> None:
     shutil.copytree(sine_zoo.path, tmp_path / "zoo")
     done = train(
         tmp_path, "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "task=sine",

@@ -1,4 +1,4 @@
-"""``dws-zoo`` and ``dws-data``: help, completion, misuse and tracebacks."""
+"""``dws-zoo`` and ``dws-data``: help, completion, usage errors and tracebacks."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_help_explains_every_option(
 
 
 @pytest.mark.parametrize("name", ["dws-zoo", "dws-data"])
-def test_the_version_is_that_of_the_package(name: str, command: Command) -> None:
+def test_version_matches_the_package(name: str, command: Command) -> None:
     assert command(name, "--version") == f"{name} {dws.__version__}\n"
 
 
 @pytest.mark.parametrize(("words", "facts"), MISUSE)
-def test_misuse_is_one_line_and_status_2(
+def test_usage_error_is_one_line_with_status_2(
     words: tuple[str, ...], facts: tuple[str, ...], command: Command,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -70,7 +70,7 @@ def test_misuse_is_one_line_and_status_2(
     assert [fact for fact in (*facts, "--help says more") if fact not in line] == []
 
 
-def test_a_mistake_has_status_1(command: Command) -> None:
+def test_user_error_has_status_1(command: Command) -> None:
     with pytest.raises(SystemExit) as error:
         command("dws-zoo", "info", "nowhere")
     assert error.value.code == 1
@@ -106,11 +106,11 @@ def test_list_options_take_several_values(
     assert rows == [1, 0, 55]
 
 
-def test_a_folder_may_have_a_number_for_its_name(command: Command, sine_zoo: Zoo) -> None:
+def test_folder_name_may_be_a_number(command: Command, sine_zoo: Zoo) -> None:
     Path("2026").symlink_to(sine_zoo.path)
     assert "rendered in" in command("dws-zoo", "render", "--magnify", "2", "2026")
     assert "1 INRs of 2026" in command("dws-zoo", "render", "--rows", "3", "--", "2026")
 
 
-def test_all_data_sets_can_be_named() -> None:
+def test_every_data_set_can_be_requested() -> None:
     assert set(get_args(DataSet)) == {*DATASETS, "cifar10"}

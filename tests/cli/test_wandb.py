@@ -1,4 +1,4 @@
-"""W&B has what the run folder has, whatever happened on the way, and never stops a training."""
+"""W&B gets all data of the run folder after any failure, and never stops a training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = (
 
 
 def histories(run: Path) -> list[list[dict[str, Any]]]:
-    """The rows that each offline file of W&B holds, from the first file to the last."""
+    """Rows of each offline W&B file, in the order of the files."""
     inspect = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json"]
     files = sorted((run / "wandb").glob("offline-run-*/*.wandb"))
     read = []
@@ -38,7 +38,7 @@ def histories(run: Path) -> list[list[dict[str, Any]]]:
 
 
 def epochs_of(history: list[dict[str, Any]], run: Path) -> list[float]:
-    """The epochs in a history, whose metrics are those of the run folder."""
+    """Epochs of a history, after checking its metrics against the run folder."""
     rows = [row for row in history if "epoch" in row]
     known = {row["epoch"]: row["val_mse"] for row in RunDir(run).metrics()}
     assert [row["val_mse"] for row in rows] == [known[row["epoch"]] for row in rows]
@@ -46,13 +46,13 @@ def epochs_of(history: list[dict[str, Any]], run: Path) -> list[float]:
     return [row["epoch"] for row in rows]
 
 
-def test_the_history_is_whole_after_a_training_was_killed(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_history_is_complete_after_a_kill(sine_zoo: Zoo, tmp_path: Path) -> None:
     train = [
         Path(sys.executable).with_name("dws-train"), *SMALL, f"zoo.path={sine_zoo.path}",
         "trainer.num_epochs=600",
     ]  # fmt: skip
     metrics = tmp_path / "run/metrics.jsonl"
-    # W&B's service of this process, if it runs, would outlive the processes that are killed
+    # W&B's service of this process, if it runs, would outlive the killed processes.
     env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
     env["OMP_NUM_THREADS"] = "1"
     for num_epochs in (20, 50):
@@ -98,7 +98,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_what_wandb_raises_stops_nothing_and_is_made_up_for(
+def test_wandb_errors_do_not_stop_training_and_are_caught_up(
     failure: str, command: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def init(**_: object) -> Broken:
@@ -115,7 +115,7 @@ def test_what_wandb_raises_stops_nothing_and_is_made_up_for(
         printed = command("dws-evaluate", "run=run")
         assert "W&B failed" in printed
         assert "test split, 8 networks" in printed
-    assert "is already complete" not in command(*train)  # but logged now
+    assert "is already complete" not in command(*train)  # because logging was incomplete
     assert "is already complete" in command(*train)
     command("dws-evaluate", "run=run")
     trained, evaluated = histories(Path("run"))
@@ -126,7 +126,7 @@ def test_what_wandb_raises_stops_nothing_and_is_made_up_for(
     assert len(histories(Path("run"))) == 2  # once
 
 
-def test_the_next_run_of_a_sweep_has_a_wandb_run_of_its_own(
+def test_next_sweep_run_has_its_own_wandb_run(
     command: Command, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, failed = wandb.Run.log, []
@@ -152,7 +152,7 @@ def test_the_next_run_of_a_sweep_has_a_wandb_run_of_its_own(
 
 @pytest.mark.parametrize("content", ["", "{}", '{"id": "a", "mode": "x"}', "[" * 99])
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
-def test_a_damaged_note_on_wandb_stops_nothing(
+def test_damaged_wandb_file_does_not_stop_training(
     content: str, mode: str, command: Command, sine_zoo: Zoo
 ) -> None:
     small = [word for word in SMALL if not word.startswith("wandb=")]
@@ -168,7 +168,7 @@ def test_a_damaged_note_on_wandb_stops_nothing(
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts as root")
-def test_a_home_that_cannot_be_written_is_not_needed(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_read_only_home_is_sufficient(sine_zoo: Zoo, tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("dws-train")
     (tmp_path / "home").mkdir()
     script = (
@@ -186,11 +186,11 @@ def test_a_home_that_cannot_be_written_is_not_needed(sine_zoo: Zoo, tmp_path: Pa
     assert epochs_of(history, tmp_path / "run") == [1]
 
 
-def test_epochs_that_wandb_has_already_are_not_sent_again() -> None:
+def test_epochs_are_not_logged_twice() -> None:
     sent = []
 
     class Resumed:
-        step = 21  # the next one
+        step = 21  # the next step
 
         def log(self, row: dict[str, float], *, step: int) -> None:
             sent.append((row["epoch"], step))

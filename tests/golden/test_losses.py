@@ -1,6 +1,6 @@
-"""Losses of ten steps, committed as text: a refactoring must not move them.
+"""Committed losses of ten steps, which a refactoring must not change.
 
-After a change that is meant to move them, renew the file and say why in the commit:
+After an intended change, update the file and explain the change in the commit:
 
     OMP_NUM_THREADS=1 .venv/bin/python -m tests.golden.test_losses > tests/golden/losses.txt
 """
@@ -35,7 +35,7 @@ from dws.weightspace import WeightSpaceSpec
 
 FILE = Path(__file__).with_name("losses.txt")
 SPEC = WeightSpaceSpec((2, 6, 5, 3))
-SIZE = 16  # one batch, so that each epoch is a step
+SIZE = 16  # one batch: each epoch is one step
 RECONSTRUCTION = ReconstructionConfig(weight=3.0, resolution=4)
 NETS: dict[str, Callable[[], nn.Module]] = {
     "dwsnet": partial(DWSNet, SPEC, out_features=1, hidden_channels=8, num_layers=3),
@@ -52,9 +52,9 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 
 
 def losses(name: str, folder: Path) -> list[float]:
-    """Of ten steps in float32 on a CPU; steps and decay are so large that each one shows.
+    """Losses of ten steps in float32 on a CPU, with a large step size and decay.
 
-    ``dwsnet_sign`` reconstructs too, and has both losses in one.
+    ``dwsnet_sign`` has an auxiliary reconstruction loss, which is added to the loss.
     """
     task, weights = Regression(), random_batch(SPEC, SIZE, dtype=torch.float32)
     data = LabelledNetworks(weights, weights.weights[0].square().mean(dim=(1, 2, 3)))
@@ -87,8 +87,8 @@ def losses(name: str, folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_losses_are_those_that_were_committed(name: str, tmp_path: Path) -> None:
-    """Rounding moves them by some 1e-6: float64 gives the same to that."""
+def test_losses_equal_the_committed_values(name: str, tmp_path: Path) -> None:
+    """Rounding changes losses by about 1e-6: float64 agrees to this precision."""
     lines = (line.split() for line in FILE.read_text().splitlines())
     golden = {name: [float(value) for value in values] for name, *values in lines}
     assert golden.keys() == NETS.keys()

@@ -1,4 +1,4 @@
-"""The fast layer and network equal the block-by-block reference with the same coefficients."""
+"""The fast layer and network equal a blockwise reference with the same coefficients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def blockwise(layer: EquivariantLinear) -> BlockwiseLinear:
 @reductions
 @given(specs(1, 5), st.integers(0, 1000))
 @settings(max_examples=15, deadline=None)
-def test_layer(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+def test_layer_equals_the_blockwise_reference(
+    reduction: str, spec: WeightSpaceSpec, seed: int
+) -> None:
     layer = EquivariantLinear(spec, 2, 3, reduction=reduction)
     randomise(layer.double(), seed=seed)
     blocks = blockwise(layer)
@@ -45,7 +47,7 @@ def test_layer(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
 
 
 @reductions
-def test_network(reduction: str) -> None:
+def test_network_equals_the_blockwise_reference(reduction: str) -> None:
     spec = WeightSpaceSpec((2, 5, 4, 3))
     net = DWSNet(spec, out_features=3, hidden_channels=4, num_layers=3, reduction=reduction)
     randomise(net.double())

@@ -1,4 +1,4 @@
-"""The layer spans all equivariant maps: its rank, and a count that knows nothing of the layer."""
+"""The layer spans all equivariant maps: its rank equals an independent count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ linear = pytest.mark.parametrize("reduction", ["mean", "sum"])
 
 
 def rank_and_size(layer: torch.nn.Module, spec: WeightSpaceSpec) -> tuple[int, int]:
-    """Rank of the layer's matrix as a function of its parameters, and their number."""
+    """Rank of the map from parameters to the layer's matrix, and number of parameters."""
     layer = layer.double()
     units = WeightBatch.from_flat(spec, torch.eye(spec.num_params, dtype=torch.float64)[..., None])
 
@@ -33,9 +33,7 @@ def rank_and_size(layer: torch.nn.Module, spec: WeightSpaceSpec) -> tuple[int, i
 @linear
 @given(specs(1, 4))
 @settings(max_examples=15, deadline=None)
-def test_the_equivariant_layer_is_complete_and_minimal(
-    reduction: str, spec: WeightSpaceSpec
-) -> None:
+def test_equivariant_layer_is_complete_and_minimal(reduction: str, spec: WeightSpaceSpec) -> None:
     layer = EquivariantLinear(spec, 1, 1, reduction=reduction, bias=False)
     rank, size = rank_and_size(layer, spec)
     assert rank == spec.num_equivariant_maps
@@ -46,12 +44,12 @@ def test_the_equivariant_layer_is_complete_and_minimal(
 @linear
 @given(specs(1, 4))
 @settings(max_examples=10, deadline=None)
-def test_the_invariant_layer_is_complete_and_minimal(reduction: str, spec: WeightSpaceSpec) -> None:
+def test_invariant_layer_is_complete_and_minimal(reduction: str, spec: WeightSpaceSpec) -> None:
     layer = InvariantLinear(spec, 1, 1, reduction=reduction, bias=False)
     assert rank_and_size(layer, spec) == (spec.num_invariants, spec.num_invariants)
 
 
-def test_parameters_scale_with_channels() -> None:
+def test_number_of_parameters_scales_with_channels() -> None:
     spec = WeightSpaceSpec((2, 8, 8, 3))
     layer = EquivariantLinear(spec, 3, 5)
     sizes = {name: p.numel() for name, p in layer.named_parameters()}
@@ -72,7 +70,7 @@ SMALL = [
 
 
 @pytest.mark.parametrize("dims", SMALL)
-def test_orbits_are_as_many_as_the_closed_form_says(dims: tuple[int, ...]) -> None:
+def test_number_of_orbits_equals_the_closed_form(dims: tuple[int, ...]) -> None:
     spec = WeightSpaceSpec(dims)
     assert len(set(orbits(_moves(spec)))) == spec.num_invariants
     assert len(set(orbits(_pair_moves(spec)))) == spec.num_equivariant_maps
@@ -80,7 +78,7 @@ def test_orbits_are_as_many_as_the_closed_form_says(dims: tuple[int, ...]) -> No
 
 @linear
 @pytest.mark.parametrize("dims", SMALL)
-def test_the_layer_is_a_matrix_of_orbit_indicators(reduction: str, dims: tuple[int, ...]) -> None:
+def test_layer_is_a_combination_of_orbit_indicators(reduction: str, dims: tuple[int, ...]) -> None:
     spec = WeightSpaceSpec(dims)
     layer = EquivariantLinear(spec, 1, 1, reduction=reduction, bias=False).double()
     units = torch.eye(spec.num_params, dtype=torch.float64)[..., None]
@@ -93,7 +91,7 @@ def test_the_layer_is_a_matrix_of_orbit_indicators(reduction: str, dims: tuple[i
 
 
 def _moves(spec: WeightSpaceSpec) -> list[list[int]]:
-    """How swaps of neighbouring neurons, which generate the group, move a network's entries."""
+    """Permutations of a network's entries by swaps of adjacent neurons (group generators)."""
     index = WeightBatch.from_flat(spec, torch.arange(spec.num_params)[None, :, None])
     moves = [list(range(spec.num_params))]
     for level, d in enumerate(spec.hidden_dims):
@@ -105,7 +103,7 @@ def _moves(spec: WeightSpaceSpec) -> list[list[int]]:
 
 
 def _pair_moves(spec: WeightSpaceSpec) -> list[list[int]]:
-    """The same on pairs of entries, pair (i, j) being number i * num_params + j."""
+    """The permutations on pairs of entries; pair (i, j) has the index i * num_params + j."""
     n = spec.num_params
     return [
         [move[i] * n + move[j] for i, j in product(range(n), repeat=2)] for move in _moves(spec)
@@ -113,7 +111,7 @@ def _pair_moves(spec: WeightSpaceSpec) -> list[list[int]]:
 
 
 def orbits(moves: list[list[int]]) -> list[int]:
-    """For each point, the smallest point that the moves connect it with."""
+    """For each point, the smallest point of its orbit under the permutations."""
     parent = list(range(len(moves[0])))
 
     def root(x: int) -> int:

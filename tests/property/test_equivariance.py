@@ -1,4 +1,4 @@
-"""Symmetry over random architectures, in float64."""
+"""Symmetry for random architectures, in float64."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ reductions = pytest.mark.parametrize("reduction", ["mean", "sum", "max"])
 def draw(
     spec: WeightSpaceSpec, seed: int, kind: type[Symmetry] = Permutation
 ) -> tuple[WeightBatch, Symmetry]:
-    """Networks with two neurons or more on every hidden level, and a symmetry that moves them."""
+    """Draw networks with at least two neurons on each hidden level and a nontrivial symmetry."""
     generator = torch.Generator().manual_seed(seed)
     return random_batch(spec, 3, 2, seed=seed), kind.random(spec, generator, nontrivial=True)
 
@@ -41,7 +41,9 @@ def draw(
 @reductions
 @given(specs(2, 6), seeds)
 @settings(max_examples=25, deadline=None)
-def test_equivariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+def test_equivariant_linear_is_equivariant(
+    reduction: str, spec: WeightSpaceSpec, seed: int
+) -> None:
     layer = randomise(EquivariantLinear(spec, 2, 3, reduction=reduction), seed=seed).double()
     assert_equivariant(layer, *draw(spec, seed))
 
@@ -49,7 +51,7 @@ def test_equivariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) ->
 @reductions
 @given(specs(2, 6), seeds)
 @settings(max_examples=25, deadline=None)
-def test_invariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+def test_invariant_linear_is_invariant(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     layer = randomise(InvariantLinear(spec, 2, 3, reduction=reduction), seed=seed).double()
     assert_invariant(layer, *draw(spec, seed))
 
@@ -57,7 +59,7 @@ def test_invariant_linear(reduction: str, spec: WeightSpaceSpec, seed: int) -> N
 @reductions
 @given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
-def test_attention(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+def test_attention_is_equivariant(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     layer = EquivariantAttention(spec, 2, 4, reduction=reduction, num_heads=2)
     assert_equivariant(randomise(layer, seed=seed).double(), *draw(spec, seed))
 
@@ -65,9 +67,9 @@ def test_attention(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
 @pytest.mark.parametrize("kind", ["batch", "layer"])
 @given(specs(2, 6), seeds)
 @settings(max_examples=25, deadline=None)
-def test_norm(kind: str, spec: WeightSpaceSpec, seed: int) -> None:
+def test_norm_is_equivariant(kind: str, spec: WeightSpaceSpec, seed: int) -> None:
     batch, permutation = draw(spec, seed)
-    # two channels normalised over each other are plus and minus one: a third tells networks apart
+    # layer norm maps two channels to plus and minus one; with three, networks differ
     batch = batch.map(lambda t: torch.cat([t, t[..., :1] * t[..., 1:]], dim=-1))
     assert_equivariant(randomise(Norm(spec, 3, kind), seed=seed).double(), batch, permutation)
 
@@ -75,7 +77,9 @@ def test_norm(kind: str, spec: WeightSpaceSpec, seed: int) -> None:
 @pytest.mark.parametrize("set_layer", ["deepsets", "attention"])
 @given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
-def test_weights_to_weights(set_layer: str, spec: WeightSpaceSpec, seed: int) -> None:
+def test_network_to_network_dwsnet_is_equivariant(
+    set_layer: str, spec: WeightSpaceSpec, seed: int
+) -> None:
     net = EquivariantDWSNet(
         spec, in_channels=2, hidden_channels=4, num_layers=3, skip=True, set_layer=set_layer
     )
@@ -85,16 +89,16 @@ def test_weights_to_weights(set_layer: str, spec: WeightSpaceSpec, seed: int) ->
 @reductions
 @given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
-def test_dwsnet(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
+def test_dwsnet_is_invariant(reduction: str, spec: WeightSpaceSpec, seed: int) -> None:
     net = DWSNet(
         spec, in_channels=2, out_features=3, hidden_channels=4, num_layers=3, reduction=reduction
     )
     assert_invariant(randomise(net, seed=seed).double().eval(), *draw(spec, seed))
 
 
-@given(specs(3, 6), seeds)  # of two neurons a shift is a permutation like any other
+@given(specs(3, 6), seeds)  # every cyclic shift of two neurons is a permutation
 @settings(max_examples=25, deadline=None)
-def test_a_broken_layer_is_caught(spec: WeightSpaceSpec, seed: int) -> None:
+def test_broken_layer_fails_the_check(spec: WeightSpaceSpec, seed: int) -> None:
     layer = randomise(EquivariantLinear(spec, 2, 2), seed=seed).double()
 
     def broken(batch: WeightBatch) -> WeightBatch:
@@ -112,7 +116,7 @@ def test_a_broken_layer_is_caught(spec: WeightSpaceSpec, seed: int) -> None:
 
 @given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
-def test_sign_dwsnet(spec: WeightSpaceSpec, seed: int) -> None:
+def test_sign_dwsnet_is_invariant(spec: WeightSpaceSpec, seed: int) -> None:
     net = SignDWSNet(spec, in_channels=2, out_features=3, hidden_channels=4, num_layers=2)
     net = randomise(net, seed=seed).double().eval()
     assert_invariant(net, *draw(spec, seed, SignedPermutation))
@@ -120,7 +124,7 @@ def test_sign_dwsnet(spec: WeightSpaceSpec, seed: int) -> None:
 
 @given(specs(2, 6), seeds)
 @settings(max_examples=15, deadline=None)
-def test_signed_weights_to_weights(spec: WeightSpaceSpec, seed: int) -> None:
+def test_network_to_network_sign_dwsnet_is_equivariant(spec: WeightSpaceSpec, seed: int) -> None:
     net = EquivariantSignDWSNet(
         spec, in_channels=2, out_channels=3, hidden_channels=4, num_layers=2
     )

@@ -1,4 +1,4 @@
-"""Readers meet files of any content: they read them, or raise what they document."""
+"""Readers of files with arbitrary content succeed or raise documented errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ many = settings(
 
 
 def altered(content: Any, data: st.DataObject) -> Any:
-    """The same with one value, at any depth, replaced, left out or added."""
+    """The content with one value, at any depth, replaced, removed or added."""
     if not isinstance(content, dict | list) or not content or data.draw(st.booleans()):
         return data.draw(JSON)
     change = data.draw(st.sampled_from(["go deeper", "leave out", "add"]))
@@ -63,7 +63,9 @@ def copy(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @many
 @given(data=st.data())
-def test_manifests(data: st.DataObject, sine_zoo: Zoo, copy: Path) -> None:
+def test_altered_manifests_are_read_or_rejected(
+    data: st.DataObject, sine_zoo: Zoo, copy: Path
+) -> None:
     content = altered(sine_zoo.manifest.content(), data)
     (copy / "manifest.json").write_text(json.dumps(content))
     with contextlib.suppress(ValueError, FileNotFoundError):
@@ -77,7 +79,7 @@ def test_manifests(data: st.DataObject, sine_zoo: Zoo, copy: Path) -> None:
 
 @many
 @given(data=st.data())
-def test_checkpoints(data: st.DataObject, copy: Path) -> None:
+def test_altered_checkpoints_are_loaded_or_rejected(data: st.DataObject, copy: Path) -> None:
     file = copy / "checkpoint.pt"
     state = {"reader": {"weight": torch.arange(12.0)}, "finished": True, "epoch": 3}
     save_checkpoint(file, state)
@@ -95,7 +97,7 @@ def test_checkpoints(data: st.DataObject, copy: Path) -> None:
 
 @many
 @given(data=st.data())
-def test_records_of_runs(data: st.DataObject, copy: Path) -> None:
+def test_altered_run_records_are_read_or_rejected(data: st.DataObject, copy: Path) -> None:
     (copy / "config.yaml").write_text(json.dumps(altered(RECORD, data)))
     with contextlib.suppress(ValueError):
         record = RunDir(copy).record()
@@ -104,7 +106,7 @@ def test_records_of_runs(data: st.DataObject, copy: Path) -> None:
 
 @many
 @given(content=JSON)
-def test_results(content: Any, copy: Path) -> None:
+def test_altered_results_are_read_or_rejected(content: Any, copy: Path) -> None:
     (copy / "result.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"result\.json"):
         load_results(copy)

@@ -1,4 +1,4 @@
-"""The documentation builds without warnings, and what it shows is what the repository holds."""
+"""The documentation builds without warnings and matches the content of the repository."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMMAND = re.compile(r"dws-(fit-inrs|train|evaluate|report)((?: [^\s`|]+)+)")
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The documentation as ``make docs`` builds it."""
+    """The documentation built by ``make docs``."""
     folder: Path = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
@@ -40,7 +40,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pages_load_nothing_from_the_network(site: Path) -> None:
+def test_pages_load_no_remote_resources(site: Path) -> None:
     pages = [*site.rglob("*.html")]
     assert len(pages) > 30
     loads = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
@@ -52,7 +52,7 @@ def names_of(kind: Any, prefix: str = "") -> Iterator[str]:
     """Settings of a class of ``dws.settings`` and of the classes of its attributes."""
     for field in fields(kind):
         hint = get_type_hints(kind)[field.name]
-        if type(None) in get_args(hint):  # an optional part
+        if type(None) in get_args(hint):  # an optional group
             hint = next(filter(is_dataclass, get_args(hint)), hint)
         if is_dataclass(hint):
             yield from names_of(hint, f"{prefix}{field.name}.")
@@ -61,36 +61,36 @@ def names_of(kind: Any, prefix: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_setting_is_on_the_page_of_settings(command: str, site: Path) -> None:
+def test_settings_page_lists_every_setting(command: str, site: Path) -> None:
     text = (site / "guides/settings.html").read_text()
     section = text.partition(f'id="dws-{command.replace("_", "-")}"')[2].partition("<h2")[0]
     shown = set(re.findall(r"<td><code>([\w.]+)</code></td>", section))
     expected = set(names_of(COMMANDS[command]))
-    groups = {"task", "model", "signals", "engine"}  # whose settings depend on the choice
+    groups = {"task", "model", "signals", "engine"}  # groups whose settings depend on the choice
     missing = {name for name in expected - shown if not {name, name.split(".")[-1]} & groups}
     assert missing == set()
 
 
-def test_tables_of_results_have_the_numbers_of_the_committed_files(site: Path) -> None:
+def test_result_tables_match_the_committed_files(site: Path) -> None:
     page = unescape((site / "results/paper.html").read_text()).replace("\u00a0", " ")
     for row in docs_hooks.read_csv("small/classification")[1:]:
         assert "".join(f"<td>{cell}</td>\n" for cell in row[1:]) in page
 
 
-def test_the_readme_is_short_and_has_the_committed_results() -> None:
+def test_readme_is_short_and_matches_the_committed_results() -> None:
     text = (REPOSITORY / "README.md").read_text()
     assert len(text.splitlines()) <= 200
     table = text.partition(keep_results.BEGIN)[2].partition(keep_results.END)[0]
     assert table.strip() == docs_hooks.readme_table()
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
+def test_readme_links_have_targets() -> None:
     targets = re.findall(r"\]\((?!http)([^)#]+)\)", (REPOSITORY / "README.md").read_text())
     assert [target for target in targets if not (REPOSITORY / target).exists()] == []
 
 
 def documented_commands() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Commands with settings that pages show: the line, then the command and its arguments."""
+    """Documented commands with settings: the line, and the command with its arguments."""
     found = {}
     for page in PAGES:
         for name, rest in COMMAND.findall((REPOSITORY / page).read_text()):
@@ -108,7 +108,7 @@ def documented_commands() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize("line", documented_commands())
-def test_documented_commands_have_settings_that_exist(line: str) -> None:
+def test_documented_commands_use_existing_settings(line: str) -> None:
     name, settings = documented_commands()[line]
     first = [re.sub(r"^([\w./]+)=([\w.]+),[\w.,]+$", r"\1=\2", setting) for setting in settings]
     command = name.replace("-", "_")
@@ -120,13 +120,13 @@ def test_documented_commands_are_found() -> None:
     assert len(documented_commands()) > 15
 
 
-def test_every_python_block_is_one_that_tests_run() -> None:
+def test_every_python_block_is_run_by_a_test() -> None:
     run = ("import dws\n\nzoo", "Zoo.open", "load_trained", "load_results", "shuffled")
     blocks = [block for page in PAGES for block in code_blocks(page, "python")]
     assert [block for block in blocks if sum(text in block for text in run) != 1] == []
 
 
-def test_pictures_are_drawn_from_committed_results(
+def test_figures_are_generated_from_committed_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)

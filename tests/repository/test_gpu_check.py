@@ -1,4 +1,4 @@
-"""What ``make gpu-check`` does, as far as a CPU can do it."""
+"""The parts of ``make gpu-check`` that run on a CPU."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SMALL = Sizes(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_gpu_it_says_so_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_check_fails_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gpu_check"])
     with pytest.raises(SystemExit, match=r"^gpu-check: there is no CUDA device here, so nothing"):
         gpu_check.main()
 
 
-def test_fits_are_compared() -> None:
+def test_gpu_check_compares_fits() -> None:
     assert [row["passed"] for row in gpu_check.compare_fits(CPU, SMALL)] == [True, True]
 
 
-def test_trainings_are_compared() -> None:
+def test_gpu_check_compares_trainings() -> None:
     weights, _ = gpu_check.fit(16, CPU, num_steps=20)
     data = LabelledNetworks(weights, gpu_check.images(16)[1])
     assert [row["passed"] for row in gpu_check.compare_trainings(data, SMALL)] == [True] * 4
 
 
-def test_classes_of_the_images_differ() -> None:
+def test_images_of_the_gpu_check_have_different_classes() -> None:
     values, classes = gpu_check.images(20)
     assert values.shape == (20, 784, 1)
     assert values.min() >= 0

@@ -1,4 +1,4 @@
-"""What stands in ``outputs/results`` is replaced as a whole or not at all."""
+"""Results in ``outputs/results`` are replaced completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts import keep_results
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A report of one table that the documentation shows, and what was kept of an earlier one."""
+    """A report with one documented table, and kept files of an earlier report."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(keep_results, "readme_table", lambda: "new")
     Path("README.md").write_text(f"Above.\n{keep_results.BEGIN}old{keep_results.END}\nBelow.\n")
@@ -32,7 +32,9 @@ def keep(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_results.main()
 
 
-def test_the_tables_that_pages_show_are_kept(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_shown_in_the_documentation_are_kept(
+    report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep(report, monkeypatch)
     kept = Path("outputs/results/small")
     assert {file.stem for file in kept.glob("*.csv")} == {"sine", "overview", "runs", "zoos"}
@@ -40,7 +42,7 @@ def test_the_tables_that_pages_show_are_kept(report: Path, monkeypatch: pytest.M
     assert (kept / "results.json").read_text() == '"runs"'
 
 
-def test_only_the_table_of_the_readme_is_replaced(
+def test_only_the_results_table_of_the_readme_is_replaced(
     report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(report, monkeypatch)
@@ -52,7 +54,7 @@ def test_only_the_table_of_the_readme_is_replaced(
 
 
 @pytest.mark.parametrize("missing", ["results.json", "tables/sine.csv"])
-def test_nothing_is_lost_to_a_report_that_is_not_whole(
+def test_incomplete_report_replaces_nothing(
     missing: str, report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (report / missing).unlink()

@@ -1,4 +1,4 @@
-"""What is distributed holds what its tests need, and the pinned versions are those it asks for."""
+"""The source distribution is complete, and pinned versions match the requirements."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def imported(file: Path) -> set[str]:
-    """First names of the modules that a file imports."""
+    """Top-level names of the modules that a file imports."""
     nodes = list(ast.walk(ast.parse(file.read_text())))
     modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     return {module.partition(".")[0] for module in modules}
 
 
-def test_the_source_distribution_holds_what_the_tests_use() -> None:
+def test_source_distribution_contains_the_files_of_tests() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     included = {*project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"], "pyproject.toml"}
     tests = [*(REPOSITORY / "tests").rglob("*.py")]
@@ -32,7 +32,7 @@ def test_the_source_distribution_holds_what_the_tests_use() -> None:
     assert folders | files | {"src", "configs", "examples"} <= included
 
 
-def test_the_pinned_versions_are_those_that_the_project_asks_for() -> None:
+def test_pinned_versions_match_the_requirements() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     needed = [Requirement(line) for lines in (project["dependencies"], *extras) for line in lines]

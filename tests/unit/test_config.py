@@ -1,4 +1,4 @@
-"""Every YAML that is shipped composes, and recipes and experiments say what they should."""
+"""All shipped YAML files compose, and recipes and experiments have the intended values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def train_settings(*overrides: str) -> TrainSettings:
     return settings
 
 
-# --- what is shipped ------------------------------------------------------------------------------
+# --- shipped configurations -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "group", "choice"), CHOICES)
@@ -63,7 +63,7 @@ def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo
     assert outputs.shape[0] == 8
     is_of_networks = isinstance(built, NetworkTask)
     least = sine_zoo.spec.num_params if is_of_networks else built.out_features
-    assert outputs.shape[1] >= least  # and reconstructed values
+    assert outputs.shape[1] >= least  # plus reconstructed values
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_every_model_can_be_built_for_every_task(model: str, task: str, sine_zoo
         ("gmn", 325_390),
     ],
 )
-def test_configurations_have_about_as_many_parameters_as_a_dwsnet(model: str, count: int) -> None:
+def test_default_models_have_similar_numbers_of_parameters(model: str, count: int) -> None:
     settings = train_settings(f"model={model}", "task=mnist")
     spec, task = WeightSpaceSpec((2, 32, 32, 1)), build_task(settings.task)
     net = build_model(settings, spec, task, None).net
@@ -92,13 +92,13 @@ def test_every_group_is_tested() -> None:
 
 
 @pytest.mark.parametrize("group", ["model", "task", "optim", "augment", "trainer", "zoo", "fit"])
-def test_a_group_fills_its_own_node_only(group: str) -> None:
+def test_config_group_sets_only_its_own_node(group: str) -> None:
     files = list(Path(config_dir(), group).glob("*.yaml"))
     assert files
     assert [file for file in files if "@package" in file.read_text()] == []
 
 
-def test_no_measured_results_stand_in_config_files() -> None:
+def test_config_files_contain_no_measured_results() -> None:
     files = sorted(Path(config_dir()).rglob("*.yaml"))
     comments = [
         f"{file.name}: {comment}"
@@ -111,7 +111,7 @@ def test_no_measured_results_stand_in_config_files() -> None:
 
 
 @pytest.mark.parametrize("zoo", ["sine", "sine_ssl"])
-def test_signals_are_built(zoo: str) -> None:
+def test_signals_of_every_zoo_are_constructed(zoo: str) -> None:
     settings = compose_settings("fit_inrs", [f"zoo={zoo}", "zoo.seed=5"])
     signals = build(settings.zoo.signals)
     assert isinstance(signals, SineSignals)
@@ -120,7 +120,7 @@ def test_signals_are_built(zoo: str) -> None:
 
 # --- recipes --------------------------------------------------------------------------------------
 
-LEARNING_RATES = {  # of every method, whatever the task
+LEARNING_RATES = {  # of every method, for all tasks
     "dwsnet": 2e-2, "dwsnet_550k": 2e-2, "dwsnet_attention": 3e-3, "dwsnet_sign": 3e-3,
     "dwsnet_sign_310k": 3e-3,
     "inr2vec": 3e-3, "inr2vec_550k": 3e-3, "mlp": 1e-3, "mlp_550k": 1e-3, "mlp_alignment": 1e-2,
@@ -140,7 +140,7 @@ ADAPTATIONS = ("adapt", "adapt_cifar10")
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("task", TASKS)
-def test_a_method_is_trained_by_its_recipe(task: str, model: str) -> None:
+def test_method_is_trained_by_its_recipe(task: str, model: str) -> None:
     settings = train_settings(f"task={task}", f"model={model}")
     sign_on_images = model in SIGN and task in IMAGES
     muon = model in SIGN and task in (*IMAGES, *EDITS)
@@ -164,7 +164,7 @@ def test_a_method_is_trained_by_its_recipe(task: str, model: str) -> None:
     assert settings.trainer.precision == ("fp32" if slow_in_bf16 else "auto")
 
 
-def test_the_representation_of_the_contrastive_task_is_as_in_the_released_code() -> None:
+def test_contrastive_representation_matches_the_released_code() -> None:
     assert train_settings("task=ssl", "model=dwsnet").model["hidden_channels"] == 16
     assert train_settings("task=sine", "model=dwsnet").model["hidden_channels"] == 32
 
@@ -181,7 +181,7 @@ def test_the_representation_of_the_contrastive_task_is_as_in_the_released_code()
         (("reconstruction.weight=0",), {"reconstruction.weight": 0.0, "augment.noise": 0.1}),
     ],
 )
-def test_what_is_chosen_explicitly_beats_the_recipe(
+def test_explicit_choice_overrides_the_recipe(
     overrides: tuple[str, ...], expected: dict[str, object]
 ) -> None:
     settings = train_settings("task=mnist", "model=dwsnet_sign", *overrides)
@@ -190,7 +190,7 @@ def test_what_is_chosen_explicitly_beats_the_recipe(
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
-def test_every_recipe_is_of_choices_that_there_are(file: Path) -> None:
+def test_recipes_refer_to_existing_choices(file: Path) -> None:
     known = {
         "task": TASKS,
         "model": MODELS,
@@ -200,13 +200,13 @@ def test_every_recipe_is_of_choices_that_there_are(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_the_best_experiment_is_the_recipe_and_its_length(name: str) -> None:
+def test_best_experiment_is_the_recipe_with_its_length(name: str) -> None:
     best = train_settings(f"experiment={name}_best")
     recipe = train_settings(f"task={name}", "model=dwsnet_sign", "trainer.num_epochs=20")
     assert best == recipe
 
 
-# --- experiments of the user ----------------------------------------------------------------------
+# --- user-defined experiments ---------------------------------------------------------------------
 
 VALUES = {
     "train": {
@@ -225,7 +225,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_an_experiment_file_of_the_user_wins_over_every_default(name: str, tmp_path: Path) -> None:
+def test_user_experiment_overrides_every_default(name: str, tmp_path: Path) -> None:
     content = OmegaConf.create({})
     for key, value in VALUES[name].items():
         OmegaConf.update(content, key, value)
@@ -238,7 +238,7 @@ def test_an_experiment_file_of_the_user_wins_over_every_default(name: str, tmp_p
     assert {key: OmegaConf.select(values, key) for key in VALUES[name]} == VALUES[name]
 
 
-def test_the_command_line_wins_over_an_experiment(tmp_path: Path) -> None:
+def test_command_line_overrides_an_experiment(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\nseed: 7\n")
     added = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine"]
@@ -246,7 +246,7 @@ def test_the_command_line_wins_over_an_experiment(tmp_path: Path) -> None:
     assert compose_settings("train", [*added, "seed=8"]).seed == 8
 
 
-# --- settings that are refused --------------------------------------------------------------------
+# --- invalid settings -----------------------------------------------------------------------------
 
 REFUSED = [
     ("train", "seed=-1"), ("train", "seed=1.5"), ("train", "seed=null"), ("train", "seed=true"),
@@ -265,7 +265,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "override"), REFUSED)
-def test_a_wrong_type_or_value_is_named(name: str, override: str) -> None:
+def test_setting_of_wrong_type_or_value_is_named(name: str, override: str) -> None:
     key, _, value = override.partition("=")
     more = ["run=x"] if name == "evaluate" else []
     with pytest.raises(ValueError, match=re.escape(key)) as error:
@@ -279,7 +279,7 @@ def test_a_wrong_type_or_value_is_named(name: str, override: str) -> None:
     "key",
     ["run_dir", "zoo.path", "paths.outputs", "model.name", "task.name", "task.zoo", "wandb.group"],
 )
-def test_text_that_looks_like_a_number_is_to_be_quoted(key: str) -> None:
+def test_numeric_text_must_be_quoted(key: str) -> None:
     with pytest.raises(ValueError, match=f"{key}=20261126.* quote it: '{key}=") as error:
         compose_settings("train", [f"{key}=2026_11_26"])
     proposed = re.findall(rf"'({key}=.*)'", str(error.value))
@@ -298,30 +298,30 @@ def test_text_that_looks_like_a_number_is_to_be_quoted(key: str) -> None:
         ("evaluate", "runs"), ("evaluate", "wandb.x"), ("report", "run"),
     ],
 )  # fmt: skip
-def test_an_unknown_setting_is_named(name: str, key: str, prefix: str) -> None:
+def test_unknown_setting_is_named(name: str, key: str, prefix: str) -> None:
     more = ["run=x"] if name == "evaluate" else []
     with pytest.raises(ValueError, match=re.escape(key)):
         compose_settings(name, [*more, f"{prefix}{key}=1"])
 
 
-def test_every_wrong_setting_is_named_at_once() -> None:
+def test_all_invalid_settings_are_named_at_once() -> None:
     with pytest.raises(ValueError, match=r"optim\.lr=-1") as error:
         compose_settings("train", ["optim.lr=-1", "seed=x", "trainer.num_epochs=0"])
     assert {"seed=x", "trainer.num_epochs=0"} <= set(re.split(r"[:;] ?", str(error.value)))
 
 
-def test_settings_of_another_composition_are_validated_too() -> None:
+def test_externally_composed_settings_are_validated() -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose("train", ["optim.lr=0"])
     with pytest.raises(ValueError, match=r"optim\.lr=0"):
         to_settings(config, "train", overrides=[])
 
 
-# --- metanets of the user -------------------------------------------------------------------------
+# --- user-defined metanets ------------------------------------------------------------------------
 
 
 class Odd(nn.Module):
-    """A metanet whose output is of another shape."""
+    """A metanet with an output of wrong shape."""
 
     def __init__(self, *, forward: tuple[int, ...] = (5,), embed: tuple[int, ...] = (8,)) -> None:
         super().__init__()
@@ -344,7 +344,7 @@ class Odd(nn.Module):
         (nn.Module(), r"Module is not an nn.Module"),
     ],
 )
-def test_what_is_no_metanet_is_refused(
+def test_invalid_metanet_is_rejected(
     net: nn.Module, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dws.experiment.building.build", lambda *_, **__: net)
@@ -357,5 +357,5 @@ def test_what_is_no_metanet_is_refused(
     ("overrides", "num_epochs"),
     [(["task=ssl"], 500), (["task=ssl", "trainer=default"], 100), (["task=mnist"], 100)],
 )
-def test_an_explicit_trainer_beats_the_recipe(overrides: list[str], num_epochs: int) -> None:
+def test_explicit_trainer_overrides_the_recipe(overrides: list[str], num_epochs: int) -> None:
     assert compose_settings("train", overrides).trainer.num_epochs == num_epochs

@@ -1,4 +1,4 @@
-"""All that runs in a step of a fit, a training or an evaluation, on a GPU that is not there."""
+"""All operations of fits, trainings and evaluations on a fake GPU."""
 
 from __future__ import annotations
 
@@ -76,19 +76,19 @@ def assert_all_on(device: str, *found: Tensor | None) -> None:
     }
 
 
-def test_a_wait_for_the_device_is_found() -> None:
+def test_fake_device_detects_synchronisation() -> None:
     with fake_device(), pytest.raises(DataDependentOutputException):
         bool(torch.ones(3).all())
 
 
-def test_two_devices_are_found() -> None:
+def test_fake_device_detects_mixed_devices() -> None:
     with fake_device(), pytest.raises(FakeTensorDeviceMismatchError):
         torch.ones(3) + torch.ones(3, device="cpu")
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", NETS)
-def test_metanets_predict_and_embed(name: str, training: bool) -> None:
+def test_metanets_predict_and_embed_on_the_fake_device(name: str, training: bool) -> None:
     with fake_device():
         net = NETS[name](spec=SPEC, in_channels=2, out_features=7).train(training)
         batch = fake_batch(SPEC, channels=2)
@@ -96,13 +96,13 @@ def test_metanets_predict_and_embed(name: str, training: bool) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers(name: str) -> None:
+def test_layers_run_on_the_fake_device(name: str) -> None:
     with fake_device():
         assert_all_on(GPU, *tensors(LAYERS[name]()(fake_batch(SPEC))))
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_metanets_have_gradients(name: str) -> None:
+def test_metanets_have_gradients_on_the_fake_device(name: str) -> None:
     with fake_device(DIFFERENTIABLE):
         net = NETS[name](spec=SPEC, in_channels=2, out_features=7)
         net(fake_batch(SPEC, channels=2)).sum().backward()
@@ -110,7 +110,7 @@ def test_metanets_have_gradients(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_have_gradients(name: str) -> None:
+def test_layers_have_gradients_on_the_fake_device(name: str) -> None:
     with fake_device(DIFFERENTIABLE):
         layer, batch = LAYERS[name](), fake_batch(SPEC)
         inputs = [tensor.requires_grad_() for tensor in batch.map(torch.clone).tensors()]
@@ -120,7 +120,7 @@ def test_layers_have_gradients(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_augmentations(name: str) -> None:
+def test_augmentations_run_on_the_fake_device(name: str) -> None:
     with fake_device():
         batch, move = Augmentations(AUGMENTATIONS[name]).apply(
             fake_batch(SPEC), torch.Generator(), layer_std=torch.ones(2 * SPEC.num_layers)
@@ -130,14 +130,14 @@ def test_augmentations(name: str) -> None:
         assert_all_on(GPU, *batch.tensors())
 
 
-def test_phases_are_wrapped() -> None:
+def test_wrap_phases_runs_on_the_fake_device() -> None:
     with fake_device():
         assert_all_on(GPU, *wrap_phases(fake_batch(SPEC), omega_0=30.0).tensors())
 
 
 @pytest.mark.parametrize("device", [GPU, DIFFERENTIABLE])
 @pytest.mark.parametrize("name", TASKS)
-def test_losses(name: str, device: str) -> None:
+def test_losses_run_on_the_fake_device(name: str, device: str) -> None:
     with fake_device(device):
         task, targets = TASKS[name]
         outputs = torch.randn(4, task.out_features).requires_grad_()
@@ -165,7 +165,7 @@ TRAININGS = {
 
 @pytest.fixture
 def gradients_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instead of a backward pass on CUDA tensors: zeros for the parameters of one model."""
+    """Replace the backward pass, which needs a GPU, by zero gradients for one model."""
     parameters: list[nn.Parameter] = []
     zero_grad = nn.Module.zero_grad
 
@@ -206,7 +206,7 @@ def training_step(
     )
     loss = None
     if reconstruction:
-        loss = object.__new__(ReconstructionLoss)  # its constructor looks at values
+        loss = object.__new__(ReconstructionLoss)  # its constructor reads values
         loss.weight, loss.omega_0 = reconstruction.weight, 30.0
         loss.points, loss.mean, loss.std = torch.rand(9, 2), torch.zeros(()), torch.ones(())
     return TrainingStep(
@@ -218,13 +218,13 @@ def training_step(
 
 @pytest.mark.usefixtures("gradients_at_hand")
 @pytest.mark.parametrize("name", TRAININGS)
-def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name == "recorded":  # no kernel for fake tensors takes rates in tensors
+def test_training_steps_run_on_the_fake_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "recorded":  # fake tensors have no kernel for learning rates in tensors
         monkeypatch.setattr(torch.optim.AdamW, "step", lambda optimizer: None)
     with fake_device():
         step = training_step(**TRAININGS[name])
         rows = torch.arange(4)
-        for _ in range(2):  # the average begins with the second
+        for _ in range(2):  # averaging starts at the second step
             losses = step.take(rows, augmented=True)
             assert_all_on(GPU, losses)
             step.state.advance(losses)
@@ -232,8 +232,12 @@ def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("task", [*TASKS, "networks"])
-def test_a_model_and_its_losses_have_gradients(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TrainingState, "update", lambda state: None)  # no optimiser knows "lazy"
+def test_models_and_losses_have_gradients_on_the_fake_device(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        TrainingState, "update", lambda state: None
+    )  # optimisers do not support "lazy"
     with fake_device(DIFFERENTIABLE):
         reconstruction = RECONSTRUCTION if task in ("classification", "regression") else None
         step = training_step(task=task, reconstruction=reconstruction)
@@ -242,7 +246,7 @@ def test_a_model_and_its_losses_have_gradients(task: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("task", ["classification", "networks"])
-def test_evaluation(task: str) -> None:
+def test_evaluation_runs_on_the_fake_device(task: str) -> None:
     with fake_device():
         step = training_step(task=task)
         given = step.model, step.task, step.train_set
@@ -250,7 +254,7 @@ def test_evaluation(task: str) -> None:
         assert_all_on(GPU, outputs, step.task.scores(outputs, step.train_set.targets))
 
 
-def test_embeddings() -> None:
+def test_embedding_runs_on_the_fake_device() -> None:
     with fake_device():
         step = training_step()
         assert_all_on(GPU, embed(step.model, step.train_set, batch_size=3))

@@ -1,4 +1,4 @@
-"""Importing dws decides how the threads of PyTorch wait for each other."""
+"""Importing dws sets the wait policy of OpenMP threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 def waiting(**given: str) -> dict[str, str]:
-    """What GNU's OpenMP says of its settings in a process that imports dws."""
+    """Settings that GNU's OpenMP prints in a process that imports dws."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     done = subprocess.run(
         [sys.executable, "-c", "import dws.cli.train, torch"],
@@ -24,11 +24,11 @@ def waiting(**given: str) -> dict[str, str]:
     return shown
 
 
-def test_threads_spin_for_a_short_time_and_then_sleep() -> None:
+def test_waiting_threads_spin_briefly_and_then_sleep() -> None:
     assert waiting() == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "4000"}
 
 
-def test_a_policy_that_the_user_has_set_is_kept() -> None:
+def test_user_defined_wait_policy_is_kept() -> None:
     active = waiting(OMP_WAIT_POLICY="ACTIVE")
     assert active["OMP_WAIT_POLICY"] == "ACTIVE"
     assert active["GOMP_SPINCOUNT"] != "4000"

@@ -23,7 +23,7 @@ from dws.runtime import computes_bfloat16, find_device, should_compile
         ("never", True, True, False),
     ],
 )
-def test_the_rule(
+def test_should_compile_follows_mode_length_and_compiler(
     mode: str, pays: bool, works: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "compiler_works", lambda: works)
@@ -31,7 +31,7 @@ def test_the_rule(
 
 
 def cgroups(root: Path, lines: str, **files: str) -> list[float]:
-    """Quotas of a process, from files whose names have ``__`` where paths have ``/``."""
+    """Quotas of a process, from files whose names have ``__`` in place of ``/``."""
     (root / "proc").mkdir()
     (root / "proc/cgroup").write_text(lines)
     for name, content in files.items():
@@ -41,7 +41,7 @@ def cgroups(root: Path, lines: str, **files: str) -> list[float]:
     return sorted(runtime._cpu_quotas(root / "proc", root / "cgroup"))
 
 
-def test_the_quota_of_every_group_above_a_process_counts(tmp_path: Path) -> None:
+def test_quotas_of_all_parent_cgroups_apply(tmp_path: Path) -> None:
     found = cgroups(
         tmp_path, "0::/slurm/job1\n", cpu_max="max 100000", slurm__cpu_max="800000 100000",
         slurm__job1__cpu_max="150000 100000", other__cpu_max="100 100000",
@@ -49,20 +49,20 @@ def test_the_quota_of_every_group_above_a_process_counts(tmp_path: Path) -> None
     assert found == [1.5, 8.0]
 
 
-def test_quotas_of_the_first_version_of_cgroups_are_read(tmp_path: Path) -> None:
+def test_cgroup_version_1_quotas_are_read(tmp_path: Path) -> None:
     found = cgroups(
         tmp_path, "9:name=systemd:/\n4:memory:/a\n1:cpu,cpuacct:/docker/1f\n",
         cpu__cpu_cfs_quota_us="400000", cpu__cpu_cfs_period_us="100000",
     )  # fmt: skip
-    assert found == [4.0]  # in a container, whose group has another name outside
+    assert found == [4.0]  # in a container, whose group has another path on the host
 
 
 @pytest.mark.parametrize("content", ["max 100000", "-1 100000", "", "abc"])
-def test_a_group_without_a_quota_limits_nothing(content: str, tmp_path: Path) -> None:
+def test_cgroup_without_quota_has_no_limit(content: str, tmp_path: Path) -> None:
     assert cgroups(tmp_path, "0::/\n", cpu_max=content) == []
 
 
-def test_a_system_without_cgroups_limits_nothing(tmp_path: Path) -> None:
+def test_system_without_cgroups_has_no_limit(tmp_path: Path) -> None:
     assert list(runtime._cpu_quotas(tmp_path / "proc", tmp_path)) == []
 
 
@@ -79,7 +79,7 @@ def test_a_system_without_cgroups_limits_nothing(tmp_path: Path) -> None:
         (2, [], "0", 2),
     ],
 )
-def test_the_cores_to_use_are_those_of_the_least_limit(
+def test_number_of_cores_is_the_smallest_limit(
     cores: int,
     quotas: list[float],
     threads: str | None,
@@ -94,14 +94,14 @@ def test_the_cores_to_use_are_those_of_the_least_limit(
     assert runtime.num_usable_cores() == expected
 
 
-def test_always_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_always_requires_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     missing = r"no no-such-compiler in PATH; install it .* unset it, or use fit.compile=auto"
     with pytest.raises(ValueError, match=missing):
         should_compile("always", pays=True, option="fit.compile")
 
 
-def test_a_compiler_without_headers_is_refused_for_the_headers(
+def test_missing_python_headers_are_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CXX", sys.executable)
@@ -120,7 +120,7 @@ def test_a_compiler_without_headers_is_refused_for_the_headers(
     ],
 )
 @needs_compiler
-def test_a_compiler_that_fails_is_quoted_by_the_line_that_says_why(
+def test_failing_compiler_is_reported_with_its_error_line(
     output: str, expected: str, tmp_path: Path
 ) -> None:
     compiler = tmp_path / "cxx"
@@ -143,7 +143,7 @@ def test_a_compiler_that_fails_is_quoted_by_the_line_that_says_why(
 
 
 @needs_compiler
-def test_work_goes_on_without_a_compiler_that_is_broken(tmp_path: Path) -> None:
+def test_broken_compiler_is_not_used(tmp_path: Path) -> None:
     script = "from dws.runtime import should_compile as s; print(s('auto', pays=True, option=''))"
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -155,12 +155,12 @@ def test_work_goes_on_without_a_compiler_that_is_broken(tmp_path: Path) -> None:
     assert answer == "False"
 
 
-def test_an_unknown_mode_lists_the_choices() -> None:
+def test_unknown_compile_mode_lists_the_choices() -> None:
     with pytest.raises(ValueError, match=r"expected x=auto\|always\|never, got 'perhaps'"):
         should_compile("perhaps", pays=True, option="x")
 
 
-def test_bfloat16_is_asked_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_support_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     for capabilities, expected in (({"avx2": True}, False), ({"avx512_bf16": True}, True)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda c=capabilities: c, raising=False)
@@ -169,7 +169,7 @@ def test_bfloat16_is_asked_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> 
     assert computes_bfloat16(cpu) is False
 
 
-def test_any_accelerator_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_device_is_any_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     for there in (torch.device("mps"), torch.device("cuda")):
         monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **kw: there)  # noqa: B023
         assert find_device("auto", option="device") == there
@@ -177,7 +177,7 @@ def test_any_accelerator_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_device("auto", option="device") == torch.device("cpu")
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_unavailable_device_is_rejected() -> None:
     assert find_device("cpu", option="trainer.device") == torch.device("cpu")
     with pytest.raises(ValueError, match=r"trainer\.device=abacus is not .* trainer\.device=auto"):
         find_device("abacus", option="trainer.device")
@@ -185,5 +185,5 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_without_a_number_is_left_to_the_local_rank() -> None:
+def test_gpu_without_index_is_accepted() -> None:
     assert find_device("cuda", option="trainer.device").index is None

@@ -55,7 +55,7 @@ from dws.settings import (
         (ReconstructionConfig, {"resolution": 0}),
     ],
 )
-def test_values_out_of_range_are_refused_by_name(kind: type, bad: dict[str, object]) -> None:
+def test_values_out_of_range_are_rejected_by_name(kind: type, bad: dict[str, object]) -> None:
     (name,) = bad
     with pytest.raises(ValidationError) as refused:
         kind(**bad)
@@ -76,18 +76,18 @@ def test_learning_rate_schedule(config: OptimConfig, step: int, factor: float) -
     assert config.factor(step, 100) == pytest.approx(factor)
 
 
-def test_settings_load_neither_torch_nor_hydra() -> None:
+def test_settings_import_neither_torch_nor_hydra() -> None:
     code = "import dws.settings, sys; print(sorted({'torch', 'hydra', 'wandb'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_a_fit_with_the_settings_of_version_0_2_has_its_identity() -> None:
+def test_fit_settings_of_version_0_2_keep_their_identity() -> None:
     assert FitConfig(device="cpu", chunk_size=8).identity() == {
         "num_steps": 1000, "learning_rate": 5e-4, "weight_decay": 0.0, "stop_mse": 1e-4,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("changed", [{"betas": (0.9, 0.99)}, {"schedule": "cosine"}])
-def test_betas_and_schedule_tell_fits_apart(changed: dict[str, object]) -> None:
+def test_betas_and_schedule_change_the_identity_of_a_fit(changed: dict[str, object]) -> None:
     assert FitConfig(**changed).identity() != FitConfig().identity()

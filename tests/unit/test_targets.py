@@ -1,4 +1,4 @@
-"""Which classes ``_target_`` may name, and what is said of arguments that do not fit."""
+"""Classes that ``_target_`` may name, and errors about their arguments."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ from dws.targets import allow_plugins, build
         ("", ("_target_=",)),
     ],
 )
-def test_what_is_no_class_of_an_allowed_package_is_refused(
-    target: str, facts: tuple[str, ...]
-) -> None:
+def test_target_must_be_a_class_of_an_allowed_package(target: str, facts: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="_target_=") as error:
         build({"_target_": target})
     assert [fact for fact in facts if fact not in str(error.value)] == []
 
 
-def test_a_package_is_not_imported_before_it_is_allowed(
+def test_package_is_not_imported_before_it_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = "class Net:\n    pass\nopen('imported', 'w').close()\nfrom os import system\n"
@@ -52,14 +50,14 @@ def test_a_package_is_not_imported_before_it_is_allowed(
 
 
 class Fussy:
-    """A class with an argument of a type that only its author knows."""
+    """A class with an argument of a type that pydantic cannot check."""
 
     def __init__(self, width: int, *, names: Sequence[str] = (), other: Nothing = None) -> None:
         width + other
 
 
 class Typed(Fussy):
-    """Arguments of known types."""
+    """A class with typed arguments."""
 
     def __init__(self, width: int, *, shape: tuple[int, ...] = (), path: str | Path = "") -> None:
         super().__init__(width, other="a bug")
@@ -77,7 +75,7 @@ class Typed(Fussy):
         (Fussy, {"width": 1, "colour": 1}, "'colour'"),
     ],
 )
-def test_arguments_that_do_not_fit_are_named(
+def test_mismatching_arguments_are_named(
     kind: type, arguments: dict[str, object], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(targets, "class_of", lambda target: kind)
@@ -87,7 +85,7 @@ def test_arguments_that_do_not_fit_are_named(
 
 
 @pytest.mark.parametrize("kind", [Typed, Fussy])
-def test_a_bug_in_a_class_keeps_its_traceback(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bug_in_a_class_keeps_its_traceback(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "class_of", lambda target: kind)
     with pytest.raises(TypeError, match="unsupported operand"):
         build({"_target_": "dws.x", "width": 1})

@@ -1,4 +1,4 @@
-"""Selections in an empty folder."""
+"""Fixtures for selections in an empty folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Select = Callable[..., Selection]
 
 @pytest.fixture
 def select(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Select:
-    """Select sine regression by an MLP at ``scale=debug``, but for the variables that are given."""
+    """Select sine regression by an MLP at ``scale=debug``, with given variables changed."""
     monkeypatch.chdir(tmp_path)
-    selection.compose.cache_clear()  # of a test with other configs
-    for name in Variables.model_fields:  # of a make around the tests
+    selection.compose.cache_clear()  # results of a test with other configs
+    for name in Variables.model_fields:  # variables of a surrounding make
         monkeypatch.delenv(name, raising=False)
 
     def call(**variables: str) -> Selection:

@@ -1,4 +1,4 @@
-"""What ``make reproduce-plan`` says."""
+"""The output of ``make reproduce-plan``."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def touch(*files: str) -> None:
         Path(file).touch()
 
 
-def test_rates_are_unknown_where_nothing_was_run(select: Select) -> None:
+def test_rates_are_unknown_without_earlier_runs(select: Select) -> None:
     printed = describe(select(SCALE="demo", METHODS="mlp_alignment", TASKS="sine mnist"))
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert lines[:4] == [
         "dws: left to do: 7 jobs",
         "fit sine 1 x 400 INRs unknown unknown",
-        "fit mnist 1 x unknown INRs unknown unknown",  # before it is fetched
+        "fit mnist 1 x unknown INRs unknown unknown",  # before the download
         "align sine 1 x 400 INRs unknown unknown",
     ]
     assert "train sine mlp_alignment 2 x 4,800 networks unknown unknown" in lines  # 320, 15 epochs
     assert lines[-1] == "in all unknown, since no such job was done before"
 
 
-def test_rates_are_those_of_earlier_fits_alignments_and_runs(select: Select) -> None:
+def test_rates_are_estimated_from_earlier_work(select: Select) -> None:
     zoo = Path("outputs/demo/zoos/sine")
     zoo.mkdir(parents=True)
-    rows = [{"num_inrs": 100, "seconds": s} for s in (400, 100, 0)]  # the first compiles
+    rows = [{"num_inrs": 100, "seconds": s} for s in (400, 100, 0)]  # the first chunk compiles
     (zoo / ".timing.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     aligned = zoo.with_name("sine.aligned")
     aligned.mkdir()
@@ -55,14 +55,14 @@ def test_rates_are_those_of_earlier_fits_alignments_and_runs(select: Select) -> 
     assert "in all about 4 min, 2 at a time" in printed  # (400/2 + 400/20 + 2 (60 + 60)) / 2 s
 
 
-def test_rates_are_those_of_the_longest_trainings(select: Select) -> None:
+def test_rates_are_estimated_from_the_longest_trainings(select: Select) -> None:
     for folder, seconds, rate in (("debug", 0.2, 5.0), ("small", 600, 80.0)):
         run = Path("outputs", folder, "runs/sine/mlp/seed0")
         write_result(run, task="sine", train_seconds=seconds, networks_per_second=rate)
     assert "80.0 networks/s" in describe(select())
 
 
-def test_shards_and_epochs_that_are_there_are_not_left(select: Select) -> None:
+def test_complete_shards_and_epochs_are_not_remaining(select: Select) -> None:
     chosen = select(SCALE="demo", SIZES="", FIT="zoo.shard_size=100")
     ((run,), (zoo,)) = chosen.runs.values(), chosen.zoos.values()
     touch(*(f"{zoo.folder}/shard-0000{index}.safetensors" for index in range(3)))
@@ -74,7 +74,7 @@ def test_shards_and_epochs_that_are_there_are_not_left(select: Select) -> None:
     assert "1 x 3,200 networks" in describe(chosen)  # 320 training sines, 10 of 15 epochs
 
 
-def test_a_zoo_counts_only_while_a_run_needs_it(select: Select) -> None:
+def test_zoo_is_remaining_only_if_a_run_needs_it(select: Select) -> None:
     chosen = select(SEEDS="2", METHODS="mlp_alignment")
     first, second = chosen.runs.values()
     touch(first.result)
@@ -83,7 +83,7 @@ def test_a_zoo_counts_only_while_a_run_needs_it(select: Select) -> None:
     assert describe(chosen) == "dws: only outputs/debug/report/index.html is left"
 
 
-def test_the_report_is_complete_until_a_result_is_newer(select: Select) -> None:
+def test_report_is_complete_until_a_result_is_newer(select: Select) -> None:
     chosen = select()
     (run,) = chosen.runs.values()
     touch(run.result, chosen.report)
@@ -93,7 +93,7 @@ def test_the_report_is_complete_until_a_result_is_newer(select: Select) -> None:
     assert not report_is_complete(chosen)
 
 
-def test_jobs_side_by_side_share_the_time(select: Select) -> None:
+def test_parallel_jobs_reduce_the_remaining_time(select: Select) -> None:
     def time(*seconds: int | None) -> str:
         return time_of([Job("fit", "INRs", amount, 1.0) for amount in seconds], select())
 

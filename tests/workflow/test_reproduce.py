@@ -1,4 +1,4 @@
-"""``make reproduce-all``: Snakemake and the commands, on tiny scales."""
+"""``make reproduce-all``: Snakemake and the commands, at tiny scales."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def environment(source: Path, **variables: str) -> dict[str, str]:
-    """Without the variables of a make around the tests."""
+    """The environment without variables of a surrounding make."""
     ours = {name: value for name, value in os.environ.items() if name not in Variables.model_fields}
     python_path = os.pathsep.join([str(source / "src"), ours.pop("PYTHONPATH", "")])
     return {**ours, "PYTHONPATH": python_path, **variables}
 
 
 def snakemake(*arguments: str, source: Path = REPOSITORY) -> str:
-    """Run Snakemake in this folder; returns what it prints."""
+    """Run Snakemake in this folder; returns its output."""
     file = str(source / "workflow/Snakefile")
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", file, "--cores", "2", *arguments],
@@ -52,7 +52,7 @@ def planned(*config: str, source: Path = REPOSITORY) -> list[str]:
     return [re.sub(r"^(flock --close \S+|rm -f \S+;) ", "", command) for command in commands]
 
 
-def test_every_file_is_made_once_and_from_what_it_needs(select: Select) -> None:
+def test_every_file_is_created_once_from_its_inputs(select: Select) -> None:
     chosen = {"TASKS": "mnist sine", "METHODS": "mlp mlp_alignment", "SEEDS": "2", "SIZES": "9"}
     selection = select(**chosen)
     runs = selection.runs.values()
@@ -79,7 +79,7 @@ def test_every_file_is_made_once_and_from_what_it_needs(select: Select) -> None:
             assert position[run.zoo.fit] < position[run.zoo.align] < position[run.train]
 
 
-def test_editors_are_evaluated_on_each_others_zoos(select: Select) -> None:
+def test_editing_models_are_evaluated_on_the_other_zoos(select: Select) -> None:
     chosen = {"TASKS": "edit edit_fashion_mnist", "METHODS": "mlp"}
     selection = select(**chosen)
     commands = planned(*(f"{name}={value}" for name, value in chosen.items()))
@@ -91,7 +91,7 @@ def test_editors_are_evaluated_on_each_others_zoos(select: Select) -> None:
         assert position[zoo.fit] < position[transfer]
 
 
-def test_a_zoo_is_fitted_in_parts_and_merged(select: Select) -> None:
+def test_zoo_is_fitted_in_parts_and_merged(select: Select) -> None:
     (zoo,) = select(PARTS="2").zoos.values()
     commands = planned("TASKS=sine", "METHODS=mlp", "PARTS=2")
     parts = [f"{zoo.fit} zoo.num_parts=2 zoo.part={part}" for part in range(2)]
@@ -101,7 +101,7 @@ def test_a_zoo_is_fitted_in_parts_and_merged(select: Select) -> None:
 
 
 def complete(selection: Selection) -> None:
-    """Make the files that say that all of a selection is complete."""
+    """Create the files that mark a selection as complete."""
     zoos, runs = selection.zoos.values(), selection.runs.values()
     files = [*(zoo.fitted for zoo in zoos), *(f for run in runs for f in (run.trained, run.result))]
     for file in (*files, selection.report):
@@ -109,7 +109,7 @@ def complete(selection: Selection) -> None:
         Path(file).touch()
 
 
-def test_a_changed_setting_of_a_method_reruns_its_runs_alone(
+def test_changed_method_setting_reruns_only_its_runs(
     select: Select, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"TASKS": "sine ssl", "METHODS": "mlp dwsnet"}
@@ -134,13 +134,13 @@ def test_a_changed_setting_of_a_method_reruns_its_runs_alone(
     )
 
 
-def test_the_report_of_another_selection_is_written_again(select: Select) -> None:
+def test_report_of_another_selection_is_rewritten(select: Select) -> None:
     complete(select(METHODS="mlp dwsnet"))
     assert planned("TASKS=sine", "METHODS=mlp") == [select().report_command]
 
 
 class Reproduction:
-    """``make reproduce-all`` in the current folder, as a process group of its own."""
+    """``make reproduce-all`` in the working directory, in a separate process group."""
 
     def __init__(self, **variables: str) -> None:
         self.log = Path("log")
@@ -152,7 +152,7 @@ class Reproduction:
             )  # fmt: skip
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait, or fail with what was printed."""
+        """Wait for a condition, or fail with the output."""
         while not condition():
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.01)
@@ -169,7 +169,7 @@ class Reproduction:
         self.process.wait()
 
     def finish(self) -> bool:
-        """Wait until it ends; returns whether all went well."""
+        """Wait for the end; returns whether it succeeded."""
         return self.process.wait() == 0
 
 
@@ -182,7 +182,7 @@ def _is(file: Path, name: str) -> bool:
 
 @pytest.fixture
 def reproduce() -> Iterator[Callable[..., Reproduction]]:
-    """Begin ``make reproduce-all``; what is left of it is killed in the end."""
+    """Start ``make reproduce-all``; remaining processes are killed in the end."""
     begun: list[Reproduction] = []
 
     def begin(**variables: str) -> Reproduction:
@@ -202,7 +202,7 @@ def run_here(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock, of util-linux")
-def test_killed_in_a_fit_and_in_a_training_it_resumes(
+def test_workflow_resumes_after_kills_in_fit_and_training(
     select: Select, reproduce: Callable[..., Reproduction], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"METHODS": "dwsnet_550k", "FIT": "zoo.shard_size=10 fit.num_steps=50"}
@@ -211,7 +211,7 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     ((zoo,), (run,)) = selection.zoos.values(), selection.runs.values()
     page = Path("outputs/debug/report/index.html")
 
-    # killed alone, while its fit is at work
+    # killed alone, while its fit continues
     first = reproduce(**chosen)
     first.wait_until(lambda: Path(zoo.folder, "shard-00000.safetensors").exists())
     os.killpg(first.process.pid, signal.SIGSTOP)
@@ -220,7 +220,7 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     shards = {file: file.stat().st_mtime_ns for file in Path(zoo.folder).glob("shard-*")}
     assert len(shards) < 6
 
-    # waits for that fit; killed with its training
+    # waits for that fit; killed together with its training
     second = reproduce(**chosen)
     second.wait_until(second.waits)
     first.kill()
@@ -231,7 +231,7 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     epochs = metrics.read_text()
 
     third = reproduce(**chosen)
-    # meanwhile the same in this process, which nothing kills
+    # meanwhile the same work in this process, undisturbed
     whole = select(**{**chosen, "OUT": "whole"})
     ((whole_zoo,), (whole_run,)) = whole.zoos.values(), whole.runs.values()
     for command in (whole_zoo.fit, whole_run.train, whole_run.evaluate):
@@ -245,7 +245,7 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     assert metrics.read_text().startswith(epochs)
     assert len(metrics.read_text().splitlines()) == 2
 
-    # both are the same
+    # both have the same results
     contents = [
         {file.name: sha256(file) for file in Path(folder).glob("shard-*")}
         for folder in (zoo.folder, whole_zoo.folder)
@@ -265,9 +265,11 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     damaged = Path(run.folder).with_name("damaged") / "result.json"
     damaged.parent.mkdir()
     damaged.write_text("{}")
-    Path(selection.report).rename(Path(selection.report).with_name(".complete-0"))  # of another
+    Path(selection.report).rename(
+        Path(selection.report).with_name(".complete-0")
+    )  # of another selection
     fifth = reproduce(**chosen)
-    assert not fifth.finish()  # the report is written without it, and not taken for complete
+    assert not fifth.finish()  # the report is written without it and not marked as complete
     assert page.exists()
     printed = fifth.log.read_text()
     assert printed.count("Error in rule report:") == 1
@@ -287,7 +289,7 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
         ("EXPERIMENTS=sine/mlp", "EXPERIMENTS: no such variable; there are SCALE, SEEDS"),
     ],
 )
-def test_a_mistake_is_one_line(given: str, complaint: str) -> None:
+def test_user_error_is_one_line(given: str, complaint: str) -> None:
     python = f"BIN={Path(sys.executable).parent}"
     done = subprocess.run(
         ["make", "--old-file=.venv/installed", "reproduce-plan", python, given],

@@ -1,4 +1,4 @@
-"""Which zoos and runs the variables of ``make reproduce-all`` select."""
+"""Zoos and runs that the variables of ``make reproduce-all`` select."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_each_scale_has_its_seeds_sizes_and_folder(
     assert {Path(run.folder).parent for run in runs} == {Path(folder, "runs/sine/mlp")}
 
 
-def test_by_default_all_methods_of_the_paper_are_trained_on_all_tasks_but_cifar10(
+def test_default_selection_trains_all_methods_of_the_paper_on_all_tasks_except_cifar10(
     select: Select,
 ) -> None:
     chosen = Selection({})
@@ -53,12 +53,12 @@ def test_by_default_all_methods_of_the_paper_are_trained_on_all_tasks_but_cifar1
     ]
 
 
-def test_the_documentation_names_the_folder_of_the_demo(select: Select) -> None:
+def test_documentation_names_the_run_folder_of_the_demo(select: Select) -> None:
     (run,) = select(SCALE="demo", METHODS="dwsnet", SIZES="").runs.values()
     assert run.folder in (REPOSITORY / "docs/guides/library.md").read_text()
 
 
-def test_curves_are_of_the_given_tasks_and_sizes(select: Select) -> None:
+def test_learning_curves_have_the_given_tasks_and_sizes(select: Select) -> None:
     runs = select(TASKS="sine mnist", CURVE="mnist", SIZES="10 20").runs
     sizes = {name.rpartition("-")[0] for name in runs}
     assert sizes == {"sine/mlp/seed0"} | {f"mnist/mlp/seed0{n}" for n in ("", "-n10", "-n20")}
@@ -66,12 +66,12 @@ def test_curves_are_of_the_given_tasks_and_sizes(select: Select) -> None:
     assert "task.num_train=10 task.repeat_train=true" in ten.train
 
 
-def test_the_zoo_is_the_one_that_the_task_names(select: Select) -> None:
+def test_zoo_is_determined_by_the_task(select: Select) -> None:
     (zoo,) = select(TASKS="ssl").zoos.values()
     assert zoo.fit == "dws-fit-inrs scale=debug zoo=sine_ssl"
 
 
-def test_networks_are_aligned_only_where_the_configuration_says_so(
+def test_networks_are_aligned_only_if_configured(
     select: Select, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs = shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
@@ -90,7 +90,7 @@ def test_networks_are_aligned_only_where_the_configuration_says_so(
         ("trainer/default.yaml", None, set()),
     ],
 )
-def test_a_setting_changes_the_folders_of_what_depends_on_it(
+def test_setting_changes_the_folders_that_depend_on_it(
     file: str,
     text: str | None,
     changed: set[str],
@@ -120,7 +120,7 @@ def test_settings_of_a_fit_change_the_zoo_and_its_runs(select: Select) -> None:
     assert {*select().runs}.isdisjoint(select(FIT="fit=fast").runs)
 
 
-def test_the_report_is_of_the_selected_tasks_and_methods(select: Select) -> None:
+def test_report_covers_the_selected_tasks_and_methods(select: Select) -> None:
     chosen = select(TASKS="sine ssl", METHODS="dwsnet mlp")
     _, *overrides = shlex.split(chosen.report_command)
     settings = compose_settings("report", overrides)
@@ -139,11 +139,11 @@ def test_settings_of_a_fit_may_be_quoted(select: Select) -> None:
 @pytest.mark.parametrize(
     "value", ["1e3", "1_0", "True", "", "a: b # c", "'x y'", 'it\'s "ü" \\ 😀']
 )
-def test_snakemake_gets_the_values_as_they_were_given(value: str) -> None:
+def test_snakemake_receives_unchanged_values(value: str) -> None:
     assert parse_config(as_config({"OUT": value})) == {"OUT": value}
 
 
-def test_an_edit_is_compared_with_fits_to_edited_images(select: Select) -> None:
+def test_editing_includes_fits_to_edited_images(select: Select) -> None:
     chosen = select(TASKS="mnist edit edit_fashion_mnist", SIZES="")
     references = {
         run.settings.task["name"]: [zoo.name for zoo in run.references]
@@ -160,7 +160,7 @@ def test_an_edit_is_compared_with_fits_to_edited_images(select: Select) -> None:
     assert zoo.data == ["outputs/data/.fashion_mnist"]
 
 
-def test_editors_are_evaluated_on_the_zoos_of_other_tasks_with_the_same_edit(
+def test_editing_models_use_other_zoos_of_tasks_with_the_same_edit(
     select: Select,
 ) -> None:
     chosen = select(TASKS="mnist edit edit_fashion_mnist fashion_mnist", METHODS="mlp")
@@ -178,7 +178,7 @@ def test_editors_are_evaluated_on_the_zoos_of_other_tasks_with_the_same_edit(
     assert not any(run.others for run in select(TASKS="edit mnist").runs.values())
 
 
-def test_a_zoo_of_classifiers_is_fetched_fitted_and_told_from_one_of_other_widths(
+def test_classifier_zoo_is_selected_by_its_widths(
     select: Select,
 ) -> None:
     (zoo,) = select(TASKS="adapt").zoos.values()
@@ -189,7 +189,7 @@ def test_a_zoo_of_classifiers_is_fetched_fitted_and_told_from_one_of_other_width
     assert zoo.digits != other.digits
 
 
-def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
+def test_only_data_sets_are_downloaded(select: Select) -> None:
     zoos = select(TASKS="mnist cifar10 sine").zoos
     assert [zoo.data for zoo in zoos.values()] == [["outputs/data/.mnist"], [], []]
 
@@ -212,7 +212,7 @@ def test_only_signals_of_data_sets_are_fetched(select: Select) -> None:
         ("EXPERIMENTS", "sine/mlp", "EXPERIMENTS: no such variable; there are SCALE, SEEDS"),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_refused(
+def test_invalid_variable_is_rejected(
     name: str, value: str, complaint: str, select: Select
 ) -> None:
     with pytest.raises(UserError, match=complaint) as error:

@@ -21,7 +21,7 @@ def drawn_by_evaluation(folder: Path, outputs: torch.Tensor, *, has_map: bool) -
 
 
 @pytest.mark.parametrize("width", [1, 2])
-def test_an_evaluation_draws_no_picture_of_nothing(width: int, tmp_path: Path) -> None:
+def test_evaluation_omits_empty_figures(width: int, tmp_path: Path) -> None:
     outputs = torch.randn(4, width)
     assert drawn_by_evaluation(tmp_path, outputs, has_map=True) == {"tsne.png", "outcome.png"}
     assert drawn_by_evaluation(tmp_path, outputs, has_map=False) == {"outcome.png"}
@@ -31,7 +31,7 @@ def test_an_evaluation_draws_no_picture_of_nothing(width: int, tmp_path: Path) -
     assert drawn_by_evaluation(tmp_path, outputs, has_map=False) == set()
 
 
-def test_the_matrix_shows_outputs_that_are_nan_in_a_column_of_their_own(
+def test_confusion_matrix_has_a_column_for_nan_outputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
@@ -43,7 +43,7 @@ def test_the_matrix_shows_outputs_that_are_nan_in_a_column_of_their_own(
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "NaN"]
 
 
-def test_pictures_of_labels_do_not_overwrite_each_other(tmp_path: Path) -> None:
+def test_figures_of_labels_have_distinct_files(tmp_path: Path) -> None:
     labels = ("amplitude", "a/b", "a_b", "A_B", "x" * 300, "x" * 299)
     values = torch.randn(4, len(labels))
     pictures = _draw(tmp_path, Contrastive(labels), values, values, torch.randn(4, 2))

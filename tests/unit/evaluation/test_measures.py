@@ -22,7 +22,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def test_the_interval_is_that_of_a_normal_mean() -> None:
+def test_interval_is_that_of_a_normal_mean() -> None:
     scores = 3 + 2 * torch.randn(400, generator=generator())
     low, high = confidence_interval(scores)
     half = 1.96 * float(scores.std()) / 20
@@ -32,14 +32,14 @@ def test_the_interval_is_that_of_a_normal_mean() -> None:
     assert confidence_interval(torch.tensor([2.0])) == [2.0, 2.0]
 
 
-def test_confusion_is_scikit_learns() -> None:
+def test_confusion_matrix_equals_scikit_learn() -> None:
     true = torch.randint(0, 4, (100,), generator=generator())
     predicted = torch.randint(0, 3, (100,), generator=generator())
     counts = confusion(one_hot(predicted, 4).double(), true)
     assert counts.tolist() == confusion_matrix(true, predicted, labels=range(4)).tolist()
 
 
-def test_errors_are_binned_by_the_true_value() -> None:
+def test_errors_are_binned_by_true_value() -> None:
     true = torch.arange(20.0)[torch.randperm(20, generator=generator())]
     bins = error_by_target(true + (true >= 10) * 2.0, true, num_bins=4)
     assert [b["low"] for b in bins] == [0, 5, 10, 15]
@@ -49,7 +49,7 @@ def test_errors_are_binned_by_the_true_value() -> None:
     assert len(error_by_target(true[:3], true[:3])) == 3
 
 
-def test_an_embedding_that_shows_the_classes() -> None:
+def test_scores_of_an_embedding_that_separates_classes() -> None:
     classes = torch.arange(200) % 4
     centres = 10 * torch.randn(4, 8, generator=generator())
     points = centres[classes] + torch.randn(200, 8, generator=generator())
@@ -60,8 +60,8 @@ def test_an_embedding_that_shows_the_classes() -> None:
     assert hidden["neighbours"] == pytest.approx(0.25, abs=0.08)
 
 
-def test_an_embedding_that_shows_a_number_along_a_curve() -> None:
-    """Neighbours see it; a linear map does not."""
+def test_scores_of_an_embedding_that_encodes_a_number_on_a_curve() -> None:
+    """Nearest neighbours detect the number, a linear map does not."""
     angle = torch.linspace(-3.14, 3.14, 300)
     circle = torch.stack([angle.cos(), angle.sin()], dim=1)
     target = angle.square()[:, None]
@@ -70,7 +70,7 @@ def test_an_embedding_that_shows_a_number_along_a_curve() -> None:
     assert shown["linear_probe"] < shown["neighbours"] - 0.02
 
 
-def test_an_embedding_that_shows_nothing_is_not_described() -> None:
+def test_uninformative_embedding_has_no_scores() -> None:
     nothing = {"neighbours": None, "linear_probe": None}
     classes = torch.arange(40) % 2
     bad = torch.full((40, 3), torch.nan)
@@ -79,12 +79,12 @@ def test_an_embedding_that_shows_nothing_is_not_described() -> None:
     assert describe_embedding(few, classes[:5], few, classes[:5]) == nothing
 
 
-def test_a_class_without_networks_has_no_accuracy() -> None:
+def test_class_without_networks_has_no_accuracy() -> None:
     outputs = one_hot(torch.tensor([1, 1, 2]), 4).double()
     assert accuracy_by_class(confusion(outputs, torch.tensor([1, 2, 2]))) == [None, 1.0, 0.5, None]
 
 
-def test_networks_with_nan_among_their_outputs_are_of_no_class_and_wrong() -> None:
+def test_networks_with_nan_outputs_have_no_class_and_count_as_wrong() -> None:
     task = Classification(num_classes=3)
     true = torch.tensor([0, 0, 0, 1, 2])
     outputs = one_hot(true, 3).double()
@@ -98,7 +98,7 @@ def test_networks_with_nan_among_their_outputs_are_of_no_class_and_wrong() -> No
     assert by_class == pytest.approx([float(scores[true == k].mean()) for k in range(3)])
 
 
-def test_labels_that_are_all_the_same_say_nothing_of_an_embedding() -> None:
+def test_constant_labels_give_no_embedding_scores() -> None:
     nothing = {"neighbours": None, "linear_probe": None}
     points = torch.randn(40, 3, generator=generator())
     one_class, one_number = torch.ones(40, dtype=torch.long), torch.ones(40)
@@ -111,13 +111,13 @@ def test_labels_that_are_all_the_same_say_nothing_of_an_embedding() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_scores_that_are_not_finite_have_no_interval(value: float) -> None:
+def test_nonfinite_scores_have_no_interval(value: float) -> None:
     low, high = confidence_interval(torch.tensor([1.0, value, 2.0]))
     assert str(low) == str(high) == str(value)
 
 
-def test_one_view_of_each_signal_changes_no_number() -> None:
-    """Values of the version before signals were told apart, to the last bit."""
+def test_single_views_give_the_original_numbers() -> None:
+    """The values equal those of the version that did not group views, to the last bit."""
     scores = torch.rand(37, generator=generator())
     signals = torch.randperm(1000, generator=generator())[:37]
     expected = bootstrap(
@@ -135,7 +135,7 @@ def test_one_view_of_each_signal_changes_no_number() -> None:
     assert shown == describe_embedding(points, classes, points, classes)
 
 
-def test_copies_of_a_network_make_no_interval_narrower() -> None:
+def test_copies_of_networks_do_not_narrow_the_interval() -> None:
     scores, signals = torch.rand(50, generator=generator()), torch.arange(50)
     once = confidence_interval(scores)
     four = confidence_interval(scores.repeat(4), signals.repeat(4))
@@ -147,15 +147,15 @@ def test_copies_of_a_network_make_no_interval_narrower() -> None:
     )
 
 
-def test_signals_with_more_views_weigh_more_as_in_the_mean() -> None:
+def test_signals_are_weighted_by_their_number_of_views() -> None:
     scores = torch.cat([torch.zeros(30), torch.ones(90)])
     signals = torch.cat([torch.arange(30), torch.arange(30, 60).repeat(3)])
     low, high = confidence_interval(scores, signals)
     assert low < float(scores.mean()) < high
 
 
-def test_other_views_of_a_signal_are_no_neighbours() -> None:
-    """Views lie on top of each other; labels say nothing else of where."""
+def test_views_of_the_same_signal_are_not_neighbours() -> None:
+    """Views of a signal coincide; labels are otherwise unrelated to positions."""
     signals = torch.arange(40).repeat_interleave(4)
     points = torch.randn(40, 3, generator=generator())[signals]
     points = points + 1e-3 * torch.randn(160, 3, generator=generator())
@@ -166,4 +166,4 @@ def test_other_views_of_a_signal_are_no_neighbours() -> None:
     assert honest is not None
     assert fooled > 0.15 > 0 > honest
     few = describe_embedding(points[:13], numbers[:13], points[:13], numbers[:13], signals[:13])
-    assert few["neighbours"] is None  # one of the signals has 9 networks of others
+    assert few["neighbours"] is None  # one signal has only 9 networks of other signals

@@ -10,7 +10,7 @@ from dws.evaluation.tsne import is_map, tsne
 
 
 @pytest.mark.parametrize("many", [50, 5000])
-def test_clusters_stay_apart_and_the_map_is_deterministic(
+def test_tsne_separates_clusters_deterministically(
     many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tsne_module, "MANY", many)
@@ -22,11 +22,11 @@ def test_clusters_stay_apart_and_the_map_is_deterministic(
     assert torch.cdist(even, odd).min() > torch.cdist(even, even).median()
 
 
-def test_a_single_feature_is_mapped() -> None:
+def test_tsne_maps_a_single_feature() -> None:
     assert tsne(torch.linspace(0, 1, 40)[:, None]).any()
 
 
-def test_many_points_without_the_extra_are_mapped_with_a_note(
+def test_tsne_of_many_points_without_the_extra_prints_a_note(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tsne_module, "MANY", 10)
@@ -51,7 +51,7 @@ def with_one(value: float) -> torch.Tensor:
         *((torch.randn(n, 8), f"needs at least 4 networks, got {n}") for n in (0, 1, 2, 3)),
     ],
 )
-def test_where_there_is_nothing_to_map_the_reason_is_named(
+def test_tsne_states_why_nothing_is_mapped(
     points: torch.Tensor, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mapped = tsne(points)
@@ -63,7 +63,7 @@ def test_where_there_is_nothing_to_map_the_reason_is_named(
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1, 1e30])
-def test_the_scale_of_features_does_not_matter(scale: float) -> None:
+def test_tsne_is_invariant_to_the_scale_of_features(scale: float) -> None:
     points = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double()
     assert torch.equal(tsne(points * 2.0**100), tsne(points))
     assert is_map(tsne((points * scale).float()))

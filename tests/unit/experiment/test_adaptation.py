@@ -1,4 +1,4 @@
-"""Adaptation of classifiers from training to report, with a small data set."""
+"""Adaptation of classifiers, from training to report, with a small data set."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def train(zoo: Zoo, data: Path, model: str, **settings: object) -> dws.Run:
     return dws.train("adapt", model, zoo=zoo, settings=given)
 
 
-def test_every_metanet_of_the_paper_adapts_and_the_report_compares_them(
+def test_metanets_of_the_paper_adapt_and_are_compared_in_the_report(
     classifier_zoo: Zoo, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -61,14 +61,14 @@ def test_every_metanet_of_the_paper_adapts_and_the_report_compares_them(
 
 
 @pytest.mark.parametrize("after", [2, 4])
-def test_a_killed_training_ends_where_it_would_have_ended(
+def test_killed_training_resumes_to_the_same_result(
     after: int,
     classifier_zoo: Zoo,
     pictures: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Corrupted images are drawn from a generator whose state checkpoints keep."""
+    """Corrupted images are drawn with a generator whose state is part of checkpoints."""
     settings = {"trainer.checkpoint_minutes": 0.0}
     whole = train(classifier_zoo, pictures, "mlp", run_dir=str(tmp_path / "whole"), **settings)
     saves = 0
@@ -91,7 +91,7 @@ def test_a_killed_training_ends_where_it_would_have_ended(
     assert whole.best_metric() == resumed.best_metric()
 
 
-def test_a_zoo_of_the_other_kind_is_refused(
+def test_zoo_of_the_wrong_kind_is_rejected(
     classifier_zoo: Zoo, sine_zoo: Zoo, pictures: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"needs a zoo of classifiers, but .* contains INRs"):
@@ -100,7 +100,7 @@ def test_a_zoo_of_the_other_kind_is_refused(
         dws.train("edit", "mlp", zoo=classifier_zoo, settings={"paths.data": str(pictures)})
 
 
-def test_networks_for_odd_activations_are_refused(classifier_zoo: Zoo, pictures: Path) -> None:
+def test_metanets_for_odd_activations_are_rejected(classifier_zoo: Zoo, pictures: Path) -> None:
     settings = {"paths.data": str(pictures), "trainer.batch_size": 8, "augment": "none"}
     with pytest.raises(ValueError, match="model=dwsnet_sign, which assumes"):
         dws.train("adapt", "dwsnet_sign", zoo=classifier_zoo, settings=settings)

@@ -1,4 +1,4 @@
-"""Experiments from Python, with nothing else set up."""
+"""Experiments with the Python API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ print(json.dumps([len(zoo), str(run.path), result["test"]["mse"],
 """
 
 
-def test_a_script_fits_trains_evaluates_and_loads(tmp_path: Path) -> None:
+def test_script_fits_trains_evaluates_and_loads(tmp_path: Path) -> None:
     script = SCRIPT.replace("SETTINGS", repr(SMALL))
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -56,7 +56,7 @@ def trained(sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> d
     return dws.train("sine", zoo=sine_zoo, settings=SMALL)
 
 
-def test_the_command_that_a_run_records_finds_it_complete(trained: dws.Run) -> None:
+def test_recorded_command_finds_its_run_complete(trained: dws.Run) -> None:
     command = shlex.split(trained.record().notes.origin.command)
     assert command[0] == "dws-train"
     program = Path(sys.executable).with_name("dws-train")
@@ -64,7 +64,7 @@ def test_the_command_that_a_run_records_finds_it_complete(trained: dws.Run) -> N
     assert f"run {trained.path} is already complete" in done.stdout, done.stderr
 
 
-def test_a_run_is_opened_again_and_evaluated_once(trained: dws.Run, sine_zoo: Zoo) -> None:
+def test_reopened_run_is_evaluated_once(trained: dws.Run, sine_zoo: Zoo) -> None:
     run = dws.Run.open(trained.path)
     result = run.evaluate()
     assert result == run.evaluate()
@@ -90,7 +90,7 @@ def test_the_same_settings_give_the_same_run(trained: dws.Run, sine_zoo: Zoo) ->
         ({"model": "nope"}, "nope"),
     ],
 )
-def test_bad_settings_are_refused(settings: dict[str, object], expected: str) -> None:
+def test_invalid_settings_are_rejected(settings: dict[str, object], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         dws.train("sine", settings=settings)
 
@@ -98,14 +98,14 @@ def test_bad_settings_are_refused(settings: dict[str, object], expected: str) ->
 @pytest.mark.parametrize(
     "value", ["2026_11_26", "null", "a,b", "a=b", "${x}", "it's", 'say "x"', "a b", "1e3", "[1]"]
 )
-def test_text_stays_text(value: str, tmp_path: Path) -> None:
+def test_text_settings_remain_text(value: str, tmp_path: Path) -> None:
     from dws.experiment.api import _overrides
 
     composed = compose_settings("train", _overrides({"run_dir": value, "zoo.path": value}, {}))
     assert (composed.run_dir, composed.zoo.path) == (value, value)
 
 
-def test_nested_values_and_tensors_are_settings() -> None:
+def test_nested_values_and_tensors_are_accepted_as_settings() -> None:
     from dws.experiment.api import _overrides
 
     extra = [{"_target_": "mypackage.Aug", "text": "a, b", "p": 0.5, "on": True, "of": None}]
@@ -122,15 +122,13 @@ def test_an_experiment_keeps_its_seed() -> None:
 
 
 @pytest.mark.parametrize("bad", [{"batch_size": 0}, {"wandb": "onlin"}])
-def test_bad_settings_of_an_evaluation_are_one_line(
-    bad: dict[str, object], trained: dws.Run
-) -> None:
+def test_invalid_evaluation_settings_are_one_line(bad: dict[str, object], trained: dws.Run) -> None:
     with pytest.raises(UserError, match=next(iter(bad))) as error:
         trained.evaluate(**bad)
     assert "\n" not in str(error.value)
 
 
-def test_hydra_of_the_caller_is_left_as_it_was() -> None:
+def test_hydra_state_of_the_caller_is_preserved() -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         outer = GlobalHydra.instance().hydra
         assert compose_settings("train", ["seed=5"]).seed == 5
@@ -138,7 +136,7 @@ def test_hydra_of_the_caller_is_left_as_it_was() -> None:
     assert compose_settings("train", ["optim.lr=0.5", "augment.noise=0.25"]).augment.noise == 0.25
 
 
-def test_importing_dws_loads_no_torch() -> None:
+def test_importing_dws_does_not_import_torch() -> None:
     script = "import sys, dws; assert 'torch' not in sys.modules; dws.train; print('ok')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "ok\n", done.stderr

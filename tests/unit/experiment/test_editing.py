@@ -1,4 +1,4 @@
-"""Editing from training to report, with a small data set."""
+"""Editing, from training to report, with a small data set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def train(zoo: Zoo, model: str, **settings: object) -> dws.Run:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_metanet_edits(
+def test_every_network_to_network_metanet_edits(
     model: str, digit_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -51,7 +51,7 @@ def test_every_metanet_edits(
     assert (run.path / "outcome.png").is_file()
 
 
-def test_a_report_has_references_pictures_and_no_embeddings(
+def test_editing_report_has_references_and_images_but_no_embeddings(
     digit_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_a_report_has_references_pictures_and_no_embeddings(
     assert "t-SNE" not in page
 
 
-def test_an_editor_is_evaluated_on_another_zoo(
+def test_editing_model_is_evaluated_on_another_zoo(
     digit_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -94,7 +94,7 @@ def test_an_editor_is_evaluated_on_another_zoo(
     assert all(title in table for title in ("No edit", "DWSNet", "MLP + alignment"))
 
 
-def test_an_own_zoo_or_one_of_other_widths_is_not_another(
+def test_other_zoo_must_differ_and_have_the_same_widths(
     digit_zoo: Zoo, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -105,6 +105,6 @@ def test_an_own_zoo_or_one_of_other_widths_is_not_another(
         run.evaluate_on(sine_zoo)
 
 
-def test_an_auxiliary_reconstruction_of_the_input_is_refused(digit_zoo: Zoo) -> None:
+def test_auxiliary_reconstruction_loss_is_rejected_for_editing(digit_zoo: Zoo) -> None:
     with pytest.raises(ValueError, match=r"reconstruction\.weight=0 for dilate_mnist.* got 1\.0"):
         train(digit_zoo, "mlp", **{"reconstruction.weight": 1.0})

@@ -14,14 +14,14 @@ SPEC = WeightSpaceSpec((5, 8, 6, 1))
 
 
 def examples(num_networks: int = 3, num_points: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points of each network on one or the other side of a plane of its own."""
+    """Points for each network, labelled by the side of a separate random plane."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(num_networks, num_points, 5, generator=generator)
     planes = torch.randn(num_networks, 5, 1, generator=generator)
     return inputs, (inputs @ planes > 0).float()
 
 
-def test_logits_equal_those_of_torch_nn() -> None:
+def test_logits_equal_torch_nn() -> None:
     batch, inputs = init_classifier(SPEC, [4, 9]), torch.randn(2, 7, 5)
     logits = classifier_apply(batch, inputs)
     for index in range(2):
@@ -36,13 +36,13 @@ def test_logits_equal_those_of_torch_nn() -> None:
             torch.testing.assert_close(logits[index], net(inputs[index]))
 
 
-def test_shared_inputs_are_those_of_every_network() -> None:
+def test_shared_inputs_equal_repeated_inputs() -> None:
     batch, inputs = init_classifier(SPEC, range(3)), torch.randn(7, 5)
     expected = classifier_apply(batch, inputs.expand(3, -1, -1))
     torch.testing.assert_close(classifier_apply(batch, inputs), expected)
 
 
-def test_a_classifier_starts_as_its_seed_says_within_the_bounds_of_torch_nn() -> None:
+def test_classifier_initialisation_is_seeded_and_has_the_bounds_of_torch_nn() -> None:
     one, both = init_classifier(SPEC, [7]), init_classifier(SPEC, [3, 7])
     assert torch.equal(one.flatten()[0], both.flatten()[1])
     assert float(both.weights[1].abs().max()) == pytest.approx(8**-0.5, rel=0.05)
@@ -66,7 +66,7 @@ def test_gradient_equals_autograd(is_shared: bool) -> None:
 CONFIG = FitConfig(num_steps=120, learning_rate=1e-2, stop_mse=0.0)
 
 
-def test_a_classifier_learns_its_own_task_as_it_would_alone() -> None:
+def test_classifiers_in_a_batch_are_fitted_independently() -> None:
     inputs, targets = examples()
     initial = init_classifier(SPEC, range(3))
     together = fit_networks(Classifier(), initial, inputs, targets, config=CONFIG)
@@ -79,8 +79,8 @@ def test_a_classifier_learns_its_own_task_as_it_would_alone() -> None:
     torch.testing.assert_close(alone.loss[0], together.loss[1], rtol=1e-4, atol=1e-6)
 
 
-def test_inputs_leave_the_batch_with_the_networks_that_stop() -> None:
-    """A stop at a loss is refused for zoos of classifiers, and yet the fit is right."""
+def test_inputs_of_stopped_networks_are_removed_from_the_batch() -> None:
+    """Zoos of classifiers reject early stopping, but the fit supports it."""
     inputs, targets = examples()
     stopping = FitConfig(num_steps=200, learning_rate=1e-2, stop_mse=0.1)
     initial = init_classifier(SPEC, range(3))
@@ -111,7 +111,7 @@ def test_compiled_and_eager_agree() -> None:
         )
 
 
-def test_recorded_fits_end_where_others_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_fit_equals_the_plain_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, targets = examples()
     initial = init_classifier(SPEC, range(3))
     plain = fit_networks(Classifier(), initial, inputs, targets, config=CONFIG)
@@ -123,7 +123,7 @@ def test_recorded_fits_end_where_others_end(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-def test_inputs_of_another_number_of_networks_are_refused() -> None:
+def test_inputs_for_a_wrong_number_of_networks_are_rejected() -> None:
     inputs, targets = examples()
     with pytest.raises(ValueError, match=r"targets \(3, P, 1\) .* got \(2, 40, 5\)"):
         fit_networks(

@@ -70,9 +70,9 @@ def test_200_steps_equal_torch_nn_and_adam(betas: tuple[float, float], schedule:
         torch.testing.assert_close(fitted.flatten()[index, :, 0], alone, rtol=0, atol=1e-4)
 
 
-def test_an_inr_ends_where_it_ends_alone() -> None:
+def test_inr_in_a_batch_equals_inr_fitted_alone() -> None:
     together = fit([1.0, 8.0, 3.0], num_steps=300, learning_rate=1e-3, stop_mse=1e-3)
-    assert together.num_steps.unique().numel() > 1  # they did stop at different times
+    assert together.num_steps.unique().numel() > 1  # they stop at different steps
     x, y = waves([8.0])
     spec = WeightSpaceSpec((1, 16, 16, 1))
     config = FitConfig(num_steps=300, learning_rate=1e-3, stop_mse=1e-3)
@@ -83,13 +83,13 @@ def test_an_inr_ends_where_it_ends_alone() -> None:
     )
 
 
-def test_stops_at_the_criterion() -> None:
+def test_fit_stops_at_the_criterion() -> None:
     result = fit([1.0, 2.0], num_steps=2000, learning_rate=1e-3, stop_mse=1e-3)
     assert (result.num_steps < 2000).all()
     assert (result.loss <= 1e-3).all()
 
 
-def test_the_final_error_is_that_of_the_final_weights() -> None:
+def test_final_loss_belongs_to_the_final_weights() -> None:
     result = fit([1.0, 9.0], num_steps=57, learning_rate=1e-3)
     x, y = waves([1.0, 9.0])
     torch.testing.assert_close(
@@ -101,8 +101,8 @@ def test_the_final_error_is_that_of_the_final_weights() -> None:
 @pytest.mark.parametrize(
     ("dtype", "largest_error"), [(torch.float32, 3e-7), (torch.float64, 1e-14)]
 )
-def test_compiled_sines_and_cosines_are_exact(dtype: torch.dtype, largest_error: float) -> None:
-    whole = torch.arange(-3000, 3000) * math.pi / 2  # where k and the sign change
+def test_compiled_sine_and_cosine_are_accurate(dtype: torch.dtype, largest_error: float) -> None:
+    whole = torch.arange(-3000, 3000) * math.pi / 2  # boundaries where k and the sign change
     z = torch.cat([whole, whole.nextafter(whole + 1), torch.linspace(-1e4, 1e4, 300_001)]).to(dtype)
     for got, expected in zip(
         torch.compile(sine_and_cosine)(z), (z.double().sin(), z.double().cos()), strict=True
@@ -125,8 +125,8 @@ def test_compiled_and_eager_agree() -> None:
 
 
 @needs_compiler
-def test_one_compiled_code_fits_any_number_of_networks() -> None:
-    """Else bytes would depend on what a process has fitted before."""
+def test_step_is_compiled_once_for_any_number_of_networks() -> None:
+    """Otherwise results would depend on the previous fits of a process."""
     x, y = waves([1.0, 4.0, 2.0])
     initial = init_siren(WeightSpaceSpec((1, 6, 6, 1)), range(3))
     config = FitConfig(num_steps=20, learning_rate=1e-3, stop_mse=0.0)
@@ -140,12 +140,12 @@ def test_one_compiled_code_fits_any_number_of_networks() -> None:
     assert counters["stats"]["unique_graphs"] == 1
 
 
-def test_a_fit_that_explodes_says_what_to_do() -> None:
+def test_diverging_fit_says_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"NaN or infinite by step \d+ with fit\.learning_rate="):
         fit([float("nan")], num_steps=10)
 
 
-def test_targets_of_another_shape_are_refused() -> None:
+def test_targets_of_wrong_shape_are_rejected() -> None:
     x, y = waves([1.0])
     with pytest.raises(ValueError, match=r"\(P, 1\) or .*targets \(2, P, 1\)"):
         fit_inrs(init_siren(WeightSpaceSpec((1, 4, 1)), [0, 1]), x, y, config=FitConfig())

@@ -36,7 +36,7 @@ def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "config", [STOPPING, FitConfig(num_steps=100, learning_rate=1e-3, schedule="cosine")]
 )
-def test_recorded_fits_end_where_others_end(
+def test_recorded_fit_equals_the_plain_fit(
     config: FitConfig, min_dropped: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph_fit_module, "MIN_DROPPED", min_dropped)
@@ -47,7 +47,7 @@ def test_recorded_fits_end_where_others_end(
         patch.setattr(fit_module, "has_graphs", lambda device: False)
         plain = fit(config)
     if config.stop_mse == STOPPING.stop_mse:
-        assert plain.num_steps.unique().numel() > 1  # they stop at different times
+        assert plain.num_steps.unique().numel() > 1  # they stop at different steps
     assert torch.equal(recorded.num_steps, plain.num_steps)
     torch.testing.assert_close(recorded.loss, plain.loss, rtol=1e-2, atol=1e-6)
     torch.testing.assert_close(
@@ -56,7 +56,7 @@ def test_recorded_fits_end_where_others_end(
 
 
 @pytest.mark.usefixtures("graphs_on_cpus")
-def test_the_progress_of_a_recorded_fit_adds_up_to_all_inrs() -> None:
+def test_progress_of_a_recorded_fit_sums_to_all_inrs() -> None:
     reports: list[tuple[float, int]] = []
     initial, signals = init_siren(SPEC, range(4)), waves([1.0, 8.0, 3.0, 2.0])
     with recording_on_cpus():
@@ -72,13 +72,13 @@ def test_the_progress_of_a_recorded_fit_adds_up_to_all_inrs() -> None:
 
 
 @pytest.mark.usefixtures("graphs_on_cpus")
-def test_a_recorded_fit_that_explodes_says_so() -> None:
+def test_diverging_recorded_fit_is_reported() -> None:
     with recording_on_cpus(), pytest.raises(ValueError, match=r"NaN or infinite by step 0 with"):
         fit(FitConfig(num_steps=100), (1.0, float("nan")))
 
 
-def test_steps_do_not_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    # no kernel for fake tensors takes rates in tensors
+def test_fit_steps_do_not_synchronise_with_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # fake tensors have no kernel for learning rates in tensors
     monkeypatch.setattr(torch.optim.Adam, "step", lambda optimizer: None)
     with fake_device():
         gradient = lambda *tensors: loss_and_gradient(  # noqa: E731
@@ -91,7 +91,7 @@ def test_steps_do_not_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         assert params.grad.device.type == GPU
 
 
-def test_a_gpu_fits_as_many_at_once_as_half_of_its_memory_holds(
+def test_gpu_chunk_size_fills_half_of_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     free = 1 << 30
@@ -110,7 +110,7 @@ def test_a_gpu_fits_as_many_at_once_as_half_of_its_memory_holds(
     ("device", "num_inrs", "expected"),
     [("cpu", 200, True), ("cuda", 70_000, False), ("cuda:1", 200_000, True)],
 )
-def test_compiling_pays_later_on_a_gpu(
+def test_compiling_requires_more_work_on_a_gpu(
     device: str, num_inrs: int, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "compiler_works", lambda: True)
@@ -119,7 +119,7 @@ def test_compiling_pays_later_on_a_gpu(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_cuda_graph_fits_as_eager_steps_do() -> None:
+def test_cuda_graph_fit_equals_eager_fit() -> None:
     initial = init_siren(SPEC, range(4)).to("cuda")
     x, y = (tensor.to("cuda") for tensor in waves([1.0, 8.0, 3.0, 2.0]))
     eager, recorded = (

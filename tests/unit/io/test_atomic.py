@@ -7,7 +7,7 @@ import pytest
 from dws.io.atomic import open_atomically, write_atomically
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(
+def test_failed_write_keeps_the_old_file_and_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
@@ -23,7 +23,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_other_errors_keep_their_words(tmp_path: Path) -> None:
+def test_other_errors_keep_their_message(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match=r"^expected a shard, got none$"),
         open_atomically(tmp_path / "file"),
@@ -32,7 +32,7 @@ def test_other_errors_keep_their_words(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_written_is_named_as_the_caller_knows_it(tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_with_its_own_name(tmp_path: Path) -> None:
     path = tmp_path / "nowhere/file"
     with pytest.raises(FileNotFoundError) as error:
         write_atomically(path, b"new")

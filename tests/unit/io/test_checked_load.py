@@ -14,7 +14,7 @@ from dws.io.checked_load import load_tensors
 
 
 class Bomb:
-    """Pickles to a call of ``os.mkdir``."""
+    """An object whose pickle calls ``os.mkdir``."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, ("exploded",)
@@ -35,7 +35,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "x.pth"
 
 
-def test_tensors_and_plain_values_are_read(file: Path) -> None:
+def test_tensors_and_plain_values_are_loaded(file: Path) -> None:
     file.write_bytes(WHOLE)
     content, is_checked = load_tensors(file)
     assert is_checked
@@ -44,7 +44,7 @@ def test_tensors_and_plain_values_are_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize("bit", range(0, 8 * 400, 37))
-def test_one_flipped_bit_in_a_tensor_is_noticed(bit: int, file: Path) -> None:
+def test_flipped_bit_in_a_tensor_is_detected(bit: int, file: Path) -> None:
     content = bytearray(WHOLE)
     start = content.index(torch.arange(100.0).numpy().tobytes())
     content[start + bit // 8] ^= 1 << bit % 8
@@ -53,11 +53,11 @@ def test_one_flipped_bit_in_a_tensor_is_noticed(bit: int, file: Path) -> None:
         load_tensors(file)
 
 
-def test_no_flipped_bit_alters_numbers_or_raises_another_error(file: Path) -> None:
+def test_flipped_bit_neither_alters_numbers_nor_raises_other_errors(file: Path) -> None:
     whole = saved({"a": torch.arange(3.0)})
     outcomes = set()
     directory = 8 * whole.index(b"PK\x01\x02")
-    bits = [*range(0, directory, 5), *range(directory, 8 * len(whole))]  # a bit of every byte
+    bits = [*range(0, directory, 5), *range(directory, 8 * len(whole))]  # one bit of every byte
     for bit in bits:
         content = bytearray(whole)
         content[bit // 8] ^= 1 << bit % 8
@@ -67,12 +67,12 @@ def test_no_flipped_bit_alters_numbers_or_raises_another_error(file: Path) -> No
         except ValueError:
             outcomes.add("refused")
         else:
-            outcomes.add("read")  # padding, dates and the like
+            outcomes.add("read")  # bits of padding, dates, ...
             assert torch.equal(found["a"], torch.arange(3.0))
     assert outcomes == {"refused", "read"}
 
 
-def test_a_file_without_checksums_is_read_and_said_to_have_none(file: Path) -> None:
+def test_file_without_checksums_is_loaded_and_reported(file: Path) -> None:
     file.write_bytes(saved([1], _use_new_zipfile_serialization=False))
     assert load_tensors(file) == ([1], False)
     computes = torch.serialization.get_crc32_options()
@@ -107,7 +107,7 @@ def other_zip() -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "run: git lfs pull"),
     ],
 )
-def test_other_files_are_told_apart(content: bytes, expected: str, file: Path) -> None:
+def test_invalid_tensor_files_are_rejected(content: bytes, expected: str, file: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(ValueError, match=expected) as error:
         load_tensors(file)
@@ -116,7 +116,7 @@ def test_other_files_are_told_apart(content: bytes, expected: str, file: Path) -
     assert not Path("exploded").exists()
 
 
-def test_a_file_that_is_not_there_stays_an_error_of_the_system(file: Path) -> None:
+def test_missing_file_raises_a_system_error(file: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_tensors(file)
     with pytest.raises(IsADirectoryError):

@@ -13,14 +13,14 @@ def test_json_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a": "\\ud800"}', '{"\\udfff": [1]}'])
-def test_json_that_cannot_be_used_is_refused_by_name(content: str, tmp_path: Path) -> None:
+def test_invalid_json_file_is_named(content: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text(content + "\n")
     with pytest.raises(ValueError, match=f"expected JSON in {file}"):
         read_json(file)
 
 
-def test_a_line_that_is_nested_too_deeply_is_refused_by_name(tmp_path: Path) -> None:
+def test_too_deeply_nested_json_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_text("{}\n" + "[" * 100_000 + "\n")
     with pytest.raises(ValueError, match=f"line 2 of {file}"):
@@ -28,14 +28,14 @@ def test_a_line_that_is_nested_too_deeply_is_refused_by_name(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("read", "kind"), [(read_json, "JSON"), (read_yaml, "YAML")])
-def test_other_content_is_named(tmp_path: Path, read: object, kind: str) -> None:
+def test_invalid_content_is_named(tmp_path: Path, read: object, kind: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"{: \xff")
     with pytest.raises(ValueError, match=f"expected {kind} in {path}"):
         read(path)
 
 
-def test_lines_of_json_survive_a_kill_and_nothing_else(tmp_path: Path) -> None:
+def test_incomplete_last_json_line_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     append_json_line(file, {"a": 1})
     with file.open("a") as stream:

@@ -21,7 +21,7 @@ def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(1, True), (False, 0), ([1], [True])])
-def test_true_is_another_setting_than_1(old: object, new: object, tmp_path: Path) -> None:
+def test_true_differs_from_1_as_a_setting(old: object, new: object, tmp_path: Path) -> None:
     file = tmp_path / "new" / "config.yaml"
     with claim_folder(file, {"flag": old}, option="run_dir"):
         pass
@@ -30,7 +30,7 @@ def test_true_is_another_setting_than_1(old: object, new: object, tmp_path: Path
         check_claim(file, {"flag": new}, option="run_dir")
 
 
-def test_30_is_the_same_setting_as_30_0(tmp_path: Path) -> None:
+def test_30_equals_30_0_as_a_setting(tmp_path: Path) -> None:
     file = tmp_path / "new" / "config.yaml"
     with claim_folder(file, {"omega_0": 30}, option="run_dir"):
         pass
@@ -44,7 +44,7 @@ ZOO, RUN = {"signals": {}, "inr": {}}, {"task": {}, "model": {}}
     ("existing", "requested", "kinds"),
     [(RUN, ZOO, ("a zoo", "a run")), (ZOO, RUN, ("a run", "a zoo"))],
 )
-def test_a_folder_of_another_kind_is_not_to_be_removed(
+def test_folder_of_another_kind_must_not_be_removed(
     existing: dict[str, object],
     requested: dict[str, object],
     kinds: tuple[str, str],
@@ -59,13 +59,13 @@ def test_a_folder_of_another_kind_is_not_to_be_removed(
     assert "remove" not in str(error.value)
 
 
-def test_a_folder_of_unknown_settings_is_not_to_be_removed(tmp_path: Path) -> None:
+def test_folder_with_unknown_settings_must_not_be_removed(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("letters: mine")
     with pytest.raises(ValueError, match=r"choose another zoo\.path$"):
         check_claim(tmp_path / "config.yaml", ZOO, option="zoo.path")
 
 
-def test_a_folder_that_is_refused_is_not_touched(tmp_path: Path) -> None:
+def test_rejected_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "letter").touch()
     refused = pytest.raises(ValueError, match=r"expected an empty folder or one with config.yaml")
     with refused, claim_folder(tmp_path / "config.yaml", {}, option="run_dir"):
@@ -74,7 +74,7 @@ def test_a_folder_that_is_refused_is_not_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_folder_in_which_nothing_came_to_be_is_free_again(tmp_path: Path, begun: bool) -> None:
+def test_folder_without_results_is_released(tmp_path: Path, begun: bool) -> None:
     file = tmp_path / "config.yaml"
 
     def work() -> None:
@@ -88,7 +88,7 @@ def test_a_folder_in_which_nothing_came_to_be_is_free_again(tmp_path: Path, begu
     assert not (tmp_path / ".holder").exists()
 
 
-def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+def test_partial_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     rest = tmp_path / ".shard.host-1.part"
     rest.touch()
     with hold_folder(tmp_path):

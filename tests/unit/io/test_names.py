@@ -8,7 +8,7 @@ import pytest
 from dws.io.names import beside, distinct_file_name
 
 
-def test_file_names_are_distinct_and_plain_ones_stay() -> None:
+def test_file_names_are_distinct_and_plain_names_are_unchanged() -> None:
     assert distinct_file_name("tsne", "fashion_mnist", "label", suffix=".png") == (
         "tsne-fashion_mnist-label.png"
     )
@@ -23,9 +23,7 @@ def test_file_names_are_distinct_and_plain_ones_stay() -> None:
 
 
 @pytest.mark.parametrize("name", [".", "../zoo", "zoo", "down/.."])
-def test_a_folder_beside_another(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sibling_folder_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "zoo/down").mkdir(parents=True)
     monkeypatch.chdir(tmp_path if name == "zoo" else tmp_path / "zoo")
     assert beside(Path(name), "aligned").resolve() == tmp_path / "zoo.aligned"

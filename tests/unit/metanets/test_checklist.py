@@ -1,4 +1,4 @@
-"""What every metanet has to pass."""
+"""Checklist of properties that every metanet has."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ batched_attention = pytest.mark.filterwarnings("ignore:There is a performance dr
 def along(
     function: Callable[..., torch.Tensor], x: torch.Tensor | WeightBatch, direction: object
 ) -> torch.Tensor:
-    """A central difference."""
+    """Central difference along a direction."""
     step = 1e-6
     ahead = tree_map(lambda t, d: t + step * d, x, direction)
     behind = tree_map(lambda t, d: t - step * d, x, direction)
@@ -100,7 +100,9 @@ def make(request: pytest.FixtureRequest) -> Callable[..., nn.Module]:
 
 
 @pytest.mark.parametrize("dims", [(2, 6, 5, 3), (1, 4, 1), (1, 1, 1, 1), (3, 2, 3, 2, 3, 2)])
-def test_output_and_embedding_shapes(make: Callable[..., nn.Module], dims: tuple[int, ...]) -> None:
+def test_output_and_embedding_have_documented_shapes(
+    make: Callable[..., nn.Module], dims: tuple[int, ...]
+) -> None:
     spec = WeightSpaceSpec(dims)
     net = make(spec).eval()
     batch = random_batch(spec, 3, 2, dtype=torch.float32)
@@ -108,11 +110,11 @@ def test_output_and_embedding_shapes(make: Callable[..., nn.Module], dims: tuple
     assert net.embed(batch).shape[0] == 3
 
 
-def test_a_batch_of_one_network_has_one_output(make: Callable[..., nn.Module]) -> None:
+def test_batch_of_one_network_has_one_output(make: Callable[..., nn.Module]) -> None:
     assert make().eval()(random_batch(SPEC, 1, 2, dtype=torch.float32)).shape == (1, 7)
 
 
-def test_no_networks_give_no_outputs(make: Callable[..., nn.Module]) -> None:
+def test_empty_batch_gives_empty_output(make: Callable[..., nn.Module]) -> None:
     net, batch = make().eval(), random_batch(SPEC, 0, 2, dtype=torch.float32)
     assert net(batch).shape == (0, 7)
     assert net.embed(batch).shape == (
@@ -122,7 +124,7 @@ def test_no_networks_give_no_outputs(make: Callable[..., nn.Module]) -> None:
 
 
 def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None:
-    net = randomise(make()).double()  # some networks begin with gradients near 0
+    net = randomise(make()).double()  # some metanets have initial gradients near 0
     net(random_batch(SPEC, 16, 2)).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
@@ -130,7 +132,7 @@ def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None
 
 
 @batched_attention
-def test_vmap_of_grad_is_the_gradient_of_each_network(make: Callable[..., nn.Module]) -> None:
+def test_vmap_of_grad_equals_the_gradient_of_each_network(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 4, 2)
 
     def loss(network: WeightBatch) -> torch.Tensor:
@@ -143,7 +145,7 @@ def test_vmap_of_grad_is_the_gradient_of_each_network(make: Callable[..., nn.Mod
 
 
 @batched_attention
-def test_jacrev_gives_each_row_of_the_jacobian(make: Callable[..., nn.Module]) -> None:
+def test_jacrev_equals_the_gradient_of_each_output(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
     inputs = batch.map(lambda t: t.clone().requires_grad_())
     row = torch.autograd.grad(net(inputs)[1, 3], list(inputs.tensors()))
@@ -152,7 +154,7 @@ def test_jacrev_gives_each_row_of_the_jacobian(make: Callable[..., nn.Module]) -
 
 
 @forward_mode
-def test_jvp_is_the_derivative_along_a_direction(make: Callable[..., nn.Module]) -> None:
+def test_jvp_equals_the_directional_derivative(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
     direction = random_batch(SPEC, 2, 2, seed=1)
     with sdpa_kernel(SDPBackend.MATH):
@@ -162,7 +164,7 @@ def test_jvp_is_the_derivative_along_a_direction(make: Callable[..., nn.Module])
 
 @forward_mode
 @batched_attention
-def test_both_modes_give_the_same_jacobian(make: Callable[..., nn.Module]) -> None:
+def test_forward_and_reverse_mode_jacobians_agree(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
     with sdpa_kernel(SDPBackend.MATH):
         pairs = zip(jacfwd(net)(batch).tensors(), jacrev(net)(batch).tensors(), strict=True)
@@ -172,7 +174,7 @@ def test_both_modes_give_the_same_jacobian(make: Callable[..., nn.Module]) -> No
 
 @forward_mode
 @batched_attention
-def test_the_hessian_is_the_derivative_of_the_gradient(make: Callable[..., nn.Module]) -> None:
+def test_hessian_equals_the_derivative_of_the_gradient(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
 
     def loss(bias: torch.Tensor) -> torch.Tensor:
@@ -187,7 +189,7 @@ def test_the_hessian_is_the_derivative_of_the_gradient(make: Callable[..., nn.Mo
 
 
 @batched_attention
-def test_gradients_of_each_network_by_the_parameters(make: Callable[..., nn.Module]) -> None:
+def test_per_network_parameter_gradients_equal_autograd(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 3, 2)
     parameters = {name: p.detach() for name, p in net.named_parameters()}
 
@@ -205,7 +207,7 @@ def test_float64_stays_float64(make: Callable[..., nn.Module]) -> None:
     assert make().double()(random_batch(SPEC, 4, 2)).dtype == torch.float64
 
 
-def test_a_state_dict_carries_the_function(make: Callable[..., nn.Module]) -> None:
+def test_state_dict_round_trip_preserves_the_function(make: Callable[..., nn.Module]) -> None:
     net, other = randomise(make()).eval(), make().eval()
     batch = random_batch(SPEC, 4, 2, dtype=torch.float32)
     assert not torch.equal(other(batch), net(batch))
@@ -213,7 +215,7 @@ def test_a_state_dict_carries_the_function(make: Callable[..., nn.Module]) -> No
     assert torch.equal(other(batch), net(batch))
 
 
-def test_evaluation_is_deterministic_and_ignores_the_rest_of_the_batch(
+def test_evaluation_is_deterministic_and_independent_of_the_batch(
     make: Callable[..., nn.Module],
 ) -> None:
     net = make().double().eval()
@@ -222,7 +224,7 @@ def test_evaluation_is_deterministic_and_ignores_the_rest_of_the_batch(
     torch.testing.assert_close(net(batch[:3]), net(batch)[:3])
 
 
-def test_equivariant_networks_are_invariant_to_permutations(
+def test_equivariant_metanets_are_invariant_to_permutations(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
@@ -235,7 +237,7 @@ def test_equivariant_networks_are_invariant_to_permutations(
         assert_invariant(net, batch, g)
 
 
-def test_only_networks_for_sines_are_invariant_to_sign_flips(
+def test_only_metanets_for_sines_are_invariant_to_sign_flips(
     make: Callable[..., nn.Module], request: pytest.FixtureRequest
 ) -> None:
     net = randomise(make()).double().eval()
@@ -248,8 +250,8 @@ def test_only_networks_for_sines_are_invariant_to_sign_flips(
             assert_invariant(net, batch, flip)
 
 
-def test_the_transformer_distinguishes_neurons() -> None:
-    """Other columns of one layer alone, or other outputs, are another function."""
+def test_transformer_distinguishes_neurons() -> None:
+    """Permuting the columns of a single layer, or the outputs, changes the function."""
     net = randomise(NETS["transformer"](spec=SPEC, in_channels=2, out_features=7)).double().eval()
     batch = random_batch(SPEC, 4, 2)
     for level in (0, 2):
@@ -262,7 +264,7 @@ def test_the_transformer_distinguishes_neurons() -> None:
 @pytest.mark.untyped
 @needs_compiler
 @pytest.mark.parametrize("make_net", [DWSNet, SignDWSNet])
-def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(
+def test_compiled_bfloat16_gradients_equal_eager_float32(
     make_net: Callable[..., nn.Module],
 ) -> None:
     net = make_net(SPEC, out_features=7, hidden_channels=4, num_layers=2)
@@ -272,8 +274,8 @@ def test_compiled_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32
 
 @pytest.mark.untyped
 @pytest.mark.parametrize("name", ["nfn", "nfn_hnp", *GRAPH_NETS, "scalegmn_probes"])
-def test_traced_as_one_graph_in_bfloat16_it_has_the_gradients_of_eager_float32(name: str) -> None:
-    """Without the compiler's own code, which takes long to make for these."""
+def test_traced_bfloat16_gradients_equal_eager_float32(name: str) -> None:
+    """Traced only, because generating code for these metanets takes long."""
     net = NETS[name](spec=SPEC, in_channels=2, out_features=7, dropout=0.0)
     traced = torch.compile(net, backend="aot_eager", dynamic=False, fullgraph=True)
     assert_same_gradients(net, traced, random_batch(SPEC, 16, 2, dtype=torch.float32))
@@ -292,7 +294,7 @@ def assert_same_gradients(net: nn.Module, compiled: nn.Module, batch: WeightBatc
 
 @pytest.mark.untyped
 @pytest.mark.parametrize("make_net", [DWSNet, SignDWSNet])
-def test_exported_and_saved_it_takes_batches_of_any_size(
+def test_exported_metanet_accepts_any_batch_size(
     make_net: Callable[..., nn.Module], tmp_path: Path
 ) -> None:
     net = make_net(SPEC, out_features=7, hidden_channels=4, num_layers=2).eval()
@@ -307,7 +309,7 @@ def test_exported_and_saved_it_takes_batches_of_any_size(
 @pytest.mark.parametrize(
     ("dims", "channels"), [((2, 5, 5, 3), 2), ((2, 6, 5, 3), 1), ((2, 6, 5, 5, 3), 2)]
 )
-def test_other_networks_are_refused(
+def test_networks_of_other_architectures_are_rejected(
     make: Callable[..., nn.Module], dims: tuple[int, ...], channels: int
 ) -> None:
     batch = random_batch(WeightSpaceSpec(dims), 4, channels, dtype=torch.float32)
@@ -317,18 +319,18 @@ def test_other_networks_are_refused(
         make().eval()(batch)
 
 
-def test_bad_sizes_are_refused(make: Callable[..., nn.Module]) -> None:
+def test_invalid_sizes_are_rejected(make: Callable[..., nn.Module]) -> None:
     with pytest.raises(ValueError, match=r"expected .*(out_features|sizes).* >= 1.*, got .*\b0\b"):
         make(out_features=0)
 
 
-def test_edge_channels_are_groups_of_hidden_channels() -> None:
+def test_edge_channels_must_divide_hidden_channels() -> None:
     with pytest.raises(ValueError, match=r"edge_channels to divide hidden_channels=6, got 4"):
         SignDWSNet(SPEC, out_features=7, hidden_channels=6)
 
 
 @pytest.mark.untyped
-def test_the_transformer_lists_its_encodings() -> None:
+def test_unknown_transformer_encoding_lists_the_choices() -> None:
     with pytest.raises(ValueError, match=r"expected encoding in \('neuron', 'layer'\), got 'row'"):
         Transformer(SPEC, out_features=1, encoding="row")
 
@@ -348,6 +350,6 @@ def test_the_transformer_lists_its_encodings() -> None:
         ({"dropout": 1.0}, r"0 <= dropout < 1, got 1\.0"),
     ],
 )
-def test_dwsnet_lists_the_choices(bad: dict[str, object], complaint: str) -> None:
+def test_unknown_dwsnet_choice_lists_the_choices(bad: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=f"expected .*{complaint}"):
         DWSNet(SPEC, out_features=1, **bad)

@@ -1,4 +1,4 @@
-"""What the papers on graph networks say of theirs, beside the checklist of all metanets."""
+"""Properties of graph metanets that their papers state, beyond the common checklist."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def nodes(spec: WeightSpaceSpec = SPEC) -> list[Tensor]:
 
 @torch.no_grad()
 def fill(module: nn.Module, **values: Tensor | float) -> None:
-    """Set all parameters to 0 but for those named, by paths with __ for dots."""
+    """Set all parameters to 0 except the named ones, by paths with __ for dots."""
     for parameter in module.parameters():
         parameter.zero_()
     for name, value in values.items():
@@ -52,7 +52,7 @@ def fill(module: nn.Module, **values: Tensor | float) -> None:
 
 # --- sizes ----------------------------------------------------------------------------------------
 
-SCALEGMN_UNREAD = {  # ρ and φ of hidden neurons in the last layer: theirs get no gradient
+SCALEGMN_UNREAD = {  # ρ and φ of hidden neurons in the last layer, which have no gradient
     "forward": (2 * 33_280) + (66_176 + 49_664),
     "bidirectional": 2 * (33_280 + 49_664) + (99_072 + 82_432),
 }
@@ -61,7 +61,7 @@ SCALEGMN_UNREAD = {  # ρ and φ of hidden neurons in the last layer: theirs get
 @pytest.mark.parametrize(
     ("direction", "published"), [("forward", 1.77e6), ("bidirectional", 3.09e6)]
 )
-def test_scalegmn_is_as_large_as_published(direction: str, published: float) -> None:
+def test_scalegmn_has_the_published_size(direction: str, published: float) -> None:
     net = ScaleGMN(MNIST, out_features=10, direction=direction, hidden_channels=128)
     unread = SCALEGMN_UNREAD[direction]
     assert num_parameters(net) + unread == pytest.approx(published, rel=0.01)
@@ -74,17 +74,17 @@ def test_scalegmn_is_as_large_as_published(direction: str, published: float) -> 
         (lambda: NGT(MNIST, out_features=10), 0.3766e6),
     ],
 )
-def test_neural_graph_networks_are_as_large_as_published(
+def test_neural_graph_metanets_have_the_published_size(
     net: Callable[[], nn.Module], published: float
 ) -> None:
     assert num_parameters(net()) == pytest.approx(published, rel=0.01)
 
 
-# --- one layer of the INR is a round of messages --------------------------------------------------
+# --- message passing can express a layer of the INR -----------------------------------------------
 
 
-def test_scalegmn_can_send_what_a_layer_computes() -> None:
-    """Messages (A w_jk) x_j to a hidden neuron add up to the products of a layer."""
+def test_scalegmn_can_express_a_layer_of_the_input_network() -> None:
+    """The sum of messages (A w_jk) x_j to a hidden neuron is the matrix product of a layer."""
     equivariant = Equivariant(C, C, extra=0, hidden_channels=C, ends_only=False)
     message = Message(C, equivariant).double()
     identity = torch.eye(C)
@@ -98,7 +98,7 @@ def test_scalegmn_can_send_what_a_layer_computes() -> None:
 
 
 @pytest.mark.parametrize("direction", [0, 1])
-def test_scalegmn_can_run_the_network_in_both_directions(direction: int) -> None:
+def test_scalegmn_b_can_express_forward_and_backward_passes(direction: int) -> None:
     layer = ScaleGMNLayer(C, both=True, last=False).double()
     identity = torch.eye(C)
     at = f"messages__{direction}__"
@@ -121,7 +121,7 @@ def test_scalegmn_can_run_the_network_in_both_directions(direction: int) -> None
     torch.testing.assert_close(new[2], expected)
 
 
-def test_ng_gnn_can_send_what_a_layer_computes() -> None:
+def test_ng_gnn_can_express_a_layer_of_the_input_network() -> None:
     messages = Messages(SPEC, C).double()
     identity, mean = torch.eye(C), torch.zeros(C, 9 * C)
     mean[:, C : 2 * C] = identity
@@ -143,8 +143,8 @@ def test_ng_gnn_can_send_what_a_layer_computes() -> None:
         torch.testing.assert_close(degree * new[k], expected)
 
 
-def test_ng_t_can_attend_to_what_a_layer_computes() -> None:
-    """With equal attention and values w_ij x_j it is a step of a backward pass."""
+def test_ng_t_can_express_a_layer_of_the_input_network() -> None:
+    """Uniform attention with values w_ij x_j is a step of a backward pass."""
     attention = Attention(C, 1, C, 1).double()
     identity = torch.eye(C)
     factor = torch.zeros(3 * C, 1)
@@ -156,8 +156,8 @@ def test_ng_t_can_attend_to_what_a_layer_computes() -> None:
     torch.testing.assert_close(11 * got, torch.einsum("bjc,bij->bic", x, w[..., 0]))
 
 
-def test_gmn_can_take_the_means_of_nf_layers() -> None:
-    """silu(x) - silu(-x) = x, so that messages can be what they are sent for."""
+def test_gmn_can_express_the_means_of_nf_layers() -> None:
+    """silu(x) - silu(-x) = x, so the MLPs can express the identity."""
     layer = GMNLayer(C, last=False).double()
     half = torch.eye(C // 2)
     pick = torch.cat([half, torch.zeros(C // 2, C // 2)], dim=1)
@@ -182,8 +182,8 @@ def test_gmn_can_take_the_means_of_nf_layers() -> None:
     torch.testing.assert_close(got, expected)
 
 
-def test_maps_that_are_applied_as_one_are_those_of_the_paper() -> None:
-    """Γ x ⊙ φ(ρ(x) + ρ(-x)) with every map on its own."""
+def test_combined_maps_equal_those_of_the_paper() -> None:
+    """Γ x ⊙ φ(ρ(x) + ρ(-x)) with separate maps."""
     f = randomise(Equivariant(3, 5, extra=2, hidden_channels=4, ends_only=False)).double()
     generator = torch.Generator().manual_seed(0)
     x, vector = (torch.randn(7, n, generator=generator, dtype=torch.float64) for n in (3, 2))
@@ -200,7 +200,7 @@ def test_maps_that_are_applied_as_one_are_those_of_the_paper() -> None:
     torch.testing.assert_close(f(-x, vector, False), -expected)
 
 
-# --- symmetries, and what is not computed ---------------------------------------------------------
+# --- symmetries and omitted computations ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
@@ -216,7 +216,7 @@ def test_scalegmn_is_invariant_to_signed_permutations(direction: str, num_probes
 
 
 @pytest.mark.parametrize("net_class", [NGGNN, ScaleGMN])
-def test_nodes_that_are_left_out_change_nothing(net_class: type[nn.Module]) -> None:
+def test_omitted_nodes_do_not_change_the_result(net_class: type[nn.Module]) -> None:
     batch = random_batch(SPEC, 3)
     net = randomise(net_class(SPEC, out_features=3, hidden_channels=4)).double().eval()
     expected = net(batch)
@@ -226,7 +226,7 @@ def test_nodes_that_are_left_out_change_nothing(net_class: type[nn.Module]) -> N
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_ng_t_is_as_if_all_neurons_attended(num_layers: int) -> None:
+def test_ng_t_equals_attention_of_all_neurons(num_layers: int) -> None:
     net = randomise(NGT(SPEC, out_features=3, num_layers=num_layers)).double().eval()
     batch = random_batch(SPEC, 3)
     nodes = net.encode_nodes(neuron_values(batch, of_inputs=0.0)) + net.embedding()
@@ -239,7 +239,7 @@ def test_ng_t_is_as_if_all_neurons_attended(num_layers: int) -> None:
     torch.testing.assert_close(net(batch), expected)
 
 
-def test_all_weights_are_in_the_adjacency_matrix() -> None:
+def test_adjacency_matrix_contains_all_weights() -> None:
     batch = random_batch(SPEC, 3)
     matrix, (first, second, third) = adjacency(batch), batch.weights
     assert torch.equal(matrix[:, :2, 2:6], first)
@@ -248,7 +248,7 @@ def test_all_weights_are_in_the_adjacency_matrix() -> None:
     assert int((matrix != 0).sum()) == sum(w.numel() for w in batch.weights)
 
 
-def test_levels_are_needed_from_which_messages_arrive() -> None:
+def test_needed_levels_are_those_whose_messages_arrive() -> None:
     assert levels_needed(2, 5, [0, 4], backward=True) == [[0, 1, 3, 4], [0, 4]]
     assert levels_needed(3, 3, [2], backward=False) == [[0, 1, 2], [1, 2], [2]]
 
@@ -259,10 +259,10 @@ PROBED: Sequence[Callable[..., nn.Module]] = (GMN, NGGNN, NGT, ScaleGMN)
 
 
 @pytest.mark.parametrize("net_class", PROBED)
-def test_networks_with_probes_scale_weights_by_themselves(
+def test_metanets_with_probes_scale_their_input(
     net_class: Callable[..., nn.Module],
 ) -> None:
-    """The same prediction comes of scaled weights and the activations of weights as they are."""
+    """Predictions use scaled weights and the activations of unscaled weights."""
     spec = WeightSpaceSpec((2, 4, 4, 1))
     batch = init_siren(spec, range(6))
     net = net_class(spec, out_features=3, num_probes=5)
@@ -277,7 +277,7 @@ def test_networks_with_probes_scale_weights_by_themselves(
     assert not torch.allclose(model(batch), before)
 
 
-def test_probes_see_the_activations_of_every_neuron() -> None:
+def test_probe_features_depend_on_the_activations_of_every_neuron() -> None:
     spec = WeightSpaceSpec((2, 4, 3, 1))
     batch = init_siren(spec, range(3))
     net = ScaleGMN(spec, out_features=3, hidden_channels=2, num_probes=5)
@@ -290,7 +290,7 @@ def test_probes_see_the_activations_of_every_neuron() -> None:
     torch.testing.assert_close(probed[:, :2], net.points[[0, 4]].T.expand(3, -1, -1))
 
 
-def test_only_networks_with_probes_are_fitted() -> None:
+def test_fit_requires_probes() -> None:
     with pytest.raises(ValueError, match="Only a network with probes is fitted"):
         GMN(SPEC, out_features=1).fit(random_batch(SPEC, 3))
 
@@ -313,7 +313,7 @@ def test_sizes_out_of_range_are_named(
 
 
 @pytest.mark.untyped
-def test_unknown_choices_are_refused() -> None:
+def test_unknown_choices_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"direction in \('forward', 'bidirectional'\), got 'up'"):
         ScaleGMN(SPEC, out_features=1, direction="up")
     with pytest.raises(ValueError, match="num_heads that divides attention_channels=128, got 3"):

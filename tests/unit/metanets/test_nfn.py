@@ -1,4 +1,4 @@
-"""NF-layers equal those of the authors' package, given the same coefficients."""
+"""NF-layers equal the authors' implementation with the same coefficients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPECS = [WeightSpaceSpec(d) for d in [(2, 4, 3, 5, 2), (2, 4, 3, 1), (3, 4, 2)]]
 
 
 def to_nfn(batch: WeightBatch) -> WeightSpaceFeatures:
-    """Channels first, rows are outputs."""
+    """Convert to channels first, with rows as outputs."""
     return WeightSpaceFeatures(
         [w.permute(0, 3, 2, 1) for w in batch.weights], [b.transpose(1, 2) for b in batch.biases]
     )
@@ -42,12 +42,12 @@ def nfn_spec(spec: WeightSpaceSpec) -> NetworkSpec:
 
 
 def matrix(module: nn.Module) -> Tensor:
-    """Of a linear map or a convolution of size 1."""
+    """The matrix of a linear map or of a convolution of size 1."""
     return module.weight.flatten(1)
 
 
 def channels_last(columns: Tensor, size: int) -> Tensor:
-    """Columns of (c, n) reordered to (n, c)."""
+    """Reorder columns from (c, n) to (n, c)."""
     return columns.unflatten(1, (-1, size)).transpose(1, 2).flatten(1)
 
 
@@ -76,7 +76,7 @@ def copy_hnp(theirs: nn.Module, ours: NFLinear) -> None:
     last, (d_0, d_out) = spec.num_layers - 1, (spec.dims[0], spec.dims[-1])
 
     def features(module: nn.Module, sizes: dict[int, int]) -> list[Tensor]:
-        """Columns of each feature, of which those at some places have several parts."""
+        """Split the columns into those of each feature, with the given numbers of parts."""
         columns, parts = matrix(module), []
         while columns.shape[1]:
             size = sizes.get(len(parts), 1)
@@ -103,7 +103,7 @@ def copy_hnp(theirs: nn.Module, ours: NFLinear) -> None:
             weight, of_bias = names["w0_rpt"], names["bias_0"]
             columns = [features(m, at) for m in (weight, of_bias)]
             for parts in columns:
-                parts[1], parts[2] = parts[2], parts[1]  # theirs are in another order
+                parts[1], parts[2] = parts[2], parts[1]  # the authors use another order
             total = torch.cat([torch.cat(parts, dim=1) for parts in columns])
             total[: d_0 * C_OUT] = rows(total[: d_0 * C_OUT].clone(), d_0)
             target.weight.copy_(total)
@@ -112,7 +112,7 @@ def copy_hnp(theirs: nn.Module, ours: NFLinear) -> None:
         elif i == last:
             weight = names["wfin_cpt"]
             parts = features(weight, {0: d_out, 2: d_0})
-            parts.insert(2, torch.zeros_like(parts[1]))  # they leave the bias out
+            parts.insert(2, torch.zeros_like(parts[1]))  # the authors omit the bias
             total = rows(torch.cat(parts, dim=1), d_out)
             source.weight.copy_(total)
             add(names["wfin_cbdcst"], [weight], d_out)
@@ -134,9 +134,7 @@ def copy_hnp(theirs: nn.Module, ours: NFLinear) -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 @pytest.mark.parametrize("variant", ["np", "hnp"])
-def test_a_layer_equals_the_authors_given_the_same_coefficients(
-    spec: WeightSpaceSpec, variant: str
-) -> None:
+def test_layer_equals_the_authors_implementation(spec: WeightSpaceSpec, variant: str) -> None:
     their_class, copy = (NPLinear, copy_np) if variant == "np" else (HNPLinear, copy_hnp)
     theirs = randomise(their_class(nfn_spec(spec), C_IN, C_OUT)).double()
     ours = NFLinear(spec, C_IN, C_OUT, variant=variant).double()
@@ -148,7 +146,7 @@ def test_a_layer_equals_the_authors_given_the_same_coefficients(
 
 
 @pytest.mark.parametrize("variant", ["np", "hnp"])
-def test_a_layer_of_the_published_size_has_as_many_parameters(variant: str) -> None:
+def test_layer_of_the_published_size_has_the_published_parameters(variant: str) -> None:
     spec = WeightSpaceSpec((2, 32, 32, 1))
     their_class = NPLinear if variant == "np" else HNPLinear
     theirs, ours = (
@@ -159,14 +157,14 @@ def test_a_layer_of_the_published_size_has_as_many_parameters(variant: str) -> N
 
 
 @pytest.mark.parametrize("variant", ["np", "hnp"])
-def test_a_layer_is_equivariant(variant: str) -> None:
+def test_nf_layer_is_equivariant(variant: str) -> None:
     spec = SPECS[0]
     layer = randomise(NFLinear(spec, C_IN, C_OUT, variant=variant)).double()
     g = Permutation.random(spec, torch.Generator().manual_seed(0), nontrivial=True)
     assert_equivariant(layer, random_batch(spec, 3, C_IN), g)
 
 
-def test_positions_are_encoded_as_by_the_authors() -> None:
+def test_position_codes_equal_those_of_the_authors() -> None:
     spec = WeightSpaceSpec((3, 4, 5, 2))
     batch = random_batch(spec, 1, dtype=torch.float32)
     theirs = from_nfn(IOSinusoidalEncoding(nfn_spec(spec), max_freq=3, num_bands=3)(to_nfn(batch)))
@@ -176,7 +174,7 @@ def test_positions_are_encoded_as_by_the_authors() -> None:
 
 
 @pytest.mark.parametrize("variant", ["np", "hnp"])
-def test_the_network_tells_inputs_from_each_other(variant: str) -> None:
+def test_network_distinguishes_inputs(variant: str) -> None:
     spec = WeightSpaceSpec((2, 4, 3, 1))
     net = randomise(NFN(spec, out_features=3, variant=variant, num_frequencies=4)).double().eval()
     batch = random_batch(spec, 2)
@@ -185,6 +183,6 @@ def test_the_network_tells_inputs_from_each_other(variant: str) -> None:
 
 
 @pytest.mark.untyped
-def test_an_unknown_variant_is_refused() -> None:
+def test_unknown_variant_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"variant in \('np', 'hnp'\), got 'hp'"):
         NFN(SPECS[0], out_features=1, variant="hp")

@@ -23,7 +23,7 @@ def test_relu_has_the_gradient_of_torch(function: Callable[[Tensor], Tensor]) ->
 
 
 @pytest.mark.parametrize("function", [maximum, _Max.apply], ids=["eager", "compiled"])
-def test_equal_maxima_share_the_gradient_as_in_torch(
+def test_maximum_divides_the_gradient_between_equal_maxima(
     function: Callable[[Tensor, int], Tensor],
 ) -> None:
     x, weights = TIES.clone().requires_grad_(), torch.tensor([4.0, 5.0])
@@ -33,7 +33,7 @@ def test_equal_maxima_share_the_gradient_as_in_torch(
     assert got[0].tolist() == [0, 2, 2]
 
 
-def test_one_of_equal_maxima_has_the_whole_gradient() -> None:
+def test_first_maximum_gives_the_gradient_to_one_position() -> None:
     x = TIES.clone().requires_grad_()
     first_maximum(x, 1).sum().backward()
     assert x.grad is not None
@@ -41,13 +41,13 @@ def test_one_of_equal_maxima_has_the_whole_gradient() -> None:
 
 
 @pytest.mark.parametrize("function", [_Relu.apply, lambda x: _Max.apply(x, 1)])
-def test_the_compiled_forms_have_second_derivatives(function: Callable[[Tensor], Tensor]) -> None:
+def test_compiled_forms_have_second_derivatives(function: Callable[[Tensor], Tensor]) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
     assert gradgradcheck(lambda x: function(x) ** 3, x)
 
 
-def test_standardized_rows_have_their_gradient() -> None:
+def test_gradient_of_standardized_rows_is_correct() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
     weight = torch.rand(3, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -56,7 +56,7 @@ def test_standardized_rows_have_their_gradient() -> None:
 
 
 @pytest.mark.parametrize("mean", [0.0, 100.0, -1e4])
-def test_a_far_off_mean_costs_no_more_precision_than_in_torch(mean: float) -> None:
+def test_standardized_rows_are_as_precise_as_torch_for_a_large_mean(mean: float) -> None:
     generator = torch.Generator().manual_seed(0)
     x = mean + torch.randn(4096, 3, generator=generator)
     weight, bias = torch.ones(3), torch.zeros(3)
@@ -69,7 +69,7 @@ def test_a_far_off_mean_costs_no_more_precision_than_in_torch(mean: float) -> No
     torch.testing.assert_close(got_variance.double(), expected, rtol=1e-5, atol=0)
 
 
-def test_constant_features_become_the_bias() -> None:
+def test_constant_features_are_mapped_to_the_bias() -> None:
     x = torch.full((1000, 2), 1234.567)
     normed, mean, variance = standardize_rows(x, torch.ones(2), torch.full((2,), 0.5), 1e-5)
     assert normed.unique().tolist() == [0.5]
@@ -77,7 +77,7 @@ def test_constant_features_become_the_bias() -> None:
     assert variance.tolist() == [0, 0]
 
 
-def test_edges_are_mapped_as_by_a_linear_layer() -> None:
+def test_edge_linear_equals_linear() -> None:
     layer = EdgeLinear(2, 3).double()
     edges = torch.randn(4, 5, 6, 2, dtype=torch.float64, requires_grad=True)
     got, expected = layer(edges), torch.nn.functional.linear(edges, layer.weight)

@@ -1,4 +1,4 @@
-"""Blocks of the signed networks commute with the group, and the networks separate its orbits."""
+"""Blocks of SignDWSNet commute with the group, and the network distinguishes its orbits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ FEATURES = SignedFeatures(
 
 
 def tensors(x: object) -> list[Tensor]:
-    """All that there is, in order."""
+    """All tensors in order."""
     if isinstance(x, Tensor):
         return [x]
     if isinstance(x, Odd):
@@ -95,30 +95,30 @@ def block(module: nn.Module) -> nn.Module:
     return randomise(module).double()
 
 
-def test_the_encoder() -> None:
+def test_encoder_is_equivariant() -> None:
     encode, batch = block(Encoder(SPEC, 2, C, E)), random_batch(SPEC, 3, 2)
     assert_same(encode(G.apply(batch)), moved_features(encode(batch)))
 
 
-def test_the_decoder() -> None:
+def test_decoder_is_equivariant() -> None:
     decode = block(Decoder(SPEC, C, E, 2))
     got, expected = decode(moved_features(FEATURES)), G.apply(decode(FEATURES))
     assert_same(list(got.tensors()), list(expected.tensors()))
 
 
-def test_a_layer() -> None:
+def test_signed_layer_is_equivariant() -> None:
     layer = block(SignedLayer(len(D), C, E))
     assert_same(layer(moved_features(FEATURES)), moved_features(layer(FEATURES)))
 
 
-def test_an_edge_update() -> None:
+def test_edge_update_is_equivariant() -> None:
     f, x, y = block(EdgeUpdate(C, E)), FEATURES, moved_features(FEATURES)
     expected = moved(f(x.edges[0], *x.odd[:2], *x.even[:2]))
     assert_same(f(y.edges[0], *y.odd[:2], *y.even[:2]), expected)
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_a_message(backward: bool) -> None:
+def test_message_is_equivariant(backward: bool) -> None:
     f = block(Message(C))
 
     def message(x: SignedFeatures) -> Odd:
@@ -129,7 +129,7 @@ def test_a_message(backward: bool) -> None:
     assert_same(message(moved_features(FEATURES)), moved(message(FEATURES)))
 
 
-def test_a_neuron_update() -> None:
+def test_neuron_update_is_equivariant() -> None:
     f, x, y = block(NeuronUpdate(C, num_messages=1)), FEATURES, moved_features(FEATURES)
     message = Odd(draw(3, D[0], C, seed=40), (0,))
     odd, even = f(x.odd[0], x.even[0], [message], x.globals)
@@ -137,23 +137,23 @@ def test_a_neuron_update() -> None:
     assert_same(got, [moved(odd), permuted(even, 0)])
 
 
-def test_a_norm() -> None:
+def test_odd_norm_is_equivariant() -> None:
     f = block(OddNorm(C))
     assert_same(f(moved(FEATURES.odd[0])), moved(f(FEATURES.odd[0])))
 
 
-def test_a_read_out() -> None:
+def test_read_out_is_invariant() -> None:
     f, x, y = block(ReadOut(C, 7)), FEATURES, moved_features(FEATURES)
     assert_same(f(y.odd[1], y.even[1]), f(x.odd[1], x.even[1]))
 
 
-# --- networks that differ by more than the group --------------------------------------------------
+# --- networks in different orbits -----------------------------------------------------------------
 
 
 def change(
     level: int, part: str, function: Callable[[Tensor, int], Tensor]
 ) -> Callable[[WeightBatch], WeightBatch]:
-    """Change only one of the weights into a hidden level, its biases, and the weights out of it."""
+    """Change only the incoming weights, the biases or the outgoing weights of a hidden level."""
 
     def changed(batch: WeightBatch) -> WeightBatch:
         weights, biases = list(batch.weights), list(batch.biases)
@@ -192,7 +192,7 @@ def negate_one_entry(x: Tensor, axis: int) -> Tensor:
 @pytest.mark.parametrize("level", range(len(D)))
 @pytest.mark.parametrize("part", ["incoming", "bias", "outgoing"])
 @pytest.mark.parametrize("function", [flip_first, swap_first_two, negate, negate_one_entry])
-def test_networks_that_differ_by_more_than_the_group_are_told_apart(
+def test_networks_in_different_orbits_are_distinguished(
     level: int, part: str, function: Callable[[Tensor, int], Tensor]
 ) -> None:
     torch.manual_seed(0)
@@ -202,7 +202,7 @@ def test_networks_that_differ_by_more_than_the_group_are_told_apart(
     assert ((others - outputs).square().mean(1).sqrt() > 1e-3 * spread).all()
 
 
-def test_networks_with_another_last_bias_are_told_apart() -> None:
+def test_networks_with_different_last_biases_are_distinguished() -> None:
     net, batch = SignDWSNet(SPEC, out_features=16).double(), random_batch(SPEC, 8)
     other = WeightBatch(batch.weights, (*batch.biases[:-1], -batch.biases[-1]))
     assert (net(other) - net(batch)).abs().amax(1).min() > 1e-3
@@ -215,8 +215,8 @@ def test_global_features_reach_every_neuron() -> None:
         assert (after - before).abs().amax(2).min() > 1e-3
 
 
-def test_no_channel_is_dead() -> None:
-    """At the start each channel differs between neurons and networks, and moves the embedding."""
+def test_no_channel_is_constant() -> None:
+    """Initially each channel varies over neurons and networks and affects the embedding."""
     torch.manual_seed(0)
     net, batch = SignDWSNet(SPEC, out_features=16).double(), random_batch(SPEC, 16)
     outputs: list[SignedFeatures] = []
@@ -226,7 +226,7 @@ def test_no_channel_is_dead() -> None:
     assert embedding.std(0).min() > 1e-6
     for depth, features in enumerate(outputs):
         values = [*features.odd, *features.even, features.globals]
-        values += features.edges if depth < len(net.layers) else []  # the last ones have no effect
+        values += features.edges if depth < len(net.layers) else []  # the last edges have no effect
         for value in tensors(values):
             (gradient,) = torch.autograd.grad(embedding.square().sum(), value, retain_graph=True)
             for x in (value, gradient):
@@ -236,7 +236,7 @@ def test_no_channel_is_dead() -> None:
 # --- phase shifts ---------------------------------------------------------------------------------
 
 
-def test_the_scale_is_that_of_wrapped_weights() -> None:
+def test_fit_computes_the_scale_of_wrapped_weights() -> None:
     net, reference = SignDWSNet(SPEC, out_features=1, omega_0=30.0), random_batch(SPEC, 200)
     net.fit(reference)
     scaled = list(net.scale(wrap_phases(reference, omega_0=30.0)).tensors())
@@ -245,19 +245,19 @@ def test_the_scale_is_that_of_wrapped_weights() -> None:
     assert net.scale.mean[:-1].tolist() == [0] * (len(scaled) - 1)
 
 
-def test_only_networks_with_omega_0_have_a_scale() -> None:
+def test_fit_requires_omega_0() -> None:
     with pytest.raises(ValueError, match="Only a network with omega_0 is fitted"):
         SignDWSNet(SPEC, out_features=1).fit(random_batch(SPEC))
 
 
-def test_weights_of_version_0_2_without_their_scale_are_refused() -> None:
+def test_state_dict_of_version_0_2_without_scale_is_rejected() -> None:
     net = SignDWSNet(SPEC, out_features=1, omega_0=30.0)
     state = {k: v for k, v in net.state_dict().items() if not k.startswith("scale.")}
     with pytest.raises(ValueError, match=r"version 0\.2 and lacks scale\.mean.*WeightSpaceModel"):
         net.load_state_dict(state)
 
 
-# --- weights in, weights out ----------------------------------------------------------------------
+# --- networks to networks -------------------------------------------------------------------------
 
 WRITERS: dict[str, Callable[..., nn.Module]] = {
     "dwsnet": lambda **kw: EquivariantDWSNet(SPEC, hidden_channels=8, num_layers=3, **kw),
@@ -282,7 +282,7 @@ def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None
 
 
 @writers
-def test_vmap_of_grad_is_the_gradient_of_each_network(make: Callable[..., nn.Module]) -> None:
+def test_vmap_of_grad_equals_the_gradient_of_each_network(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 3)
 
     def loss(network: WeightBatch) -> Tensor:
@@ -295,13 +295,13 @@ def test_vmap_of_grad_is_the_gradient_of_each_network(make: Callable[..., nn.Mod
 
 
 @writers
-def test_networks_of_other_widths_are_refused(make: Callable[..., nn.Module]) -> None:
+def test_networks_of_other_widths_are_rejected(make: Callable[..., nn.Module]) -> None:
     with pytest.raises(ValueError, match=r"expected networks of widths \(2, 5, 4, 6, 3\)"):
         make()(random_batch(WeightSpaceSpec((2, 5, 3)), dtype=torch.float32))
 
 
 @pytest.mark.parametrize("net", [DWSNet, SignDWSNet])
-def test_the_counterpart_takes_the_arguments_of_the_metanet(net: type) -> None:
+def test_to_networks_takes_the_arguments_of_the_metanet(net: type) -> None:
     invariant = set(signature(net).parameters) - {"out_features"}
     assert set(signature(net.to_networks).parameters) == invariant
     defaults = {p.name: p.default for p in signature(net).parameters.values()}
@@ -309,7 +309,7 @@ def test_the_counterpart_takes_the_arguments_of_the_metanet(net: type) -> None:
         assert p.default == defaults[p.name], p.name
 
 
-def test_the_counterpart_of_a_dwsnet_has_its_trunk() -> None:
+def test_to_networks_of_dwsnet_has_the_same_trunk() -> None:
     arguments = {"hidden_channels": 6, "num_layers": 3, "norm": "layer", "skip": True}
     net, invariant = (
         DWSNet.to_networks(SPEC, **arguments),
@@ -318,29 +318,29 @@ def test_the_counterpart_of_a_dwsnet_has_its_trunk() -> None:
     net.trunk.load_state_dict(invariant.trunk.state_dict())
 
 
-def test_the_counterpart_of_a_sign_dwsnet_has_its_layers() -> None:
+def test_to_networks_of_sign_dwsnet_has_the_same_layers() -> None:
     arguments = {"hidden_channels": 8, "edge_channels": 2, "num_layers": 3}
     net = SignDWSNet.to_networks(SPEC, read_channels=5, head_layers=7, **arguments)
     net.layers.load_state_dict(SignDWSNet(SPEC, out_features=1, **arguments).layers.state_dict())
 
 
 @pytest.mark.parametrize("argument", [{"dropout": 0.1}, {"omega_0": 30.0}])
-def test_the_counterpart_refuses_what_only_an_invariant_network_has(
+def test_to_networks_rejects_dropout_and_omega_0(
     argument: dict[str, float],
 ) -> None:
     with pytest.raises(ValueError, match=r"model\.dropout=0 and model\.omega_0=null"):
         SignDWSNet.to_networks(SPEC, **argument)
 
 
-def test_inner_weights_are_written_in_full_rank() -> None:
-    """With one channel an edge, features of edges alone would be of low rank."""
+def test_decoded_inner_weights_have_full_rank() -> None:
+    """With one edge channel, edge features alone would have low rank."""
     spec = WeightSpaceSpec((2, 16, 16, 1))
     net = EquivariantSignDWSNet(spec, hidden_channels=32, edge_channels=1, num_layers=1).double()
     written = net(random_batch(spec, 2)).weights[1][..., 0]
     assert torch.linalg.matrix_rank(written).tolist() == [16, 16]
 
 
-def test_signs_and_order_of_the_output_follow_the_input() -> None:
+def test_output_networks_are_equivariant() -> None:
     net = randomise(EquivariantSignDWSNet(SPEC, hidden_channels=8)).double()
     assert_equivariant(net, random_batch(SPEC, 4), G)
 

@@ -18,7 +18,7 @@ from dws.plots import (
 )
 
 
-def test_the_matrix_has_no_share_of_a_class_without_networks(
+def test_confusion_matrix_of_an_empty_class_has_no_fractions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
@@ -29,7 +29,7 @@ def test_the_matrix_has_no_share_of_a_class_without_networks(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_stand_in_rows_by_title(
+def test_image_grid_has_one_row_for_each_title(
     channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
@@ -44,7 +44,7 @@ def test_images_stand_in_rows_by_title(
 
 
 @pytest.mark.parametrize("name", ["$x^$", r"$\frac$", "_hidden", "y" * 300, "日本", "a\nb"])
-def test_any_name_can_be_drawn(name: str, tmp_path: Path) -> None:
+def test_plots_accept_any_name(name: str, tmp_path: Path) -> None:
     plot_curves(tmp_path / "c.png", {name: ([1.0], [[1.0]])}, x_label=name, y_label=name)
     plot_embedding(tmp_path / "e.png", torch.randn(4, 2), torch.randn(4), name)
     plot_embeddings(tmp_path / "f.png", {name: torch.randn(4, 2)}, torch.arange(4), name)

@@ -1,4 +1,4 @@
-"""The committed tables, made again from the results that were kept beside them."""
+"""Committed tables are reproduced from the results that are kept with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dws.report.tables import Table
 
 KEPT = Path(__file__).parents[3] / "outputs/results"
 pytestmark = pytest.mark.skipif(not KEPT.is_dir(), reason="not in the source distribution")
-# a later version names settings, and with them identities, in another way
+# a later version has other names of settings, and thus other identities
 RENAMED = {
     "without augment.until": "augment.until=1.0",
     "without optim.muon_lr": "optim.muon_lr=null",
@@ -33,7 +33,7 @@ def made_again(name: str, folder: Path) -> dict[str, Table]:
 
 
 @pytest.mark.parametrize("name", ["small", "phase", "ablation"])
-def test_committed_tables_are_made_again_cell_by_cell(name: str, tmp_path: Path) -> None:
+def test_committed_tables_are_reproduced_from_results(name: str, tmp_path: Path) -> None:
     tables = made_again(name, tmp_path)
     files = sorted((KEPT / name).glob("*.csv"))
     assert {file.stem for file in files} <= tables.keys()
@@ -44,11 +44,11 @@ def test_committed_tables_are_made_again_cell_by_cell(name: str, tmp_path: Path)
         rows, expected_rows = (
             sorted(frame.drop(columns="settings", errors="ignore").to_numpy().tolist())
             for frame in (made, expected)
-        )  # groups of several settings are in the order of identities
+        )  # groups of several settings are ordered by identity
         assert rows == expected_rows, file
 
 
-def test_the_order_of_committed_rows_is_kept(tmp_path: Path) -> None:
+def test_committed_tables_keep_their_row_order(tmp_path: Path) -> None:
     tables = made_again("small", tmp_path)
     for file in (KEPT / "small").glob("*.csv"):
         if file.stem != "runs":

@@ -19,7 +19,7 @@ POINTS = torch.tensor([[0.0, 0.0], [10.0, 1.0], [5.0, 2.0]])
 
 
 def figure(folder: Path, targets: Tensor, *outputs: Tensor, **more: Any) -> EmbeddingFigure:
-    """Of methods a, b, ... with these outputs."""
+    """The figure of methods a, b, ... with these outputs."""
     runs = []
     for name, output in zip("abc", outputs, strict=False):
         (folder / name).mkdir()
@@ -35,17 +35,17 @@ def figure(folder: Path, targets: Tensor, *outputs: Tensor, **more: Any) -> Embe
     return made
 
 
-def test_predictions_are_the_largest_logits_and_none_where_one_is_nan(tmp_path: Path) -> None:
+def test_predicted_class_is_the_largest_logit_or_none_for_nan(tmp_path: Path) -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [math.nan, 1.0, 2.0], [3.0, 2.0, 1.0]])
     made = figure(tmp_path, torch.tensor([1, 0, 2]), logits)
     (panel,) = made.data["panels"]
     assert panel["predictions"] == [[1, None, 0]]
     (label,) = made.data["labels"]
     assert (label["isClass"], label["values"]) == (True, [1, 0, 2])
-    assert panel["points"] == [[0, 1000], [1000, 500], [500, 0]]  # y downwards
+    assert panel["points"] == [[0, 1000], [1000, 500], [500, 0]]  # y points down
 
 
-def test_predictions_of_numbers_are_the_outputs(tmp_path: Path) -> None:
+def test_predicted_numbers_are_the_outputs(tmp_path: Path) -> None:
     outputs = torch.tensor([[0.25], [math.inf], [2.0]])
     made = figure(tmp_path, torch.tensor([0.5, 1.0, 2.0]), outputs)
     assert made.data["panels"][0]["predictions"] == [[0.25, None, 2.0]]
@@ -53,7 +53,7 @@ def test_predictions_of_numbers_are_the_outputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("largest", [1999, 10**9])
-def test_whole_numbers_that_are_no_classes_are_numbers(largest: int, tmp_path: Path) -> None:
+def test_integers_outside_the_classes_are_treated_as_numbers(largest: int, tmp_path: Path) -> None:
     made = figure(tmp_path, torch.tensor([1900, largest, 1950]), torch.zeros(3, 1))
     assert not made.data["labels"][0]["isClass"]
 
@@ -63,7 +63,7 @@ def test_more_than_ten_classes_have_different_colours(tmp_path: Path) -> None:
     assert len(set(made.data["colours"])) == 12
 
 
-def test_weights_and_pictures_of_another_zoo_are_not_shown(tmp_path: Path) -> None:
+def test_weights_and_images_of_other_zoos_are_not_shown(tmp_path: Path) -> None:
     parts = {"source": "data:", "height": 2, "width": 2, "columns": 3}
     for zoo, is_shown in (("a", True), ("other", False)):
         folder = tmp_path / zoo

@@ -13,9 +13,7 @@ from dws.report.results import load_results
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("metric", ["accuracy", "mse"])
-def test_a_cell_is_not_chosen_for_a_metric_that_is_not_finite(
-    metric: str, bad: float, tmp_path: Path
-) -> None:
+def test_nonfinite_metric_does_not_select_a_cell(metric: str, bad: float, tmp_path: Path) -> None:
     for number, value in enumerate((bad, 0.5, bad)):
         splits = {split: {metric: value} for split in ("validation", "test", "test_permuted")}
         write_result(
@@ -38,7 +36,7 @@ def test_different_experiments_are_not_mixed(tmp_path: Path, change: dict[str, o
     assert len(evidence.groups) == 2
 
 
-def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
+def test_seeds_are_averaged_with_standard_deviation(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     write_result(tmp_path / "b", test={"accuracy": 0.7}, seed=1)
     write_result(tmp_path / "a-again")  # a seed counts once
@@ -48,7 +46,7 @@ def test_seeds_are_averaged_with_their_spread(tmp_path: Path) -> None:
     assert row[8] == "60.0 ± 14.1 %"
 
 
-def test_every_line_of_the_overview_is_as_wide(tmp_path: Path) -> None:
+def test_overview_lines_have_equal_width(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     sine = {split: {"mse": 0.5} for split in ("validation", "test", "test_permuted")}
     write_result(tmp_path / "b", task="sine", metric="mse", **sine)

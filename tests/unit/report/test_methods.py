@@ -1,4 +1,4 @@
-"""What the report calls methods."""
+"""Titles of methods in the report."""
 
 from __future__ import annotations
 

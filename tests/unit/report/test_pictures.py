@@ -11,7 +11,7 @@ LABELS = {"x_label": "x", "y_label": "y"}
 
 
 @pytest.mark.parametrize("log_axes", ["", "x", "xy"])
-def test_a_curve_says_which_seeds_it_is_without(log_axes: str, tmp_path: Path) -> None:
+def test_learning_curve_states_missing_seeds(log_axes: str, tmp_path: Path) -> None:
     series = {"a": ([1.0, 2.0, 3.0], [[1.0, math.nan], [math.inf], [0.5, 0.0]])}
     (picture,) = curve_picture(tmp_path / "c.svg", series, "caption", log_axes=log_axes, **LABELS)
     assert "a at 1 (1 of 2 seeds), a at 2 (1 of 1 seeds)" in picture.caption
@@ -20,7 +20,7 @@ def test_a_curve_says_which_seeds_it_is_without(log_axes: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("values", [[math.nan], [math.inf, math.nan], []])
-def test_a_curve_of_nothing_is_not_drawn(values: list[float], tmp_path: Path) -> None:
+def test_empty_learning_curve_is_not_drawn(values: list[float], tmp_path: Path) -> None:
     series = {"a": ([1.0, 2.0], [values, values])}
     assert list(curve_picture(tmp_path / "c.svg", series, "caption", **LABELS)) == []
     assert list(tmp_path.iterdir()) == []

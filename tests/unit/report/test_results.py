@@ -15,7 +15,7 @@ from dws.report.results import collect, load_results, read_kept
 
 
 def keep(folder: Path, *results: Path) -> Path:
-    """A ``results.json`` as reports wrote it."""
+    """Write a ``results.json`` like a report does."""
     file = folder / "results.json"
     content = [json.loads((result / "result.json").read_text()) for result in results]
     file.write_text(json.dumps({"scale": "small", "results": content}))
@@ -42,7 +42,7 @@ def test_results_are_rows_of_numbers(tmp_path: Path) -> None:
     assert second["result"].test["mse_a"] == 0.5
 
 
-def test_the_documented_columns_are_those_of_the_frame(tmp_path: Path) -> None:
+def test_documented_columns_match_the_data_frame(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     documented = set(
         re.findall(r"``([a-z_<>]+)``", (dws.load_results.__doc__ or "").split("columns")[1])
@@ -51,7 +51,7 @@ def test_the_documented_columns_are_those_of_the_frame(tmp_path: Path) -> None:
     assert columns <= documented
 
 
-def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
+def test_kept_results_follow_new_results(tmp_path: Path) -> None:
     write_result(tmp_path / "runs/a")
     write_result(tmp_path / "gone/a", test={"accuracy": 0.1})
     write_result(tmp_path / "gone/b", test={"accuracy": 0.7}, seed=1)
@@ -60,26 +60,26 @@ def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
     assert list(results["test"]) == [0.5, 0.1, 0.7]
     runs = Evidence(results, zoos={}, raw={}, scale="small", make={}).runs
     assert list(runs["test"]) == [0.5, 0.7]
-    # what lies in the folder of the other may be another run
+    # the folder of a kept result may contain another run
     assert list(runs["folder"].dropna()) == [str(tmp_path / "runs/a")]
 
 
-def test_kept_results_of_another_shape_are_refused(tmp_path: Path) -> None:
+def test_invalid_kept_results_are_rejected(tmp_path: Path) -> None:
     kept = tmp_path / "results.json"
     kept.write_text('{"scale": "small"}')
     expected = r"expected the results.json of a report in .*results: Field"
     with pytest.raises(ValueError, match=expected):
         read_kept(kept)
     kept.write_text('{"scale": "small", "results": []}')
-    assert read_kept(kept).zoos == {}  # as reports of before had it
+    assert read_kept(kept).zoos == {}  # like earlier reports
 
 
-def test_no_results_name_the_commands(tmp_path: Path) -> None:
+def test_missing_results_name_the_commands(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run dws-train and dws-evaluate"):
         load_results(tmp_path)
 
 
-def test_a_foreign_result_is_named(tmp_path: Path) -> None:
+def test_foreign_result_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(
         ValueError, match=r"expected a result in .*result.json.*task: Field required"
@@ -87,7 +87,7 @@ def test_a_foreign_result_is_named(tmp_path: Path) -> None:
         load_results(tmp_path)
 
 
-def test_damaged_results_are_named_and_the_others_are_read(tmp_path: Path) -> None:
+def test_damaged_results_are_named_and_others_are_loaded(tmp_path: Path) -> None:
     write_result(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/result.json").write_text("{")
@@ -98,13 +98,13 @@ def test_damaged_results_are_named_and_the_others_are_read(tmp_path: Path) -> No
         load_results(tmp_path)
 
 
-def test_a_kept_result_without_its_metric_is_refused(tmp_path: Path) -> None:
+def test_kept_result_without_its_metric_is_rejected(tmp_path: Path) -> None:
     write_result(tmp_path / "a", test={"loss": 1.0})
     with pytest.raises(ValueError, match=r"expected accuracy of all splits in .*results\.json"):
         read_kept(keep(tmp_path, tmp_path / "a"))
 
 
-def test_kept_results_of_a_newer_version_ask_for_an_update(tmp_path: Path) -> None:
+def test_kept_results_of_a_newer_version_require_an_update(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"format_version": 99}')
     with pytest.raises(ValueError, match=r"results\.json, got 99; update dws"):
         read_kept(tmp_path / "results.json")

@@ -1,4 +1,4 @@
-"""Which figures go into which cell; the page itself is tested in a browser."""
+"""Assignment of results to table cells; the page itself is tested in a browser."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def classification(*runs: dict[str, object]) -> Sequence[Table]:
     return sections.results_of(evidence(*runs), CLASSIFICATION).tables
 
 
-def test_measured_and_published_stand_side_by_side() -> None:
+def test_table_has_measured_and_published_values() -> None:
     runs = [result("mnist", "dwsnet", test, seed=seed) for seed, test in enumerate((0.7, 0.8))]
     (table,) = classification(*runs)
     cells = row(table, "dwsnet")
@@ -90,7 +90,7 @@ def edited(model: str, mse: float, **changes: object) -> dict[str, object]:
     )
 
 
-def test_edits_stand_beside_no_edit_and_fits_to_edited_images() -> None:
+def test_editing_table_includes_reference_metrics() -> None:
     runs = [edited("dwsnet", 0.02), edited("nfn", 0.03), edited("ng_t", 0.015)]
     section = sections.results_of(evidence(*runs), EDITING)
     (table,) = section.tables
@@ -103,7 +103,7 @@ def test_edits_stand_beside_no_edit_and_fits_to_edited_images() -> None:
     assert "NG-GNN and NG-T with 64 probes have 2.06 and 1.75" in table.note
 
 
-def test_a_task_of_the_users_own_has_its_references() -> None:
+def test_user_defined_task_has_its_references() -> None:
     references = {"No change": {"mse": 0.5}}
     runs = [result("mine", "dwsnet", {"mse": 0.2}, metric="mse", labels=[], references=references)]
     shown = evidence(*runs)
@@ -111,13 +111,13 @@ def test_a_task_of_the_users_own_has_its_references() -> None:
     assert row(table, "No change")["test mse"] == "0.5000"
 
 
-def test_references_stay_out_of_the_main_table() -> None:
+def test_references_are_not_in_the_main_table() -> None:
     (table,) = headline.main_table(evidence(edited("dwsnet", 0.02))).tables
     assert list(table.frame["method"]) == ["dwsnet"]
     assert list(table.frame)[-1] == "MNIST, dilation: MSE ↓"
 
 
-def test_tasks_without_embeddings_have_no_scores_of_them() -> None:
+def test_tasks_without_embeddings_have_no_embedding_scores() -> None:
     runs = [edited("dwsnet", 0.02), result("mnist", "mlp", 0.5)]
     (table,) = sections.embeddings(evidence(*runs), []).tables
     assert [title for title in table.frame if "dilation" in title] == []
@@ -136,17 +136,19 @@ def test_tasks_without_embeddings_have_no_scores_of_them() -> None:
         ({"augment": {"noise": 0.0, "until": 0.8}, "optim": {"muon_lr": None}}, "nothing"),
     ],
 )
-def test_a_method_says_what_else_it_is_trained_with(settings: dict[str, object], text: str) -> None:
+def test_method_lists_its_additional_training_settings(
+    settings: dict[str, object], text: str
+) -> None:
     (table,) = classification(result("mnist", "dwsnet", 0.7, settings=settings))
     assert row(table, "dwsnet")["also trained with"] == text
 
 
-def test_what_old_runs_were_trained_with_is_not_guessed() -> None:
+def test_unrecorded_training_settings_are_not_guessed() -> None:
     (table,) = classification(result("mnist", "dwsnet", 0.7, settings=None))
     assert "also trained with" not in table.frame
 
 
-def test_methods_are_in_the_order_of_the_paper_and_others_follow() -> None:
+def test_methods_of_the_paper_come_first() -> None:
     names = ["probe", "my_net", "dwsnet", "mlp", "a_net", "dwsnet_sign"]
     shown = headline.main_table(evidence(*(result("mnist", name, 0.5) for name in names)))
     (table,) = shown.tables
@@ -155,7 +157,7 @@ def test_methods_are_in_the_order_of_the_paper_and_others_follow() -> None:
     assert list(table.text["method"])[2:] == ["SignDWSNet", "Function probe", "a_net", "my_net"]
 
 
-def test_the_best_of_each_column_is_emphasised() -> None:
+def test_best_value_of_each_column_is_emphasised() -> None:
     runs = [
         *(result("mnist", name, share) for name, share in (("mlp", 0.5), ("dwsnet", 0.75))),
         *(result("sine", name, mse) for name, mse in (("mlp", 0.5), ("dwsnet", 0.75))),
@@ -167,7 +169,7 @@ def test_the_best_of_each_column_is_emphasised() -> None:
     assert r"\textbf{75.0 \% (n = 1)}" in table.latex()
 
 
-def test_diverged_methods_and_those_that_evaluate_functions_are_not_the_best() -> None:
+def test_diverged_methods_and_function_probes_are_not_emphasised() -> None:
     diverged = [result("mnist", "mlp", x, seed=seed) for seed, x in enumerate((0.9, math.nan))]
     probe = result("mnist", "probe", 0.9, reads="raw")
     equal = [result("mnist", name, 0.5) for name in ("dwsnet", "inr2vec")]
@@ -177,14 +179,14 @@ def test_diverged_methods_and_those_that_evaluate_functions_are_not_the_best() -
     assert best == ["inr2vec", "dwsnet"]
 
 
-def test_metrics_that_cannot_be_compared_have_columns_of_their_own() -> None:
+def test_incomparable_metrics_have_separate_columns() -> None:
     other = result("mnist", "mine", {"mse": 2.0}, metric="mse", higher_is_better=False)
     (table,) = headline.main_table(evidence(result("mnist", "mlp", 0.5), other)).tables
     assert list(table.frame)[2:] == ["MNIST: accuracy ↑", "MNIST: mse ↓"]
     assert not any(map(any, table.emphasis))
 
 
-def test_runs_that_were_not_selected_do_not_hide_those_that_were() -> None:
+def test_unselected_runs_do_not_replace_selected_ones() -> None:
     selected = [result("mnist", name, 0.5, num_train=900) for name in ("mlp", "dwsnet")]
     others = [result("mnist", name, 0.25) for name in ("inr2vec", "transformer", "mine")]
     shown = headline.main_table(
@@ -194,12 +196,12 @@ def test_runs_that_were_not_selected_do_not_hide_those_that_were() -> None:
     assert row(shown.tables[0], "mlp")["MNIST: accuracy ↑"] == "50.0 % (n = 1)"
 
 
-def test_sizes_that_were_not_selected_are_not_missing() -> None:
+def test_unselected_training_set_sizes_are_not_missing() -> None:
     runs = [result("sine", "mlp", 0.5), result("sine", "my_net", 0.5, num_train=7)]
     assert headline.main_table(evidence(*runs, scope=Scope(["sine"], ["mlp"]))).command is None
 
 
-def test_titles_cannot_break_the_markdown() -> None:
+def test_titles_are_escaped_in_markdown() -> None:
     table = Table("t", "a | b", pd.DataFrame({"x | <b>\ny": ["c"]}), "note\n<i>")
     title, _, header, _, row, _, note = table.document().splitlines()
     assert title == "**a \\| b**"
@@ -208,7 +210,7 @@ def test_titles_cannot_break_the_markdown() -> None:
     assert note == "note &lt;i&gt;"
 
 
-def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> None:
+def test_cell_uses_shared_size_and_best_validation_settings() -> None:
     (table,) = classification(
         result("mnist", "mlp", 0.9, num_train=900),
         result("mnist", "mlp", 0.2, settings_hash="a"),
@@ -219,14 +221,14 @@ def test_a_cell_has_the_shared_size_and_the_settings_best_on_validation() -> Non
     assert row(table, "dwsnet")["here"] == "80.0 % (n = 1)"
 
 
-def test_one_lucky_seed_does_not_replace_several() -> None:
+def test_single_better_seed_does_not_replace_several_seeds() -> None:
     runs = [result("mnist", "mlp", 0.5, seed=seed) for seed in range(3)]
     lucky = result("mnist", "mlp", 0.6, settings_hash="b")
     (table,) = classification(*runs, lucky)
     assert row(table, "mlp")["here"] == "50.0 ± 0.0 % (n = 3)"
 
 
-def test_runs_that_are_here_go_before_kept_figures_of_other_settings() -> None:
+def test_new_runs_take_precedence_over_kept_results() -> None:
     kept = result("mnist", "mlp", 0.6)
     here = result("mnist", "mlp", 0.5, settings_hash="b", folder="runs/mnist/mlp/seed0")
     (table,) = classification(kept, here)
@@ -240,7 +242,7 @@ def test_lower_is_better_for_errors() -> None:
     assert row(table, "mlp")["frequency"] == "2.0000"
 
 
-def test_a_method_that_is_not_in_the_paper_has_a_table_of_its_own() -> None:
+def test_methods_outside_the_paper_have_a_separate_table() -> None:
     paper, others = classification(result("mnist", "mine", 0.5), result("mnist", "mlp", 0.25))
     assert list(paper.frame["method"]) == ["mlp"]
     assert list(others.frame["method"]) == ["mine"]
@@ -248,7 +250,7 @@ def test_a_method_that_is_not_in_the_paper_has_a_table_of_its_own() -> None:
     assert others.name == "classification-others"
 
 
-def test_access_to_the_functions_is_no_reading_of_weights() -> None:
+def test_function_probes_are_separate_from_metanets() -> None:
     asks = result("mnist", "probe", 0.9, reads="raw")
     scaled = result("mnist", "dwsnet_sign", 0.8, reads="scaled")
     others, functions = classification(asks, scaled)
@@ -257,19 +259,21 @@ def test_access_to_the_functions_is_no_reading_of_weights() -> None:
     assert functions.title.endswith("with access to the functions")
 
 
-def test_sizes_of_the_training_set_stand_side_by_side(tmp_path: Path) -> None:
+def test_training_set_sizes_are_columns(tmp_path: Path) -> None:
     runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
     few = result("sine", "mlp", 3.0, num_train=100)
     (table,) = sections.results_of(evidence(*runs, few), REGRESSION).tables
     cells = row(table, "dwsnet")
     assert (cells["100 networks"], cells["900 networks"]) == ("2.0000 (n = 1)", "1.0000 (n = 1)")
-    assert row(table, "mlp")["100 networks"] == "3.0000 (n = 1)"  # though most have other sizes
+    assert (
+        row(table, "mlp")["100 networks"] == "3.0000 (n = 1)"
+    )  # although most results have other sizes
     assert row(table, "mlp")["900 networks"] == "–"
     (curve,) = headline.data_efficiency(evidence(*runs), tmp_path).pictures
     assert curve.source.startswith("data:image/svg+xml;base64,")
 
 
-def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -> None:
+def test_several_training_set_sizes_have_a_table_and_a_curve(tmp_path: Path) -> None:
     runs = [result("mnist", "dwsnet", a, num_train=n) for n, a in ((100, 0.5), (900, 0.75))]
     once = result("mnist", "mlp", 0.1)
     several = evidence(*runs, once)
@@ -282,7 +286,7 @@ def test_a_classifier_of_several_sizes_has_a_table_and_a_curve(tmp_path: Path) -
     assert not headline.data_efficiency(evidence(once), tmp_path).pictures
 
 
-def test_other_settings_say_what_differs() -> None:
+def test_other_settings_list_their_differences() -> None:
     usual = {"optim": {"lr": 0.01, "muon_lr": 0.1}, "drawing": {"weight": 1.0}, "zoo": "a"}
     plain = {"optim": {"lr": 0.01, "clip_norm": None}, "zoo": "a"}
     views = {"settings": usual | {"zoo": "b"}, "zoo": "b", "zoo_path": "zoos/two_views"}
@@ -303,7 +307,7 @@ def test_other_settings_say_what_differs() -> None:
     ]
 
 
-def test_an_ablation_is_told_from_its_recipe_even_if_it_does_better() -> None:
+def test_better_ablation_does_not_replace_its_recipe() -> None:
     recipe = {"optim": {"lr": 0.01, "weight_decay": 0.1}, "augment": {"noise": 0.1}}
     others = [{"optim": {"lr": 0.01, "weight_decay": 0.0}}, {"augment": {"noise": 0.0}}]
     runs = [
@@ -316,13 +320,13 @@ def test_an_ablation_is_told_from_its_recipe_even_if_it_does_better() -> None:
     ]  # fmt: skip
 
 
-def test_cells_that_are_not_of_the_same_test_split_are_told() -> None:
+def test_cells_of_different_test_splits_are_marked() -> None:
     runs = [result("mnist", "mlp", 0.5), result("mnist", "dwsnet", 0.5, num_test=10_000)]
     (table,) = classification(*runs)
     assert "MNIST: 100 training, 50 or 10,000 test networks" in table.note
 
 
-def test_a_run_without_its_predictions_is_not_drawn_and_named(
+def test_run_without_predictions_is_named_and_not_plotted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = evidence(result("mnist", "mlp", 0.5, folder=str(tmp_path)))
@@ -331,7 +335,7 @@ def test_a_run_without_its_predictions_is_not_drawn_and_named(
     assert expected in capsys.readouterr().out
 
 
-def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path) -> None:
+def test_kept_results_are_in_tables_but_not_in_figures(tmp_path: Path) -> None:
     kept = evidence(result("mnist", "mlp", 0.5, pictures=["outcome.png"]))
     section = sections.results_of(kept, CLASSIFICATION)
     assert row(section.tables[0], "mlp")["here"] == "50.0 % (n = 1)"
@@ -340,7 +344,7 @@ def test_figures_that_were_kept_enter_the_tables_and_no_pictures(tmp_path: Path)
     assert sections.learning(kept, tmp_path).pictures == []
 
 
-def test_a_point_of_the_curve_that_is_missing_can_be_run() -> None:
+def test_missing_point_of_the_curve_has_a_command() -> None:
     runs = [result("sine", m, 1.0, num_train=n) for m in PAPER_METHODS for n in (100, 900)]
     scope = Scope(["sine"], PAPER_METHODS)
     assert headline.main_table(evidence(*runs, scope=scope)).command is None
@@ -352,7 +356,7 @@ def test_a_point_of_the_curve_that_is_missing_can_be_run() -> None:
     )
 
 
-def test_what_was_selected_and_is_missing_can_be_run() -> None:
+def test_missing_selected_cells_have_commands() -> None:
     scope = Scope(["ssl", "mnist"], ["mlp", "dwsnet", "inr2vec"])
     runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "transformer")]
     shown = headline.main_table(evidence(*runs, scope=scope))
@@ -365,13 +369,13 @@ def test_what_was_selected_and_is_missing_can_be_run() -> None:
     )
 
 
-def test_nothing_is_missing_where_nothing_was_selected() -> None:
+def test_nothing_is_missing_without_a_selection() -> None:
     shown = headline.main_table(evidence(result("ssl", "mlp", 1.0), result("mnist", "mine", 0.5)))
     assert shown.command is None
     assert "not run" not in shown.tables[0].csv()
 
 
-def test_a_task_that_the_report_does_not_know_has_a_table_of_all_its_metrics() -> None:
+def test_unknown_task_has_a_table_of_all_metrics() -> None:
     mine = [
         result(
             "mine", method, {"error": x, "near": 1 - x}, metric="error", title="My task",
@@ -394,13 +398,13 @@ def test_a_task_that_the_report_does_not_know_has_a_table_of_all_its_metrics() -
     assert list(table.frame["method"]) == ["mlp", "my_net"]
 
 
-def test_images_that_are_not_in_the_paper_stand_beside_those_that_are() -> None:
+def test_image_tasks_outside_the_paper_are_additional_columns() -> None:
     (table,) = classification(result("cifar10", "mlp", 0.5), result("mnist", "mlp", 0.75))
     assert row(table, "mlp")["CIFAR-10, here"] == "50.0 % (n = 1)"
     assert row(table, "mlp")["MNIST, here"] == "75.0 % (n = 1)"
 
 
-def test_published_values_of_any_task_stand_beside_its_results() -> None:
+def test_published_values_of_plugin_tasks_are_shown() -> None:
     runs = result("mine", "mlp", 0.5, published={"mlp": (49.0, 1.0)}, source="Me et al. 2026")
     shown = evidence(runs)
     (table,) = sections.results_of(shown, shown.describe("mine").family).tables
@@ -408,7 +412,7 @@ def test_published_values_of_any_task_stand_beside_its_results() -> None:
     assert "Me et al. 2026" in table.note
 
 
-def test_a_metric_that_a_run_lacks_is_told_from_one_that_is_not_finite() -> None:
+def test_missing_metric_differs_from_nonfinite_metric() -> None:
     runs = [
         result("mine", "a", {"accuracy": 0.5, "loss": math.nan}),
         result("mine", "b", {"accuracy": 0.5}),

@@ -8,7 +8,7 @@ import pytest
 from dws.report.tables import Several, Spread, Table
 
 
-def test_a_table_in_three_formats() -> None:
+def test_table_is_written_in_three_formats() -> None:
     frame = pd.DataFrame({"method": ["x_y & <z>", "w"], "a, b": ["50 %", "1.0"]})
     table = Table("t", "title", frame)
     assert [line.split("|")[2].strip() for line in table.markdown().splitlines()[2:]] == [
@@ -34,13 +34,11 @@ def test_a_table_in_three_formats() -> None:
         ([None, None], "not known"),
     ],
 )
-def test_a_value_that_is_not_finite_is_not_dropped_silently(
-    values: list[float | None], expected: str
-) -> None:
+def test_nonfinite_values_are_counted(values: list[float | None], expected: str) -> None:
     assert str(Spread(values)) == expected
 
 
-def test_shares_and_seeds_are_told_beside_what_is_not_finite() -> None:
+def test_nonfinite_values_are_shown_with_fractions_and_seeds() -> None:
     values = [0.5, 0.7, math.nan]
     text = str(Spread(values, unit="%", with_seeds=True))
     assert text == "60.0 ± 14.1 % (n = 3, 1 not finite)"
@@ -48,26 +46,26 @@ def test_shares_and_seeds_are_told_beside_what_is_not_finite() -> None:
     assert str(Spread([math.nan] * 2, unit="%", with_seeds=True)) == "nan (n = 2)"
 
 
-def test_hundredths_are_shown_in_hundredths() -> None:
+def test_hundredths_are_formatted_as_hundredths() -> None:
     cell = Spread([0.0251, 0.0255], unit="×10⁻²")
     assert str(cell) == "2.53 ± 0.03 ×10⁻²"
     table = Table("t", "title", pd.DataFrame({"here": [cell]}, dtype=object))
     assert r"2.53 ± 0.03 $\times 10^{-2}$" in table.latex()
 
 
-def test_a_cell_of_several_lines_stays_one_row_in_markdown() -> None:
+def test_multiline_cell_is_one_markdown_row() -> None:
     table = Table("t", "title", pd.DataFrame({"model": ["a\nb"]}))
     assert "| a b" in table.document()
 
 
-def test_numbers_stay_numbers_until_a_table_is_written() -> None:
+def test_table_cells_remain_numbers_until_writing() -> None:
     cells = [Several([1234, 5678], " / ", ","), Spread([0.5, 0.7])]
     frame = pd.DataFrame({"parameters": [1_000_000, None], "x": cells}, dtype=object)
     table = Table("t", "title", frame)
     assert table.csv() == 'parameters,x\n"1,000,000","1,234 / 5,678"\n,0.6000 ± 0.1414\n'
 
 
-def test_columns_of_the_same_title_stay_apart() -> None:
+def test_columns_with_equal_titles_are_distinct() -> None:
     frame = pd.DataFrame([["a", "b"]], columns=["MNIST", "MNIST"])
     table = Table("t", "title", frame)
     assert table.csv() == "MNIST,MNIST\na,b\n"

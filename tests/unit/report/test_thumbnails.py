@@ -29,7 +29,7 @@ class Split:
 
 
 def zoo_of(weights: WeightBatch, grid: list[int]) -> Zoo:
-    """A zoo of networks that are all in the test split."""
+    """A zoo with all networks in the test split."""
     domain = SimpleNamespace(low=[-1.0] * len(grid), high=[1.0] * len(grid), grid=grid)
     inr = SimpleNamespace(omega_0=1.0, output_offset=0.5)
     return cast(Any, SimpleNamespace(split=lambda _: Split(weights), domain=domain, inr=inr))
@@ -42,7 +42,7 @@ def networks(dims: tuple[int, ...], count: int) -> WeightBatch:
 
 
 def pictures(made: Thumbnails) -> Tensor:
-    """The pictures on the sheet (n, height, width, 3), from 0 to 255."""
+    """The images of the sheet, (n, height, width, 3), from 0 to 255."""
     content = base64.b64decode(made.source.split(",")[1])
     sheet = torch.tensor(matplotlib.image.imread(io.BytesIO(content))[..., :3])
     rows = sheet.unflatten(0, (-1, made.height)).unflatten(2, (-1, made.width))
@@ -50,7 +50,7 @@ def pictures(made: Thumbnails) -> Tensor:
 
 
 def values(weights: WeightBatch, number: int, *point: float) -> Tensor:
-    """What a network computes at a point, by its formula."""
+    """The values of a network, computed by its formula."""
     x = torch.tensor(point)
     for layer, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
         x = x @ weight[number, ..., 0] + bias[number, :, 0]
@@ -59,8 +59,8 @@ def values(weights: WeightBatch, number: int, *point: float) -> Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_image_is_what_its_own_network_computes(channels: int) -> None:
-    weights = networks((2, 8, channels), 60)  # more than a line of the sheet
+def test_thumbnail_is_the_rendering_of_its_network(channels: int) -> None:
+    weights = networks((2, 8, channels), 60)  # more than one row of the sheet
     weights = WeightBatch(weights.weights, tuple(0.1 * b for b in weights.biases))
     made = Thumbnails.render(zoo_of(weights, [5, 7]), "a")
     assert (made.height, made.width) in {(5, 7), (7, 5)}
@@ -77,11 +77,11 @@ def test_an_image_is_what_its_own_network_computes(channels: int) -> None:
     for number, expected in zip((0, 59), everything, strict=True):
         shown = drawn[number, ..., :channels].reshape(-1, channels)
         order = expected.flatten().argsort()
-        assert (shown.flatten()[order].diff() >= 0).all()  # as bright as the value is high
+        assert (shown.flatten()[order].diff() >= 0).all()  # brightness increases with the value
         assert shown.std() > 10
 
 
-def test_a_volume_is_shown_by_its_middle_slice() -> None:
+def test_volume_is_shown_by_its_middle_slice() -> None:
     weights = networks((3, 8, 1), 2)
     made = Thumbnails.render(zoo_of(weights, [5, 5, 5]), "a")
     steps = torch.linspace(-1, 1, 5).tolist()
@@ -90,16 +90,18 @@ def test_a_volume_is_shown_by_its_middle_slice() -> None:
     assert (shown[expected.flatten().argsort()].diff() >= 0).all()
 
 
-def test_a_function_of_one_input_is_a_curve() -> None:
+def test_function_of_one_input_is_drawn_as_a_curve() -> None:
     weights = networks((1, 8, 1), 3)
     made = Thumbnails.render(zoo_of(weights, [30]), "a")
-    dark = pictures(made)[2, ..., 0].argmin(dim=0).float()  # the line in each column, from above
+    dark = pictures(made)[2, ..., 0].argmin(dim=0).float()  # row of the curve in each column
     last = made.width - 1
     expected = torch.stack([values(weights, 2, 2 * x / last - 1) for x in range(made.width)])[:, 0]
     assert torch.corrcoef(torch.stack([dark, -expected]))[0, 1] > 0.99
 
 
-def test_of_many_networks_evenly_spread_ones_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evenly_spaced_networks_are_drawn_if_there_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert spread_evenly(3) == [0, 1, 2]
     assert len(spread_evenly(10_000)) == len(set(spread_evenly(10_000))) == 2000
     monkeypatch.setattr(thumbnails, "MAX_NETWORKS", 3)
@@ -111,7 +113,7 @@ def test_of_many_networks_evenly_spread_ones_are_drawn(monkeypatch: pytest.Monke
     assert torch.equal(drawn, every)
 
 
-def test_what_is_not_finite_is_drawn_as_well() -> None:
+def test_nonfinite_values_are_drawn() -> None:
     weights = networks((2, 8, 1), 2)
     weights.weights[0][0] = float("nan")
     assert len(pictures(Thumbnails.render(zoo_of(weights, [4, 4]), "a"))) == 2

@@ -1,4 +1,4 @@
-"""A data set of 60 small pictures that is found, verified and refused as the real ones are."""
+"""A data set of 60 small images that is installed and verified like the real data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def files() -> dict[str, bytes]:
 def offer(
     files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Dataset]]:
-    """Make ``mnist`` mean the small pictures, from the sources given."""
+    """Replace ``mnist`` by the small images, from the given sources."""
 
     def install(**sources: Callable[[Dataset, Path], None]) -> dict[str, Dataset]:
         return offer_pictures(monkeypatch, files, sources)

@@ -32,7 +32,7 @@ def test_splits_share_neither_pairs_nor_images(root: Path) -> None:
     assert not set.union(*images.values()) & set(torch.cat(held_out).tolist())
 
 
-def test_a_task_is_two_classes_of_its_split_with_their_images(root: Path) -> None:
+def test_task_has_two_classes_and_images_of_its_split(root: Path) -> None:
     some = tasks(root)
     classes = some._images.classes
     for name, ids in some.split(None).items():
@@ -50,13 +50,13 @@ def test_both_orders_of_a_pair_occur(root: Path) -> None:
     assert 0 < float((labels["class_a"] < labels["class_b"]).float().mean()) < 1
 
 
-def test_a_task_does_not_depend_on_the_others(root: Path) -> None:
+def test_task_is_independent_of_other_tasks(root: Path) -> None:
     one, other = tasks(root), tasks(root)
     alone = other.examples(torch.tensor([7]))[0]
     assert torch.equal(one.examples(torch.tensor([3, 7]))[0][1:], alone)
 
 
-def test_inputs_are_averages_of_pixels_with_mean_0_and_variance_1(root: Path) -> None:
+def test_inputs_are_standardised_pixel_averages(root: Path) -> None:
     some = tasks(root)
     picture = some.pictures(torch.tensor([5]))
     averages = picture.view(2, 2, 2, 2).mean(dim=(1, 3)).flatten()
@@ -74,9 +74,9 @@ def test_targets_are_0_for_the_first_class_and_1_for_the_second(root: Path) -> N
     assert targets.squeeze(-1).tolist() == [[0, 0, 1, 1]] * 3
 
 
-def test_held_out_examples_are_of_the_same_classes(root: Path) -> None:
+def test_held_out_examples_have_the_same_classes(root: Path) -> None:
     some = tasks(root)
-    ids = torch.tensor([42])  # of validation, with two held-out images of each class
+    ids = torch.tensor([42])  # a validation task, with two held-out images of each class
     a, b = (int(label) for label in some.labels(ids).values())
     pools = [some.pool("val", "held_out")[label] for label in (a, b)]
     inputs, targets = some.held_out_examples(ids, 4)
@@ -84,7 +84,7 @@ def test_held_out_examples_are_of_the_same_classes(root: Path) -> None:
     assert targets.flatten().tolist() == [0, 0, 1, 1]
 
 
-def test_the_description_gives_the_tasks_back(root: Path) -> None:
+def test_description_round_trip(root: Path) -> None:
     some = tasks(root, seed=3)
     again = BinaryTasks.from_description({"name": some.name, **some.describe()}, root=root)
     assert torch.equal(again.examples(torch.arange(9))[0], some.examples(torch.arange(9))[0])
@@ -105,6 +105,6 @@ def test_the_description_gives_the_tasks_back(root: Path) -> None:
         ({"num_val": 0}, "num_val >= 1"),
     ],
 )
-def test_sizes_out_of_range_are_refused(root: Path, change: dict[str, object], fact: str) -> None:
+def test_sizes_out_of_range_are_rejected(root: Path, change: dict[str, object], fact: str) -> None:
     with pytest.raises(ValueError, match=fact):
         tasks(root, **change)

@@ -13,7 +13,7 @@ IDS = torch.tensor([3, 5])
 
 
 def sines(**changed: object) -> SimpleNamespace:
-    """A source that is right but for what is changed."""
+    """A valid source with changes."""
     source = SineSignals(**SMALL_SIGNALS)
     members = ("name", "coordinates", "num_outputs", "grid")
     members += ("split", "values", "labels", "describe")
@@ -28,7 +28,7 @@ def use(source: SimpleNamespace) -> None:
     signals.describe()
 
 
-def test_a_source_that_is_right_is_passed_on() -> None:
+def test_valid_source_is_passed_through() -> None:
     source, signals = sines(), CheckedSignals(sines())
     torch.testing.assert_close(signals.values(IDS), source.values(IDS))
     assert signals.labels(IDS).keys() == source.labels(IDS).keys()
@@ -37,7 +37,7 @@ def test_a_source_that_is_right_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("missing", ["name", "grid", "values", "describe"])
-def test_what_is_missing_is_named(missing: str) -> None:
+def test_missing_member_is_named(missing: str) -> None:
     source = sines()
     delattr(source, missing)
     with pytest.raises(ValueError, match=f"expected a source of signals .* without {missing}$"):
@@ -81,7 +81,7 @@ WAVES, POINTS, SPLITS = GOOD.values(IDS), GOOD.coordinates, GOOD.split(None)
         ("split", SPLITS | {"train": IDS / 1}, r"\['train'\] .* int64 \(n,\), got float32 \(2,\)"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(member: str, bad: object, complaint: str) -> None:
+def test_invalid_member_is_named(member: str, bad: object, complaint: str) -> None:
     is_method = callable(getattr(GOOD, member))
     with pytest.raises(ValueError, match=f"expected .*{complaint}"):
         use(sines(**{member: (lambda *_: bad) if is_method else bad}))

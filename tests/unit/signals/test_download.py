@@ -40,7 +40,7 @@ def giving(files: dict[str, bytes]) -> Callable[[Dataset, Path], None]:
 @pytest.mark.parametrize(
     "error", [OSError("no route"), tarfile.ReadError("not a gzip file"), StopIteration()]
 )
-def test_the_next_source_is_tried_and_said(
+def test_next_source_is_tried_after_a_failure(
     error: Exception,
     tmp_path: Path,
     offer: Offer,
@@ -54,7 +54,7 @@ def test_the_next_source_is_tried_and_said(
     assert "MNIST from second" in capsys.readouterr().err
 
 
-def test_programs_can_run_in_the_folder_though_the_root_is_relative(
+def test_subprocesses_run_in_the_folder_with_a_relative_root(
     tmp_path: Path, offer: Offer, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fetch(dataset: Dataset, folder: Path) -> None:
@@ -66,7 +66,7 @@ def test_programs_can_run_in_the_folder_though_the_root_is_relative(
     assert ensure_dataset("mnist", Path("data")).is_dir()
 
 
-def test_files_that_are_there_are_not_fetched(
+def test_existing_files_are_not_downloaded(
     tmp_path: Path, offer: Offer, files: dict[str, bytes]
 ) -> None:
     offer(first=giving(files))
@@ -75,7 +75,7 @@ def test_files_that_are_there_are_not_fetched(
     ensure_dataset("mnist", tmp_path)
 
 
-def test_gzipped_files_put_there_by_hand_are_taken(
+def test_gzipped_files_of_the_user_are_installed(
     tmp_path: Path, offer: Offer, files: dict[str, bytes]
 ) -> None:
     offer()
@@ -91,7 +91,7 @@ def test_gzipped_files_put_there_by_hand_are_taken(
 
 @pytest.mark.parametrize("folder", ["MNIST", "MNIST/raw", "MNIST/raw/archive"])
 @pytest.mark.parametrize("name", ["{}.idx{}-ubyte", "{0}.idx{1}-ubyte.gz", "{0}-idx{1}-ubyte.gz"])
-def test_files_put_there_by_hand_are_taken_as_mirrors_name_them(
+def test_files_with_names_of_mirrors_are_installed(
     name: str, folder: str, tmp_path: Path, offer: Offer, files: dict[str, bytes]
 ) -> None:
     offer()
@@ -103,7 +103,7 @@ def test_files_put_there_by_hand_are_taken_as_mirrors_name_them(
     assert {file: (raw_folder / file).read_bytes() for file in files} == files
 
 
-def test_a_folder_named_like_the_file_in_it_is_no_hindrance(
+def test_folder_named_like_its_file_is_renamed(
     tmp_path: Path, offer: Offer, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     offer()
@@ -132,9 +132,7 @@ download.ensure_dataset("mnist", root)
 """
 
 
-def test_the_second_of_two_waits_for_what_the_first_fetches(
-    tmp_path: Path, files: dict[str, bytes]
-) -> None:
+def test_second_process_waits_for_the_download(tmp_path: Path, files: dict[str, bytes]) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for name, raw in files.items():
@@ -153,7 +151,7 @@ def test_the_second_of_two_waits_for_what_the_first_fetches(
     assert {path.name for path in (tmp_path / "data/MNIST/raw").iterdir()} == set(files)
 
 
-def test_what_is_complete_is_not_written_to(
+def test_complete_data_set_is_not_locked(
     tmp_path: Path, offer: Offer, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(first=giving(files))
@@ -164,14 +162,12 @@ def test_what_is_complete_is_not_written_to(
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """Address of a server that takes connections and never answers."""
+    """Address of a server that accepts connections but never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/"
 
 
-def test_mirrors_that_do_not_answer_are_not_waited_for(
-    silent_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unresponsive_mirrors_time_out(silent_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "ANSWER_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(ConnectionError, match=rf"{silent_server}: .*; http://nowhere.invalid/: "):
@@ -179,7 +175,7 @@ def test_mirrors_that_do_not_answer_are_not_waited_for(
     assert time.monotonic() - began < 10
 
 
-def test_a_mirror_that_answers_is_left() -> None:
+def test_responding_mirror_is_returned() -> None:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
             pass
@@ -192,7 +188,7 @@ def test_a_mirror_that_answers_is_left() -> None:
     assert mirrors == [mirror]
 
 
-def test_a_damaged_gzip_put_there_by_hand_is_named_and_fetched_again(
+def test_damaged_gzip_of_the_user_is_named_and_downloaded_again(
     tmp_path: Path, offer: Offer, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     offer(first=giving(files))
@@ -208,7 +204,7 @@ def test_a_damaged_gzip_put_there_by_hand_is_named_and_fetched_again(
 
 
 @pytest.mark.parametrize("spoil", [lambda raw: b"", lambda raw: raw[:-1], lambda raw: raw + b"x"])
-def test_a_corrupt_file_is_named_and_fetched_again(
+def test_corrupt_file_is_named_and_downloaded_again(
     tmp_path: Path,
     offer: Offer,
     files: dict[str, bytes],
@@ -223,7 +219,7 @@ def test_a_corrupt_file_is_named_and_fetched_again(
     assert f"{victim} is corrupt" in capsys.readouterr().err
 
 
-def test_a_source_with_wrong_content_is_refused(
+def test_source_with_wrong_content_is_rejected(
     tmp_path: Path, offer: Offer, files: dict[str, bytes]
 ) -> None:
     offer(first=giving({name: raw + b"x" for name, raw in files.items()}))
@@ -232,7 +228,7 @@ def test_a_source_with_wrong_content_is_refused(
     assert list((tmp_path / "MNIST" / "raw").iterdir()) == []
 
 
-def test_no_source_names_each_and_the_place_for_the_files(tmp_path: Path, offer: Offer) -> None:
+def test_failed_download_names_sources_and_folder(tmp_path: Path, offer: Offer) -> None:
     broken = subprocess.CalledProcessError(1, ["npm"], stderr="E404\nnot found")
     offer(mirror=failing(OSError("no route")), npm=failing(broken))
     with pytest.raises(FileNotFoundError) as error:
@@ -243,7 +239,7 @@ def test_no_source_names_each_and_the_place_for_the_files(tmp_path: Path, offer:
         assert part in message
 
 
-def test_an_unknown_data_set_lists_the_choices(tmp_path: Path) -> None:
+def test_unknown_data_set_lists_the_choices(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="expected a data set of mnist, fashion_mnist, got 'cifar'"
     ):
@@ -253,7 +249,7 @@ def test_an_unknown_data_set_lists_the_choices(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\0\0\x08", b"\0\0\x08\x01\0\0\0\x05abc", b"no idx file"]
 )
-def test_what_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_invalid_idx_file_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"{path} is not a valid idx file"):
@@ -263,7 +259,7 @@ def test_what_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_the_real_data_can_be_fetched(
+def test_real_data_can_be_downloaded(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

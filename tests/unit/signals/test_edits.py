@@ -20,7 +20,7 @@ IMAGE = torch.tensor(
 ).view(1, 4, 5, 1)
 
 
-def test_dilation_is_the_maximum_over_the_neighbourhood() -> None:
+def test_dilation_is_the_maximum_over_neighbours() -> None:
     expected = torch.tensor(
         [
             [0.9, 0.9, 0.9, 0.0, 0.0],
@@ -32,7 +32,7 @@ def test_dilation_is_the_maximum_over_the_neighbourhood() -> None:
     assert torch.equal(edit_images(IMAGE, "dilate")[0, :, :, 0], expected)
 
 
-def test_erosion_is_the_minimum_and_the_border_does_not_count() -> None:
+def test_erosion_is_the_minimum_without_padding() -> None:
     image = torch.ones(1, 4, 4, 1)
     image[0, 3, 3, 0] = 0.2
     expected = torch.tensor(
@@ -46,7 +46,7 @@ def test_erosion_is_the_minimum_and_the_border_does_not_count() -> None:
     assert torch.equal(edit_images(image, "erode")[0, :, :, 0], expected)
 
 
-def test_contrast_spreads_values_around_one_half() -> None:
+def test_contrast_scales_values_around_one_half() -> None:
     values = torch.tensor([0.0, 0.2, 0.5, 0.6, 1.0]).view(1, 1, 5, 1)
     expected = torch.tensor([0.0, 0.05, 0.5, 0.65, 1.0]).view(1, 1, 5, 1)
     torch.testing.assert_close(edit_images(values, "contrast"), expected)
@@ -67,7 +67,7 @@ def test_edits_agree_with_scipy(channels: int) -> None:
 
 
 def test_edits_commute_with_the_symmetries_of_the_square() -> None:
-    """So that networks and targets may be turned and mirrored together."""
+    """Networks and targets may therefore be rotated and mirrored together."""
     images = torch.rand(2, 6, 6, 1, generator=torch.Generator().manual_seed(0))
     for edit in ("dilate", "erode", "contrast", "blur"):
         for move in (lambda x: x.rot90(1, (1, 2)), lambda x: x.flip(2)):
@@ -76,12 +76,12 @@ def test_edits_commute_with_the_symmetries_of_the_square() -> None:
             )
 
 
-def test_an_unknown_edit_lists_the_choices() -> None:
+def test_unknown_edit_lists_the_choices() -> None:
     with pytest.raises(ValueError, match=r"of dilate, erode, contrast, blur, got 'invert'"):
         edit_images(IMAGE, "invert")
 
 
-def test_edited_images_are_signals_of_their_own(small_mnist: Images, tmp_path: Path) -> None:
+def test_edited_images_are_distinct_signals(small_mnist: Images, tmp_path: Path) -> None:
     plain = ImageSignals("mnist", root=tmp_path, num_val=10)
     edited = EditedImages("mnist", edit="dilate", root=tmp_path, num_val=10)
     ids = torch.tensor([3, 50])

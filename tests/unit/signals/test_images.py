@@ -30,18 +30,20 @@ def signals(
     return ImageSignals("mnist", root=tmp_path, num_val=10)
 
 
-def test_coordinates_run_over_x_first(signals: ImageSignals) -> None:
+def test_x_is_the_fastest_coordinate(signals: ImageSignals) -> None:
     assert signals.grid == (4, 4)
     torch.testing.assert_close(signals.coordinates[1], torch.tensor([-1 / 3, -1.0]))
     torch.testing.assert_close(signals.coordinates[-1], torch.tensor([1.0, 1.0]))
 
 
-def test_values_are_the_pixels_in_the_order_of_the_coordinates(signals: ImageSignals) -> None:
+def test_values_are_pixels_in_the_order_of_coordinates(signals: ImageSignals) -> None:
     values = signals.values(torch.tensor([45]))
     assert torch.equal(values.view(4, 4, 1), signals.images[45].float() / 255)
 
 
-def test_splits_are_disjoint_balanced_and_keep_the_test_images(signals: ImageSignals) -> None:
+def test_splits_are_disjoint_and_balanced_with_the_original_test_images(
+    signals: ImageSignals,
+) -> None:
     splits = signals.split(None)
     assert [len(splits[name]) for name in ("train", "val", "test")] == [30, 10, 20]
     assert len(torch.cat(list(splits.values())).unique()) == 60
@@ -49,23 +51,21 @@ def test_splits_are_disjoint_balanced_and_keep_the_test_images(signals: ImageSig
     assert torch.bincount(signals.labels(splits["val"])["label"]).tolist() == [1] * 10
 
 
-def test_a_limited_zoo_is_part_of_the_whole(signals: ImageSignals) -> None:
+def test_limited_splits_are_subsets_of_full_splits(signals: ImageSignals) -> None:
     part, whole = signals.split(24), signals.split(None)
     assert sum(map(len, part.values())) == 24
     assert all(set(part[name].tolist()) <= set(whole[name].tolist()) for name in whole)
 
 
 @pytest.mark.parametrize("num_val", [-5, 0, 40])
-def test_a_split_without_images_is_refused(
-    num_val: int, signals: ImageSignals, tmp_path: Path
-) -> None:
+def test_empty_split_is_rejected(num_val: int, signals: ImageSignals, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"num_val between 1 and 39, .* got {num_val}"):
         ImageSignals("mnist", root=tmp_path, num_val=num_val)
 
 
 @pytest.fixture
 def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three files as torchvision lays them out, with ten pictures each."""
+    """Three files in torchvision's layout with ten images each."""
     folder = tmp_path / CIFAR10.base_folder
     folder.mkdir()
     generator = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def test_colour_images_have_three_outputs(cifar10: Path) -> None:
 
 @pytest.fixture
 def archive(cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What torchvision fetches, from a server of this machine."""
+    """The archive that torchvision downloads, on a local server."""
     archive = tmp_path / "source" / "cifar.tar.gz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz") as file:
@@ -116,7 +116,7 @@ def archive(cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.mark.usefixtures("archive")
 @pytest.mark.parametrize("spoiled", [b"something that must not be unpickled", None])
-def test_colour_images_that_are_altered_or_missing_are_fetched(
+def test_altered_or_missing_colour_images_are_downloaded(
     spoiled: bytes | None, cifar10: Path
 ) -> None:
     file = cifar10 / CIFAR10.base_folder / "b"
@@ -128,9 +128,7 @@ def test_colour_images_that_are_altered_or_missing_are_fetched(
     assert file.read_bytes() == whole
 
 
-def test_colour_images_that_no_source_has_name_the_place_for_the_files(
-    archive: Path, cifar10: Path
-) -> None:
+def test_failed_download_of_colour_images_names_the_folder(archive: Path, cifar10: Path) -> None:
     archive.unlink()
     file = cifar10 / CIFAR10.base_folder / "b"
     file.write_bytes(b"something that must not be unpickled")

@@ -6,7 +6,7 @@ import torch
 from dws.signals import SineSignals
 
 
-def test_values_are_the_wave_of_the_labels() -> None:
+def test_values_are_sine_waves_of_the_labels() -> None:
     signals = SineSignals(amplitude=(0.0, 10.0), num_points=5)
     ids = torch.tensor([3, 8])
     labels = signals.labels(ids)
@@ -14,13 +14,13 @@ def test_values_are_the_wave_of_the_labels() -> None:
     torch.testing.assert_close(signals.values(ids)[1], expected)
 
 
-def test_labels_fill_their_range() -> None:
+def test_labels_cover_their_range() -> None:
     frequency = SineSignals().labels(torch.arange(500))["frequency"]
     assert 0.5 <= float(frequency.min()) < 0.7
     assert 9.8 < float(frequency.max()) <= 10
 
 
-def test_a_signal_depends_on_seed_and_id_alone() -> None:
+def test_signal_depends_only_on_seed_and_id() -> None:
     def label(seed: int, ids: list[int], num_train: int) -> float:
         signals = SineSignals(seed=seed, num_train=num_train)
         return float(signals.labels(torch.tensor(ids))["frequency"][-1])
@@ -44,6 +44,6 @@ def test_splits_are_disjoint() -> None:
         ({"num_val": 0}, r"num_train, num_val, num_test >= 1, got \(2000, 8000, 0, 1000\)"),
     ],
 )
-def test_bad_settings_are_refused(bad: dict[str, object], complaint: str) -> None:
+def test_invalid_settings_are_rejected(bad: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=f"expected .*{complaint}"):
         SineSignals(**bad)

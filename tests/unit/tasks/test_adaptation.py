@@ -14,7 +14,7 @@ from dws.weightspace import WeightBatch
 from dws.zoo import Zoo
 
 CPU = torch.device("cpu")
-CLEAN = Adaptation(max_angle=0.0, noise=0.0, num_copies=1)  # but for flips
+CLEAN = Adaptation(max_angle=0.0, noise=0.0, num_copies=1)  # except flips
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def flat(zoo: Zoo, split: str) -> torch.Tensor:
     return zoo.split(split).weights().flatten().squeeze(-1)
 
 
-def test_targets_are_the_two_classes_and_the_split(task: Adaptation, classifier_zoo: Zoo) -> None:
+def test_targets_contain_two_classes_and_the_split(task: Adaptation, classifier_zoo: Zoo) -> None:
     for number, name in enumerate(("train", "val", "test")):
         split = classifier_zoo.split(name)
         targets = task.targets_of(split)
@@ -35,9 +35,7 @@ def test_targets_are_the_two_classes_and_the_split(task: Adaptation, classifier_
         assert targets[:, 2].tolist() == [number] * len(split)
 
 
-def test_the_accuracy_is_that_on_corrupted_images_that_no_classifier_was_fitted_to(
-    task: Adaptation, classifier_zoo: Zoo
-) -> None:
+def test_accuracy_uses_corrupted_held_out_images(task: Adaptation, classifier_zoo: Zoo) -> None:
     split = classifier_zoo.split("val")
     tasks = task.images.tasks
     generator = torch.Generator().manual_seed(derive_seed(task.seed, 2))
@@ -58,7 +56,7 @@ def test_the_accuracy_is_that_on_corrupted_images_that_no_classifier_was_fitted_
     assert task.references(split) == {"No adaptation": metrics}
 
 
-def test_metrics_do_not_depend_on_how_networks_are_batched(
+def test_metrics_are_independent_of_batching(
     task: Adaptation, classifier_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs, targets = flat(classifier_zoo, "train"), task.targets_of(classifier_zoo.split("train"))
@@ -67,9 +65,7 @@ def test_metrics_do_not_depend_on_how_networks_are_batched(
     assert task.metrics(outputs, targets) == pytest.approx(whole)
 
 
-def test_the_loss_draws_training_images_of_the_two_classes(
-    classifier_zoo: Zoo, pictures: Path
-) -> None:
+def test_loss_draws_training_images_of_both_classes(classifier_zoo: Zoo, pictures: Path) -> None:
     task = replace(CLEAN, num_images=60).on(classifier_zoo, data=pictures, device=CPU)
     targets = task.targets_of(classifier_zoo.split("train"))[:3]
     drawn = task.images.draw(targets, 60)
@@ -80,13 +76,11 @@ def test_the_loss_draws_training_images_of_the_two_classes(
             of_class = tasks.pictures(tasks.pool("train", "held_out")[label])
             expected = tasks.prepare(torch.cat([of_class, of_class.flip(3)]))
             distance = torch.cdist(part, expected)
-            assert float(distance.amin(1).max()) < 1e-3  # each is one of them
-            assert len(distance.argmin(1).unique()) == 6  # and each copy of each is drawn
+            assert float(distance.amin(1).max()) < 1e-3  # each drawn image is a training image
+            assert len(distance.argmin(1).unique()) == 6  # and every copy of every image is drawn
 
 
-def test_the_loss_depends_on_pytorchs_generator_alone(
-    task: Adaptation, classifier_zoo: Zoo
-) -> None:
+def test_loss_depends_only_on_the_default_generator(task: Adaptation, classifier_zoo: Zoo) -> None:
     outputs, targets = flat(classifier_zoo, "train"), task.targets_of(classifier_zoo.split("train"))
     losses = []
     for seed in (0, 0, 1):
@@ -95,7 +89,7 @@ def test_the_loss_depends_on_pytorchs_generator_alone(
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_following_the_gradient_of_the_loss_improves_accuracy(
+def test_gradient_descent_on_the_loss_improves_accuracy(
     classifier_zoo: Zoo, pictures: Path
 ) -> None:
     task = replace(CLEAN, num_images=60).on(classifier_zoo, data=pictures, device=CPU)
@@ -110,34 +104,32 @@ def test_following_the_gradient_of_the_loss_improves_accuracy(
     assert task.metrics(outputs, targets)["accuracy"] > before + 0.1
 
 
-def test_a_network_of_nan_is_wrong_everywhere(task: Adaptation, classifier_zoo: Zoo) -> None:
+def test_network_with_nan_has_zero_accuracy(task: Adaptation, classifier_zoo: Zoo) -> None:
     targets = task.targets_of(classifier_zoo.split("val"))
     outputs = torch.full((len(targets), classifier_zoo.spec.num_params), torch.nan)
     assert task.scores(outputs, targets).tolist() == [0.0] * len(targets)
 
 
-def test_loss_and_metrics_ignore_the_order_of_neurons(
+def test_loss_and_metrics_are_invariant_to_permutations(
     task: Adaptation, classifier_zoo: Zoo
 ) -> None:
     batch = classifier_zoo.split("val").weights()
     w, b = batch.weights, batch.biases
     permuted = WeightBatch(
         (w[0].flip(2), w[1].flip(1), w[2]), (b[0].flip(1), b[1], b[2])
-    )  # of the first level
+    )  # neurons of the first level
     targets = task.targets_of(classifier_zoo.split("val"))
     assert task.metrics(permuted.flatten().squeeze(-1), targets) == pytest.approx(
         task.metrics(flat(classifier_zoo, "val"), targets)
     )
 
 
-def test_inrs_are_refused(sine_zoo: Zoo, pictures: Path) -> None:
+def test_inr_zoo_is_rejected(sine_zoo: Zoo, pictures: Path) -> None:
     with pytest.raises(ValueError, match=r"needs a zoo of classifiers, but .* contains INRs"):
         Adaptation().on(sine_zoo, data=pictures, device=CPU)
 
 
-def test_images_that_are_not_at_hand_are_named(
-    classifier_zoo: Zoo, pictures: Path, tmp_path: Path
-) -> None:
+def test_missing_images_are_named(classifier_zoo: Zoo, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"MNIST could not be downloaded .* train-images"):
         Adaptation().on(classifier_zoo, data=tmp_path / "nothing", device=CPU)
 
@@ -145,6 +137,6 @@ def test_images_that_are_not_at_hand_are_named(
 @pytest.mark.parametrize(
     "bad", [{"max_angle": -1.0}, {"noise": -0.1}, {"jitter": 1.0}, {"num_copies": 0}, {"seed": -1}]
 )
-def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
+def test_settings_out_of_range_are_rejected(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"task.{next(iter(bad))}"):
         Adaptation(**bad)

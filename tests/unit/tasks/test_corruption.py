@@ -15,7 +15,7 @@ def corrupted(given: torch.Tensor, seed: int = 0, **changes: float) -> torch.Ten
     return corrupt(given, torch.Generator().manual_seed(seed), **strengths)
 
 
-def test_half_of_the_images_are_flipped_and_no_more_happens_without_strengths() -> None:
+def test_zero_strengths_only_flip_half_of_the_images() -> None:
     given = images()
     got = corrupted(given)
     is_same, is_flipped = (
@@ -25,9 +25,9 @@ def test_half_of_the_images_are_flipped_and_no_more_happens_without_strengths() 
     assert float(is_flipped.float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
-def test_rotations_are_as_large_as_said_and_keep_the_middle() -> None:
+def test_rotations_have_the_given_range_and_keep_the_centre() -> None:
     bar = torch.zeros(1, 1, 41, 41)
-    bar[:, :, 20, 30] = 1.0  # to the right of the middle by 10 pixels
+    bar[:, :, 20, 30] = 1.0  # 10 pixels to the right of the centre
     got = corrupted(bar.expand(300, -1, -1, -1), max_angle=40.0)
     at = torch.stack(torch.meshgrid(*2 * [torch.arange(41.0) - 20], indexing="ij"))
     place = (got * at).sum(dim=(2, 3)) / got.sum(dim=(2, 3))  # (300, 2): down, right
@@ -37,7 +37,7 @@ def test_rotations_are_as_large_as_said_and_keep_the_middle() -> None:
     assert -41 <= float(angle.min()) < -30
 
 
-def test_noise_has_the_deviation_given_and_stays_in_range() -> None:
+def test_noise_has_the_given_deviation_and_stays_in_range() -> None:
     got = corrupted(torch.full((100, 1, 9, 9), 0.5), noise=0.1)
     assert float(got.std()) == pytest.approx(0.1, rel=0.03)
     loud = corrupted(images(), noise=1.0)
@@ -45,7 +45,7 @@ def test_noise_has_the_deviation_given_and_stays_in_range() -> None:
     assert float(loud.max()) == 1.0
 
 
-def test_jitter_changes_colors_and_leaves_grey_images_alone() -> None:
+def test_jitter_changes_only_colour_images() -> None:
     assert torch.equal(corrupted(images(), jitter=0.5), corrupted(images()))
     got = corrupted(images(channels=3), jitter=0.5)
     middles = got.mean(dim=(1, 2, 3))
@@ -53,7 +53,7 @@ def test_jitter_changes_colors_and_leaves_grey_images_alone() -> None:
     assert float(middles.max()) > 0.6
 
 
-def test_each_image_is_corrupted_in_its_own_way_by_the_generator_alone() -> None:
+def test_images_are_corrupted_independently_and_seeded() -> None:
     same = images(1).expand(5, -1, -1, -1)
     got = corrupted(same, max_angle=30.0, noise=0.1)
     assert len(got.flatten(1).unique(dim=0)) == 5

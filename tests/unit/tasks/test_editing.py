@@ -28,7 +28,7 @@ def flat(zoo: Zoo, split: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("edit", ["dilate", "erode", "contrast", "blur"])
-def test_targets_are_the_edited_originals(
+def test_targets_are_edited_originals(
     edit: str, digit_zoo: Zoo, small_mnist: Images, tmp_path: Path
 ) -> None:
     split = digit_zoo.split("val")
@@ -37,8 +37,8 @@ def test_targets_are_the_edited_originals(
     assert torch.equal(targets, edit_images(originals, edit).flatten(1, 2))
 
 
-def test_the_error_is_that_of_the_rendering_at_the_pixels(digit_zoo: Zoo, tmp_path: Path) -> None:
-    """A network that is left alone has the error of its fit, if its target is its original."""
+def test_error_is_computed_from_renderings_at_the_pixels(digit_zoo: Zoo, tmp_path: Path) -> None:
+    """An unchanged network has the error of its fit if its target is the original."""
     task, split = on(digit_zoo, tmp_path), digit_zoo.split("test")
     errors = task.scores(flat(digit_zoo, "test"), split.images(tmp_path))
     torch.testing.assert_close(errors, split.column("mse"), rtol=1e-3, atol=1e-6)
@@ -58,14 +58,16 @@ def test_metrics_scores_and_loss_agree(
     assert float(task.loss(outputs, targets)) == pytest.approx(float(scores.mean()))
 
 
-def test_outputs_that_are_not_finite_have_no_score(digit_zoo: Zoo, tmp_path: Path) -> None:
+def test_nonfinite_outputs_have_nonfinite_scores(digit_zoo: Zoo, tmp_path: Path) -> None:
     task, outputs = on(digit_zoo, tmp_path), flat(digit_zoo, "test").clone()
     outputs[0, 0] = torch.nan
     scores = task.scores(outputs, task.targets_of(digit_zoo.split("test")))
     assert scores.isnan().tolist() == [True] + [False] * 19
 
 
-def test_references_are_no_edit_and_fits_to_edited_images(digit_zoo: Zoo, tmp_path: Path) -> None:
+def test_references_include_no_edit_and_fits_to_edited_images(
+    digit_zoo: Zoo, tmp_path: Path
+) -> None:
     task, split = on(digit_zoo, tmp_path), digit_zoo.split("test")
     as_they_are = task.metrics(flat(digit_zoo, "test"), task.targets_of(split))
     assert task.references(split) == {"No edit": as_they_are}
@@ -85,12 +87,12 @@ def test_references_are_no_edit_and_fits_to_edited_images(digit_zoo: Zoo, tmp_pa
     assert of_aligned["INRs fitted to the edited images"] == expected
 
 
-def test_a_zoo_of_other_images_is_no_reference(digit_zoo: Zoo, tmp_path: Path) -> None:
+def test_zoo_of_other_images_is_not_a_reference(digit_zoo: Zoo, tmp_path: Path) -> None:
     shutil.copytree(digit_zoo.path, tmp_path / "mnist_dilate")
     assert list(on(digit_zoo, tmp_path).references(digit_zoo.split("test"))) == ["No edit"]
 
 
-def test_pictures_show_original_target_and_outcome(
+def test_pictures_show_original_target_and_result(
     digit_zoo: Zoo, small_mnist: Images, tmp_path: Path
 ) -> None:
     task, split = on(digit_zoo, tmp_path), digit_zoo.split("test")
@@ -104,23 +106,23 @@ def test_pictures_show_original_target_and_outcome(
 
 
 @pytest.mark.untyped
-def test_an_unknown_edit_is_refused() -> None:
+def test_unknown_edit_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"of dilate, erode, contrast, blur, got 'smile'"):
         Editing(edit="smile")
 
 
-def test_signals_that_are_no_images_are_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_zoo_without_images_is_rejected(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"task\.edit=dilate needs INRs of images.* have 1\. Cho"):
         on(sine_zoo, tmp_path)
 
 
-def test_a_zoo_that_does_not_say_its_images_is_refused(picture_zoo: Zoo, tmp_path: Path) -> None:
+def test_zoo_without_recorded_images_is_rejected(picture_zoo: Zoo, tmp_path: Path) -> None:
     task = on(picture_zoo, tmp_path)
     with pytest.raises(ValueError, match=r"does not record the images .* 'pictures'"):
         task.targets_of(picture_zoo.split("train"))
 
 
-def test_other_images_than_those_of_the_zoo_are_refused(
+def test_images_that_differ_from_those_of_the_zoo_are_rejected(
     digit_zoo: Zoo, small_mnist: Images, tmp_path: Path
 ) -> None:
     small_mnist.checksums["sha256"]["file"] = "1"

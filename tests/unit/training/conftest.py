@@ -1,4 +1,4 @@
-"""A short training of a small DWSNet."""
+"""Fixtures for short trainings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TASK = Regression()
 
 @dataclass(frozen=True)
 class Negative:
-    """Networks whose renderings are the negatives of those of the input networks."""
+    """A task whose targets are negatives of the input networks' renderings."""
 
     spec: WeightSpaceSpec | None = None
     points: torch.Tensor | None = None
@@ -134,7 +134,7 @@ def run_training(
 
 
 def kill_after(num_checkpoints: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next training end right after it has written its last checkpoint so many times."""
+    """Stop the next training after it has written its last checkpoint a number of times."""
     saves = 0
 
     def killed(path: Path, state: dict[str, object]) -> None:

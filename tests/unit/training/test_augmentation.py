@@ -23,7 +23,7 @@ from dws.weightspace.transforms import (
 SPEC = WeightSpaceSpec((2, 9, 7, 3))
 STD = torch.arange(1.0, 7.0)
 OMEGA_0 = 3.0
-STRENGTHS: dict[str, float] = {  # in the order in which they are applied
+STRENGTHS: dict[str, float] = {  # in the order of application
     "max_angle": 20.0,
     "max_shift": 0.3,
     "max_scale": 0.2,
@@ -66,7 +66,7 @@ def test_every_field_is_tested() -> None:
 
 
 @strengths
-def test_each_alone_changes_every_network_as_its_seed_says(name: str) -> None:
+def test_each_augmentation_is_seeded_and_changes_every_network(name: str) -> None:
     batch = random_batch(SPEC, 6)
     once, again, other = (apply(only(name), batch, seed).flatten() for seed in (0, 0, 1))
     assert torch.equal(once, again)
@@ -74,10 +74,10 @@ def test_each_alone_changes_every_network_as_its_seed_says(name: str) -> None:
     assert bool((once != batch.flatten()).flatten(1).any(1).all())
     twins = batch[torch.zeros(6, dtype=torch.long)]
     assert len(torch.unique(apply(only(name), twins).flatten(), dim=0)) == 6
-    assert torch.equal(batch.flatten(), random_batch(SPEC, 6).flatten())  # is left alone
+    assert torch.equal(batch.flatten(), random_batch(SPEC, 6).flatten())  # the input is unchanged
 
 
-def test_without_strengths_nothing_is_changed_or_drawn() -> None:
+def test_zero_strengths_change_nothing_and_use_no_random_numbers() -> None:
     batch, generator = random_batch(SPEC), seeded()
     changed, move = Augmentations(AugmentConfig()).apply(batch, generator, layer_std=STD)
     assert move is None
@@ -85,7 +85,7 @@ def test_without_strengths_nothing_is_changed_or_drawn() -> None:
     assert torch.equal(generator.get_state(), seeded().get_state())
 
 
-def test_the_rest_of_the_training_has_networks_as_they_are() -> None:
+def test_augmentation_is_inactive_after_until() -> None:
     augment = Augmentations(AugmentConfig(noise=0.1, until=0.75))
     assert [augment.are_active(progress) for progress in (0.0, 0.749, 0.75, 1.0)] == [
         True, True, False, False,
@@ -96,7 +96,7 @@ def test_the_rest_of_the_training_has_networks_as_they_are() -> None:
     ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)], ids=str
 )
 @pytest.mark.parametrize("names", [*((name,) for name in SYMMETRIES), SYMMETRIES], ids="-".join)
-def test_symmetries_keep_what_is_drawn(
+def test_symmetry_augmentations_preserve_renderings(
     names: tuple[str, ...], dtype: torch.dtype, tolerance: float
 ) -> None:
     batch = random_batch(SPEC, 6, dtype=dtype)
@@ -107,7 +107,7 @@ def test_symmetries_keep_what_is_drawn(
 
 
 @pytest.mark.parametrize("name", [name for name in STRENGTHS if name not in SYMMETRIES])
-def test_the_others_change_what_is_drawn(name: str) -> None:
+def test_other_augmentations_change_renderings(name: str) -> None:
     batch = random_batch(SPEC, 6)
     difference = render(apply(only(name), batch)) - render(batch)
     assert float(difference.abs().amax(dim=(1, 2)).min()) > 1e-3
@@ -116,7 +116,7 @@ def test_the_others_change_what_is_drawn(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [n for n, strength in STRENGTHS.items() if isinstance(strength, float)]
 )
-def test_a_small_strength_is_a_small_change(name: str) -> None:
+def test_small_strength_causes_a_small_change(name: str) -> None:
     batch = random_batch(SPEC, 50)
     weak = replace(only(), **{name: STRENGTHS[name] / 20})
     small, large = (
@@ -126,7 +126,7 @@ def test_a_small_strength_is_a_small_change(name: str) -> None:
     assert 0 < small < large / 10
 
 
-def test_all_are_applied_in_the_order_of_the_fields() -> None:
+def test_augmentations_are_applied_in_the_order_of_settings() -> None:
     batch, generator = random_batch(SPEC, 6), seeded()
     move = ImageMove.random(batch, generator, max_angle=20.0, max_shift=0.3, max_scale=0.2)
     expected = move.apply(batch)
@@ -139,7 +139,7 @@ def test_all_are_applied_in_the_order_of_the_fields() -> None:
     assert torch.equal(apply(only(*STRENGTHS), batch).flatten(), expected.flatten())
 
 
-def test_how_images_were_moved_is_told() -> None:
+def test_apply_returns_the_image_transformation() -> None:
     batch, config = random_batch(SPEC, 6), AugmentConfig(square_symmetries=True, max_shift=0.3)
     changed, move = Augmentations(config).apply(batch, seeded(), layer_std=STD)
     assert move is not None
@@ -166,7 +166,7 @@ def test_how_images_were_moved_is_told() -> None:
         (AugmentConfig(shift_phases=1, omega_0=20.0), 1, r"augment.omega_0=30.0, that of the zoo"),
     ],
 )
-def test_augmentations_that_make_no_sense_are_refused(
+def test_inapplicable_augmentations_are_rejected(
     config: AugmentConfig, num_views: int, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):

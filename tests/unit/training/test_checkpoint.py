@@ -9,14 +9,14 @@ from dws.training.checkpoint import load_checkpoint
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "checkpoint-last.pt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"{path} is damaged"):
         load_checkpoint(path)
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_with_code_is_rejected(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (Path.touch, (tmp_path / "exploded",))

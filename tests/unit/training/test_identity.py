@@ -13,8 +13,8 @@ KEPT = Path(__file__).parents[3] / "outputs/results/small/results.json"
 
 
 @pytest.mark.skipif(not KEPT.is_file(), reason="not in the source distribution")
-def test_kept_results_of_earlier_versions_are_runs_of_todays_recipes() -> None:
-    """More seeds of their cells, trained now, are averaged with them."""
+def test_results_of_earlier_versions_match_current_recipes() -> None:
+    """New seeds are averaged with kept results of the same settings."""
     results = [result for result in read_kept(KEPT).results if result.settings]
     assert len(results) >= 26
     for result in results:
@@ -49,7 +49,7 @@ SIGN = ("task=mnist", "model=dwsnet_sign")
         *("paths.runs=there", "scale=small", "optim.lr=0.003", "model.dropout=0"),
     ],
 )
-def test_what_does_not_affect_the_outcome_is_no_part_of_the_identity(override: str) -> None:
+def test_execution_settings_are_not_part_of_the_identity(override: str) -> None:
     sizes = ("trainer.num_epochs=3", "trainer.batch_size=8")
     assert identity_of(*SIGN, *sizes, override) == identity_of(*SIGN, *sizes)
 
@@ -63,21 +63,21 @@ def test_what_does_not_affect_the_outcome_is_no_part_of_the_identity(override: s
         "augment.extra=[{_target_: dws.metanets.MLP}]",
     ],
 )
-def test_what_changes_the_outcome_changes_the_identity(override: str) -> None:
+def test_settings_of_the_result_change_the_identity(override: str) -> None:
     assert identity_of(*SIGN, override) != identity_of(*SIGN)
 
 
-def test_another_zoo_is_another_identity() -> None:
+def test_identity_depends_on_the_zoo() -> None:
     assert identity_of(*SIGN, zoo="b") != identity_of(*SIGN)
 
 
-def test_a_number_is_the_same_with_and_without_a_decimal_point() -> None:
+def test_identity_ignores_decimal_points_of_whole_floats() -> None:
     assert identity_of(*SIGN, "model.omega_0=30") == identity_of(*SIGN, "model.omega_0=30.0")
     assert identity_of(*SIGN, "model.omega_0=30") != identity_of(*SIGN)
 
 
 @pytest.mark.parametrize("overrides", [SIGN, ("task=sine", "model=mlp"), ("task=ssl",)])
-def test_a_run_recorded_before_a_setting_existed_is_the_same_run(overrides: tuple[str]) -> None:
+def test_new_setting_with_default_keeps_the_identity(overrides: tuple[str]) -> None:
     settings = outcome_settings(compose_settings("train", overrides), "a")
     removed = []
     for group, values in settings.items():

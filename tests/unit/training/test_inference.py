@@ -10,7 +10,7 @@ from dws.training.inference import embed, predict
 from dws.zoo import Zoo
 
 
-def test_the_probe_is_fitted_to_the_training_split_alone(sine_zoo: Zoo) -> None:
+def test_linear_probe_is_fitted_to_the_training_split(sine_zoo: Zoo) -> None:
     task, cpu = Contrastive(out_features=3, labels=("frequency",)), torch.device("cpu")
     net = DWSNet(sine_zoo.spec, out_features=3, hidden_channels=4, num_layers=1)
     model = WeightSpaceModel(sine_zoo.spec, net, task.output_layer(None), embeds_output=True).eval()
@@ -27,12 +27,12 @@ def test_the_probe_is_fitted_to_the_training_split_alone(sine_zoo: Zoo) -> None:
         model, task, val_set, train_set=train_set, batch_size=7, train_embedding=known
     )
     assert torch.equal(read_before[0], outputs)
-    with torch.no_grad():  # a dimension that says nothing
+    with torch.no_grad():  # a constant dimension
         net.head.map.weight[0].zero_()
     assert bool(
         predict(model, task, val_set, train_set=train_set, batch_size=7)[0].isfinite().all()
     )
-    with torch.no_grad():  # as after a step that was too long
+    with torch.no_grad():  # as after a diverging step
         net.head.map.weight[0].fill_(torch.inf)
     outputs, _ = predict(model, task, val_set, train_set=train_set, batch_size=7)
     assert bool(outputs.isnan().all())

@@ -1,4 +1,4 @@
-"""Training works: from 500 networks the equivariant network learns what the MLP does not."""
+"""Training works: 500 networks suffice for DWSNet, but not for an MLP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dws.zoo import Zoo, ZooConfig, build_zoo
 
 @pytest.fixture(scope="module")
 def sines(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    """INRs of sines, fitted to 40 dB in a few seconds."""
+    """INRs of sine waves, fitted to 40 dB in a few seconds."""
     return build_zoo(
         tmp_path_factory.mktemp("sines") / "zoo",
         SineSignals(num_points=100, num_train=500, num_val=100, num_test=10),
@@ -63,5 +63,5 @@ def test_dwsnet_learns_the_frequency_of_sines(sines: Zoo, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("lr", [1e-3, 3e-3])
-def test_the_mlp_does_not(sines: Zoo, lr: float, tmp_path: Path) -> None:
+def test_mlp_does_not_learn_the_frequency_of_sines(sines: Zoo, lr: float, tmp_path: Path) -> None:
     assert best_r2(sines, lambda: MLP(sines.spec, out_features=1), lr, tmp_path) < 0.5

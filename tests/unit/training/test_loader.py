@@ -8,14 +8,14 @@ from dws.training import LabelledNetworks
 from dws.zoo import Zoo
 
 
-def test_an_epoch_visits_networks_once(sine_zoo: Zoo) -> None:
+def test_epoch_visits_each_network_at_most_once(sine_zoo: Zoo) -> None:
     data = LabelledNetworks.load(sine_zoo.split("train"), TASK, torch.device("cpu"))
     batches = list(data.shuffled_rows(16, torch.Generator().manual_seed(0)))
     assert [len(rows) for rows in batches] == [16, 16]
     assert len(torch.cat(batches).unique()) == 32
 
 
-def test_a_part_of_the_training_split_is_nested_and_seeded(sine_zoo: Zoo) -> None:
+def test_training_subset_is_nested_and_seeded(sine_zoo: Zoo) -> None:
     def load(size: int, seed: int = 0) -> set[float]:
         split, cpu = sine_zoo.split("train"), torch.device("cpu")
         part = LabelledNetworks.load(split, TASK, cpu, num_signals=size, seed=seed)
@@ -28,7 +28,7 @@ def test_a_part_of_the_training_split_is_nested_and_seeded(sine_zoo: Zoo) -> Non
         load(41)
 
 
-def test_a_part_that_is_repeated_has_as_many_steps_as_all(sine_zoo: Zoo) -> None:
+def test_repeated_subset_has_the_size_of_the_split(sine_zoo: Zoo) -> None:
     train, cpu = sine_zoo.split("train"), torch.device("cpu")
     part = LabelledNetworks.load(train, TASK, cpu, num_signals=7)
     repeated = LabelledNetworks.load(train, TASK, cpu, num_signals=7, repeat=True)

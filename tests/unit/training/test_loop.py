@@ -19,7 +19,7 @@ from dws.training.checkpoint import load_checkpoint, save_checkpoint
 from dws.zoo import Zoo
 
 
-def test_learns_and_keeps_the_best_epoch(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_training_improves_and_saves_the_best_epoch(sine_zoo: Zoo, tmp_path: Path) -> None:
     _, best = run_training(sine_zoo, tmp_path, num_epochs=12, optim=OptimConfig(lr=1e-2))
     epochs = RunDir(tmp_path).metrics()
     assert len(epochs) == 12
@@ -27,11 +27,11 @@ def test_learns_and_keeps_the_best_epoch(sine_zoo: Zoo, tmp_path: Path) -> None:
     assert best["val_mse"] == min(row["val_mse"] for row in epochs)
     kept = load_checkpoint(RunDir(tmp_path).best_checkpoint)
     assert kept["metrics"]["epoch"] == best["epoch"]
-    assert epochs[-1]["lr"] > 0  # that of the last step, not of one after it
+    assert epochs[-1]["lr"] > 0  # the rate of the last step, not of the next one
 
 
 @pytest.mark.parametrize("killed_in", [1, 3])
-def test_a_killed_run_goes_on_exactly(
+def test_killed_run_resumes_exactly(
     killed_in: int, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, best = run_training(sine_zoo, tmp_path / "whole")
@@ -48,8 +48,8 @@ def test_a_killed_run_goes_on_exactly(
     with pytest.raises(SystemExit):
         run_training(sine_zoo, tmp_path / "killed")
     metrics = RunDir(tmp_path / "killed").metrics_file
-    assert len(metrics.read_text().splitlines()) == killed_in  # one more than the checkpoint
-    metrics.write_text(metrics.read_text() + '{"epoch": 9, "st')  # cut off in the middle of a line
+    assert len(metrics.read_text().splitlines()) == killed_in  # one epoch more than the checkpoint
+    metrics.write_text(metrics.read_text() + '{"epoch": 9, "st')  # an incomplete line
     monkeypatch.undo()
     resumed, best_resumed = run_training(sine_zoo, tmp_path / "killed")
 
@@ -75,7 +75,7 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5, 7, 12])
-def test_a_run_killed_within_an_epoch_goes_on_exactly(
+def test_run_killed_within_an_epoch_resumes_exactly(
     steps: int, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, best = run_training(sine_zoo, tmp_path / "whole", **EVERYTHING)
@@ -83,7 +83,7 @@ def test_a_run_killed_within_an_epoch_goes_on_exactly(
     with pytest.raises(SystemExit):
         run_training(sine_zoo, tmp_path / "killed", **EVERYTHING)
     monkeypatch.undo()
-    torch.rand(3)  # another process would not have the state of this one's generator
+    torch.rand(3)  # another process has another generator state
     resumed, best_resumed = run_training(sine_zoo, tmp_path / "killed", **EVERYTHING)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -95,7 +95,7 @@ def test_a_run_killed_within_an_epoch_goes_on_exactly(
     assert all(torch.equal(tensor, kept[1][name]) for name, tensor in kept[0].items())
 
 
-def test_augmentation_ends_when_it_is_to(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_augmentation_ends_at_the_given_step(sine_zoo: Zoo, tmp_path: Path) -> None:
     weights = [
         run_training(sine_zoo, tmp_path / str(i), augment=augment)[0].state_dict()
         for i, augment in enumerate(
@@ -109,7 +109,7 @@ def test_augmentation_ends_when_it_is_to(sine_zoo: Zoo, tmp_path: Path) -> None:
     assert same == [True, False]
 
 
-def test_an_embedding_goes_on_exactly_and_patience_too(
+def test_contrastive_run_with_patience_resumes_exactly(
     sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Contrastive(out_features=3, projection_features=4)
@@ -137,7 +137,7 @@ def test_an_embedding_goes_on_exactly_and_patience_too(
 
 
 @needs_compiler
-def test_compiled_training_goes_where_eager_training_goes(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_compiled_training_matches_eager_training(sine_zoo: Zoo, tmp_path: Path) -> None:
     losses = []
     for compile_ in ("never", "always"):
         run_training(sine_zoo, tmp_path / compile_, num_epochs=2, compile_=compile_)

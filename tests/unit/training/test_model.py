@@ -12,7 +12,7 @@ from dws.weightspace import PhaseShift, SignFlip, WeightSpaceSpec, assert_invari
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("net", [MLP, SignDWSNet, ProbeNet])
-def test_networks_of_another_dtype_are_read(dtype: torch.dtype, net: type) -> None:
+def test_networks_of_other_dtypes_are_converted(dtype: torch.dtype, net: type) -> None:
     spec = WeightSpaceSpec((2, 5, 5, 1))
     model = WeightSpaceModel(spec, net(spec, out_features=3), torch.nn.Identity()).eval()
     model.fit(random_batch(spec, 20, dtype=torch.float32))
@@ -22,15 +22,15 @@ def test_networks_of_another_dtype_are_read(dtype: torch.dtype, net: type) -> No
     assert model(batch[:0]).shape == (0, 3)
 
 
-def test_a_metanet_that_reads_something_else_is_refused() -> None:
+def test_unknown_input_form_of_a_metanet_is_rejected() -> None:
     net = SignDWSNet(WeightSpaceSpec((2, 3, 1)), out_features=1)
     net.reads = "signs"
     with pytest.raises(ValueError, match=r"reads in \('standardized', 'scaled', 'wra"):
         WeightSpaceModel(net.spec, net, torch.nn.Identity())
 
 
-def test_a_model_of_scaled_weights_keeps_the_symmetry_of_its_metanet() -> None:
-    """Weights whose mean is not 0: shifting them would tell a network from its flipped copy."""
+def test_model_with_scaled_weights_is_invariant_to_sign_flips() -> None:
+    """The weights have a nonzero mean, so a shift would break the symmetry."""
     spec = WeightSpaceSpec((2, 5, 4, 1))
     weights = random_batch(spec, 20).map(lambda t: 3 * t + 1)
     flip = SignFlip.random(spec, torch.Generator().manual_seed(0))
@@ -50,7 +50,7 @@ def test_a_model_of_scaled_weights_keeps_the_symmetry_of_its_metanet() -> None:
 
 
 @pytest.mark.parametrize("omega_0", [30.0, None])
-def test_a_model_of_wrapped_phases_is_invariant_to_phase_shifts(omega_0: float | None) -> None:
+def test_model_with_wrapped_phases_is_invariant_to_phase_shifts(omega_0: float | None) -> None:
     spec = WeightSpaceSpec((2, 5, 4, 1))
     weights = random_batch(spec, 20)
     net = SignDWSNet(spec, out_features=3, omega_0=omega_0)
@@ -65,8 +65,8 @@ def test_a_model_of_wrapped_phases_is_invariant_to_phase_shifts(omega_0: float |
             assert_invariant(model, weights, shift)
 
 
-def test_a_checkpoint_whose_model_wrapped_phases_is_loaded() -> None:
-    """As version 0.2 wrote it: the deviations of wrapped weights were the model's."""
+def test_checkpoint_with_scale_in_the_model_is_loaded() -> None:
+    """Version 0.2 stored the deviations of wrapped weights in the model."""
     spec = WeightSpaceSpec((2, 5, 4, 1))
     weights = random_batch(spec, 20, dtype=torch.float32)
     trained, loaded = (
@@ -81,10 +81,10 @@ def test_a_checkpoint_whose_model_wrapped_phases_is_loaded() -> None:
     assert torch.equal(loaded(weights), trained(weights))
 
 
-def test_units_are_beyond_the_digits_of_bf16() -> None:
+def test_output_layer_computes_in_float32() -> None:
     spec = WeightSpaceSpec((2, 5, 1))
     networks = random_batch(spec, 6, dtype=torch.float32)
-    task, targets = Regression(), 1000 + torch.arange(6.0)  # of which bf16 knows multiples of 4
+    task, targets = Regression(), 1000 + torch.arange(6.0)  # bf16 represents only multiples of 4
     net = MLP(spec, out_features=1, hidden_features=(8,))
     model = WeightSpaceModel(spec, net, task.output_layer(targets))
     model.fit(networks)
@@ -94,8 +94,8 @@ def test_units_are_beyond_the_digits_of_bf16() -> None:
 
 
 @pytest.mark.parametrize("omega_0", [7.0, None])
-def test_weight_noise_has_the_scale_of_the_weights(omega_0: float | None) -> None:
-    """Also where the metanet scales by itself; the training loop adds noise in these units."""
+def test_standard_deviations_are_those_of_the_weights(omega_0: float | None) -> None:
+    """Also if the metanet scales its input; weight noise has these units."""
     spec = WeightSpaceSpec((2, 5, 5, 1))
     batch = random_batch(spec, 50, dtype=torch.float32).map(lambda x: 0.03 * x)
     net = SignDWSNet(spec, out_features=3, omega_0=omega_0)

@@ -1,4 +1,4 @@
-"""Models whose outputs are networks, and their training."""
+"""Models from networks to networks, and their training."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def update(name: str, *, step_size: float | None = None) -> NetworkUpdate:
 @pytest.mark.parametrize(
     ("name", "symmetry"), [("dwsnet", Permutation), ("dwsnet_sign", SignedPermutation)]
 )
-def test_a_moved_network_becomes_the_moved_new_network(name: str, symmetry: type[Symmetry]) -> None:
-    """Of the whole model: standardisation and step sizes have to keep the symmetry too."""
+def test_network_update_is_equivariant(name: str, symmetry: type[Symmetry]) -> None:
+    """The whole model is equivariant, including standardisation and step size."""
     model = update(name)
     randomise(model.net)
     torch.nn.init.constant_(model.step_size, 1.0)
@@ -69,13 +69,13 @@ def test_a_moved_network_becomes_the_moved_new_network(name: str, symmetry: type
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_networks_begin_near_what_they_are(name: str) -> None:
+def test_initial_updates_are_small(name: str) -> None:
     model, batch = update(name), random_batch(SPEC, 50, dtype=torch.float32)
     change = (model(batch).detach() - batch.flatten().squeeze(-1)).square().mean().sqrt()
     assert 1e-5 < float(change) < 0.05
 
 
-def test_changes_are_in_units_of_each_layers_deviation() -> None:
+def test_updates_are_in_units_of_layer_deviations() -> None:
     model, batch = update("mlp", step_size=1.0), random_batch(SPEC, 4, dtype=torch.float32)
     torch.nn.init.zeros_(model.net.head.weight)
     torch.nn.init.ones_(model.net.head.bias)
@@ -86,21 +86,21 @@ def test_changes_are_in_units_of_each_layers_deviation() -> None:
         torch.testing.assert_close(after - before, std.expand_as(before), rtol=1e-3, atol=1e-5)
 
 
-def test_outputs_are_in_the_precision_of_weights_under_autocast() -> None:
+def test_updated_weights_are_float32_under_autocast() -> None:
     model, batch = update("dwsnet", step_size=0.0), random_batch(SPEC, 4, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(model(batch), batch.flatten().squeeze(-1))
 
 
-def test_a_move_of_the_images_is_undone() -> None:
+def test_undo_inverts_the_image_transformation() -> None:
     model, batch = update("mlp", step_size=0.0), random_batch(SPEC, 6, dtype=torch.float32)
     move = ImageMove.random(batch, torch.Generator().manual_seed(0), max_angle=90.0, max_shift=1.0)
     back = model.undo(model(move.apply(batch)), move)
     torch.testing.assert_close(back, batch.flatten().squeeze(-1), rtol=0, atol=1e-5)
 
 
-def test_moved_images_have_the_targets_of_their_originals(picture_zoo: Zoo) -> None:
-    """A model that changes nothing has the same loss, whether images are moved or not."""
+def test_loss_is_invariant_to_image_transformations(picture_zoo: Zoo) -> None:
+    """A model that changes nothing has the same loss with and without transformations."""
     task = Negative().on(picture_zoo, data=Path(), device=torch.device("cpu"))
     data = LabelledNetworks.load(picture_zoo.split("train"), task, torch.device("cpu"))
     model = NetworkUpdate(picture_zoo.spec, DWSNet.to_networks(picture_zoo.spec, num_layers=1))
@@ -117,14 +117,14 @@ def test_moved_images_have_the_targets_of_their_originals(picture_zoo: Zoo) -> N
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
-def test_an_update_is_learned(picture_zoo: Zoo, tmp_path: Path) -> None:
+def test_network_update_is_trained(picture_zoo: Zoo, tmp_path: Path) -> None:
     run_training(picture_zoo, tmp_path, task=Negative(), num_epochs=30, optim=OptimConfig(lr=1e-2))
     errors = [row["val_mse"] for row in RunDir(tmp_path).metrics()]
     assert min(errors) < errors[0] / 2
 
 
 @pytest.mark.parametrize("steps", [3, 6])
-def test_a_killed_training_of_updates_goes_on_exactly(
+def test_killed_network_update_training_resumes_exactly(
     steps: int, picture_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {
@@ -143,7 +143,7 @@ def test_a_killed_training_of_updates_goes_on_exactly(
     assert best["val_mse"] == best_resumed["val_mse"]
 
 
-def test_a_recorded_step_of_an_update_does_what_the_step_does(
+def test_recorded_step_of_a_network_update_equals_the_step(
     picture_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def weights(name: str) -> dict[str, torch.Tensor]:

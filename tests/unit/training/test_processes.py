@@ -9,7 +9,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "mps"])
-def test_several_processes_do_not_share_one_certain_gpu(
+def test_several_processes_reject_a_specific_gpu(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -20,7 +20,7 @@ def test_several_processes_do_not_share_one_certain_gpu(
         pass
 
 
-def test_processes_on_gpus_are_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_processes_require_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     with (
@@ -30,13 +30,13 @@ def test_processes_on_gpus_are_started_by_torchrun(monkeypatch: pytest.MonkeyPat
         pass
 
 
-def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_process_has_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with join_processes(torch.device("cuda:0")) as processes:
         assert processes == Processes(rank=0, size=1)
 
 
-def test_parts_make_up_the_batch() -> None:
+def test_parts_of_processes_form_the_batch() -> None:
     batch = random_batch(WeightSpaceSpec((2, 4, 1)), 6)
     parts = WeightBatch.cat([Processes(rank, 3).part(batch) for rank in range(3)])
     assert torch.equal(parts.flatten(), batch.flatten())

@@ -28,7 +28,7 @@ SPEC = WeightSpaceSpec((2, 5, 4, 3))
 AREA = {"low": (0.0, -1.0), "high": (1.0, 3.0)}
 
 
-def test_targets_are_values_at_the_middle_of_cells() -> None:
+def test_targets_are_values_at_cell_centres() -> None:
     networks = random_batch(SPEC, 50)
     loss = ReconstructionLoss(ReconstructionConfig(1.0, 2), networks, **AREA, omega_0=2.0)
     middles = torch.tensor([[0.25, 0.0], [0.25, 2.0], [0.75, 0.0], [0.75, 2.0]]).double()
@@ -40,7 +40,7 @@ def test_targets_are_values_at_the_middle_of_cells() -> None:
     assert targets.shape[1] == ReconstructionConfig(1.0, 2).num_values(SPEC.dims)
 
 
-def test_values_are_standardised_over_many_networks_at_once() -> None:
+def test_values_are_standardised_over_the_reference() -> None:
     networks = random_batch(WeightSpaceSpec((1, 2, 1)), 1500)
     loss = ReconstructionLoss(
         ReconstructionConfig(1.0, 4), networks, low=(-1,), high=(1,), omega_0=2.0
@@ -48,19 +48,19 @@ def test_values_are_standardised_over_many_networks_at_once() -> None:
     assert loss.targets(networks).square().mean() == pytest.approx(1)
 
 
-def test_networks_that_all_compute_the_same_are_refused() -> None:
+def test_networks_with_equal_values_are_rejected() -> None:
     networks = random_batch(SPEC, 1)
     with pytest.raises(ValueError, match=r"The 1 training networks .* reconstruction\.weight=1\.0"):
         ReconstructionLoss(ReconstructionConfig(1.0, 2), networks, **AREA, omega_0=2.0)
 
 
-def test_without_weight_nothing_is_reconstructed() -> None:
+def test_zero_weight_adds_no_outputs() -> None:
     assert ReconstructionConfig(0.0, 14).num_values((2, 5, 1)) == 0
     assert ReconstructionConfig(0.1, 14).num_values((2, 5, 1)) == 196
 
 
 @pytest.mark.parametrize("embeds_output", [False, True])
-def test_a_model_reconstructs_in_training_only(embeds_output: bool) -> None:
+def test_model_reconstructs_only_in_training(embeds_output: bool) -> None:
     net = SignDWSNet(SPEC, out_features=3 + 7, hidden_channels=4)
     layer = torch.nn.Linear(3, 2)
     model = WeightSpaceModel(SPEC, net, layer, embeds_output=embeds_output, num_reconstructed=7)
@@ -73,7 +73,7 @@ def test_a_model_reconstructs_in_training_only(embeds_output: bool) -> None:
     assert model.embed(networks).shape == (6, 3 if embeds_output else 3 * 16)
 
 
-def test_targets_are_what_the_augmented_networks_compute(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_targets_are_values_of_augmented_networks(sine_zoo: Zoo, tmp_path: Path) -> None:
     augment, config = AugmentConfig(noise=0.5), ReconstructionConfig(1.0, 16)
     model, _ = run_training(
         sine_zoo, tmp_path, num_epochs=1, reconstruction=config, augment=augment,
@@ -93,7 +93,7 @@ def test_targets_are_what_the_augmented_networks_compute(sine_zoo: Zoo, tmp_path
 
 
 @pytest.mark.parametrize("contrastive", [False, True])
-def test_a_metanet_learns_to_reconstruct_beside_its_task(
+def test_reconstruction_loss_decreases_in_training(
     contrastive: bool, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     task = {"task": Contrastive(out_features=3), "augment": AugmentConfig(noise=0.01)}

@@ -35,7 +35,7 @@ NOTES = Notes(
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The record of a run of today."""
+    """The record of a run of this version."""
     run = RunDir(tmp_path / "run")
     name = with_escapes(TEXT)
     settings = compose_settings("train", ["task=sine", "model=mlp", f'zoo.path="{name}"'])
@@ -51,7 +51,7 @@ def change(file: Path, **notes: Any) -> None:
     file.write_text(yaml.safe_dump(content))
 
 
-def test_what_was_recorded_is_read(file: Path) -> None:
+def test_record_round_trip(file: Path) -> None:
     record = read_record(file)
     assert record.notes == NOTES.model_copy(update={"identity": record.notes.identity})
     assert record.notes.format_version == FORMAT_VERSION
@@ -62,7 +62,7 @@ def test_what_was_recorded_is_read(file: Path) -> None:
     assert record.outcome()["optim"] == outcome_settings(given, "a")["optim"]
 
 
-def test_a_record_of_before_0_2_is_read() -> None:
+def test_record_of_a_version_before_0_2_is_read() -> None:
     record = read_record(GOLDEN)
     assert record.notes.format_version == 1
     assert record.notes.dims == [1, 4, 1]
@@ -73,14 +73,14 @@ def test_a_record_of_before_0_2_is_read() -> None:
     assert (record.trainer.precision, record.notes.precision) == ("auto", "fp32")
 
 
-def test_text_without_a_format_version_is_read_as_it_is(file: Path) -> None:
+def test_text_without_a_format_version_is_not_unescaped(file: Path) -> None:
     change(file, format_version=..., origin={**NOTES.origin.content(), "command": r"\${a}"})
     record = read_record(file)
     assert record.notes.format_version == 2
     assert record.notes.origin.command == r"\${a}"
 
 
-def test_a_record_of_a_newer_version_is_refused(file: Path) -> None:
+def test_record_of_a_newer_version_is_rejected(file: Path) -> None:
     change(file, format_version=99)
     with pytest.raises(ValueError, match=rf"format version \d or lower in {file}, got 99; update"):
         read_record(file)
@@ -96,7 +96,9 @@ def test_a_record_of_a_newer_version_is_refused(file: Path) -> None:
         ("zoo_digest: b", "digest: b", "record.zoo_digest: Field required"),
     ],
 )
-def test_a_damaged_record_says_where(before: str, after: str, expected: str, file: Path) -> None:
+def test_damaged_record_names_the_setting(
+    before: str, after: str, expected: str, file: Path
+) -> None:
     text = file.read_text()
     assert before in text
     file.write_text(text.replace(before, after))
@@ -104,7 +106,7 @@ def test_a_damaged_record_says_where(before: str, after: str, expected: str, fil
         read_record(file)
 
 
-def test_a_record_is_not_changed_by_accident() -> None:
+def test_record_is_immutable() -> None:
     record: RunRecord = read_record(GOLDEN)
     with pytest.raises(ValueError, match="frozen"):
         record.seed = 3  # type: ignore[misc]

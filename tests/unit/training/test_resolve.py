@@ -17,7 +17,7 @@ from dws.training.resolve import resolve
         (100_000, False, ("always", "fp32")),
     ],
 )
-def test_auto_is_decided_by_the_length_and_the_processor(
+def test_auto_depends_on_length_and_processor(
     num_networks: int,
     has_bfloat16: bool,
     expected: tuple[str, str],
@@ -27,7 +27,7 @@ def test_auto_is_decided_by_the_length_and_the_processor(
     monkeypatch.setattr(resolve_module, "computes_bfloat16", lambda device: has_bfloat16)
     decided = resolve(TrainerConfig(num_epochs=1, device="cpu"), num_networks)
     assert (decided.compile, decided.precision) == expected
-    assert resolve(decided, 2) == decided  # nothing is left to decide
+    assert resolve(decided, 2) == decided  # resolving is idempotent
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_auto_is_decided_by_the_length_and_the_processor(
         (8, 1, 1, r"expected at least 2 training networks, got 1"),
     ],
 )
-def test_batches_that_cannot_be_shared_out_are_refused(
+def test_indivisible_batches_are_rejected(
     batch_size: int, num_networks: int, num_processes: int, complaint: str
 ) -> None:
     trainer = TrainerConfig(batch_size=batch_size, compile="never")
@@ -52,12 +52,12 @@ def test_batches_that_cannot_be_shared_out_are_refused(
     ("device", "num_networks", "num_processes", "expected"),
     [
         ("cpu", 100_000, 1, ("always", "never")),
-        ("cuda", 100_000, 1, ("never", "always")),  # compiling takes longer than it saves
+        ("cuda", 100_000, 1, ("never", "always")),  # compiling would take longer than it saves
         ("cuda", 2_000_000, 1, ("always", "always")),
         ("cuda", 2_000_000, 2, ("never", "never")),
     ],
 )
-def test_auto_weighs_what_compiling_takes_on_a_device(
+def test_auto_compiles_by_device_and_length(
     device: str,
     num_networks: int,
     num_processes: int,
@@ -76,7 +76,7 @@ def test_auto_weighs_what_compiling_takes_on_a_device(
     ("num_processes", "complaint"),
     [(1, r"cuda_graph=always meets cpu"), (2, r"trainer.cuda_graph=auto\|never with 2 processes")],
 )
-def test_a_cuda_graph_needs_one_process_with_a_gpu(num_processes: int, complaint: str) -> None:
+def test_cuda_graph_requires_one_process_with_a_gpu(num_processes: int, complaint: str) -> None:
     trainer = TrainerConfig(device="cpu", cuda_graph="always")
     with pytest.raises(ValueError, match=complaint):
         resolve(trainer, 1000, num_processes)

@@ -12,7 +12,7 @@ from dws.training.record import Notes, Origin
 HERE = Origin(code="abc", machine="here", command="dws-train")
 
 
-def test_other_settings_in_a_run_folder_are_refused(tmp_path: Path) -> None:
+def test_run_folder_with_other_settings_is_rejected(tmp_path: Path) -> None:
     settings = compose_settings("train", ["task=sine", "model=mlp", "optim.lr=0.1"])
     notes = Notes(zoo="a", zoo_digest="b", dims=[1, 8, 1], precision="fp32", origin=HERE)
     there = HERE.model_copy(update={"machine": "there"})

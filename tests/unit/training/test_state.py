@@ -15,7 +15,7 @@ from dws.training.state import build_optimizers, check_optim
 from dws.zoo import Zoo
 
 
-def test_a_checkpoint_of_another_kind_of_device_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_checkpoint_of_another_device_type_is_rejected(sine_zoo: Zoo, tmp_path: Path) -> None:
     run_training(sine_zoo, tmp_path, num_epochs=1)
     file = RunDir(tmp_path).last_checkpoint
     save_checkpoint(file, {**load_checkpoint(file), "device": "cuda"})
@@ -23,8 +23,8 @@ def test_a_checkpoint_of_another_kind_of_device_is_refused(sine_zoo: Zoo, tmp_pa
         run_training(sine_zoo, tmp_path, num_epochs=1)
 
 
-def test_the_average_is_what_is_evaluated(sine_zoo: Zoo, tmp_path: Path) -> None:
-    """With a decay near 1 the average hardly leaves where the training began."""
+def test_moving_average_is_evaluated(sine_zoo: Zoo, tmp_path: Path) -> None:
+    """With a decay near 1 the average stays close to the initial weights."""
     optim = OptimConfig(lr=1e-2)
     run_training(sine_zoo, tmp_path / "plain", optim=optim, num_epochs=12)
     last, _ = run_training(
@@ -38,7 +38,7 @@ def test_the_average_is_what_is_evaluated(sine_zoo: Zoo, tmp_path: Path) -> None
     assert not torch.equal(kept["net.head.map.weight"], last.state_dict()["net.head.map.weight"])
 
 
-def test_patience_ends_a_run_that_no_longer_improves(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_patience_stops_a_run_without_improvement(sine_zoo: Zoo, tmp_path: Path) -> None:
     still = {"optim": OptimConfig(lr=1e-30, weight_decay=0.0), "num_epochs": 50, "patience": 3}
     run_training(sine_zoo, tmp_path, **still)
     epochs = RunDir(tmp_path).metrics()
@@ -63,7 +63,7 @@ def test_gradients_are_clipped(sine_zoo: Zoo, tmp_path: Path) -> None:
     assert max(seen) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_muon_trains_the_matrices_of_the_metanet_and_adamw_the_rest(sine_zoo: Zoo) -> None:
+def test_muon_trains_linear_weights_and_adamw_the_rest(sine_zoo: Zoo) -> None:
     task = Contrastive(out_features=3)
     net = SignDWSNet(sine_zoo.spec, out_features=3, hidden_channels=4, num_layers=1)
     model = WeightSpaceModel(sine_zoo.spec, net, task.output_layer(None), embeds_output=True)
@@ -85,12 +85,12 @@ def test_each_optimiser_has_its_own_learning_rate(sine_zoo: Zoo, tmp_path: Path)
         assert torch.allclose(old, new, atol=1e-6) == (old.ndim != 2)
 
 
-def test_a_loss_that_explodes_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_nonfinite_loss_says_what_to_do(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"became .* in epoch 1 .* Lower optim.lr=1e\+30"):
         run_training(sine_zoo, tmp_path, optim=OptimConfig(lr=1e30))
 
 
-def test_muon_needs_a_linear_layer() -> None:
+def test_muon_requires_a_linear_layer() -> None:
     check_optim(OptimConfig(muon_lr=1e-2), nn.Sequential(nn.Linear(2, 2)))
     check_optim(OptimConfig(), nn.Identity())
     with pytest.raises(ValueError, match=r"optim\.muon_lr needs .* nn\.Linear .* Identity"):

@@ -36,7 +36,7 @@ EVERYTHING = {
         {"task": Contrastive(out_features=3), "augment": AugmentConfig(mask=0.3)},
     ],
 )
-def test_a_recorded_step_does_what_the_step_does(
+def test_recorded_step_equals_the_step(
     settings: dict[str, object], sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def weights(name: str) -> dict[str, torch.Tensor]:
@@ -54,7 +54,7 @@ def test_a_recorded_step_does_what_the_step_does(
 
 
 @pytest.mark.parametrize("kinds", [("never", "always"), ("always", "never")])
-def test_a_run_may_be_resumed_with_or_without_a_graph(
+def test_run_may_be_resumed_with_or_without_a_cuda_graph(
     kinds: tuple[str, str], sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"compile_": "never", "optim": OptimConfig(lr=1e-2, muon_lr=1e-2)}
@@ -79,8 +79,8 @@ def test_a_run_may_be_resumed_with_or_without_a_graph(
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_rates_in_tensors_change_no_training(sine_zoo: Zoo, tmp_path: Path) -> None:
-    """But for the rounding of the rates to float32."""
+def test_learning_rates_in_tensors_do_not_change_training(sine_zoo: Zoo, tmp_path: Path) -> None:
+    """Equal up to rounding of the rates to float32."""
     losses = []
     for cuda_graph in ("never", "always"):
         with recording_on_cpus():
@@ -92,7 +92,7 @@ def test_rates_in_tensors_change_no_training(sine_zoo: Zoo, tmp_path: Path) -> N
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_muon_with_rates_in_tensors_is_muon() -> None:
+def test_capturable_muon_equals_muon() -> None:
     generator = torch.Generator().manual_seed(0)
     plain = [torch.randn(6, 4, generator=generator), torch.randn(3, 8, generator=generator)]
     ours = copy.deepcopy(plain)
@@ -114,7 +114,7 @@ def test_muon_with_rates_in_tensors_is_muon() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("settings", [{}, EVERYTHING])
-def test_a_cuda_graph_has_the_losses_of_eager_steps(
+def test_cuda_graph_losses_equal_eager_losses(
     settings: dict[str, object], sine_zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     losses = []
@@ -130,7 +130,7 @@ def test_a_cuda_graph_has_the_losses_of_eager_steps(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_step_that_makes_the_host_wait_is_not_recorded(
+def test_synchronising_step_is_not_recorded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def step(rows: torch.Tensor) -> torch.Tensor:

@@ -42,7 +42,7 @@ def test_from_linear_gives_the_same_function() -> None:
     torch.testing.assert_close(got, expected)
 
 
-def test_layers_without_biases_have_biases_of_zero() -> None:
+def test_layers_without_bias_get_zero_biases() -> None:
     layers = [nn.Linear(d_in, d_out, bias=False) for d_in, d_out in SPEC.weight_shapes]
     batch = WeightBatch.from_linear([f.weight for f in layers], [f.bias for f in layers])
     assert all(torch.equal(b, torch.zeros_like(b)) for b in batch.biases)
@@ -60,14 +60,14 @@ def test_layers_without_biases_have_biases_of_zero() -> None:
         ([(3, 2), (1, 3)], [(3, 1), (1,)], r"\(\(3, 2\), \(3, 1\)\)"),
     ],
 )
-def test_layers_that_are_not_linear_are_refused(
+def test_invalid_linear_shapes_are_rejected(
     weights: list[tuple[int, ...]], biases: list[tuple[int, ...]], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         WeightBatch.from_linear(list(map(torch.zeros, weights)), list(map(torch.zeros, biases)))
 
 
-def test_batches_that_cannot_be_concatenated_are_refused() -> None:
+def test_mismatching_batches_cannot_be_concatenated() -> None:
     with pytest.raises(ValueError, match="at least one"):
         WeightBatch.cat([])
     with pytest.raises(ValueError, match=r"\(2, 3, 4, 1\).*\(2, 3, 1\)"):
@@ -78,22 +78,22 @@ def test_batches_that_cannot_be_concatenated_are_refused() -> None:
 
 @pytest.mark.untyped
 @pytest.mark.parametrize("index", [1, torch.tensor(1), np.int64(1)])
-def test_a_number_is_no_index_of_a_batch(index: object) -> None:
+def test_integer_index_is_rejected(index: object) -> None:
     with pytest.raises(TypeError, match=r"batch\[1 : 2\]"):
         random_batch(SPEC)[index]
 
 
-def test_the_spec_is_read_off_the_shapes() -> None:
+def test_spec_is_inferred_from_shapes() -> None:
     assert random_batch(SPEC).spec == SPEC
 
 
-def test_indexing_picks_networks() -> None:
+def test_indexing_selects_networks() -> None:
     batch = random_batch(SPEC)
     picked = batch[torch.tensor([2, 0])]
     assert torch.equal(picked.flatten(), batch.flatten()[[2, 0]])
 
 
-def test_flat_parameters_of_another_size_are_refused() -> None:
+def test_flat_parameters_of_wrong_size_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"expected flat parameters of shape \(B, 30, C\)"):
         WeightBatch.from_flat(SPEC, torch.zeros(2, 7, 1))
 
@@ -109,14 +109,14 @@ def test_flat_parameters_of_another_size_are_refused() -> None:
         ([(2, 2, 3, 1), (2, 3, 1, 2)], [(2, 3, 1), (2, 1, 1)]),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(
+def test_inconsistent_shapes_are_rejected(
     weights: list[tuple[int, ...]], biases: list[tuple[int, ...]]
 ) -> None:
     with pytest.raises(ValueError, match=r"expected .* got"):
         WeightBatch(tuple(map(torch.zeros, weights)), tuple(map(torch.zeros, biases)))
 
 
-def test_it_is_a_tree_of_its_tensors() -> None:
+def test_batch_is_a_pytree() -> None:
     batch = random_batch(SPEC)
     leaves, structure = tree_flatten(batch)
     assert all(a is b for a, b in zip(leaves, (*batch.weights, *batch.biases), strict=True))
@@ -125,7 +125,7 @@ def test_it_is_a_tree_of_its_tensors() -> None:
     assert all(a is b for a, b in zip(again.tensors(), batch.tensors(), strict=True))
 
 
-def test_leaves_are_named_as_in_python() -> None:
+def test_pytree_paths_are_attribute_names() -> None:
     batch = random_batch(SPEC)
     paths, _ = tree_flatten_with_path(batch)
     assert len(paths) == 2 * SPEC.num_layers
@@ -151,13 +151,13 @@ def test_batches_are_added_and_concatenated() -> None:
 
 @pytest.mark.parametrize("index", [(slice(None), 0), None, torch.zeros(2, 2, dtype=torch.long)])
 @pytest.mark.untyped
-def test_what_indexes_more_than_networks_is_refused(index: object) -> None:
+def test_index_beyond_the_batch_dimension_is_rejected(index: object) -> None:
     batch = random_batch(WeightSpaceSpec((2, 3, 1)), 4)
     with pytest.raises(TypeError, match=r"a tensor of indices \(n,\), not by"):
         batch[index]  # type: ignore[index]
 
 
-def test_batches_that_differ_are_not_added() -> None:
+def test_mismatching_batches_cannot_be_added() -> None:
     batch = random_batch(WeightSpaceSpec((2, 3, 1)), 4)
     others = [
         random_batch(WeightSpaceSpec((2, 3, 3, 1)), 4),

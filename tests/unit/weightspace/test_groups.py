@@ -36,14 +36,14 @@ def assert_same(a: WeightBatch, b: WeightBatch) -> None:
 
 
 @kinds
-def test_a_siren_stays_the_same(kind: type[Symmetry]) -> None:
+def test_symmetries_preserve_sirens(kind: type[Symmetry]) -> None:
     batch = random_batch(SPEC)
     moved = draw(kind, 1).apply(batch)
     assert (moved.flatten() - batch.flatten()).abs().max() > 0.1
     torch.testing.assert_close(siren_apply(moved, POINTS), siren_apply(batch, POINTS))
 
 
-def test_another_omega_is_no_symmetry() -> None:
+def test_phase_shift_of_another_omega_0_changes_the_function() -> None:
     batch = random_batch(SPEC)
     shift = draw(PhaseShift, 1)
     same, other = (siren_apply(b, POINTS, omega_0=29.0) for b in (batch, shift.apply(batch)))
@@ -51,7 +51,7 @@ def test_another_omega_is_no_symmetry() -> None:
 
 
 @kinds
-def test_the_group_laws(kind: type[Symmetry]) -> None:
+def test_group_axioms_hold(kind: type[Symmetry]) -> None:
     batch, g, h = random_batch(SPEC), draw(kind, 1), draw(kind, 2)
     assert_same(g.inverse().apply(g.apply(batch)), batch)
     assert_same((g @ h).apply(batch), g.apply(h.apply(batch)))
@@ -60,7 +60,7 @@ def test_the_group_laws(kind: type[Symmetry]) -> None:
 
 @pytest.mark.parametrize("kind", [Permutation, SignFlip, SignedPermutation])
 @pytest.mark.parametrize("other", [Permutation, SignFlip, SignedPermutation])
-def test_products_of_two_kinds_are_signed_permutations(
+def test_products_of_different_groups_are_signed_permutations(
     kind: type[Symmetry], other: type[Symmetry]
 ) -> None:
     batch, g, h = random_batch(SPEC), draw(kind, 1), draw(other, 2)
@@ -69,18 +69,18 @@ def test_products_of_two_kinds_are_signed_permutations(
     assert_same(product.apply(batch), g.apply(h.apply(batch)))
 
 
-def test_a_shift_times_a_permutation_is_refused() -> None:
+def test_product_of_shift_and_permutation_is_rejected() -> None:
     with pytest.raises(TypeError, match="PhaseShift is not a signed permutation"):
         draw(PhaseShift, 1) @ draw(Permutation, 1)
 
 
 @kinds
-def test_the_same_seed_draws_the_same(kind: type[Symmetry]) -> None:
+def test_random_elements_are_seeded(kind: type[Symmetry]) -> None:
     assert all(map(torch.equal, draw(kind, 3).levels, draw(kind, 3).levels))
 
 
 @kinds
-def test_a_nontrivial_element_is_never_the_identity(kind: type[Symmetry]) -> None:
+def test_nontrivial_element_is_never_the_identity(kind: type[Symmetry]) -> None:
     spec, generator = WeightSpaceSpec((1, 2, 1)), torch.Generator().manual_seed(0)
     identity = kind.identity(spec).levels[0]
 
@@ -93,7 +93,7 @@ def test_a_nontrivial_element_is_never_the_identity(kind: type[Symmetry]) -> Non
 
 
 @kinds
-def test_a_nontrivial_element_may_leave_one_level_as_it_is(kind: type[Symmetry]) -> None:
+def test_nontrivial_element_may_be_the_identity_on_one_level(kind: type[Symmetry]) -> None:
     spec, generator = WeightSpaceSpec((1, 2, 2, 1)), torch.Generator().manual_seed(0)
     identity = kind.identity(spec).levels
     moves = {
@@ -104,13 +104,15 @@ def test_a_nontrivial_element_may_leave_one_level_as_it_is(kind: type[Symmetry])
 
 
 @kinds
-def test_an_element_is_drawn_for_each_network(kind: type[Symmetry]) -> None:
+def test_separate_elements_are_drawn_for_each_network(kind: type[Symmetry]) -> None:
     batch = random_batch(SPEC, 6)
     g = kind.random(SPEC, torch.Generator().manual_seed(0), num_networks=6, nontrivial=True)
     assert [tuple(level.shape) for level in g.levels] == [(6, 5), (6, 6)]
     assert len(torch.unique(torch.cat([x.double() for x in g.levels], dim=1), dim=0)) == 6
     for i in range(6):
-        alone = replace(g, levels=tuple(level[i] for level in g.levels))  # is checked
+        alone = replace(
+            g, levels=tuple(level[i] for level in g.levels)
+        )  # the constructor checks it
         assert_same(g.apply(batch)[i : i + 1], alone.apply(batch[i : i + 1]))
 
 
@@ -122,10 +124,10 @@ def test_all_elements_are_equally_likely(kind: type[Symmetry], num_values: int) 
     g = kind.random(WeightSpaceSpec((1, 3, 1)), generator, num_networks=500 * num_values)
     _, counts = torch.unique(g.levels[0], dim=0, return_counts=True)
     assert len(counts) == num_values
-    assert (counts - 500).abs().max() < 100  # 4.5 deviations
+    assert (counts - 500).abs().max() < 100  # 4.5 standard deviations
 
 
-def test_phases_are_shifted_by_equally_likely_numbers() -> None:
+def test_phase_shifts_are_uniform() -> None:
     spec, generator = WeightSpaceSpec((1, 1, 1)), torch.Generator().manual_seed(0)
     shift = PhaseShift.random(spec, generator, num_networks=2500, max_shift=2)
     values, counts = torch.unique(shift.levels[0], return_counts=True)
@@ -133,7 +135,7 @@ def test_phases_are_shifted_by_equally_likely_numbers() -> None:
     assert (counts - 500).abs().max() < 100
 
 
-def test_at_a_tie_both_ends_stay() -> None:
+def test_wrapping_leaves_ties_unchanged() -> None:
     ends = torch.tensor([math.pi / 2, -math.pi / 2], dtype=torch.float64).view(1, 2, 1)
     batch = WeightBatch(
         (torch.ones(1, 1, 2, 1).double(), torch.ones(1, 2, 1, 1).double()),
@@ -142,25 +144,25 @@ def test_at_a_tie_both_ends_stay() -> None:
     assert_same(wrap_phases(batch, omega_0=1.0), batch)
 
 
-def test_a_trivial_group_has_no_nontrivial_element() -> None:
+def test_trivial_group_has_no_nontrivial_element() -> None:
     with pytest.raises(ValueError, match=r"Permutation other than the identity.* \(1, 1\)"):
         Permutation.random(WeightSpaceSpec((2, 1, 1, 3)), torch.Generator(), nontrivial=True)
 
 
 @kinds
-def test_other_widths_are_refused(kind: type[Symmetry]) -> None:
+def test_batches_of_other_widths_are_rejected(kind: type[Symmetry]) -> None:
     with pytest.raises(ValueError, match=r"expected hidden widths \(5, 6\), got \(4, 6\)"):
         draw(kind, 0).apply(random_batch(WeightSpaceSpec((2, 4, 6, 3))))
 
 
 @kinds
-def test_products_of_other_widths_are_refused(kind: type[Symmetry]) -> None:
+def test_products_of_different_widths_are_rejected(kind: type[Symmetry]) -> None:
     with pytest.raises(ValueError, match=r"an element for hidden widths \(5, 6\), got one"):
         draw(kind, 0) @ kind.identity(WeightSpaceSpec((2, 5, 3)))
 
 
 @kinds
-def test_every_network_can_have_its_own(kind: type[Symmetry]) -> None:
+def test_elements_may_differ_between_networks(kind: type[Symmetry]) -> None:
     batch = random_batch(SPEC, 2)
     each = [draw(kind, seed) for seed in (1, 2)]
     levels = tuple(torch.stack(pair) for pair in zip(*(g.levels for g in each), strict=True))
@@ -171,7 +173,7 @@ def test_every_network_can_have_its_own(kind: type[Symmetry]) -> None:
     assert_same((together @ each[0]).apply(batch), together.apply(each[0].apply(batch)))
 
 
-def test_wrapping_phases_undoes_any_shift_and_changes_no_function() -> None:
+def test_wrapping_phases_inverts_shifts_and_preserves_functions() -> None:
     batch = random_batch(SPEC)
     wrapped = wrap_phases(batch, omega_0=30.0)
     assert (wrapped.flatten() - batch.flatten()).abs().max() > 0.1
@@ -206,12 +208,12 @@ def test_wrapping_treats_every_channel_as_a_network() -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(make: object, complaint: str) -> None:
+def test_invalid_elements_are_rejected(make: object, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make()
 
 
-def test_elements_of_any_whole_dtype_act() -> None:
+def test_elements_may_have_any_integer_dtype() -> None:
     batch = random_batch(WeightSpaceSpec((1, 3, 1)), 2)
     order = torch.tensor([2, 0, 1])
     expected = Permutation((order,)).apply(batch)
@@ -219,7 +221,7 @@ def test_elements_of_any_whole_dtype_act() -> None:
     assert all(map(torch.equal, moved.tensors(), expected.tensors()))
 
 
-def test_a_flip_in_few_digits_is_a_signed_permutation() -> None:
+def test_low_precision_sign_flip_converts_to_signed_permutation() -> None:
     spec = WeightSpaceSpec((1, 300, 1))
     generator = torch.Generator().manual_seed(0)
     flip = SignFlip((SignFlip.random(spec, generator).levels[0].bfloat16(),))
@@ -227,7 +229,7 @@ def test_a_flip_in_few_digits_is_a_signed_permutation() -> None:
     assert isinstance(product, SignedPermutation)
 
 
-def test_a_random_shift_is_one_of_its_omega_0() -> None:
+def test_random_phase_shift_has_its_omega_0() -> None:
     spec = WeightSpaceSpec((1, 1, 3, 1))
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):

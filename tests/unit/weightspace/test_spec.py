@@ -15,19 +15,21 @@ from dws.weightspace import WeightSpaceSpec
         ((1, 4, 1), 4, 25),
     ],
 )
-def test_dimensions_of_the_theorem(dims: tuple[int, ...], invariants: int, maps: int) -> None:
+def test_dimensions_equal_those_of_the_theorem(
+    dims: tuple[int, ...], invariants: int, maps: int
+) -> None:
     spec = WeightSpaceSpec(dims)
     assert (spec.num_invariants, spec.num_equivariant_maps) == (invariants, maps)
 
 
-def test_shapes_and_size() -> None:
+def test_spec_has_shapes_and_number_of_parameters() -> None:
     spec = WeightSpaceSpec((2, 3, 4))
     assert spec.weight_shapes == ((2, 3), (3, 4))
     assert spec.bias_shapes == ((3,), (4,))
     assert spec.num_params == 6 + 3 + 12 + 4
 
 
-def test_annotations_are_checked_where_that_is_asked_for(pytestconfig: pytest.Config) -> None:
+def test_annotations_are_checked_with_the_type_checker(pytestconfig: pytest.Config) -> None:
     if not pytestconfig.getoption("--jaxtyping-packages"):
         pytest.skip("only with --jaxtyping-packages, see the Makefile")
     with pytest.raises(TypeCheckError, match=r"'dims'"):
@@ -35,12 +37,12 @@ def test_annotations_are_checked_where_that_is_asked_for(pytestconfig: pytest.Co
 
 
 @pytest.mark.untyped
-def test_specs_with_equal_widths_are_one_key() -> None:
+def test_equal_specs_have_equal_hashes() -> None:
     assert len({WeightSpaceSpec((1, 2, 3)), WeightSpaceSpec([1, 2, 3])}) == 1
 
 
 @pytest.mark.untyped
 @pytest.mark.parametrize("dims", [(2, 1), (), (2, 0, 1), (2, -3, 1), (2, 3.0, 1), (2, True, 1)])
-def test_bad_widths_are_refused(dims: tuple[int, ...]) -> None:
+def test_invalid_widths_are_rejected(dims: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected .* got dims="):
         WeightSpaceSpec(dims)

@@ -16,7 +16,7 @@ from dws.weightspace import (
 SPEC = WeightSpaceSpec((2, 5, 5, 1))
 
 
-def test_the_reference_gets_mean_0_and_deviation_1_in_each_layer() -> None:
+def test_standardised_reference_has_mean_0_and_deviation_1() -> None:
     reference = random_batch(SPEC, 50).map(lambda t: 3 * t + 2)
     standardized = Standardize(SPEC).double().fit(reference)(reference)
     _, std = layer_moments([standardized])
@@ -24,14 +24,14 @@ def test_the_reference_gets_mean_0_and_deviation_1_in_each_layer() -> None:
     assert all(abs(float(t.mean())) < 1e-6 for t in standardized.tensors())
 
 
-def test_it_commutes_with_permutations() -> None:
+def test_standardisation_commutes_with_permutations() -> None:
     reference = random_batch(SPEC, 50).map(lambda t: 3 * t + 2)
     layer = Standardize(SPEC).double().fit(reference)
     g = Permutation.random(SPEC, torch.Generator().manual_seed(0))
     assert_equivariant(layer, random_batch(SPEC), g)
 
 
-def test_a_state_dict_carries_the_statistics() -> None:
+def test_state_dict_contains_the_statistics() -> None:
     fitted = Standardize(SPEC).fit(random_batch(SPEC, 50, dtype=torch.float32))
     loaded = Standardize(SPEC)
     loaded.load_state_dict(fitted.state_dict())
@@ -40,7 +40,7 @@ def test_a_state_dict_carries_the_statistics() -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+def test_nonfinite_weights_are_rejected(value: float) -> None:
     batch = random_batch(SPEC)
     batch.weights[1][2, 0, 0] = value
     with pytest.raises(ValueError, match=r"NaN or infinite.*dws-zoo verify"):
@@ -49,7 +49,7 @@ def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
 
 @pytest.mark.parametrize("keep_signs", [False, True])
 @pytest.mark.parametrize("value", [0.0, 0.1])
-def test_a_constant_layer_is_not_scaled(value: float, keep_signs: bool) -> None:
+def test_constant_layer_is_not_scaled(value: float, keep_signs: bool) -> None:
     batch = random_batch(SPEC, 50).map(lambda t: 3 * t + 2)
     biases = tuple(torch.full_like(b, value) for b in batch.biases)
     reference = WeightBatch(batch.weights, biases)
@@ -59,10 +59,10 @@ def test_a_constant_layer_is_not_scaled(value: float, keep_signs: bool) -> None:
     for i, bias in enumerate(other.biases):
         torch.testing.assert_close(bias, batch.biases[i] - shift[i], rtol=1e-6, atol=1e-6)
     assert layer(reference).flatten().isfinite().all()
-    assert layer.std[1::2].tolist() == [0.0] * 3  # so that noise in proportion is none
+    assert layer.std[1::2].tolist() == [0.0] * 3  # so proportional noise is zero
 
 
-def test_moments_of_batches_are_those_of_the_whole() -> None:
+def test_moments_of_batches_equal_moments_of_all_networks() -> None:
     spec = WeightSpaceSpec((2, 3, 1))
     batches = [
         random_batch(spec, n, seed=n).map(lambda t, n=n: (1 + n) * t + 5 * n) for n in (1, 4, 2)
@@ -74,26 +74,26 @@ def test_moments_of_batches_are_those_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize("batches", [[], [random_batch(SPEC, 0)]])
-def test_no_networks_are_refused(batches: list[WeightBatch]) -> None:
+def test_moments_require_networks(batches: list[WeightBatch]) -> None:
     with pytest.raises(ValueError, match="no networks"):
         layer_moments(batches)
 
 
 @pytest.mark.parametrize("dims", [(2, 5, 1), (2, 5, 4, 3, 1), (2, 6, 5, 1)])
-def test_networks_of_another_architecture_are_refused(dims: tuple[int, ...]) -> None:
+def test_networks_of_another_architecture_are_rejected(dims: tuple[int, ...]) -> None:
     layer = Standardize(SPEC).double().fit(random_batch(SPEC, 50))
     with pytest.raises(ValueError, match=r"expected networks of widths \(2, 5, 5, 1\)"):
         layer(random_batch(WeightSpaceSpec(dims)))
 
 
-def test_moments_are_numbers_on_the_cpu_whatever_the_device_and_size() -> None:
+def test_moments_are_float64_on_the_cpu() -> None:
     mean, std = layer_moments([random_batch(WeightSpaceSpec((1, 2, 1)), 1)])
     assert (mean.device.type, std.device.type) == ("cpu", "cpu")
     assert std.isfinite().all()
     assert std[-1] == 0
 
 
-def test_without_a_shift_signs_are_kept() -> None:
+def test_keep_signs_commutes_with_sign_flips() -> None:
     reference = random_batch(SPEC, 50).map(lambda t: t + 1)
     scaled = Standardize(SPEC).double().fit(reference, keep_signs=True)(reference)
     *hidden, last_bias = zip(scaled.tensors(), reference.tensors(), strict=True)

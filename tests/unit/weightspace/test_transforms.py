@@ -54,24 +54,24 @@ def points(num: int = 20) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_seed_decides_and_networks_differ(name: str) -> None:
+def test_transforms_are_seeded_and_differ_between_networks(name: str) -> None:
     once, again, other = (ALL[name](BATCH, seeded(s)).flatten() for s in (0, 0, 1))
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
     twins = BATCH[torch.zeros(6, dtype=torch.long)]
     changed = ALL[name](twins, seeded()).flatten()
     assert len(torch.unique(changed, dim=0)) == 6
-    assert torch.equal(twins.flatten()[0], BATCH.flatten()[0])  # the input is left alone
+    assert torch.equal(twins.flatten()[0], BATCH.flatten()[0])  # the input is unchanged
 
 
 @pytest.mark.parametrize("name", SAME_FUNCTION)
-def test_symmetries_keep_the_function(name: str) -> None:
+def test_symmetry_transforms_preserve_the_function(name: str) -> None:
     changed = SAME_FUNCTION[name](BATCH, seeded())
     assert (changed.flatten() != BATCH.flatten()).float().mean() > 0.1
     torch.testing.assert_close(render(changed, points()), render(BATCH, points()))
 
 
-def test_noise_has_the_deviation_of_each_layer() -> None:
+def test_noise_has_the_given_deviation_of_each_layer() -> None:
     many = random_batch(SPEC, 4000)
     noise = add_noise(many, seeded(), std=STD).flatten() - many.flatten()
     parts = WeightBatch.from_flat(SPEC, noise).tensors()
@@ -81,7 +81,7 @@ def test_noise_has_the_deviation_of_each_layer() -> None:
     assert abs(float(noise.mean())) < 0.05
 
 
-def test_a_mask_leaves_the_survivors_as_they_are() -> None:
+def test_mask_does_not_rescale_other_entries() -> None:
     many = random_batch(SPEC, 500)
     masked = mask_entries(many, seeded(), probability=0.3).flatten()
     gone = masked == 0
@@ -89,7 +89,7 @@ def test_a_mask_leaves_the_survivors_as_they_are() -> None:
     assert torch.equal(masked[~gone], many.flatten()[~gone])
 
 
-def test_the_smallest_entries_go() -> None:
+def test_quantile_dropout_removes_the_smallest_entries() -> None:
     dropped = drop_smallest(BATCH, seeded(), max_quantile=0.5)
     shares = set()
     for before, after in zip(BATCH.tensors(), dropped.tensors(), strict=True):
@@ -103,7 +103,7 @@ def test_the_smallest_entries_go() -> None:
     assert len(shares) > 5
 
 
-def test_changed_coordinates_are_exact() -> None:
+def test_coordinate_changes_are_exact() -> None:
     generator = seeded()
     matrix = torch.randn(6, 2, 2, generator=generator, dtype=torch.float64)
     shift = torch.randn(6, 2, generator=generator, dtype=torch.float64)
@@ -113,8 +113,8 @@ def test_changed_coordinates_are_exact() -> None:
         torch.testing.assert_close(changed[i], render(BATCH[i : i + 1], moved)[0])
 
 
-def test_images_turn_by_a_right_angle() -> None:
-    """On a grid a quarter turn only moves pixels, so the rendered picture is the turned one."""
+def test_images_are_rotated_by_right_angles() -> None:
+    """On a grid a quarter turn permutes pixels, so the rendering is the rotated image."""
     side = torch.linspace(-1, 1, 5, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side).flip(1)  # x first, row by row
     picture = render(BATCH, grid).view(6, 5, 5, 3)
@@ -124,10 +124,10 @@ def test_images_turn_by_a_right_angle() -> None:
     torch.testing.assert_close(turned, picture.rot90(1, (1, 2)))
 
 
-def test_images_move_within_the_limits() -> None:
+def test_image_transformations_stay_within_their_limits() -> None:
     limits = {"max_angle": 20.0, "max_shift": 0.3, "max_scale": 0.25}
     plain = random_batch(WeightSpaceSpec((2, 2, 1)), 2000).map(torch.zeros_like)
-    plain.weights[0][:] = torch.eye(2).view(1, 2, 2, 1)  # shows A, and the bias t
+    plain.weights[0][:] = torch.eye(2).view(1, 2, 2, 1)  # the weights become A, and the bias t
     moved = ImageMove.random(plain, seeded(), **limits).apply(plain)
     matrix, shift = moved.weights[0][..., 0].mT, moved.biases[0][..., 0]
     factor = torch.linalg.det(matrix).sqrt()
@@ -137,23 +137,25 @@ def test_images_move_within_the_limits() -> None:
         assert float(value.min()) == pytest.approx(-limit, rel=0.02)
 
 
-def test_only_pictures_are_moved() -> None:
+def test_image_transformations_require_two_inputs() -> None:
     with pytest.raises(ValueError, match="expected networks with two inputs, got 1"):
         ImageMove.random(random_batch(WeightSpaceSpec((1, 4, 1))), seeded())
 
 
-def test_the_symmetries_of_the_square_are_eight_and_equally_likely() -> None:
+def test_symmetries_of_the_square_are_uniform() -> None:
     batch = random_batch(WeightSpaceSpec((2, 2, 1)), 8000)
     move = ImageMove.random(batch, seeded(), square_symmetries=True)
     found, counts = move.matrix.round().unique(dim=0, return_counts=True)
-    assert torch.equal(move.matrix.abs(), move.matrix.abs().round())  # exact, so pixels meet pixels
+    assert torch.equal(
+        move.matrix.abs(), move.matrix.abs().round()
+    )  # exact, so pixels are mapped to pixels
     assert len(found) == 8
     assert torch.equal((found @ found.mT).abs(), torch.eye(2).double().expand(8, 2, 2))
     assert float((counts / 1000 - 1).abs().max()) < 0.12
     assert not move.shift.any()
 
 
-def test_the_inverse_of_a_move_undoes_it() -> None:
+def test_inverse_undoes_an_image_transformation() -> None:
     batch = random_batch(WeightSpaceSpec((2, 5, 4, 3)), 20)
     move = ImageMove.random(
         batch, seeded(), square_symmetries=True, max_angle=40.0, max_shift=0.5, max_scale=0.3

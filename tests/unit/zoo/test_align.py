@@ -23,7 +23,7 @@ def zoo(sine_zoo: Zoo, tmp_path: Path) -> Zoo:
     return Zoo.open(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
 
 
-def test_the_copy_computes_the_same_in_another_order(zoo: Zoo) -> None:
+def test_aligned_copy_preserves_functions(zoo: Zoo) -> None:
     aligned = align_zoo(zoo)
     assert aligned.path == zoo.path.with_name("zoo.aligned")
     points = torch.linspace(-3, 3, 20).unsqueeze(1)
@@ -41,7 +41,7 @@ def test_the_copy_computes_the_same_in_another_order(zoo: Zoo) -> None:
         align_zoo(aligned)
 
 
-def test_it_is_made_once_and_goes_on(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alignment_runs_once_and_resumes(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {file.name: file.read_bytes() for file in align_zoo(zoo).path.glob("[!.]*")}
     aligned = zoo.path.with_name("zoo.aligned")
     for name in ("manifest.json", "shard-00001.safetensors"):
@@ -55,14 +55,14 @@ def test_it_is_made_once_and_goes_on(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) 
     assert calls == [1]
 
 
-def test_the_copy_of_another_zoo_is_refused(zoo: Zoo) -> None:
+def test_aligned_copy_of_another_zoo_is_rejected(zoo: Zoo) -> None:
     align_zoo(zoo)
     other = Zoo(zoo.path, zoo.manifest.model_copy(update={"shards": ["0" * 64] * 3}))
     with pytest.raises(ValueError, match=r"made with other settings \(aligned_to.source"):
         align_zoo(other)
 
 
-def test_a_truncated_shard_of_an_unfinished_copy_is_made_again(zoo: Zoo) -> None:
+def test_truncated_shard_of_an_unfinished_copy_is_rewritten(zoo: Zoo) -> None:
     aligned = align_zoo(zoo).path
     shard = aligned / "shard-00001.safetensors"
     whole = shard.read_bytes()
@@ -72,7 +72,7 @@ def test_a_truncated_shard_of_an_unfinished_copy_is_made_again(zoo: Zoo) -> None
     assert shard.read_bytes() == whole
 
 
-def test_a_damaged_manifest_is_written_again(zoo: Zoo) -> None:
+def test_damaged_manifest_of_a_copy_is_rewritten(zoo: Zoo) -> None:
     file = align_zoo(zoo).path / "manifest.json"
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
@@ -80,7 +80,7 @@ def test_a_damaged_manifest_is_written_again(zoo: Zoo) -> None:
     assert file.read_bytes() == whole
 
 
-# dws-zoo align, which stops before the second shard until there is a file
+# dws-zoo align, which waits before the second shard until a file exists
 HELD = """
 import pathlib, sys, time
 from dws.cli import zoo
@@ -101,14 +101,14 @@ def start(zoo: Zoo, go: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", HELD, "align", str(zoo.path), str(go)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # a script's background job hears no SIGINT, and nor would this
+        # Background jobs of scripts ignore SIGINT, and their children would too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
 @pytest.fixture
 def waiting(zoo: Zoo, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], ...]]:
-    """Two processes: one that has made the first shard, and one that waits for it."""
+    """Two processes: one that has written the first shard, and one that waits for it."""
     with contextlib.ExitStack() as processes:
         first = processes.enter_context(start(zoo, tmp_path / "go"))
         processes.callback(first.kill)
@@ -124,7 +124,7 @@ def waiting(zoo: Zoo, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], .
         yield first, second
 
 
-def test_the_second_of_two_waits_and_takes_what_the_first_made(
+def test_second_process_waits_for_the_aligned_copy(
     waiting: tuple[subprocess.Popen[str], ...], tmp_path: Path
 ) -> None:
     (tmp_path / "go").touch()
@@ -137,7 +137,7 @@ def test_the_second_of_two_waits_and_takes_what_the_first_made(
     assert Zoo.open(tmp_path / "zoo.aligned").find_problems() == []
 
 
-def test_the_second_takes_over_from_one_that_was_killed(
+def test_second_process_takes_over_after_a_kill(
     waiting: tuple[subprocess.Popen[str], ...], tmp_path: Path
 ) -> None:
     first, second = waiting
@@ -148,7 +148,7 @@ def test_the_second_takes_over_from_one_that_was_killed(
     assert Zoo.open(tmp_path / "zoo.aligned").find_problems() == []
 
 
-def test_one_that_waits_can_be_interrupted(waiting: tuple[subprocess.Popen[str], ...]) -> None:
+def test_waiting_process_can_be_interrupted(waiting: tuple[subprocess.Popen[str], ...]) -> None:
     first, second = waiting
     second.send_signal(signal.SIGINT)
     _, errors = second.communicate(timeout=60)

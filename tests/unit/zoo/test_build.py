@@ -32,14 +32,14 @@ def rebuild(path: Path, *, inr: SirenConfig = SMALL_INR, **zoo: int) -> Zoo:
     )
 
 
-def test_the_error_in_the_zoo_is_that_of_its_weights(sine_zoo: Zoo) -> None:
+def test_stored_error_belongs_to_the_stored_weights(sine_zoo: Zoo) -> None:
     split, signals = sine_zoo.split("train"), SineSignals(**SMALL_SIGNALS)
     outputs = siren_apply(split.weights(), signals.coordinates)
     mse = (outputs - signals.values(split.column("signal_id"))).square().mean(dim=(1, 2))
     torch.testing.assert_close(split.column("mse"), mse)
 
 
-def test_an_interrupted_build_ends_with_the_same_bytes(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_interrupted_fit_resumes_to_the_same_bytes(sine_zoo: Zoo, tmp_path: Path) -> None:
     shutil.copy(sine_zoo.path / "config.yaml", tmp_path)
     shutil.copy(sine_zoo.path / "shard-00001.safetensors", tmp_path)
     (tmp_path / "shard-00002.safetensors").write_bytes(b"cut off")
@@ -47,11 +47,11 @@ def test_an_interrupted_build_ends_with_the_same_bytes(sine_zoo: Zoo, tmp_path: 
     for file in sine_zoo.path.glob("[!.]*"):
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
     timing = [json.loads(line) for line in (tmp_path / TIMING).read_text().splitlines()]
-    assert [row["num_inrs"] for row in timing] == [20, 16]  # of what was fitted here
+    assert [row["num_inrs"] for row in timing] == [20, 16]  # without resumed shards
     assert all(row["seconds"] > 0 for row in timing)
 
 
-def test_going_on_computes_as_the_beginning_did(
+def test_resumed_fit_uses_the_same_compile_choice(
     sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -59,10 +59,10 @@ def test_going_on_computes_as_the_beginning_did(
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
     (path / "shard-00001.safetensors").unlink()
     rebuild(path)
-    assert asked == [56]  # the whole zoo, not the 20 INRs that were left
+    assert asked == [56]  # the whole zoo, not the remaining 20 INRs
 
 
-def test_a_finished_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FitJob, "run", None)
     assert len(rebuild(sine_zoo.path)) == 56
 
@@ -76,7 +76,7 @@ def flip_a_bit(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil", [Path.unlink, lambda path: path.write_bytes(b"cut off"), flip_a_bit]
 )
-def test_a_shard_that_went_missing_is_fitted_again(
+def test_missing_shard_is_fitted_again(
     spoil: Callable[[Path], object], sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
@@ -86,20 +86,20 @@ def test_a_shard_that_went_missing_is_fitted_again(
         assert (path / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def test_other_settings_are_refused_with_the_keys(sine_zoo: Zoo) -> None:
+def test_different_settings_are_rejected_by_name(sine_zoo: Zoo) -> None:
     with pytest.raises(
         ValueError, match=r"zoo.seed: 0 .existing. vs 1 .requested..* choose another zoo.path"
     ):
         rebuild(sine_zoo.path, seed=1)
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+def test_folder_with_other_files_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match="expected an empty folder"):
         rebuild(tmp_path)
 
 
-def test_an_inr_does_not_depend_on_sharding(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_inr_is_independent_of_sharding(sine_zoo: Zoo, tmp_path: Path) -> None:
     other = rebuild(tmp_path / "zoo", shard_size=7)
     torch.testing.assert_close(
         other.split("val").weights().flatten(),
@@ -110,14 +110,14 @@ def test_an_inr_does_not_depend_on_sharding(sine_zoo: Zoo, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("tenths", [1, 3, 5, 9])
-def test_the_time_left_is_right_after_a_tenth_of_a_fit(
+def test_remaining_time_is_accurate_after_a_tenth_of_a_fit(
     tenths: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers, of which the second starts late and each reports chunks of 32 at once."""
+    """Two workers: the second starts late, and both report whole chunks of 32."""
     now = 1000.0
     monkeypatch.setattr(build_module.time, "monotonic", lambda: now)
     with build_module._ProgressBar(total=600, initial=100, file=io.StringIO()) as bar:
-        now += 60  # of compiling
+        now += 60  # for compiling
         begun = {0: now, 1: now + 3}
         ends, work = now + 25 + 1.5, 0.0
         while work < 50 * tenths:
@@ -131,7 +131,7 @@ def test_the_time_left_is_right_after_a_tenth_of_a_fit(
         assert bar.format_dict["rate"] == bar.rate
 
 
-def test_the_bar_counts_whole_inrs_to_the_last(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_progress_bar_counts_all_inrs(sine_zoo: Zoo, tmp_path: Path) -> None:
     shown = io.StringIO()
     with build_module._ProgressBar(total=56, initial=6, file=shown, mininterval=0) as bar:
         for _ in range(150):
@@ -139,7 +139,7 @@ def test_the_bar_counts_whole_inrs_to_the_last(sine_zoo: Zoo, tmp_path: Path) ->
     assert "| 56/56 [" in shown.getvalue()
 
 
-def test_views_of_a_signal_share_labels_and_split_but_not_weights(tmp_path: Path) -> None:
+def test_views_share_labels_and_split_but_not_weights(tmp_path: Path) -> None:
     zoo = rebuild(tmp_path / "zoo", num_views=2, limit=12)
     split = zoo.split("train")
     assert len(zoo) == 24
@@ -149,8 +149,8 @@ def test_views_of_a_signal_share_labels_and_split_but_not_weights(tmp_path: Path
     assert not torch.allclose(flat[0], flat[1], atol=1e-3)
 
 
-def test_a_shared_start_keeps_neurons_alike(tmp_path: Path) -> None:
-    """Thirty small steps do not take networks far from where they began."""
+def test_shared_initialisation_keeps_neurons_aligned(tmp_path: Path) -> None:
+    """Thirty small steps keep networks close to their initialisation."""
     spread = []
     for shared in (False, True):
         inr = SirenConfig(hidden=(8, 8), shared_init=shared)
@@ -159,7 +159,7 @@ def test_a_shared_start_keeps_neurons_alike(tmp_path: Path) -> None:
     assert spread[1] < 0.3 * spread[0]
 
 
-def test_a_folder_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
+def test_locked_zoo_folder_is_rejected(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from dws.io.folders import hold_folder\n"
         "with hold_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -175,12 +175,12 @@ def test_a_folder_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"process {other.pid} on .* is writing there"):
             rebuild(path, limit=12)
         other.kill()
-    with hold_folder(path):  # a dead process holds nothing
+    with hold_folder(path):  # locks of dead processes are released
         pass
     assert len(rebuild(path, limit=12)) == 12
 
 
-def test_signals_that_cannot_become_a_zoo_are_refused_before_the_fit(tmp_path: Path) -> None:
+def test_invalid_signals_are_rejected_before_the_fit(tmp_path: Path) -> None:
     class NoGrid(SineSignals):
         def __init__(self) -> None:
             super().__init__(**SMALL_SIGNALS)
@@ -207,7 +207,7 @@ def test_signals_that_cannot_become_a_zoo_are_refused_before_the_fit(tmp_path: P
         lambda text: re.sub(r'"shards": \[\s*"\w+"', f'"shards": ["{"0" * 64}"', text),
     ],
 )
-def test_a_damaged_manifest_is_written_again_from_the_shards(
+def test_damaged_manifest_is_rebuilt_from_the_shards(
     damage: Callable[[str], str], sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
@@ -220,7 +220,7 @@ def test_a_damaged_manifest_is_written_again_from_the_shards(
     assert Zoo.open(path).find_problems() == []
 
 
-def test_a_manifest_of_a_newer_version_is_not_written_over(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_manifest_of_a_newer_version_is_not_overwritten(sine_zoo: Zoo, tmp_path: Path) -> None:
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
     file = path / "manifest.json"
     file.write_text(newer := file.read_text().replace('"format_version": 2', '"format_version": 3'))

@@ -1,4 +1,4 @@
-"""Zoos of classifiers: what they share with those of INRs, and what they do not."""
+"""Zoos of classifiers: similarities to zoos of INRs and differences."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tasks(root: Path) -> BinaryTasks:
     return BinaryTasks("mnist", root=root, **SMALL_TASKS)
 
 
-def test_the_weights_in_a_zoo_are_the_classifiers_of_its_tasks(
+def test_stored_weights_are_the_classifiers_of_their_tasks(
     classifier_zoo: Zoo, pictures: Path
 ) -> None:
     split = classifier_zoo.split("val")
@@ -52,7 +52,7 @@ def test_the_weights_in_a_zoo_are_the_classifiers_of_its_tasks(
     }
 
 
-def test_the_manifest_says_what_the_networks_compute(classifier_zoo: Zoo) -> None:
+def test_manifest_describes_the_classifiers(classifier_zoo: Zoo) -> None:
     content = classifier_zoo.manifest.content()
     assert content["classifier"]["activation"] == "relu"
     assert {"size", "mean", "std", "images", "sha256"} <= content["signals"].keys()
@@ -89,7 +89,9 @@ def test_workers_parts_and_a_resumed_fit_give_the_same_bytes(
     assert resumed.digest == classifier_zoo.digest
 
 
-def test_an_aligned_copy_computes_the_same(classifier_zoo: Zoo, pictures: Path) -> None:
+def test_aligned_copy_of_classifiers_preserves_functions(
+    classifier_zoo: Zoo, pictures: Path
+) -> None:
     aligned = align_zoo(classifier_zoo)
     inputs, _ = tasks(pictures).examples(torch.tensor([3]))
     logits = [
@@ -103,7 +105,7 @@ def test_an_aligned_copy_computes_the_same(classifier_zoo: Zoo, pictures: Path) 
     )
 
 
-def test_what_needs_inrs_refuses_classifiers(classifier_zoo: Zoo, tmp_path: Path) -> None:
+def test_functions_for_inrs_reject_classifiers(classifier_zoo: Zoo, tmp_path: Path) -> None:
     expected = r"expected a zoo of INRs, got one of classifiers in .*zoo; they compute no signal"
     with pytest.raises(ValueError, match=expected):
         plot_rows(tmp_path / "render.png", classifier_zoo, [0])
@@ -111,7 +113,7 @@ def test_what_needs_inrs_refuses_classifiers(classifier_zoo: Zoo, tmp_path: Path
         export_dwsnets(classifier_zoo, tmp_path / "out", label="class_a")
 
 
-def test_settings_of_the_other_kind_are_refused(pictures: Path, tmp_path: Path) -> None:
+def test_settings_of_the_other_family_are_rejected(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"fit.stop_mse=0 for classifiers"):
         build_zoo(tmp_path / "zoo", tasks(pictures), **{**SETTINGS, "fit": FitConfig()})
     with pytest.raises(ValueError, match=r"set zoo.classifier instead of inr"):

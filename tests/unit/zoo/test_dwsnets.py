@@ -21,7 +21,7 @@ SPEC = WeightSpaceSpec((2, 4, 3, 1))
 
 
 class Bomb:
-    """Runs on unpickling, unless nothing is executed."""
+    """An object whose pickle executes code."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (Path.touch, (Path("exploded"),))  # type: ignore[return-value]
@@ -29,7 +29,7 @@ class Bomb:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """Forty networks in the layout of the released data, made without our exporter."""
+    """Forty networks in the layout of the released data, written without the exporter."""
     flat = random_batch(SPEC, 40, dtype=torch.float32).flatten().squeeze(-1)
     for i, row in enumerate(flat):
         sizes = [2 * 4, 4, 4 * 3, 3, 3, 1]
@@ -50,7 +50,7 @@ def all_rows(zoo: Zoo) -> torch.Tensor:
     return torch.cat([zoo.split(s).weights().flatten() for s in ("train", "val", "test")])
 
 
-def test_a_folder_as_released(published: Path, tmp_path: Path) -> None:
+def test_released_folder_layout_is_imported(published: Path, tmp_path: Path) -> None:
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
     assert zoo.spec == SPEC
     assert [len(zoo.split(s)) for s in ("train", "val", "test")] == [20, 10, 10]
@@ -62,7 +62,7 @@ def test_a_folder_as_released(published: Path, tmp_path: Path) -> None:
     assert zoo.find_problems() == []
 
 
-def test_the_round_trip_is_exact(published: Path, tmp_path: Path) -> None:
+def test_export_import_round_trip_is_exact(published: Path, tmp_path: Path) -> None:
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, shard_size=7)
     file = export_dwsnets(zoo, tmp_path / "out")
     again = import_dwsnets(file, tmp_path / "again", inr=SirenConfig())
@@ -75,7 +75,9 @@ def test_exported_networks_load_into_a_sequence_of_layers(published: Path, tmp_p
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
     listed = json.loads(export_dwsnets(zoo, tmp_path / "out").read_text())["test"]
     state = torch.load(listed["path"][0], weights_only=True)
-    assert state["seq.2.weight"].untyped_storage().nbytes() == 4 * 3  # not the whole shard's
+    assert (
+        state["seq.2.weight"].untyped_storage().nbytes() == 4 * 3
+    )  # not the storage of the whole shard
     net = torch.nn.Module()
     net.seq = torch.nn.Sequential(*(torch.nn.Linear(i, o) for i, o in SPEC.weight_shapes))
     net.load_state_dict(state)
@@ -85,7 +87,7 @@ def test_exported_networks_load_into_a_sequence_of_layers(published: Path, tmp_p
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps(Bomb(), protocol=2)])
-def test_files_that_are_no_networks_are_named(
+def test_invalid_network_files_are_named(
     content: bytes, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -100,7 +102,7 @@ def test_files_that_are_no_networks_are_named(
     assert not (tmp_path / "exploded").exists()
 
 
-def test_a_folder_without_networks_says_what_is_missing(tmp_path: Path) -> None:
+def test_folder_without_networks_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="pth files below folders like"):
         import_dwsnets(tmp_path, tmp_path / "zoo", inr=SirenConfig())
 
@@ -115,14 +117,14 @@ def test_a_folder_without_networks_says_what_is_missing(tmp_path: Path) -> None:
         {s: {"path": ["the same"], "label": [1]} for s in SPLITS},
     ],
 )
-def test_splits_of_another_shape_are_refused(content: dict[str, object], tmp_path: Path) -> None:
+def test_invalid_splits_file_is_rejected(content: dict[str, object], tmp_path: Path) -> None:
     write_json(tmp_path / "splits.json", content)
     (tmp_path / "the same").touch()
     with pytest.raises(ValueError, match=r"'path' and a list|the label|one file"):
         import_dwsnets(tmp_path / "splits.json", tmp_path / "zoo", inr=SirenConfig())
 
 
-def test_an_export_that_was_interrupted_is_begun_again(
+def test_interrupted_export_starts_again(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
@@ -136,19 +138,17 @@ def test_an_export_that_was_interrupted_is_begun_again(
     assert not (tmp_path / "out.part").exists()
 
 
-def test_a_grid_for_another_number_of_inputs_is_refused(published: Path, tmp_path: Path) -> None:
+def test_grid_for_a_wrong_number_of_inputs_is_rejected(published: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"2 inputs, .*\(28,\).*--grid"):
         import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10, grid=(28,))
 
 
-def test_a_label_that_is_no_class_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_noninteger_label_is_rejected_for_export(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"whole numbers \(this zoo has none\)"):
         export_dwsnets(sine_zoo, tmp_path / "out", label="frequency")
 
 
-def test_a_name_in_the_manifest_does_not_lead_out_of_the_folder(
-    published: Path, tmp_path: Path
-) -> None:
+def test_manifest_names_cannot_escape_the_export_folder(published: Path, tmp_path: Path) -> None:
     zoo = import_dwsnets(published, tmp_path / "zoo", inr=SirenConfig(), num_val=10)
     evil = Zoo(zoo.path, zoo.manifest.model_copy(update={"signals": Signals(name="../../evil")}))
     export_dwsnets(evil, tmp_path / "inside/out")
@@ -157,7 +157,7 @@ def test_a_name_in_the_manifest_does_not_lead_out_of_the_folder(
 
 
 @pytest.mark.parametrize("change", [{"grid": (0, 28)}, {"shard_size": 0}])
-def test_sizes_of_zero_are_refused(
+def test_zero_sizes_are_rejected(
     change: dict[str, object], published: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="at least one INR and a grid at least one point"):
@@ -168,7 +168,7 @@ def test_sizes_of_zero_are_refused(
     "dtype",
     [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool, torch.uint16],
 )
-def test_labels_of_every_whole_dtype_are_exported(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_labels_of_every_integer_dtype_are_exported(dtype: torch.dtype, tmp_path: Path) -> None:
     zoo = labelled_zoo(tmp_path / "zoo", dtype)
     splits = json.loads(export_dwsnets(zoo, tmp_path / "out").read_text())
     assert [splits[s]["label"] for s in SPLITS] == [["0", "1"], ["1"], ["0"]]
@@ -194,7 +194,7 @@ def labelled_zoo(path: Path, dtype: torch.dtype) -> Zoo:
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float16, torch.bfloat16])
-def test_labels_of_every_dtype_become_parquet(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_labels_of_every_dtype_are_written_to_parquet(dtype: torch.dtype, tmp_path: Path) -> None:
     zoo = labelled_zoo(tmp_path / "zoo", dtype)
     export_parquet(zoo, tmp_path / "zoo.parquet")
     column = pq.read_table(tmp_path / "zoo.parquet")["label.label"].to_pylist()

@@ -47,21 +47,21 @@ def run(engine: Engine, *jobs: FitJob) -> list[FitResult]:
     return [result for _, result in results]
 
 
-def test_chunks_make_no_difference() -> None:
+def test_fit_is_independent_of_chunks() -> None:
     whole, (cut,) = job().run(), run(Workers(1), job(chunk_size=3))
     assert cut.weights.batch_size == 10
     torch.testing.assert_close(cut.weights.flatten(), whole.weights.flatten(), rtol=0, atol=1e-5)
     assert torch.equal(cut.num_steps, whole.num_steps)
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_unavailable_device_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"got fit.device=abacus"):
         job(device="abacus").run()
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_fits_as_the_cpu_does() -> None:
+def test_gpu_fit_matches_cpu_fit() -> None:
     on_gpu, on_cpu = job(device="cuda").run(), job().run()
     torch.testing.assert_close(
         on_gpu.weights.flatten(), on_cpu.weights.flatten(), rtol=0, atol=1e-4
@@ -69,18 +69,18 @@ def test_a_gpu_fits_as_the_cpu_does() -> None:
 
 
 @pytest.mark.parametrize("bad", [{"num_gpus": -1.0}, {"max_retries": -1}])
-def test_bad_settings_of_a_cluster_are_refused(bad: dict[str, float]) -> None:
+def test_invalid_cluster_settings_are_rejected(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"expected engine.num_gpus >= 0"):
         Ray(**bad)  # type: ignore[arg-type]
 
 
-def test_less_than_one_worker_is_refused() -> None:
+def test_number_of_workers_must_be_positive() -> None:
     with pytest.raises(ValueError, match=r"expected engine.num_workers >= 1 or null, got 0"):
         Workers(0)
 
 
 class Backwards:
-    """A pool of three places in which the last chunk is finished first."""
+    """A pool with three slots that finishes the last chunk first."""
 
     def __init__(self) -> None:
         self.running: list[tuple[ChunkKey, FitJob]] = []
@@ -98,19 +98,19 @@ class Backwards:
         return [(key, job.run())]
 
 
-def test_chunks_that_finish_in_any_order_are_put_together_in_that_of_the_jobs() -> None:
+def test_results_are_ordered_by_job_for_any_completion_order() -> None:
     jobs = [job(chunk_size=3, num_steps=steps) for steps in (20, 30, 10)]
     pool = Backwards()
     chunks = ((n, each.chunks(3)) for n, each in enumerate(jobs))
     results = list(run_in_chunks(chunks, pool, ahead=3))
     assert [position for position, _ in results] == [0, 1, 2]
-    assert pool.most == 2  # chunks of the next shard fill the pool at the end of one
+    assert pool.most == 2  # chunks of the next shard fill free slots
     for (_, result), alone in zip(results, run(Workers(1), *jobs), strict=True):
         assert torch.equal(result.weights.flatten(), alone.weights.flatten())
         assert torch.equal(result.num_steps, alone.num_steps)
 
 
-def test_shards_with_inputs_of_their_own_are_fitted_together_on_a_gpu(
+def test_shards_with_separate_inputs_are_combined_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine_module, "_is_on_cpu", lambda job: False)
@@ -130,7 +130,7 @@ def test_shards_with_inputs_of_their_own_are_fitted_together_on_a_gpu(
         torch.testing.assert_close(result.loss, shard.run().loss)
 
 
-def test_small_shards_are_fitted_together_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_shards_are_combined_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "_is_on_cpu", lambda job: False)
     sizes: list[int] = []
     fit = FitJob.run
@@ -154,17 +154,17 @@ def test_small_shards_are_fitted_together_on_a_gpu(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_progress_adds_up_to_the_number_of_inrs(num_workers: int) -> None:
+def test_progress_sums_to_the_number_of_inrs(num_workers: int) -> None:
     reports: list[tuple[float, torch.Tensor]] = []
     jobs = [job(chunk_size=3, stop_mse=0.3), job(chunk_size=3)]
     results = Workers(num_workers).run(jobs, lambda *report: reports.append(report))
     mse = torch.cat([result.loss for _, result in results])
     assert sum(work for work, _ in reports) == pytest.approx(20)
     assert len(torch.cat([mse for _, mse in reports])) == len(mse) == 20
-    assert len(reports) > 8  # more often than once a chunk
+    assert len(reports) > 8  # more than once per chunk
 
 
-def test_a_fit_in_this_process_leaves_its_threads_as_they_were() -> None:
+def test_fit_in_the_main_process_restores_the_thread_count() -> None:
     torch.set_num_threads(2)
     try:
         for _ in Workers(1).run([job()], lambda work, mse: None):
@@ -174,7 +174,7 @@ def test_a_fit_in_this_process_leaves_its_threads_as_they_were() -> None:
         torch.set_num_threads(1)
 
 
-def test_what_goes_wrong_in_a_worker_is_said_here() -> None:
+def test_worker_error_is_raised_in_the_main_process() -> None:
     with pytest.raises(ValueError, match="became NaN or infinite") as error:
         run(Workers(2), job(chunk_size=3, learning_rate=1e30))
     assert "in fit_networks" in error.value.__notes__[0]
@@ -183,7 +183,7 @@ def test_what_goes_wrong_in_a_worker_is_said_here() -> None:
 @pytest.mark.parametrize(
     ("num_workers", "num_steps", "expected"), [(None, 40, 0), (None, 10_000_000, 2), (3, 40, 3)]
 )
-def test_workers_are_started_where_they_pay_or_are_asked_for(
+def test_workers_start_if_useful_or_requested(
     num_workers: int | None, num_steps: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []
@@ -205,31 +205,31 @@ def test_workers_are_started_where_they_pay_or_are_asked_for(
     "compile_",
     ["never", pytest.param("always", marks=[pytest.mark.slow, needs_compiler])],
 )
-def test_the_number_of_workers_does_not_change_a_byte(
+def test_number_of_workers_does_not_change_the_result(
     compile_: str, num_workers: int, tmp_path: Path
 ) -> None:
     fit = FitConfig(num_steps=100, learning_rate=3e-3, stop_mse=0.2, chunk_size=4, compile=compile_)
     alone = build(tmp_path / "alone", Workers(1), fit, shard_size=10)
     steps = alone.split("train").column("num_steps")
-    assert 0 < steps.float().mean() < 100  # some stop earlier, so that batches become smaller
+    assert 0 < steps.float().mean() < 100  # some stop earlier, which reduces the batch
     build(tmp_path / "beside", Workers(num_workers), fit, shard_size=10)
     assert content(tmp_path / "beside") == content(tmp_path / "alone")
 
 
-def test_a_job_travels_without_ballast() -> None:
+def test_pickled_job_contains_only_its_data() -> None:
     whole = job()
     size = sum(t.nbytes for t in (whole.initial.flatten(), whole.targets, whole.inputs))
     assert len(pickle.dumps(whole)) < size + 5000
 
 
-def test_a_job_is_placed_where_its_device_is() -> None:
+def test_ray_job_requests_its_device() -> None:
     auto, cpu = job(device="auto"), job(device="cpu")
     assert _place(auto, 0.25) == auto
     assert _place(cpu, 1.0) == cpu
     assert _place(auto, 0.0).config.device == "cpu"
 
 
-def test_a_missing_ray_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install -e '\.\[cluster\]'"):
         list(Ray().run([job()], lambda work, mse: None))
@@ -257,7 +257,7 @@ def content(zoo: Path) -> dict[str, bytes]:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_node_that_goes_away_costs_nothing(
+def test_lost_ray_node_does_not_change_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = pytest.importorskip("ray")
@@ -270,7 +270,7 @@ def test_a_node_that_goes_away_costs_nothing(
     there, run_on_worker = tmp_path / "there", engine_module._run_on_worker
 
     def noted(job: FitJob) -> FitResult:
-        """Leave a trace of the node that runs the fit, and some time to take it away."""
+        """Record the node that runs the fit, and wait so that it can be removed."""
         (tmp_path / f"on-{ray.get_runtime_context().get_node_id()}").touch()
         time.sleep(1)
         return run_on_worker(job)

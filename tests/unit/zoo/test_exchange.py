@@ -1,4 +1,4 @@
-"""Formats of other projects by their names."""
+"""Selection of exchange formats by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dws.zoo.exchange import export_zoo, import_zoo
 
 
 @pytest.mark.parametrize(("format", "offset"), [("dwsnets", 0.5), ("nfn", 0.0)])
-def test_each_format_has_its_output_offset_and_only_what_was_given(
+def test_each_format_has_its_default_output_offset(
     format: Any, offset: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
@@ -28,7 +28,7 @@ def test_each_format_has_its_output_offset_and_only_what_was_given(
     ("format", "option", "name"),
     [("nfn", {"num_val": 3}, "--num-val"), ("dwsnets", {"split_points": (1, 2)}, "--split-points")],
 )
-def test_an_option_of_the_other_format_is_refused(
+def test_option_of_another_format_is_rejected(
     format: Any, option: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(UserError, match=f"{name} is for --format .* leave it out"):
@@ -39,12 +39,12 @@ def test_an_option_of_the_other_format_is_refused(
     ("option", "name"),
     [({"omega_0": -1.0}, "--omega-0 -1.0"), ({"output_offset": float("inf")}, "--output-offset")],
 )
-def test_a_number_out_of_range_is_named_as_the_option(option: dict[str, Any], name: str) -> None:
+def test_option_out_of_range_is_named(option: dict[str, Any], name: str) -> None:
     with pytest.raises(UserError, match=name):
         import_zoo(Path("a"), Path("b"), format="nfn", **option)
 
 
-def test_parquet_has_all_labels(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_parquet_contains_all_labels(sine_zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--label is for --format dwsnets"):
         export_zoo(sine_zoo, tmp_path / "zoo.parquet", format="parquet", label="frequency")
     file = export_zoo(sine_zoo, tmp_path / "zoo.parquet", format="parquet")

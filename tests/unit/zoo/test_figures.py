@@ -1,4 +1,4 @@
-"""Pictures of zoos whose signals are not pictures of one colour between 0 and 1."""
+"""Figures of zoos with signals other than grey images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dws.zoo.figures import plot_reconstructions, plot_rows
 
 
 class Ramps:
-    """Values that rise from -1 to 1 along the points."""
+    """Values that increase from -1 to 1 along the points."""
 
     name = "ramps"
 
@@ -47,7 +47,7 @@ class Ramps:
         ((2, 4, 6), 5, (4, 6, 1)),
     ],
 )
-def test_every_kind_of_signal_is_drawn(
+def test_figure_supports_every_kind_of_signal(
     grid: tuple[int, ...],
     num_outputs: int,
     shown: tuple[int, ...],
@@ -69,7 +69,7 @@ def test_every_kind_of_signal_is_drawn(
             assert axes.images[0].get_array().shape in (shown, shown[:2])
     original = made[0].axes[0].images[0].get_array()
     if len(grid) == 2:
-        assert (original.min(), original.max()) == pytest.approx((0, 1))  # dark half and all
+        assert (original.min(), original.max()) == pytest.approx((0, 1))  # including the dark half
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_every_kind_of_signal_is_drawn(
         (torch.tensor([0.12345]), "label 0.123"),
     ],
 )
-def test_titles_have_classes_in_full(
+def test_figure_titles_contain_full_class_numbers(
     label: Tensor, title: str, sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Figure] = []

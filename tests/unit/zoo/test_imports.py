@@ -29,7 +29,7 @@ from dws.zoo.imports import read_state_dict
         },
     ],
 )
-def test_state_dicts_of_something_else_are_refused(state: object, tmp_path: Path) -> None:
+def test_invalid_state_dicts_are_rejected(state: object, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "x.pth")
     with pytest.raises(
         ValueError, match=r"not a state dict|unexpected|not an MLP|must be matrices|NaN"
@@ -37,7 +37,7 @@ def test_state_dicts_of_something_else_are_refused(state: object, tmp_path: Path
         read_state_dict(tmp_path / "x.pth")
 
 
-@cache  # the old format has addresses in it: written again, the file may be of another length
+@cache  # the old format contains addresses, so file sizes may differ between writes
 def saved_state(*, as_zip: bool) -> bytes:
     state = {
         **{f"seq.{i}.weight": torch.ones(2, 2) for i in range(2)},
@@ -49,14 +49,14 @@ def saved_state(*, as_zip: bool) -> bytes:
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
-def test_the_file_that_is_damaged_below_is_read_if_it_is_not(as_zip: bool, tmp_path: Path) -> None:
+def test_undamaged_file_is_imported(as_zip: bool, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(saved_state(as_zip=as_zip))
     assert read_state_dict(tmp_path / "x.pth").spec.dims == (2, 2, 2)
 
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_damaged_files_raise_the_documented_errors_only(
+def test_damaged_files_raise_only_documented_errors(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.mktemp("fuzz") / "x.pth"
@@ -68,7 +68,7 @@ def test_damaged_files_raise_the_documented_errors_only(
         read_state_dict(file)
 
 
-def test_two_layers_of_one_number_are_refused(tmp_path: Path) -> None:
+def test_duplicate_layer_numbers_are_rejected(tmp_path: Path) -> None:
     state = {f"seq.{i}.{kind}": torch.ones(1) for i in (0, 1) for kind in ("weight", "bias")}
     torch.save({**state, "net.0.weight": torch.ones(1)}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a second weight of layer 0: 'net.0.weight'"):

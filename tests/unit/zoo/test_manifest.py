@@ -13,7 +13,7 @@ from dws.zoo import Zoo
 from dws.zoo.manifest import read_manifest
 
 GOLDEN = Path(__file__).parents[2] / "golden/zoo"
-# a number without a decimal point, and keys of a user's own signals that are names of methods
+# a number without a decimal point, and keys of user-defined signals that are method names
 CHANGES = {
     "inr": {"hidden": [4], "omega_0": 30, "output_offset": 0, "init": None},
     "signals": {"name": "mine", "copy": [1], "content": {"a": 2.0}, "_x": None},
@@ -23,14 +23,14 @@ CHANGES = {
 
 @pytest.fixture
 def changed(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
-    """A zoo and what its manifest holds."""
+    """A zoo and the content of its manifest."""
     folder = Path(shutil.copytree(GOLDEN, tmp_path / "zoo"))
     content = json.loads((folder / "manifest.json").read_text()) | CHANGES
     (folder / "manifest.json").write_text(json.dumps(content))
     return folder, content
 
 
-def test_the_golden_manifest_is_read_as_an_object() -> None:
+def test_golden_manifest_is_parsed() -> None:
     manifest = read_manifest(GOLDEN)
     assert (manifest.dims, manifest.num_rows, manifest.num_shards) == ([1, 4, 1], 6, 2)
     assert (manifest.inr.omega_0, manifest.zoo.num_views) == (30.0, 1)
@@ -40,7 +40,7 @@ def test_the_golden_manifest_is_read_as_an_object() -> None:
     assert (manifest.fit_preset, manifest.aligned_to) == (None, None)
 
 
-def test_fields_have_the_names_that_they_have_in_the_file() -> None:
+def test_manifest_fields_have_the_names_in_the_file() -> None:
     manifest = read_manifest(GOLDEN)
     assert manifest["dims"] == manifest.dims
     assert manifest["inr"]["omega_0"] == 30.0
@@ -51,15 +51,15 @@ def test_fields_have_the_names_that_they_have_in_the_file() -> None:
         manifest["colour"]
 
 
-def test_the_content_of_a_file_is_kept_as_it_is(changed: tuple[Path, dict[str, Any]]) -> None:
+def test_manifest_round_trip_preserves_content(changed: tuple[Path, dict[str, Any]]) -> None:
     folder, content = changed
     manifest = read_manifest(folder)
     assert json.dumps(manifest.content(), sort_keys=True) == json.dumps(content, sort_keys=True)
     assert manifest["signals"]["copy"] == [1]
 
 
-def test_the_hash_of_a_zoo_is_what_it_was(changed: tuple[Path, dict[str, Any]]) -> None:
-    """Runs are recorded with it."""
+def test_zoo_hash_is_unchanged(changed: tuple[Path, dict[str, Any]]) -> None:
+    """Run records contain the hash."""
     folder, content = changed
     keys = ("signals", "zoo", "inr", "fit")
     assert zoo_hash(Zoo.open(folder)) == settings_hash({key: content[key] for key in keys})

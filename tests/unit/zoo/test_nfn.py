@@ -17,7 +17,7 @@ SPEC = WeightSpaceSpec((2, 4, 3, 1))
 
 @pytest.fixture
 def nfn(tmp_path: Path) -> Path:
-    """Twelve networks in the layout of the NFN data, and augmentations beside them."""
+    """Twelve networks in the layout of the NFN data, with augmented networks."""
     flat = random_batch(SPEC, 12, dtype=torch.float32).flatten().squeeze(-1)
     for i, row in enumerate(flat):
         w0, b0, w1, b1, w2, b2 = row.split([2 * 4, 4, 4 * 3, 3, 3, 1])
@@ -33,7 +33,7 @@ def nfn(tmp_path: Path) -> Path:
     return tmp_path / "siren"
 
 
-def test_networks_of_nfn(nfn: Path, tmp_path: Path) -> None:
+def test_nfn_networks_are_imported(nfn: Path, tmp_path: Path) -> None:
     inr = SirenConfig(output_offset=0.0)
     zoo = import_nfn(nfn, tmp_path / "zoo", inr=inr, split_points=(6, 8))
     assert [len(zoo.split(s)) for s in SPLITS] == [6, 2, 4]
@@ -43,51 +43,51 @@ def test_networks_of_nfn(nfn: Path, tmp_path: Path) -> None:
     assert zoo.manifest.inr.output_offset == 0.0
 
 
-def test_one_number_twice_is_refused(nfn: Path, tmp_path: Path) -> None:
+def test_duplicate_numbers_are_rejected(nfn: Path, tmp_path: Path) -> None:
     shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_1s/net0.pth")
     with pytest.raises(ValueError, match=r"0s/net0.* and .*1s/net0.* have one number"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
 
 
-def test_another_prefix_is_named(nfn: Path, tmp_path: Path) -> None:
+def test_wrong_prefix_is_reported(nfn: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"files like other_7s/net123.pth .* --prefix"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), prefix="other")
 
 
-def test_the_same_weights_in_two_splits_are_refused(nfn: Path, tmp_path: Path) -> None:
+def test_equal_weights_in_two_splits_are_rejected(nfn: Path, tmp_path: Path) -> None:
     shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_1s/net7.pth")
     with pytest.raises(ValueError, match=r"net0.pth \(train\) and .*net7.pth \(val\) are the same"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8))
 
 
-def test_one_file_under_two_names_is_refused(nfn: Path, tmp_path: Path) -> None:
+def test_duplicate_files_are_rejected(nfn: Path, tmp_path: Path) -> None:
     (nfn / "randinit_smaller_1s/net50.pth").symlink_to(nfn / "randinit_smaller_0s/net0.pth")
     with pytest.raises(ValueError, match=r"net0.pth \(train\) and .*net50.pth \(test\) are one"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8))
 
 
-def test_one_number_with_zeros_before_it_is_refused(nfn: Path, tmp_path: Path) -> None:
+def test_numbers_that_differ_in_leading_zeros_are_rejected(nfn: Path, tmp_path: Path) -> None:
     shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_0s/net000.pth")
     with pytest.raises(ValueError, match="have one number"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
 
 
 @pytest.mark.parametrize("points", [(0, 8), (8, 8), (9, 6), (-1, 3)])
-def test_split_points_out_of_order_are_refused(
+def test_unordered_split_points_are_rejected(
     points: tuple[int, int], nfn: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=f"0 < VAL < TEST, got {points[0]} and {points[1]}"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=points)
 
 
-def test_split_points_beyond_the_last_number_are_named(nfn: Path, tmp_path: Path) -> None:
+def test_split_points_beyond_the_last_number_are_rejected(nfn: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"numbers 0 to 11 and none for val, test; .*--split-points"
     ):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
 
 
-def test_the_domain_is_stored(nfn: Path, tmp_path: Path) -> None:
+def test_domain_is_stored_in_the_manifest(nfn: Path, tmp_path: Path) -> None:
     zoo = import_nfn(
         nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8), domain=(0, 1, -2, 2)
     )

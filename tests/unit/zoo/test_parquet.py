@@ -12,7 +12,7 @@ from dws.signals import SPLITS
 from dws.zoo import Zoo, export_parquet
 
 
-def test_every_number_is_there(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_parquet_contains_every_number(sine_zoo: Zoo, tmp_path: Path) -> None:
     file = tmp_path / "out/zoo.parquet"
     export_parquet(sine_zoo, file)
     table = pq.read_table(file)
@@ -33,7 +33,7 @@ def test_every_number_is_there(sine_zoo: Zoo, tmp_path: Path) -> None:
         export_parquet(sine_zoo, file)
 
 
-def test_a_missing_pyarrow_says_how_to_get_it(
+def test_missing_pyarrow_names_the_extra_to_install(
     sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)

@@ -22,7 +22,7 @@ def part(path: Path, index: int, num_parts: int = 2, **zoo: int) -> Path:
     )
 
 
-def test_parts_make_the_same_bytes(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_merged_parts_equal_a_complete_fit(sine_zoo: Zoo, tmp_path: Path) -> None:
     path = tmp_path / "sine"
     parts = [part(path, index) for index in (1, 0)]
     assert [folder.name for folder in parts] == ["1-of-2", "0-of-2"]
@@ -32,21 +32,21 @@ def test_parts_make_the_same_bytes(sine_zoo: Zoo, tmp_path: Path) -> None:
         assert (path / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def test_a_part_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_part_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = part(tmp_path / "sine", 1)
     (folder / "shard-00002.safetensors").unlink()
     part(tmp_path / "sine", 1)
     assert "20 of 36 INRs are there" in capsys.readouterr().out
 
 
-def test_a_missing_part_is_noticed(tmp_path: Path) -> None:
+def test_missing_part_is_detected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected the parts of a zoo, got none"):
         merge_parts([], tmp_path / "sine")
     with pytest.raises(ValueError, match=r"none of 2, the first of which is shard-00001"):
         merge_parts([part(tmp_path / "sine", 0)], tmp_path / "sine")
 
 
-def test_a_damaged_part_is_noticed(tmp_path: Path) -> None:
+def test_damaged_part_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "sine"
     parts = [part(path, index) for index in (0, 1)]
     last = parts[1] / "shard-00002.safetensors"
@@ -59,7 +59,7 @@ def test_a_damaged_part_is_noticed(tmp_path: Path) -> None:
         merge_parts(parts, path)
 
 
-def test_a_damaged_part_is_mended_by_its_command(
+def test_damaged_part_is_repaired_by_its_command(
     sine_zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "sine"
@@ -74,7 +74,7 @@ def test_a_damaged_part_is_mended_by_its_command(
     assert Zoo.open(path).manifest == sine_zoo.manifest
 
 
-def test_a_merged_zoo_is_not_written_again(tmp_path: Path) -> None:
+def test_complete_merge_is_not_repeated(tmp_path: Path) -> None:
     path = tmp_path / "sine"
     parts = [part(path, index) for index in (0, 1)]
     merge_parts(parts, path)
@@ -83,9 +83,7 @@ def test_a_merged_zoo_is_not_written_again(tmp_path: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in path.glob("[!.]*")} == times
 
 
-def test_a_shard_that_was_damaged_after_merging_is_copied_again(
-    sine_zoo: Zoo, tmp_path: Path
-) -> None:
+def test_shard_damaged_after_merging_is_copied_again(sine_zoo: Zoo, tmp_path: Path) -> None:
     path = tmp_path / "sine"
     parts = [part(path, index) for index in (0, 1)]
     merge_parts(parts, path)
@@ -95,25 +93,25 @@ def test_a_shard_that_was_damaged_after_merging_is_copied_again(
     assert Zoo.open(path).manifest == sine_zoo.manifest
 
 
-def test_parts_of_two_zoos_are_refused(tmp_path: Path) -> None:
+def test_parts_of_different_zoos_are_rejected(tmp_path: Path) -> None:
     parts = [part(tmp_path / "a", 0), part(tmp_path / "b", 1, seed=1)]
     with pytest.raises(ValueError, match=r"expected parts of one zoo, got .*, which differ in zoo"):
         merge_parts(parts, tmp_path / "sine")
 
 
-def test_what_is_no_part_is_refused(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_folder_that_is_not_a_part_is_rejected(sine_zoo: Zoo, tmp_path: Path) -> None:
     for folder in (tmp_path, sine_zoo.path):
         with pytest.raises(ValueError, match="expected a part of a zoo"):
             merge_parts([folder], tmp_path / "sine")
 
 
 @pytest.mark.parametrize(("index", "num_parts"), [(2, 2), (-1, 2), (0, 4), (0, 0)])
-def test_parts_that_cannot_be_are_refused(index: int, num_parts: int, tmp_path: Path) -> None:
+def test_invalid_part_numbers_are_rejected(index: int, num_parts: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at most 3 parts, one for each shard"):
         part(tmp_path / "sine", index, num_parts)
 
 
-def test_the_plan_of_a_part_is_its_own(tmp_path: Path) -> None:
+def test_part_covers_its_own_shards(tmp_path: Path) -> None:
     shutil.move(part(tmp_path / "sine", 0), tmp_path / "sine.parts/1-of-2")
     with pytest.raises(ValueError, match=r"part: \[0, 2\] .existing. vs \[1, 2\] .requested."):
         part(tmp_path / "sine", 1)
@@ -126,7 +124,7 @@ def test_the_plan_of_a_part_is_its_own(tmp_path: Path) -> None:
         ("config.yaml", "zoo: {shard_size: 0}", "expected a part of a zoo, made with zoo.part"),
     ],
 )
-def test_files_of_a_part_that_hold_something_else_are_named(
+def test_invalid_files_of_a_part_are_named(
     name: str, content: str, message: str, tmp_path: Path
 ) -> None:
     parts = [part(tmp_path / "sine", index) for index in (0, 1)]
@@ -136,7 +134,7 @@ def test_files_of_a_part_that_hold_something_else_are_named(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"shard-00000.safetensors": "0"}'])
-def test_damaged_checksums_of_a_part_are_written_again(content: str, tmp_path: Path) -> None:
+def test_damaged_checksums_of_a_part_are_rewritten(content: str, tmp_path: Path) -> None:
     folder = part(tmp_path / "sine", 0)
     file = folder / "checksums.json"
     whole = file.read_text()
@@ -145,7 +143,7 @@ def test_damaged_checksums_of_a_part_are_written_again(content: str, tmp_path: P
     assert file.read_text() == whole
 
 
-def test_a_damaged_manifest_of_a_merged_zoo_is_written_again(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_damaged_manifest_of_a_merged_zoo_is_rewritten(sine_zoo: Zoo, tmp_path: Path) -> None:
     path = tmp_path / "sine"
     parts = [part(path, index) for index in (0, 1)]
     merge_parts(parts, path)

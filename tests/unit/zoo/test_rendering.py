@@ -1,4 +1,4 @@
-"""A doubt about a zoo: what fitted INRs compute under settings other than those of their fits."""
+"""Warnings about zoos whose INRs are rendered with other settings than those of their fits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMAGE = Domain(low=[-1, -1], high=[1, 1], grid=[SIZE, SIZE])
 
 
 def strokes(num: int, channels: int) -> Tensor:
-    """Images like digits: bright curves on black, (num, P, channels)."""
+    """Digit-like images: bright curves on black, (num, P, channels)."""
     points = grid_points(IMAGE, IMAGE.grid)
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(num, channels, 2, generator=generator) - 0.5
@@ -36,8 +36,8 @@ def strokes(num: int, channels: int) -> Tensor:
 
 @cache
 def fitted(kind: str) -> WeightBatch:
-    """INRs of eight signals with ω0 = 30 and, of images, an output offset of 0.5."""
-    if "blank" in kind:  # nearly constant, but for noise
+    """INRs of eight signals with ω0 = 30 and, for images, an output offset of 0.5."""
+    if "blank" in kind:  # nearly constant except for noise
         weights, biases = (list(t) for t in (fitted("images").weights, fitted("images").biases))
         is_blank = (torch.arange(8) < (8 if kind == "blank" else 5))[:, None, None]
         weights[0] = torch.where(is_blank[..., None], 30 * weights[0], weights[0])
@@ -50,7 +50,7 @@ def fitted(kind: str) -> WeightBatch:
     else:
         points = grid_points(IMAGE, IMAGE.grid)
         targets = strokes(8, 3 if kind == "colours" else 1)
-    if kind == "symmetric":  # as in the NFN data
+    if kind == "symmetric":  # like the NFN data
         targets = 2 * targets - 1
     spec = WeightSpaceSpec((points.shape[1], 32, 32, targets.shape[-1]))
     result = fit_inrs(
@@ -69,7 +69,7 @@ def imported(
     kind: str, folder: Path, *, factor: float = 1.0, shift: float = 0.0,
     grid: tuple[int, ...] | None = None, domain: tuple[float, float] | None = None,
 ) -> Zoo:  # fmt: skip
-    """The INRs as a zoo whose ω0 is so many times too large."""
+    """Import the INRs with an ω0 that is too large by a factor."""
     weights = fitted(kind)
     names = []
     for row in range(8):
@@ -96,7 +96,7 @@ def imported(
 @pytest.mark.parametrize(
     "kind", ["images", "colours", "symmetric", "sines", "blank", "mostly blank"]
 )
-def test_the_settings_of_the_fits_raise_no_doubt(
+def test_correct_rendering_settings_raise_no_warning(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     zoo = imported(kind, tmp_path)
@@ -106,7 +106,7 @@ def test_the_settings_of_the_fits_raise_no_doubt(
 
 @pytest.mark.parametrize("kind", ["images", "colours", "symmetric", "sines", "mostly blank"])
 @pytest.mark.parametrize("factor", [30, 10, 1 / 10, 1 / 30])
-def test_another_frequency_is_doubted(
+def test_wrong_omega_0_raises_a_warning(
     kind: str, factor: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     imported(kind, tmp_path, factor=factor)
@@ -121,7 +121,7 @@ def test_another_frequency_is_doubted(
 @pytest.mark.parametrize(
     ("kind", "shift"), [("images", -0.5), ("images", 0.5), ("colours", 0.5), ("symmetric", 0.5)]
 )
-def test_another_offset_is_doubted(
+def test_wrong_output_offset_raises_a_warning(
     kind: str, shift: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     imported(kind, tmp_path, shift=shift)
@@ -131,28 +131,30 @@ def test_another_offset_is_doubted(
 
 
 @pytest.mark.parametrize("grid", [(7, 7), (3, 28), (64, 64)])
-def test_another_number_of_points_raises_no_doubt(grid: tuple[int, int], tmp_path: Path) -> None:
+def test_different_number_of_points_raises_no_warning(
+    grid: tuple[int, int], tmp_path: Path
+) -> None:
     assert doubt(imported("images", tmp_path, grid=grid)) is None
 
 
-def test_the_domain_is_that_of_the_manifest(tmp_path: Path) -> None:
+def test_rendering_uses_the_domain_of_the_manifest(tmp_path: Path) -> None:
     zoo = imported("images", tmp_path, domain=(-30, 30))
     assert "noise" in str(doubt(zoo))
     assert "--domain -30 30" in str(doubt(zoo))
 
 
-def test_networks_of_three_inputs_are_not_judged(sine_zoo: Zoo) -> None:
+def test_rendering_of_three_inputs_is_not_checked(sine_zoo: Zoo) -> None:
     domain = Domain(low=[0] * 3, high=[1] * 3, grid=[4] * 3)
     manifest = sine_zoo.manifest.model_copy(update={"domain": domain})
     assert doubt(Zoo(sine_zoo.path, manifest)) is None
 
 
-def test_points_run_along_the_last_axis_first() -> None:
+def test_last_axis_of_grid_points_is_the_fastest() -> None:
     points = grid_points(Domain(low=[0, 10], high=[2, 11], grid=[2, 3]), (2, 3))
     assert points.tolist() == [[0, 10], [1, 10], [2, 10], [0, 11], [1, 11], [2, 11]]
 
 
-def test_the_manifest_of_an_import_says_the_same(tmp_path: Path) -> None:
+def test_imported_manifest_has_the_same_warning(tmp_path: Path) -> None:
     zoo = imported("images", tmp_path)
     manifest = json.loads((zoo.path / "manifest.json").read_text())
     assert manifest["domain"] == {"low": [-1.0, -1.0], "high": [1.0, 1.0], "grid": [SIZE, SIZE]}

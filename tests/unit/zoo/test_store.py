@@ -22,7 +22,7 @@ def copy(sine_zoo: Zoo, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
 
 
-def test_splits_are_the_rows_of_the_shards(sine_zoo: Zoo) -> None:
+def test_splits_are_rows_of_the_shards(sine_zoo: Zoo) -> None:
     shards = [load_file(sine_zoo.path / shard_name(index)) for index in range(3)]
     rows = {name: torch.cat([shard[name] for shard in shards]) for name in shards[0]}
     assert rows["signal_id"].tolist() == list(range(56))
@@ -36,7 +36,7 @@ def test_splits_are_the_rows_of_the_shards(sine_zoo: Zoo) -> None:
 
 
 def plan(spec: WeightSpaceSpec, sizes: dict[str, int], *, shard_size: int) -> dict[str, object]:
-    """What the manifest of a zoo of such networks says before its shards are there."""
+    """The manifest of a zoo of such networks before its shards are written."""
     return {
         "format_version": FORMAT_VERSION,
         "signals": {"name": "numbers"},
@@ -52,7 +52,7 @@ def plan(spec: WeightSpaceSpec, sizes: dict[str, int], *, shard_size: int) -> di
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int32])
-def test_weights_of_another_dtype_are_read_as_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_weights_of_other_dtypes_are_read_as_float32(dtype: torch.dtype, tmp_path: Path) -> None:
     spec = WeightSpaceSpec((2, 3, 1))
     networks = random_batch(spec, 6).map(lambda t: (4 * t).to(dtype))
     rows = torch.arange(6)
@@ -65,7 +65,7 @@ def test_weights_of_another_dtype_are_read_as_float32(dtype: torch.dtype, tmp_pa
         assert torch.equal(got, expected.float())
 
 
-def test_what_was_written_is_read_whatever_the_split(tmp_path: Path) -> None:
+def test_shard_round_trip_for_any_split(tmp_path: Path) -> None:
     spec, num_rows = WeightSpaceSpec((2, 3, 4, 1)), 10
     rows = torch.arange(num_rows)
     weights = random_batch(spec, num_rows).map(lambda t: t.float())
@@ -94,7 +94,7 @@ def test_columns_may_be_views_of_one_tensor(sine_zoo: Zoo, tmp_path: Path) -> No
     assert torch.equal(load_file(tmp_path / "shard")["label.b"], both[:, 1])
 
 
-def test_a_shard_with_too_few_rows_is_refused(copy: Path) -> None:
+def test_shard_with_too_few_rows_is_rejected(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     shutil.copy(copy / "shard-00002.safetensors", copy / "shard-00000.safetensors")
     manifest["shards"][0] = manifest["shards"][2]
@@ -108,22 +108,22 @@ def test_labels_belong_to_their_rows(sine_zoo: Zoo) -> None:
     assert torch.equal(split.labels["frequency"], sine_zoo.labels["frequency"][40:48])
 
 
-def test_a_moved_zoo_opens(sine_zoo: Zoo, copy: Path) -> None:
+def test_moved_zoo_can_be_opened(sine_zoo: Zoo, copy: Path) -> None:
     moved = Zoo.open(copy).split("test").weights()
     assert torch.equal(moved.flatten(), sine_zoo.split("test").weights().flatten())
 
 
-def test_an_unknown_split_lists_the_choices(sine_zoo: Zoo) -> None:
+def test_unknown_split_lists_the_choices(sine_zoo: Zoo) -> None:
     with pytest.raises(ValueError, match="expected a split of train, val, test, got 'tset'"):
         sine_zoo.split("tset")
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_empty_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"expected a zoo in .* \(no manifest.json there\)"):
         Zoo.open(tmp_path)
 
 
-def test_an_unfinished_zoo_says_so(copy: Path) -> None:
+def test_unfinished_zoo_is_reported(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     with pytest.raises(FileNotFoundError, match="unfinished, 3 shards so far"):
         Zoo.open(copy)
@@ -140,7 +140,7 @@ def test_an_unfinished_zoo_says_so(copy: Path) -> None:
         lambda m: m["splits"].pop("val"),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(
+def test_invalid_manifest_is_rejected(
     copy: Path, edit: Callable[[dict[str, object]], object]
 ) -> None:
     file = copy / "manifest.json"
@@ -151,7 +151,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
         Zoo.open(copy)
 
 
-def test_a_manifest_may_say_more_than_is_read(copy: Path, sine_zoo: Zoo) -> None:
+def test_manifest_may_have_additional_entries(copy: Path, sine_zoo: Zoo) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     for part in (manifest, manifest["domain"], manifest["zoo"], manifest["inr"]):
         part["remark"] = None
@@ -160,20 +160,20 @@ def test_a_manifest_may_say_more_than_is_read(copy: Path, sine_zoo: Zoo) -> None
     assert torch.equal(read.flatten(), sine_zoo.split("test").weights().flatten())
 
 
-def test_a_truncated_manifest_is_refused(copy: Path) -> None:
+def test_truncated_manifest_is_rejected(copy: Path) -> None:
     (copy / "manifest.json").write_text('{"format_version": 1')
     with pytest.raises(ValueError, match="expected JSON in"):
         Zoo.open(copy)
 
 
-def test_a_truncated_shard_is_named(copy: Path) -> None:
+def test_truncated_shard_is_named(copy: Path) -> None:
     shard = copy / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(ValueError, match=rf"expected SHA-256 \w+ of shard {shard}"):
         Zoo.open(copy).split("train").weights()
 
 
-def test_one_flipped_bit_is_named(copy: Path) -> None:
+def test_shard_with_a_flipped_bit_is_named(copy: Path) -> None:
     shard = copy / "shard-00001.safetensors"
     content = bytearray(shard.read_bytes())
     content[-3] ^= 1
@@ -184,20 +184,20 @@ def test_one_flipped_bit_is_named(copy: Path) -> None:
     assert [str(shard) in problem for problem in zoo.find_problems()] == [True]
 
 
-def test_a_foreign_shard_is_named(copy: Path) -> None:
+def test_foreign_shard_is_named(copy: Path) -> None:
     shutil.copy(copy / "shard-00000.safetensors", copy / "shard-00001.safetensors")
     with pytest.raises(ValueError, match="another zoo's"):
         Zoo.open(copy).split("train").weights()
 
 
-def test_a_whole_zoo_has_no_problems(sine_zoo: Zoo) -> None:
+def test_verify_finds_no_problems_in_a_complete_zoo(sine_zoo: Zoo) -> None:
     assert sine_zoo.find_problems() == []
 
 
 @pytest.mark.parametrize(
     ("version", "remedy"), [(99, "update dws"), (1, "remove .* and fit it again")]
 )
-def test_another_format_says_so(version: int, remedy: str, copy: Path) -> None:
+def test_unsupported_format_version_is_reported(version: int, remedy: str, copy: Path) -> None:
     file = copy / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": version}))
     with pytest.raises(
@@ -217,7 +217,7 @@ def test_another_format_says_so(version: int, remedy: str, copy: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("content", ["", "[1]", "{}", '{"format_version": 2}'])
-def test_a_damaged_manifest_says_what_makes_it_again(
+def test_damaged_manifest_says_how_to_recreate_it(
     content: str, config: str | None, remedy: str, tmp_path: Path
 ) -> None:
     (tmp_path / "manifest.json").write_text(content)
@@ -232,8 +232,8 @@ GOLDEN_FREQUENCIES = [6.2883, 7.8259]
 GOLDEN_FIRST_WEIGHTS = [0.009400624781847, 0.010242955759167671]
 
 
-def test_the_golden_zoo_reads_as_it_did() -> None:
-    """Committed once: whoever changes the format has to go on reading it, or raise its version."""
+def test_golden_zoo_is_read_unchanged() -> None:
+    """A change of the format must keep this file readable or increase the version."""
     zoo = Zoo.open(Path(__file__).parents[2] / "golden/zoo")
     assert zoo.find_problems() == []
     assert zoo.spec.dims == (1, 4, 1)
@@ -244,7 +244,7 @@ def test_the_golden_zoo_reads_as_it_did() -> None:
     assert flat[:, 0].tolist() == pytest.approx(GOLDEN_FIRST_WEIGHTS)
 
 
-def test_a_missing_shard_is_named(copy: Path) -> None:
+def test_missing_shard_is_named(copy: Path) -> None:
     (copy / "shard-00002.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="shard-00002"):
         Zoo.open(copy).split("test").weights()
@@ -257,7 +257,7 @@ def test_a_missing_shard_is_named(copy: Path) -> None:
         ({"domain": {"low": [0.0], "high": [1.0], "grid": [2, 2]}}, "not one of 1 inputs"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(
+def test_contradictory_manifest_is_rejected(
     changes: dict[str, object], message: str, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     write_json(tmp_path / "manifest.json", {**sine_zoo.manifest.content(), **changes})

@@ -1,4 +1,4 @@
-"""What a zoo is, in words."""
+"""Text summaries of zoos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dws.zoo import Zoo
 from dws.zoo.summary import summarise
 
 
-def test_the_summary_has_sizes_architecture_and_fit(sine_zoo: Zoo) -> None:
+def test_summary_contains_sizes_architecture_and_fit(sine_zoo: Zoo) -> None:
     text = summarise(sine_zoo)
     facts = (
         str(sine_zoo.path), "40 INRs, rows 0 to 39", "(1, 8, 8, 1)", "omega_0=30.0", "custom:",

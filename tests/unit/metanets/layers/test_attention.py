@@ -10,7 +10,7 @@ from dws.weightspace import WeightSpaceSpec
 
 
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
-def test_equals_multihead_attention_of_torch(num_heads: int) -> None:
+def test_attention_equals_torch_multihead_attention(num_heads: int) -> None:
     ours = SetAttention(8, 8, num_heads).double()
     theirs = nn.MultiheadAttention(8, num_heads, bias=False, batch_first=True).double()
     with torch.no_grad():
@@ -21,13 +21,13 @@ def test_equals_multihead_attention_of_torch(num_heads: int) -> None:
     torch.testing.assert_close(ours(x), expected)
 
 
-def test_heads_matter() -> None:
+def test_number_of_heads_changes_the_output() -> None:
     one, four = SetAttention(8, 8, 1), SetAttention(8, 8, 4)
     four.load_state_dict(one.state_dict())
     x = torch.randn(3, 5, 8)
     assert not torch.allclose(one(x), four(x), atol=1e-4)
 
 
-def test_heads_that_do_not_divide_are_refused() -> None:
+def test_heads_that_do_not_divide_channels_are_rejected() -> None:
     with pytest.raises(ValueError, match="expected num_heads that divides the 8 channels, got 5"):
         EquivariantAttention(WeightSpaceSpec((1, 4, 4, 1)), 1, 8, num_heads=5)

@@ -14,13 +14,13 @@ reductions = pytest.mark.parametrize("reduction", ["mean", "sum", "max"])
 
 @reductions
 @pytest.mark.parametrize("dims", [(2, 3, 1), (1, 2, 3, 2)])
-def test_gradients_are_those_of_finite_differences(reduction: str, dims: tuple[int, ...]) -> None:
+def test_gradients_equal_finite_differences(reduction: str, dims: tuple[int, ...]) -> None:
     spec = WeightSpaceSpec(dims)
     layer = randomise(EquivariantLinear(spec, 1, 2, reduction=reduction)).double()
     flat = random_batch(spec, 2).flatten().requires_grad_()
 
     def function(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        del parameters  # the layer's own, here to be perturbed
+        del parameters  # perturbed in place by gradcheck
         return layer(WeightBatch.from_flat(spec, x)).flatten()
 
     assert torch.autograd.gradcheck(function, (flat, *layer.parameters()))
@@ -28,7 +28,7 @@ def test_gradients_are_those_of_finite_differences(reduction: str, dims: tuple[i
 
 @reductions
 @pytest.mark.parametrize("dims", [(1, 1, 1), (3, 1, 2), (2, 1, 1, 1), (1, 5, 1, 5, 1)])
-def test_small_architectures_and_single_networks_work(
+def test_small_architectures_and_single_networks_are_supported(
     reduction: str, dims: tuple[int, ...]
 ) -> None:
     spec = WeightSpaceSpec(dims)
@@ -56,7 +56,7 @@ def test_compiled_and_eager_agree(reduction: str) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-def test_low_precision_stays_close(dtype: torch.dtype, bound: float) -> None:
+def test_low_precision_is_close_to_float32(dtype: torch.dtype, bound: float) -> None:
     spec = WeightSpaceSpec((2, 16, 16, 1))
     layer = EquivariantLinear(spec, 8, 8, reduction="max").double()
     batch = random_batch(spec, 4, 8)
@@ -67,7 +67,7 @@ def test_low_precision_stays_close(dtype: torch.dtype, bound: float) -> None:
 
 @pytest.mark.parametrize("layer", [EquivariantLinear, InvariantLinear])
 @pytest.mark.parametrize(("dims", "channels"), [((2, 4, 4, 1), 2), ((2, 4, 3, 1), 1)])
-def test_other_networks_are_refused(
+def test_networks_of_other_architectures_are_rejected(
     layer: type[torch.nn.Module], dims: tuple[int, ...], channels: int
 ) -> None:
     with pytest.raises(ValueError, match=r"expected networks of widths \(2, 4, 3, 1\) with 2 chan"):
@@ -75,14 +75,14 @@ def test_other_networks_are_refused(
 
 
 @pytest.mark.untyped
-def test_an_unknown_choice_is_listed() -> None:
+def test_unknown_choice_lists_the_choices() -> None:
     with pytest.raises(ValueError, match=r"expected reduction in \('mean', .* got 'x'"):
         EquivariantLinear(SPEC, 1, 1, reduction="x")
     with pytest.raises(ValueError, match=r"expected norm in \('batch', 'layer'\), got 'x'"):
         Norm(SPEC, 1, "x")
 
 
-def test_dropout_is_off_in_evaluation() -> None:
+def test_dropout_is_inactive_in_evaluation() -> None:
     net = DWSNet(SPEC, out_features=2, hidden_channels=4, num_layers=2, dropout=0.5)
     batch = random_batch(SPEC, 4, dtype=torch.float32)
     assert not torch.equal(net(batch), net(batch))
@@ -90,7 +90,7 @@ def test_dropout_is_off_in_evaluation() -> None:
     assert torch.equal(net(batch), net(batch))
 
 
-def test_skips_add_the_input() -> None:
+def test_skip_connections_add_the_input() -> None:
     net = DWSNet(SPEC, in_channels=4, out_features=2, hidden_channels=4, num_layers=1, skip=True)
     batch = random_batch(SPEC, 4, 4, dtype=torch.float32)
     with_skip = net.trunk(batch).flatten()

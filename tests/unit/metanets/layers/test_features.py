@@ -35,15 +35,13 @@ def test_broadcast_is_the_adjoint_of_the_sum(dims: tuple[int, ...]) -> None:
 
 @dims
 @pytest.mark.parametrize("reduction", get_args(Reduction))
-def test_invariants_alone_are_those_of_the_pool(
-    dims: tuple[int, ...], reduction: Reduction
-) -> None:
+def test_invariants_function_equals_pool(dims: tuple[int, ...], reduction: Reduction) -> None:
     batch = random_batch(WeightSpaceSpec(dims), 3, 2)
     torch.testing.assert_close(invariants(batch, reduction), pool(batch, reduction).invariants)
 
 
 @dims
-def test_invariants_are_pools_of_each_weight_and_bias(dims: tuple[int, ...]) -> None:
+def test_invariants_are_pooled_weights_and_biases(dims: tuple[int, ...]) -> None:
     spec = WeightSpaceSpec(dims)
     batch = random_batch(spec, 3, 2)
     first, *others, last = batch.weights
@@ -54,7 +52,7 @@ def test_invariants_are_pools_of_each_weight_and_bias(dims: tuple[int, ...]) -> 
     assert torch.equal(pool(batch, "max").invariants, torch.cat(expected, dim=1))
 
 
-def test_groups_stand_where_the_spec_says() -> None:
+def test_node_groups_have_the_order_of_the_spec() -> None:
     spec = WeightSpaceSpec((3, 4, 5, 2))
     nodes = pool(random_batch(spec, 2, 7), "mean").nodes
     assert [x.shape for x in nodes] == [(2, 4, 7 * 5), (2, 5, 7 * 4)]

@@ -23,7 +23,7 @@ DIMS = [
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "max"])
 @pytest.mark.parametrize("dims", DIMS)
-def test_outputs_start_at_unit_variance(reduction: str, dims: tuple[int, ...]) -> None:
+def test_initial_outputs_have_unit_variance(reduction: str, dims: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     spec = WeightSpaceSpec(dims)
     batch = random_batch(spec, 64, 16, dtype=torch.float32)
@@ -34,8 +34,8 @@ def test_outputs_start_at_unit_variance(reduction: str, dims: tuple[int, ...]) -
     assert float(invariant.square().mean()) == pytest.approx(1, abs=0.3)
 
 
-def test_each_map_has_the_variance_of_the_derivation() -> None:
-    """Second moments of the features of 2-16-16-1 networks, written out by hand."""
+def test_each_map_has_the_derived_initial_variance() -> None:
+    """The moments equal hand-computed ones of 2-16-16-1 networks."""
     torch.manual_seed(0)
     c_in, c_out = 16, 128
     layer = EquivariantLinear(WeightSpaceSpec((2, 16, 16, 1)), c_in, c_out, reduction="mean")
@@ -48,7 +48,7 @@ def test_each_map_has_the_variance_of_the_derivation() -> None:
         layer.node_maps[0].weight[:c_out]: level_1 + invariants,
         layer.node_maps[1].weight[:c_out]: level_2 + invariants,
         first_bias: level_1 + invariants,
-        rows[4]: 1 + level_1 + level_2 + invariants,  # to the columns of the inner weight
+        rows[4]: 1 + level_1 + level_2 + invariants,  # columns of the inner weight
         last_bias: invariants,
     }
     for weight, total in expected.items():
@@ -56,7 +56,7 @@ def test_each_map_has_the_variance_of_the_derivation() -> None:
 
 
 @pytest.mark.parametrize("make", [EquivariantLinear, EquivariantAttention, InvariantLinear])
-def test_a_reset_layer_starts_as_a_new_one(make: Callable[..., nn.Module]) -> None:
+def test_reset_layer_equals_a_new_layer(make: Callable[..., nn.Module]) -> None:
     torch.manual_seed(0)
     new, reset = (make(WeightSpaceSpec((2, 8, 8, 1)), 4, 64) for _ in range(2))
     with torch.no_grad():

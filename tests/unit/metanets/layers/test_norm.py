@@ -12,7 +12,7 @@ SPEC = WeightSpaceSpec((2, 4, 3, 1))
 
 @pytest.mark.untyped
 @needs_compiler
-def test_compiled_batch_norm_keeps_the_same_statistics() -> None:
+def test_compiled_batch_norm_has_the_same_running_statistics() -> None:
     eager, compiled = (Norm(SPEC, 5).double() for _ in range(2))
     function = torch.compile(compiled)
     for seed in range(3):
@@ -22,6 +22,6 @@ def test_compiled_batch_norm_keeps_the_same_statistics() -> None:
         torch.testing.assert_close(compiled.state_dict()[name], value, msg=name)
 
 
-def test_one_row_is_refused_where_it_has_no_variance() -> None:
+def test_batch_norm_rejects_a_single_row_in_training() -> None:
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         Norm(SPEC, 5)(random_batch(SPEC, 1, 5, dtype=torch.float32))

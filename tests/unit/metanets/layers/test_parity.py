@@ -24,7 +24,7 @@ EVEN = draw(2, 3, 4, seed=7)
 
 
 def flipped(x: Odd, level: int = 0) -> Odd:
-    """With the signs of all neurons of one level changed."""
+    """Features after a sign flip of all neurons of one level."""
     return Odd(-x.values if level in x.levels else x.values, x.levels)
 
 
@@ -40,7 +40,7 @@ def flipped(x: Odd, level: int = 0) -> Odd:
         lambda x: odd(1, width=5).outer(x),
     ],
 )
-def test_what_is_odd_changes_its_sign(function: Callable[[Odd], Odd]) -> None:
+def test_odd_features_change_their_sign(function: Callable[[Odd], Odd]) -> None:
     torch.manual_seed(0)
     before = function(odd())
     torch.manual_seed(0)
@@ -52,7 +52,7 @@ def test_what_is_odd_changes_its_sign(function: Callable[[Odd], Odd]) -> None:
 @pytest.mark.parametrize(
     "function", [lambda x: x * x, lambda x: x.abs(), lambda x: Product(4, 6).double()(x)]
 )
-def test_what_is_even_stays(function: Callable[[Odd], Tensor]) -> None:
+def test_even_features_are_invariant(function: Callable[[Odd], Tensor]) -> None:
     torch.manual_seed(0)
     before = function(odd())
     torch.manual_seed(0)
@@ -60,14 +60,14 @@ def test_what_is_even_stays(function: Callable[[Odd], Tensor]) -> None:
     assert before.abs().max() > 0.1
 
 
-def test_messages_change_their_sign_with_the_receiver_alone() -> None:
+def test_messages_are_odd_only_in_the_receiver() -> None:
     message = odd() @ EDGES
     assert message.levels == (1,)
     assert torch.equal((flipped(odd()) @ flipped(EDGES)).values, message.values)
     assert torch.equal((odd() @ flipped(EDGES, 1)).values, -message.values)
 
 
-def test_messages_are_sums_over_neurons_group_by_group() -> None:
+def test_messages_are_sums_over_neurons_in_each_group() -> None:
     x, e = odd().values, EDGES.values
     expected = torch.stack(
         [sum(x[:, j, c, None] * e[:, j, :, c // 2] for j in range(3)) for c in range(4)], dim=2
@@ -75,7 +75,7 @@ def test_messages_are_sums_over_neurons_group_by_group() -> None:
     torch.testing.assert_close((odd() @ EDGES).values, expected / 3**0.5)
 
 
-def test_inner_products_sum_channels_group_by_group() -> None:
+def test_inner_products_sum_channels_in_each_group() -> None:
     x, y = odd().values, odd(1).values
     expected = torch.stack(
         [sum(x[:, :, None, c] * y[:, None, :, c] for c in (2 * e, 2 * e + 1)) for e in range(2)],
@@ -112,7 +112,9 @@ def test_inner_products_sum_channels_group_by_group() -> None:
         (lambda: odd().inner(EDGES, 1), "no edges between"),
     ],
 )
-def test_what_would_break_parity_is_refused(build: Callable[[], object], complaint: str) -> None:
+def test_operations_that_break_parity_are_rejected(
+    build: Callable[[], object], complaint: str
+) -> None:
     with pytest.raises(TypeError, match=complaint):
         build()
 
@@ -120,24 +122,24 @@ def test_what_would_break_parity_is_refused(build: Callable[[], object], complai
 @pytest.mark.parametrize(
     ("shape", "levels"), [((1, 2, 2, 3), (0, 0)), ((1, 2, 3), (0, 1)), ((2, 3), (0,))]
 )
-def test_odd_features_have_the_axes_of_different_levels(
+def test_odd_features_require_distinct_levels(
     shape: tuple[int, ...], levels: tuple[int, ...]
 ) -> None:
     with pytest.raises(TypeError, match="dimensions, got"):
         Odd(torch.zeros(shape), levels)
 
 
-def test_a_gate_does_not_enlarge_what_it_gates() -> None:
+def test_gate_must_match_the_shape_of_features() -> None:
     with pytest.raises(TypeError, match="does not fit"):
         Odd(torch.ones(2, 3, 4), (1,)).gated(torch.ones(7, 2, 3, 4))
 
 
-def test_edges_of_a_message_are_odd() -> None:
+def test_edges_of_a_message_must_be_odd() -> None:
     with pytest.raises(TypeError, match="not Tensor"):
         Odd(torch.ones(2, 3, 4), (1,)) @ torch.ones(2, 3, 3, 1)  # type: ignore[operator]
 
 
-def test_a_bias_that_was_added_later_does_not_act() -> None:
+def test_bias_added_later_is_ignored() -> None:
     layer = OddLinear(4, 4)
     layer.bias = torch.nn.Parameter(torch.ones(4))
     x = Odd(torch.randn(2, 3, 4), (1,))
