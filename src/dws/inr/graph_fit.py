@@ -1,9 +1,9 @@
 """Asynchronous fitting on a GPU with steps recorded as CUDA graphs.
 
-The steps are the same as in ``dws.inr.fit``. There, networks that stop are removed from the batch
-at once, and the host has to read which at every check. Here they remain in the batch, and their
-weights are saved on the device. The host reads the number of stopped networks one check later and
-removes them when they are half of the batch.
+The steps are the same as in ``dws.inr.fit``. That module removes stopped networks from the batch at
+every check, which synchronises the host with the device. In this module stopped networks remain in
+the batch, and their weights are saved on the device. The host reads the number of stopped networks
+one check later and removes them when they are half of the batch.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def train(
     ) as bar:  # fmt: skip
         while not state.finished:
             model.train()
-            began = time.perf_counter() - state.seconds
+            start = time.perf_counter() - state.seconds
             for rows in train_set.shuffled_rows(
                 trainer.batch_size, state.start_epoch(), skip=state.step_in_epoch
             ):
@@ -109,11 +109,11 @@ def train(
                     and time.monotonic() - saved > 60 * trainer.checkpoint_minutes
                 ):
                     state.losses[-1].cpu()  # wait for the GPU, so that its time is counted
-                    state.seconds = time.perf_counter() - began
+                    state.seconds = time.perf_counter() - start
                     save_checkpoint(run.last_checkpoint, state.content())
                     saved = time.monotonic()
             row = state.end_epoch()
-            row["seconds"] = seconds = time.perf_counter() - began
+            row["seconds"] = seconds = time.perf_counter() - start
             row["networks_per_second"] = (
                 len(train_set) // state.batch_size * state.batch_size / seconds
             )
