@@ -105,10 +105,10 @@ def test_every_image_loads_and_has_alternative_text(page: Page) -> None:
         "img", "all => all.map(i => [i.complete && i.naturalWidth > 0, i.alt.trim().length > 10])"
     )
     assert len(pictures) == 4  # t-SNE, learning curves, and two collapsed figures of results
-    assert all(loaded and told for loaded, told in pictures)
-    drawn = page.eval_on_selector_all("canvas", "all => all.map(c => c.ariaLabel)")
-    assert len(drawn) == 3
-    assert all("test networks" in text for text in drawn)
+    assert all(loaded and text for loaded, text in pictures)
+    labels = page.eval_on_selector_all("canvas", "all => all.map(c => c.ariaLabel)")
+    assert len(labels) == 3
+    assert all("test networks" in text for text in labels)
 
 
 @pytest.mark.parametrize("width", [390, 1200])

@@ -281,8 +281,8 @@ def test_report_lists_missing_runs_and_zoos(command: Command, sine_zoo: Zoo) -> 
     left_out = "expected a zoo in zoo, got none (no manifest.json there); it is left out"
     assert printed.count(left_out) == 1
     assert stale.exists()  # not written by a report
-    told = printed.partition("without 1 runs that were not evaluated:\n")[2].splitlines()[0]
-    command(*shlex.split(told), "zoo_path=moved")
+    line = printed.partition("without 1 runs that were not evaluated:\n")[2].splitlines()[0]
+    command(*shlex.split(line), "zoo_path=moved")
     assert "without" not in command("dws-report", "runs=runs")
 
 
@@ -323,9 +323,9 @@ def test_zoo_commands_describe_a_zoo(
     command: Command, complaint: Command, sine_zoo: Zoo, tmp_path: Path
 ) -> None:
     zoo = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
-    told = command("dws-zoo", "info", str(zoo))
-    assert "40 INRs, rows 0 to 39" in told
-    assert "widths (1, 8, 8, 1)" in told
+    summary = command("dws-zoo", "info", str(zoo))
+    assert "40 INRs, rows 0 to 39" in summary
+    assert "widths (1, 8, 8, 1)" in summary
     assert "3 shards with 56 INRs are as they" in command("dws-zoo", "verify", str(zoo))
     command(
         "dws-zoo", "render", str(zoo), "--rows", "0", "55", "--magnify", "2",

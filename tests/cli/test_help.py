@@ -61,9 +61,9 @@ def test_help_lists_every_choice_and_explains_every_setting(name: str, help_of: 
     assert "HYDRA_FULL_ERROR=1" in text
     for group in COMMANDS[name]:
         folder = Path(config_dir(), group)
-        there = {str(f.relative_to(folder))[: -len(".yaml")] for f in folder.rglob("*.yaml")}
+        expected = {str(f.relative_to(folder))[: -len(".yaml")] for f in folder.rglob("*.yaml")}
         (listed,) = re.findall(rf"^{group}: (.*)", text, re.M)
-        assert set(listed.split(", ")) == there
+        assert set(listed.split(", ")) == expected
     assert unexplained(settings_in(text)) == []
     assert max(map(len, settings_in(text).splitlines())) <= 100
 

@@ -59,16 +59,16 @@ def edit(file: Path, **changes: object) -> None:
 
 
 def test_report_does_not_touch_other_files(copy: Path, command: Command) -> None:
-    mine = {Path("page", *name): b"mine" for name in (
+    own_files = {Path("page", *name): b"mine" for name in (
         ("tables", "mine.csv"), ("tables", "sub", "x.md"), ("pictures", "photo.png"), ("a.tex",),
         ("raw-weights", "x.json"),
     )}  # fmt: skip
-    for file, content in mine.items():
+    for file, content in own_files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     for _ in range(2):
         command(*REPORT)
-        assert {file: file.read_bytes() for file in mine} == mine
+        assert {file: file.read_bytes() for file in own_files} == own_files
     assert Path("page/tables/runs.csv").is_file()
 
 

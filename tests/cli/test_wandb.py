@@ -40,8 +40,8 @@ def histories(run: Path) -> list[list[dict[str, Any]]]:
 def epochs_of(history: list[dict[str, Any]], run: Path) -> list[float]:
     """Epochs of a history, after checking its metrics against the run folder."""
     rows = [row for row in history if "epoch" in row]
-    known = {row["epoch"]: row["val_mse"] for row in RunDir(run).metrics()}
-    assert [row["val_mse"] for row in rows] == [known[row["epoch"]] for row in rows]
+    metrics = {row["epoch"]: row["val_mse"] for row in RunDir(run).metrics()}
+    assert [row["val_mse"] for row in rows] == [metrics[row["epoch"]] for row in rows]
     assert [row["_step"] for row in history] == sorted(row["_step"] for row in history)
     return [row["epoch"] for row in rows]
 

@@ -191,12 +191,12 @@ def test_explicit_choice_overrides_the_recipe(
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_recipes_refer_to_existing_choices(file: Path) -> None:
-    known = {
+    choices = {
         "task": TASKS,
         "model": MODELS,
         "task_model": [f"{t}_{m}" for t in (*TASKS, "images") for m in MODELS],
     }
-    assert file.stem in known[file.parent.name]
+    assert file.stem in choices[file.parent.name]
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

@@ -135,11 +135,11 @@ def test_failing_compiler_is_reported_with_its_error_line(
         env={**os.environ, "CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    complaint = done.stderr.splitlines()[-1]
-    assert f"{compiler} failed: " in complaint
-    assert expected in complaint
-    assert "Debian" not in complaint
-    assert "or use x=auto" in complaint
+    message = done.stderr.splitlines()[-1]
+    assert f"{compiler} failed: " in message
+    assert expected in message
+    assert "Debian" not in message
+    assert "or use x=auto" in message
 
 
 @needs_compiler
@@ -150,9 +150,9 @@ def test_broken_compiler_is_not_used(tmp_path: Path) -> None:
         env={**os.environ, "CXX": "false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    complaint, answer = done.stdout.splitlines()
-    assert complaint.startswith("dws: torch.compile does not work here (")
-    assert answer == "False"
+    message, result = done.stdout.splitlines()
+    assert message.startswith("dws: torch.compile does not work here (")
+    assert result == "False"
 
 
 def test_unknown_compile_mode_lists_the_choices() -> None:
@@ -170,9 +170,9 @@ def test_bfloat16_support_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_device_is_any_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    for there in (torch.device("mps"), torch.device("cuda")):
-        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **kw: there)  # noqa: B023
-        assert find_device("auto", option="device") == there
+    for accelerator in (torch.device("mps"), torch.device("cuda")):
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **kw: accelerator)  # noqa: B023
+        assert find_device("auto", option="device") == accelerator
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **kw: None)
     assert find_device("auto", option="device") == torch.device("cpu")
 

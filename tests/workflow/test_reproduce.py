@@ -29,9 +29,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 def environment(source: Path, **variables: str) -> dict[str, str]:
     """The environment without variables of a surrounding make."""
-    ours = {name: value for name, value in os.environ.items() if name not in Variables.model_fields}
-    python_path = os.pathsep.join([str(source / "src"), ours.pop("PYTHONPATH", "")])
-    return {**ours, "PYTHONPATH": python_path, **variables}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in Variables.model_fields
+    }
+    python_path = os.pathsep.join([str(source / "src"), inherited.pop("PYTHONPATH", "")])
+    return {**inherited, "PYTHONPATH": python_path, **variables}
 
 
 def snakemake(*arguments: str, source: Path = REPOSITORY) -> str:
@@ -296,7 +298,7 @@ def test_user_error_is_one_line(given: str, complaint: str) -> None:
         cwd=REPOSITORY, env=environment(REPOSITORY), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode != 0
-    ours = [line for line in done.stderr.splitlines() if not line.startswith("make")]
-    assert len(ours) == 1
-    assert complaint in ours[0]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert len(lines) == 1
+    assert complaint in lines[0]
     assert not (REPOSITORY / "stolen").exists()

@@ -34,11 +34,11 @@ def test_evaluation_omits_empty_figures(width: int, tmp_path: Path) -> None:
 def test_confusion_matrix_has_a_column_for_nan_outputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
-    monkeypatch.setattr(figure, "save_figure", lambda made, path: drawn.append(made))
+    figures = []
+    monkeypatch.setattr(figure, "save_figure", lambda made, path: figures.append(made))
     outputs = torch.tensor([[1.0, 0.0], [math.nan, 0.0], [0.0, math.nan]])
     _draw(tmp_path, Classification(num_classes=2), outputs, torch.tensor([0, 0, 1]), outputs[:, :0])
-    axes = drawn[0].axes[0]
+    axes = figures[0].axes[0]
     assert [text.get_text() for text in axes.texts] == ["50", "0", "50", "0", "0", "100"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "NaN"]
 

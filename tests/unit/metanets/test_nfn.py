@@ -52,27 +52,27 @@ def channels_last(columns: Tensor, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def copy_np(theirs: nn.Module, ours: NFLinear) -> None:
-    names = dict(theirs.named_modules())
+def copy_np(reference: nn.Module, layer: NFLinear) -> None:
+    names = dict(reference.named_modules())
     rows, constants = [], []
-    for i in range(ours.spec.num_layers):
+    for i in range(layer.spec.num_layers):
         entry, source, target, bias = (
             names[f"{x}"] for x in (f"layer_{i}", f"layer_{i}_r", f"layer_{i}_c", f"bias_{i}")
         )
-        ours.entrywise[i].weight.copy_(matrix(entry))
-        ours.from_sources[i].weight.copy_(matrix(source))
+        layer.entrywise[i].weight.copy_(matrix(entry))
+        layer.from_sources[i].weight.copy_(matrix(source))
         both = torch.cat([matrix(target), matrix(bias)])
-        ours.from_targets[i].weight.copy_(both)
+        layer.from_targets[i].weight.copy_(both)
         for name, added in ((f"layer_{i}_rc", (entry, source, target)), (f"bias_{i}_rc", (bias,))):
             rows.append(matrix(names[name]))
             constants.append(names[name].bias + sum(m.bias for m in added))
-    ours.from_means.weight.copy_(torch.cat(rows))
-    ours.from_means.bias.copy_(torch.cat(constants))
+    layer.from_means.weight.copy_(torch.cat(rows))
+    layer.from_means.bias.copy_(torch.cat(constants))
 
 
 @torch.no_grad()
-def copy_hnp(theirs: nn.Module, ours: NFLinear) -> None:
-    spec, names = ours.spec, dict(theirs.named_modules())
+def copy_hnp(reference: nn.Module, layer: NFLinear) -> None:
+    spec, names = layer.spec, dict(reference.named_modules())
     last, (d_0, d_out) = spec.num_layers - 1, (spec.dims[0], spec.dims[-1])
 
     def features(module: nn.Module, sizes: dict[int, int]) -> list[Tensor]:
@@ -97,18 +97,18 @@ def copy_hnp(theirs: nn.Module, ours: NFLinear) -> None:
         constants.append(rows(constant, size).flatten())
 
     for i in range(spec.num_layers):
-        source, target = ours.from_sources[i], ours.from_targets[i]
+        source, target = layer.from_sources[i], layer.from_targets[i]
         if i == 0:
             at = {0: d_0, 3: d_out}
-            weight, of_bias = names["w0_rpt"], names["bias_0"]
-            columns = [features(m, at) for m in (weight, of_bias)]
+            weight, bias = names["w0_rpt"], names["bias_0"]
+            columns = [features(m, at) for m in (weight, bias)]
             for parts in columns:
                 parts[1], parts[2] = parts[2], parts[1]  # the authors use another order
             total = torch.cat([torch.cat(parts, dim=1) for parts in columns])
             total[: d_0 * C_OUT] = rows(total[: d_0 * C_OUT].clone(), d_0)
             target.weight.copy_(total)
             add(names["w0_rbdcst"], [weight], d_0)
-            add(names["bias_0_rc"], [of_bias], 1)
+            add(names["bias_0_rc"], [bias], 1)
         elif i == last:
             weight = names["wfin_cpt"]
             parts = features(weight, {0: d_out, 2: d_0})
@@ -118,42 +118,45 @@ def copy_hnp(theirs: nn.Module, ours: NFLinear) -> None:
             add(names["wfin_cbdcst"], [weight], d_out)
             add(names["bias_fin_rc"], [], d_out)
         else:
-            entry, of_source, of_target, of_bias = (
+            entry, source_map, target_map, bias = (
                 names[x] for x in (f"layer_{i}", f"layer_{i}_r", f"layer_{i}_c", f"bias_{i}")
             )
-            ours.entrywise[i].weight.copy_(matrix(entry))
-            total = torch.cat(features(of_source, {3: d_0}), dim=1)
+            layer.entrywise[i].weight.copy_(matrix(entry))
+            total = torch.cat(features(source_map, {3: d_0}), dim=1)
             source.weight.copy_(total)
-            both = [torch.cat(features(m, {3: d_out}), dim=1) for m in (of_target, of_bias)]
+            both = [torch.cat(features(m, {3: d_out}), dim=1) for m in (target_map, bias)]
             target.weight.copy_(torch.cat(both))
-            add(names[f"layer_{i}_rc"], [entry, of_source, of_target], 1)
-            add(names[f"bias_{i}_rc"], [of_bias], 1)
-    ours.from_means.weight.copy_(torch.cat(means))
-    ours.from_means.bias.copy_(torch.cat(constants))
+            add(names[f"layer_{i}_rc"], [entry, source_map, target_map], 1)
+            add(names[f"bias_{i}_rc"], [bias], 1)
+    layer.from_means.weight.copy_(torch.cat(means))
+    layer.from_means.bias.copy_(torch.cat(constants))
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 @pytest.mark.parametrize("variant", ["np", "hnp"])
 def test_layer_equals_the_authors_implementation(spec: WeightSpaceSpec, variant: str) -> None:
-    their_class, copy = (NPLinear, copy_np) if variant == "np" else (HNPLinear, copy_hnp)
-    theirs = randomise(their_class(nfn_spec(spec), C_IN, C_OUT)).double()
-    ours = NFLinear(spec, C_IN, C_OUT, variant=variant).double()
-    copy(theirs, ours)
+    reference_class, copy = (NPLinear, copy_np) if variant == "np" else (HNPLinear, copy_hnp)
+    reference = randomise(reference_class(nfn_spec(spec), C_IN, C_OUT)).double()
+    layer = NFLinear(spec, C_IN, C_OUT, variant=variant).double()
+    copy(reference, layer)
     batch = random_batch(spec, 4, C_IN)
-    expected = from_nfn(theirs(to_nfn(batch)))
-    for got, wanted in zip(ours(batch).tensors(), expected.tensors(), strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+    expected = from_nfn(reference(to_nfn(batch)))
+    for got, value in zip(layer(batch).tensors(), expected.tensors(), strict=True):
+        torch.testing.assert_close(got, value, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("variant", ["np", "hnp"])
 def test_layer_of_the_published_size_has_the_published_parameters(variant: str) -> None:
     spec = WeightSpaceSpec((2, 32, 32, 1))
-    their_class = NPLinear if variant == "np" else HNPLinear
-    theirs, ours = (
+    reference_class = NPLinear if variant == "np" else HNPLinear
+    reference, actual = (
         sum(p.numel() for p in layer.parameters())
-        for layer in (their_class(nfn_spec(spec), 64, 64), NFLinear(spec, 64, 64, variant=variant))
+        for layer in (
+            reference_class(nfn_spec(spec), 64, 64),
+            NFLinear(spec, 64, 64, variant=variant),
+        )
     )
-    assert ours == pytest.approx(theirs, rel=0.02)
+    assert actual == pytest.approx(reference, rel=0.02)
 
 
 @pytest.mark.parametrize("variant", ["np", "hnp"])
@@ -167,9 +170,11 @@ def test_nf_layer_is_equivariant(variant: str) -> None:
 def test_position_codes_equal_those_of_the_authors() -> None:
     spec = WeightSpaceSpec((3, 4, 5, 2))
     batch = random_batch(spec, 1, dtype=torch.float32)
-    theirs = from_nfn(IOSinusoidalEncoding(nfn_spec(spec), max_freq=3, num_bands=3)(to_nfn(batch)))
-    ours = WeightBatch.from_flat(spec, position_codes(spec, 3, 3.0))
-    for got, expected in zip(ours.tensors(), theirs.tensors(), strict=True):
+    reference = from_nfn(
+        IOSinusoidalEncoding(nfn_spec(spec), max_freq=3, num_bands=3)(to_nfn(batch))
+    )
+    actual = WeightBatch.from_flat(spec, position_codes(spec, 3, 3.0))
+    for got, expected in zip(actual.tensors(), reference.tensors(), strict=True):
         torch.testing.assert_close(got, expected[..., 1:])
 
 

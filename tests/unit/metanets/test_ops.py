@@ -61,9 +61,9 @@ def test_standardized_rows_are_as_precise_as_torch_for_a_large_mean(mean: float)
     x = mean + torch.randn(4096, 3, generator=generator)
     weight, bias = torch.ones(3), torch.zeros(3)
     exact = torch.nn.functional.batch_norm(x.double(), None, None, training=True)
-    theirs = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
-    ours, got_mean, got_variance = standardize_rows(x, weight, bias, 1e-5)
-    assert (ours - exact).abs().max() < 2 * (theirs - exact).abs().max() + 1e-6
+    reference = torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
+    actual, got_mean, got_variance = standardize_rows(x, weight, bias, 1e-5)
+    assert (actual - exact).abs().max() < 2 * (reference - exact).abs().max() + 1e-6
     torch.testing.assert_close(got_mean.double(), x.double().mean(0))
     expected = x.double().var(0, correction=0)
     torch.testing.assert_close(got_variance.double(), expected, rtol=1e-5, atol=0)

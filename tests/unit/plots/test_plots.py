@@ -21,10 +21,10 @@ from dws.plots import (
 def test_confusion_matrix_of_an_empty_class_has_no_fractions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
-    monkeypatch.setattr(figure, "save_figure", lambda made, path: drawn.append(made))
+    figures = []
+    monkeypatch.setattr(figure, "save_figure", lambda made, path: figures.append(made))
     plot_confusion_matrix(tmp_path / "x.png", torch.tensor([[0, 0], [1, 3]]))
-    axes = drawn[0].axes[0]
+    axes = figures[0].axes[0]
     assert [text.get_text() for text in axes.texts] == ["no test networks", "25", "75"]
 
 
@@ -32,12 +32,12 @@ def test_confusion_matrix_of_an_empty_class_has_no_fractions(
 def test_image_grid_has_one_row_for_each_title(
     channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(images, "save_figure", lambda made, path: drawn.append(made))
+    figures: list[Figure] = []
+    monkeypatch.setattr(images, "save_figure", lambda made, path: figures.append(made))
     values = torch.rand(3, 4, 5, channels)
     broken = torch.full_like(values, torch.nan)
     plot_images(tmp_path / "x.png", {"first": 2 * values - 0.5, "not finite": broken})
-    axes = drawn[0].axes
+    axes = figures[0].axes
     assert [axes[row].get_ylabel() for row in (0, 3)] == ["first", "not finite"]
     shown = torch.from_numpy(axes[2].get_images()[0].get_array().data)
     torch.testing.assert_close(shown, (2 * values[2] - 0.5).clamp(0, 1).expand(4, 5, 3))

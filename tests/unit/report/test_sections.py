@@ -287,12 +287,12 @@ def test_several_training_set_sizes_have_a_table_and_a_curve(tmp_path: Path) -> 
 
 
 def test_other_settings_list_their_differences() -> None:
-    usual = {"optim": {"lr": 0.01, "muon_lr": 0.1}, "drawing": {"weight": 1.0}, "zoo": "a"}
+    settings = {"optim": {"lr": 0.01, "muon_lr": 0.1}, "drawing": {"weight": 1.0}, "zoo": "a"}
     plain = {"optim": {"lr": 0.01, "clip_norm": None}, "zoo": "a"}
-    views = {"settings": usual | {"zoo": "b"}, "zoo": "b", "zoo_path": "zoos/two_views"}
+    views = {"settings": settings | {"zoo": "b"}, "zoo": "b", "zoo_path": "zoos/two_views"}
     runs = [
         result("mnist", "dwsnet", 0.5, settings_hash="b", settings=plain),
-        result("mnist", "dwsnet", 0.75, settings_hash="a", settings=usual),
+        result("mnist", "dwsnet", 0.75, settings_hash="a", settings=settings),
         result("mnist", "dwsnet", 0.4, settings_hash="c", **views),
         result("mnist", "dwsnet", 0.25, settings_hash="older"),
         result("mnist", "dwsnet", 0.5, num_train=900),
@@ -376,14 +376,14 @@ def test_nothing_is_missing_without_a_selection() -> None:
 
 
 def test_unknown_task_has_a_table_of_all_metrics() -> None:
-    mine = [
+    runs = [
         result(
             "mine", method, {"error": x, "near": 1 - x}, metric="error", title="My task",
             units={"error": "rad", "near": "%"},
         )
         for method, x in (("mlp", 0.5), ("my_net", 0.25))
     ]  # fmt: skip
-    shown = sections.results_of(evidence(*mine), evidence(*mine).describe("mine").family)
+    shown = sections.results_of(evidence(*runs), evidence(*runs).describe("mine").family)
     (table,) = shown.tables
     assert (shown.title, table.name, shown.text) == ("My task", "task-mine", "")
     assert row(table, "my_net") == {

@@ -64,8 +64,8 @@ def test_thumbnail_is_the_rendering_of_its_network(channels: int) -> None:
     weights = WeightBatch(weights.weights, tuple(0.1 * b for b in weights.biases))
     made = Thumbnails.render(zoo_of(weights, [5, 7]), "a")
     assert (made.height, made.width) in {(5, 7), (7, 5)}
-    drawn = pictures(made)
-    assert len(drawn) == 60
+    rendered = pictures(made)
+    assert len(rendered) == 60
     everything = torch.stack(
         [
             values(weights, n, -1 + 2 * column / (made.width - 1), -1 + 2 * row / (made.height - 1))
@@ -75,7 +75,7 @@ def test_thumbnail_is_the_rendering_of_its_network(channels: int) -> None:
         ]
     ).view(2, -1, channels)
     for number, expected in zip((0, 59), everything, strict=True):
-        shown = drawn[number, ..., :channels].reshape(-1, channels)
+        shown = rendered[number, ..., :channels].reshape(-1, channels)
         order = expected.flatten().argsort()
         assert (shown.flatten()[order].diff() >= 0).all()  # brightness increases with the value
         assert shown.std() > 10
@@ -107,10 +107,10 @@ def test_evenly_spaced_networks_are_drawn_if_there_are_many(
     monkeypatch.setattr(thumbnails, "MAX_NETWORKS", 3)
     assert spread_evenly(9) == [0, 4, 8]
     weights = networks((1, 8, 1), 9)
-    drawn = pictures(Thumbnails.render(zoo_of(weights, [30]), "a"))
+    rendered = pictures(Thumbnails.render(zoo_of(weights, [30]), "a"))
     monkeypatch.setattr(thumbnails, "MAX_NETWORKS", 9)
     every = pictures(Thumbnails.render(zoo_of(weights[torch.tensor([0, 4, 8])], [30]), "a"))
-    assert torch.equal(drawn, every)
+    assert torch.equal(rendered, every)
 
 
 def test_nonfinite_values_are_drawn() -> None:

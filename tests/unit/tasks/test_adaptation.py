@@ -68,10 +68,10 @@ def test_metrics_are_independent_of_batching(
 def test_loss_draws_training_images_of_both_classes(classifier_zoo: Zoo, pictures: Path) -> None:
     task = replace(CLEAN, num_images=60).on(classifier_zoo, data=pictures, device=CPU)
     targets = task.targets_of(classifier_zoo.split("train"))[:3]
-    drawn = task.images.draw(targets, 60)
-    assert drawn.shape == (3, 120, 4)
+    draws = task.images.draw(targets, 60)
+    assert draws.shape == (3, 120, 4)
     tasks = task.images.tasks
-    for (a, b, _), inputs in zip(targets.tolist(), drawn, strict=True):
+    for (a, b, _), inputs in zip(targets.tolist(), draws, strict=True):
         for label, part in zip((a, b), inputs.split(60), strict=True):
             of_class = tasks.pictures(tasks.pool("train", "held_out")[label])
             expected = tasks.prepare(torch.cat([of_class, of_class.flip(3)]))

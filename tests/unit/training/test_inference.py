@@ -18,13 +18,13 @@ def test_linear_probe_is_fitted_to_the_training_split(sine_zoo: Zoo) -> None:
         LabelledNetworks.load(sine_zoo.split(name), task, cpu) for name in ("train", "val")
     )
     outputs, targets = predict(model, task, val_set, train_set=train_set, batch_size=7)
-    known, asked = (embed(model, s, batch_size=7) for s in (train_set, val_set))
-    probe = LinearRegression().fit(known.numpy(), train_set.targets.numpy())
-    expected = torch.from_numpy(probe.predict(asked.numpy()))
+    train_embeddings, embedding = (embed(model, s, batch_size=7) for s in (train_set, val_set))
+    probe = LinearRegression().fit(train_embeddings.numpy(), train_set.targets.numpy())
+    expected = torch.from_numpy(probe.predict(embedding.numpy()))
     torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(targets, val_set.targets)
     read_before = predict(
-        model, task, val_set, train_set=train_set, batch_size=7, train_embedding=known
+        model, task, val_set, train_set=train_set, batch_size=7, train_embedding=train_embeddings
     )
     assert torch.equal(read_before[0], outputs)
     with torch.no_grad():  # a constant dimension

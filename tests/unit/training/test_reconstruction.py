@@ -79,13 +79,13 @@ def test_targets_are_values_of_augmented_networks(sine_zoo: Zoo, tmp_path: Path)
         sine_zoo, tmp_path, num_epochs=1, reconstruction=config, augment=augment,
         optim=OptimConfig(lr=1e-12),
     )  # fmt: skip
-    known = sine_zoo.split("train").weights()
-    loss = ReconstructionLoss(config, known, low=(-1.0,), high=(1.0,), omega_0=30.0)
+    train_weights = sine_zoo.split("train").weights()
+    loss = ReconstructionLoss(config, train_weights, low=(-1.0,), high=(1.0,), omega_0=30.0)
     order, draws = (torch.Generator().manual_seed(derive_seed(0, i)) for i in (1, 2))
     losses = []
-    for rows in torch.randperm(known.batch_size, generator=order).split(8):
+    for rows in torch.randperm(train_weights.batch_size, generator=order).split(8):
         std = model.standardize.std
-        networks, _ = Augmentations(augment).apply(known[rows], draws, layer_std=std)
+        networks, _ = Augmentations(augment).apply(train_weights[rows], draws, layer_std=std)
         _, reconstructed = model.split(model.train()(networks))
         losses.append(mse_loss(reconstructed, loss.targets(networks)).item())
     (row,) = RunDir(tmp_path).metrics()

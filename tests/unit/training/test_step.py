@@ -95,19 +95,19 @@ def test_learning_rates_in_tensors_do_not_change_training(sine_zoo: Zoo, tmp_pat
 def test_capturable_muon_equals_muon() -> None:
     generator = torch.Generator().manual_seed(0)
     plain = [torch.randn(6, 4, generator=generator), torch.randn(3, 8, generator=generator)]
-    ours = copy.deepcopy(plain)
+    capturable = copy.deepcopy(plain)
     settings = {"weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
     muons = [
         Muon(plain, lr=0.02, **settings),
-        CapturableMuon(ours, lr=torch.tensor(0.02), **settings),
+        CapturableMuon(capturable, lr=torch.tensor(0.02), **settings),
     ]
     for _ in range(5):
-        for a, b in zip(plain, ours, strict=True):
+        for a, b in zip(plain, capturable, strict=True):
             a.grad = torch.randn(a.shape, generator=generator)
             b.grad = a.grad.clone()
         for muon in muons:
             muon.step()
-    for a, b in zip(plain, ours, strict=True):
+    for a, b in zip(plain, capturable, strict=True):
         torch.testing.assert_close(b, a)
 
 

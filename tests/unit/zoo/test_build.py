@@ -54,12 +54,12 @@ def test_interrupted_fit_resumes_to_the_same_bytes(sine_zoo: Zoo, tmp_path: Path
 def test_resumed_fit_uses_the_same_compile_choice(
     sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    monkeypatch.setattr(build_module, "use_compiler", lambda fit, n: bool(asked.append(n)))
+    requested = []
+    monkeypatch.setattr(build_module, "use_compiler", lambda fit, n: bool(requested.append(n)))
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
     (path / "shard-00001.safetensors").unlink()
     rebuild(path)
-    assert asked == [56]  # the whole zoo, not the remaining 20 INRs
+    assert requested == [56]  # the whole zoo, not the remaining 20 INRs
 
 
 def test_complete_zoo_is_not_fitted_again(sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:

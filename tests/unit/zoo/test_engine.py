@@ -267,7 +267,7 @@ def test_lost_ray_node_does_not_change_the_result(
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
-    there, run_on_worker = tmp_path / "there", engine_module._run_on_worker
+    path, run_on_worker = tmp_path / "there", engine_module._run_on_worker
 
     def noted(job: FitJob) -> FitResult:
         """Record the node that runs the fit, and wait so that it can be removed."""
@@ -290,7 +290,7 @@ def test_lost_ray_node_does_not_change_the_result(
         thief = threading.Thread(target=take_it_away, daemon=True)
         thief.start()
         try:
-            build(there, Ray(address=cluster.address, max_retries=max_retries))
+            build(path, Ray(address=cluster.address, max_retries=max_retries))
         finally:
             thief.join(timeout=150)
         assert trace.exists()
@@ -298,10 +298,10 @@ def test_lost_ray_node_does_not_change_the_result(
     try:
         with pytest.raises(ConnectionError, match="a fit that was lost 1 times"):
             lose_a_node(max_retries=0)
-        assert len(list(there.glob("shard-*"))) < 14
-        assert not (there / "manifest.json").exists()
+        assert len(list(path.glob("shard-*"))) < 14
+        assert not (path / "manifest.json").exists()
         lose_a_node(max_retries=5)
-        assert content(there) == content(tmp_path / "here")
+        assert content(path) == content(tmp_path / "here")
         with pytest.raises(ConnectionError, match=r"1 processor and 64 GPUs"):
             build(tmp_path / "big", Ray(address=cluster.address, num_gpus=64))
         wild = FitConfig(num_steps=300, learning_rate=1e30, compile="never")

@@ -21,9 +21,9 @@ def test_parquet_contains_every_number(sine_zoo: Zoo, tmp_path: Path) -> None:
     batches = [sine_zoo.split(split).weights() for split in SPLITS]
     for i in range(sine_zoo.spec.num_layers):
         for kind in ("weight", "bias"):
-            there = torch.tensor(table[f"{kind}.{i}"].to_pylist())
+            column = torch.tensor(table[f"{kind}.{i}"].to_pylist())
             here = [batch.weights[i] if kind == "weight" else batch.biases[i] for batch in batches]
-            assert torch.equal(there, torch.cat(here).flatten(1))
+            assert torch.equal(column, torch.cat(here).flatten(1))
     for name in ("signal_id", "view", "num_steps", "mse"):
         here = torch.cat([sine_zoo.split(split).column(name) for split in SPLITS])
         assert table[name].to_pylist() == here.tolist()

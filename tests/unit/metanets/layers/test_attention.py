@@ -11,14 +11,14 @@ from dws.weightspace import WeightSpaceSpec
 
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
 def test_attention_equals_torch_multihead_attention(num_heads: int) -> None:
-    ours = SetAttention(8, 8, num_heads).double()
-    theirs = nn.MultiheadAttention(8, num_heads, bias=False, batch_first=True).double()
+    layer = SetAttention(8, 8, num_heads).double()
+    reference = nn.MultiheadAttention(8, num_heads, bias=False, batch_first=True).double()
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(ours.query_key_value.weight)
-        theirs.out_proj.weight.copy_(ours.mix.weight)
+        reference.in_proj_weight.copy_(layer.query_key_value.weight)
+        reference.out_proj.weight.copy_(layer.mix.weight)
     x = torch.randn(3, 5, 8, dtype=torch.float64)
-    expected = theirs(x, x, x, need_weights=False)[0] + x @ ours.linear.weight.T
-    torch.testing.assert_close(ours(x), expected)
+    expected = reference(x, x, x, need_weights=False)[0] + x @ layer.linear.weight.T
+    torch.testing.assert_close(layer(x), expected)
 
 
 def test_number_of_heads_changes_the_output() -> None:
