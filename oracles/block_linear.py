@@ -1,7 +1,7 @@
-"""The equivariant layer as the paper writes it: every pair of spaces its own blocks.
+"""The equivariant layer in the form of the paper, with separate blocks for each pair of spaces.
 
-Slow and redundant on purpose, and written without anything from ``dws.metanets``: an oracle for
-``EquivariantLinear``, and what ``scripts/bench_layers.py`` compares it with.
+The implementation is intentionally slow and redundant and does not use ``dws.metanets``. It serves
+as an oracle for ``EquivariantLinear`` and as the baseline of ``scripts/bench_layers.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 @dataclass(frozen=True)
 class Space:
-    """One weight matrix or bias: the hidden levels among its axes, and the size of the others."""
+    """A weight matrix or bias: the hidden levels among its axes, and the size of other axes."""
 
     name: str
     levels: tuple[int, ...]
@@ -25,26 +25,26 @@ class Space:
 
 
 def spaces(spec: WeightSpaceSpec) -> list[Space]:
-    """W_1, b_1, W_2, ..., in the order of ``WeightBatch.tensors``."""
-    found = []
+    """Return the spaces W_1, b_1, W_2, ..., in the order of ``WeightBatch.tensors``."""
+    result = []
     last = spec.num_layers
     for m, (d_in, d_out) in enumerate(spec.weight_shapes, start=1):
         fixed_in, fixed_out = (d_in if m == 1 else 1), (d_out if m == last else 1)
         levels = tuple(level for level in (m - 1, m) if 0 < level < last)
-        found.append(Space(f"W{m}", levels, fixed_in * fixed_out))
-        found.append(Space(f"b{m}", tuple(x for x in (m,) if x < last), fixed_out))
-    return found
+        result.append(Space(f"W{m}", levels, fixed_in * fixed_out))
+        result.append(Space(f"b{m}", tuple(x for x in (m,) if x < last), fixed_out))
+    return result
 
 
 def shared_subsets(source: Space, target: Space) -> list[tuple[int, ...]]:
-    """Which levels the two spaces may have in common without being pooled: one basis map each."""
+    """Return the sets of shared levels that a basis map may keep without pooling."""
     shared = [level for level in source.levels if level in target.levels]
     sizes = range(len(shared) + 1)
     return list(chain.from_iterable(combinations(shared, n) for n in sizes))
 
 
 class BlockwiseLinear(nn.Module):
-    """A sum over all (source, target, kept levels): pool the rest, map channels, broadcast."""
+    """Sum over (source, target, kept levels): pool other levels, map channels, broadcast."""
 
     def __init__(
         self, spec: WeightSpaceSpec, in_channels: int, out_channels: int, *, reduction: str = "mean"
@@ -89,7 +89,7 @@ class BlockwiseLinear(nn.Module):
         return [self.spec.dims[level] for level in space.levels]
 
     def fold(self, space: Space, tensor: Tensor) -> Tensor:
-        """Axes that do not move become channels: (B, hidden axes, fixed * C)."""
+        """Reshape axes that are not permuted to channels: (B, hidden axes, fixed * C)."""
         if space.name == "W1":
             tensor = tensor.transpose(1, 2)
         return tensor.reshape(len(tensor), *self.axes(space), -1)
@@ -117,7 +117,7 @@ class BlockwiseLinear(nn.Module):
 
 
 def copy_coefficients(fast: nn.Module, blocks: BlockwiseLinear) -> None:
-    """Give the blocks the coefficients of an ``EquivariantLinear``."""
+    """Copy the coefficients of an ``EquivariantLinear`` to the blocks."""
     spec, c_out = blocks.spec, blocks.out_channels
     c_in = fast.in_channels
     last = spec.num_layers

@@ -1,4 +1,4 @@
-"""A SIREN as a ``torch.nn.Module``: what the batched one is compared with."""
+"""A SIREN as a plain ``torch.nn.Module``, the reference for the batched implementation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class PlainSiren(nn.Module):
-    """One network, the way everybody writes it."""
+    """A single SIREN of ``nn.Linear`` layers."""
 
     def __init__(self, spec: WeightSpaceSpec, omega_0: float = 30.0) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class PlainSiren(nn.Module):
         return last(x) + 0.5
 
     def weights(self) -> WeightBatch:
-        """The network as a batch of one."""
+        """Return the network as a batch of one network."""
         return WeightBatch.from_linear(
             [f.weight.detach() for f in self.layers], [f.bias.detach() for f in self.layers]
         )

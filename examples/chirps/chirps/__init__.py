@@ -1,4 +1,4 @@
-"""Chirps, and how fast their frequency grows: a project of its own that uses dws."""
+"""Regression of the rate of chirps: an example of a plugin for dws."""
 
 from chirps.augmentation import Reflect
 from chirps.network import GatedNet
