@@ -97,7 +97,7 @@ def test_description_round_trip(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fact"),
     [
-        ({"size": (5, 2)}, r"at most 4 and 4 .* got \(5, 2\)"),
+        ({"size": (5, 2)}, r"at most 4 and 4, .* got \(5, 2\)"),
         ({"num_images": 5}, "an even number"),
         ({"num_images": 40}, "num_images of at most"),
         ({"num_val_pairs": 40}, r"< 45, .* got 47"),

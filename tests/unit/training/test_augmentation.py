@@ -160,10 +160,14 @@ def test_apply_returns_the_image_transformation() -> None:
             1,
             r"augment\.square_symmetries needs networks with two inputs",
         ),
-        (AugmentConfig(), 2, "use augment=contrastive"),
-        (AugmentConfig(noise=0.1, until=0.9), 2, r"augment.until=1 for .* got 0.9"),
-        (AugmentConfig(omega_0=20.0), 2, "use augment=contrastive"),
-        (AugmentConfig(shift_phases=1, omega_0=20.0), 1, r"augment.omega_0=30.0, that of the zoo"),
+        (AugmentConfig(), 2, "Use augment=contrastive"),
+        (AugmentConfig(noise=0.1, until=0.9), 2, r"augment\.until=0\.9\. Set augment\.until=1"),
+        (AugmentConfig(omega_0=20.0), 2, "Use augment=contrastive"),
+        (
+            AugmentConfig(shift_phases=1, omega_0=20.0),
+            1,
+            r"omega_0=20\.0 .* Set augment\.omega_0=30\.0",
+        ),
     ],
 )
 def test_inapplicable_augmentations_are_rejected(
