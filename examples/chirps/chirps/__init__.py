@@ -1,4 +1,4 @@
-"""Regression of the rate of chirps: an example of a plugin for dws."""
+"""Chirps, and how fast their frequency grows: a project of its own that uses dws."""
 
 from chirps.augmentation import Reflect
 from chirps.network import GatedNet

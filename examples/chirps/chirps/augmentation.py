@@ -1,4 +1,4 @@
-"""An augmentation of the training networks."""
+"""A random change of the training networks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dws.weightspace import WeightBatch
 
 
 class Reflect:
-    """Replacement of f(x) by f(-x), a ``dws.training.Augmentation``.
+    """Replace f(x) by f(-x): a ``dws.training.Augmentation``.
 
-    The frequency of a chirp changes its sign; its rate does not change.
+    The frequency of a chirp changes its sign, its rate stays.
 
     Args:
-        probability: Probability of transforming a network.
+        probability: Of each network.
     """
 
     def __init__(self, probability: float = 0.5) -> None:
         self.probability = probability
 
     def __call__(self, batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-        """Change the sign of the input weights, (B, 1, d_1, C), of random networks."""
+        """Change the sign of the input weights, (B, 1, d_1, C), of some of the networks."""
         first, *others = batch.weights
         draws = torch.rand(len(first), 1, 1, 1, generator=generator, device=first.device)
         first = torch.where(draws < self.probability, -first, first)

@@ -1,4 +1,4 @@
-"""A metanet: a network whose input is the weights of other networks."""
+"""A metanet: a network whose input is the weights of others."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class GatedNet(nn.Module):
-    """Equivariant layers with gated linear units, followed by an invariant layer.
+    """Equivariant layers with gated linear units between, then an invariant layer.
 
-    The metanet is invariant to permutations of hidden neurons: the layers are equivariant, the
-    gated units apply the same map to all neurons, and the last layer is invariant.
+    Hidden neurons in another order give the same output: each layer commutes with the order, the
+    units treat all neurons alike, and the last layer ignores it.
 
     Args:
-        spec: Widths of the networks; provided by dws.
-        in_channels: Number of input channels; 1 for plain weights.
-        out_features: Number of outputs; provided by dws according to the task.
-        hidden_channels: Number of channels between the layers.
+        spec: Widths of the networks; given by dws.
+        in_channels: Channels of the input; 1 for plain weights.
+        out_features: Size of the output; given by dws, which asks the task.
+        hidden_channels: Channels between the layers.
         num_layers: Number of equivariant layers.
     """
 
@@ -36,19 +36,19 @@ class GatedNet(nn.Module):
     ) -> None:
         super().__init__()
         channels = [in_channels] + [hidden_channels] * num_layers
-        # Twice the channels, because half of them gate the other half.
+        # twice the channels, since half of them gate the other half
         self.layers = nn.ModuleList(
             EquivariantLinear(spec, c_in, 2 * c_out) for c_in, c_out in pairwise(channels)
         )
         self.head = InvariantLinear(spec, hidden_channels, out_features)
 
     def embed(self, batch: WeightBatch) -> Tensor:
-        """Compute the embedding of each network, (B, E), which the report plots."""
+        """Features of each network, (B, E), which the report draws."""
         for layer in self.layers:
-            batch = layer(batch).map(glu)  # over channels, the last dimension
+            batch = layer(batch).map(glu)  # over channels, which come last
         return self.head.pool(batch)
 
     def forward(self, batch: WeightBatch) -> Tensor:
-        """Compute the outputs of each network, (B, out_features)."""
+        """Outputs of each network, (B, out_features)."""
         output: Tensor = self.head.map(self.embed(batch))
         return output

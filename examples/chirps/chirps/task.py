@@ -1,4 +1,4 @@
-"""A prediction task."""
+"""What is learned from the weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dws.tasks import pick_number
 
 @dataclass(frozen=True)
 class LogRegression:
-    """Regression of the logarithm of a positive label, a ``dws.tasks.Task``.
+    """Predict the logarithm of a positive label: a ``dws.tasks.Task``.
 
-    Predictions are in the units of the label, and errors are relative: ``log_error`` is the mean of
+    Predictions are in the label's own units, errors are relative: ``log_error`` is the mean of
     |log(predicted / true)|.
 
     Attributes:
@@ -30,7 +30,7 @@ class LogRegression:
     out_features = 1
     monitor = "log_error"
     higher_is_better = False
-    title = "Chirp rate"  # name of the task in reports; optional
+    title = "Chirp rate"  # what reports call the task; optional
 
     @property
     def units(self) -> dict[str, str]:
@@ -39,11 +39,11 @@ class LogRegression:
 
     @property
     def labels(self) -> tuple[str]:
-        """The label, as a tuple of one name."""
+        """The one label."""
         return (self.label,)
 
     def targets(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """Return the label of each network, (n,)."""
+        """The label of each network, (n,)."""
         values = pick_number(labels, self.label)
         if not bool((values > 0).all()):
             raise UserError(
@@ -52,23 +52,23 @@ class LogRegression:
         return values
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """Construct the map from outputs of mean 0 and variance 1 to the units of the label."""
+        """From an output of mean 0 and variance 1 to the label's units."""
         layer = Exponential()
-        if train_targets is not None:  # in training; checkpoints contain the fitted values
+        if train_targets is not None:  # in training; later a checkpoint has them
             layer.mean.copy_(train_targets.log().mean())
             layer.std.copy_(train_targets.log().std())
         return layer
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Compute the Huber loss of the logarithms."""
+        """Huber loss of the logarithms."""
         return huber_loss(outputs.squeeze(1).log(), targets.log(), delta=0.1)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Compute the error of each network; the mean is ``log_error``."""
+        """The error of each network, whose mean is ``log_error``."""
         return (outputs.squeeze(1) / targets).log().abs()
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Compute ``log_error`` and the fraction of networks with an error of at most 10 %."""
+        """``log_error``, and the share of networks with an error of at most 10 %."""
         scores = self.scores(outputs, targets)
         within = (outputs.squeeze(1) / targets - 1).abs() <= 0.1
         return {
@@ -78,7 +78,7 @@ class LogRegression:
 
 
 class Exponential(nn.Module):
-    """The map exp(mean + std x), with buffers that are part of checkpoints."""
+    """exp(mean + std x). Buffers, not numbers, so that checkpoints hold them."""
 
     mean: Tensor
     std: Tensor
@@ -89,5 +89,5 @@ class Exponential(nn.Module):
         self.register_buffer("std", torch.tensor(1.0))
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Convert outputs of the metanet to predictions."""
+        """Outputs of the metanet to predictions."""
         return (self.mean + self.std * outputs).exp()

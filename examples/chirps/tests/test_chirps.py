@@ -1,4 +1,4 @@
-"""Tests that user-defined metanets, augmentations, signals and tasks should pass."""
+"""What a metanet, an augmentation and signals of your own should pass."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def random_networks() -> WeightBatch:
     return WeightBatch.from_flat(SPEC, flat)
 
 
-def test_metanet_is_invariant_to_permutations() -> None:
+def test_the_order_of_neurons_does_not_matter() -> None:
     net = GatedNet(SPEC, out_features=2).double()
-    for parameter in net.parameters():  # initial biases of 0 hide errors
+    for parameter in net.parameters():  # biases start at 0, which hides mistakes
         nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(1))
     permutation = Permutation.random(SPEC, torch.Generator().manual_seed(2))
     assert_invariant(net, random_networks(), permutation)
 
 
-def test_reflected_network_has_the_reflected_values() -> None:
+def test_a_reflected_network_shows_the_reflected_signal() -> None:
     networks, points = random_networks(), torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     reflected = Reflect(probability=1.0)(networks, torch.Generator())
     torch.testing.assert_close(siren_apply(reflected, points), siren_apply(networks, -points))
 
 
-def test_signals_follow_the_protocol() -> None:
+def test_the_signals_are_as_dws_expects() -> None:
     signals = CheckedSignals(ChirpSignals())
     ids = signals.split(limit=30)["test"]
     assert signals.values(ids).shape == (3, 256, 1)
     assert all(1 <= rate <= 16 for rate in signals.labels(ids)["rate"].tolist())
 
 
-def test_exact_predictions_have_no_error() -> None:
+def test_the_task_is_exact_for_exact_predictions() -> None:
     task = LogRegression()
     assert isinstance(task, Task)
     rates = torch.tensor([1.0, 2.0, 4.0])
