@@ -150,10 +150,10 @@ def copy(world: Path, tmp_path: Path, command: Command) -> Path:
 DAMAGED = [
     # a zoo
     (remove(MANIFEST), TRAIN, "expected a zoo in zoo, got none (unfinished, 3 shards so far)"),
-    (put(MANIFEST, ""), INFO, "expected JSON in zoo/manifest.json, got something else"),
-    (cut(MANIFEST), INFO, "expected JSON in zoo/manifest.json, got something else"),
-    (put(MANIFEST, b"\xff\xfe\x00"), INFO, "expected JSON in zoo/manifest.json"),
-    (put(MANIFEST, "[1]"), INFO, "all of it: Input should be an object"),
+    (put(MANIFEST, ""), INFO, "zoo/manifest.json is not valid JSON"),
+    (cut(MANIFEST), INFO, "zoo/manifest.json is not valid JSON"),
+    (put(MANIFEST, b"\xff\xfe\x00"), INFO, "zoo/manifest.json is not valid JSON"),
+    (put(MANIFEST, "[1]"), INFO, "zoo/manifest.json: Input should be an object"),
     (
         edit(MANIFEST, format_version=99),
         INFO,
@@ -196,7 +196,7 @@ DAMAGED = [
     (put(METRICS, METRICS_LINE), AGAIN, "but epochs of metrics.jsonl are missing"),
     *((remove(LAST), call, "checkpoint-last.pt is missing") for call in (EVALUATE, AGAIN)),
     (change(BEST, "metrics", {"epoch": 1.0}), EVALUATE, "val_mse: Field required"),
-    (change(BEST, "metrics", None), EVALUATE, "the metrics of the best epoch in run/checkpoint-be"),
+    (change(BEST, "metrics", None), EVALUATE, "metrics of the best epoch in run/checkpoint-best"),
     (change(LAST, "optimizers", []), AGAIN, "run/checkpoint-last.pt is not of this training"),
     (change(LAST, "order", torch.zeros(3)), AGAIN, "is not of this training (TypeError"),
     (change(LAST, "epoch", None), AGAIN, "is not of this training (TypeError"),
@@ -221,13 +221,13 @@ DAMAGED = [
     (rename(BEST, "net.head.bias"), EVALUATE, '"x.net.head.bias"'),
     # a run's settings
     (remove(CONFIG), EVALUATE, "expected a run folder with config.yaml at run, got none"),
-    (put(CONFIG, ""), EVALUATE, "expected the settings of a run that dws-train made in"),
-    (put(CONFIG, "- a"), AGAIN, "expected settings in run/config.yaml, got ['a']"),
-    (put(CONFIG, "a: [b"), EVALUATE, "expected YAML in run/config.yaml, got something else"),
+    (put(CONFIG, ""), EVALUATE, "invalid run settings in run/config.yaml"),
+    (put(CONFIG, "- a"), AGAIN, "run/config.yaml contains ['a']"),
+    (put(CONFIG, "a: [b"), EVALUATE, "run/config.yaml is not valid YAML"),
     (
         put(CONFIG, '!!python/object/apply:os.mkdir ["exploded"]'),
         EVALUATE,
-        "expected YAML in run/config.yaml, got something else (could not determine a constructor",
+        "run/config.yaml is not valid YAML (could not determine a constructor",
     ),
     *(
         (replace(CONFIG, "dws.metanets.MLP", target), EVALUATE, expected)
@@ -250,9 +250,9 @@ DAMAGED = [
     (replace(CONFIG, "seed: 0", "seed: 1"), AGAIN, "seed: 1 (existing) vs 0 (requested)"),
     (lambda: shutil.move("zoo", "moved"), EVALUATE, "or give the folder that it is in now as zoo_"),
     # a result
-    (put(RESULT, ""), REPORT, "expected JSON in run/result.json, got something else"),
-    (cut(RESULT), REPORT, "expected JSON in run/result.json, got something else"),
-    (put(RESULT, "[]"), REPORT, "expected a result in run/result.json, got one that does"),
+    (put(RESULT, ""), REPORT, "run/result.json is not valid JSON"),
+    (cut(RESULT), REPORT, "run/result.json is not valid JSON"),
+    (put(RESULT, "[]"), REPORT, "invalid result in run/result.json"),
     (put(RESULT, "{}"), REPORT, "task: Field required"),
     (edit(RESULT, test={}), REPORT, "expected mse of all splits in run/result.json"),
     (edit(RESULT, seed="x"), REPORT, "seed: Input should be a valid integer"),
@@ -319,7 +319,7 @@ NEW_RUN = [  # refused by their names and values
         ("run_dir=zoo/manifest.json", "zoo/manifest.json is a file where a folder is needed"),
         (
             "run_dir=zoo",
-            "expected a run or an empty folder in zoo, got a zoo; choose another run_dir",
+            "zoo contains a zoo, not a run; choose another run_dir",
         ),
         ("zoo.path=", "expected a zoo in ., got none"),
         ("task.name=../x", "and ../x/mlp leads out of it"),
@@ -372,7 +372,7 @@ def test_an_edit_that_cannot_be_is_refused(
         ("zoo.signals.frequency=[1]", "expected ranges (low, high), got frequency=[1]"),
         ("zoo.signals.amplitude=[0,1,2]", "got frequency="),
         on_linux("zoo.path=/proc/x/y", "/proc/x cannot be used"),
-        ("zoo.path=run", "expected a zoo or an empty folder in run, got a run; choose another"),
+        ("zoo.path=run", "run contains a run, not a zoo; choose another zoo.path"),
         ("scale=huge", "Could not find 'scale/huge'"),
         ("+zoo.colour=3", "zoo.colour: no such setting"),
     ],

@@ -266,7 +266,7 @@ def test_a_run_is_evaluated_by_one_process_at_a_time(
 ) -> None:
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
     with hold_folder(Path("run")):
-        assert "expected run for this process alone" in complaint("dws-evaluate", "run=run")
+        assert "run is locked: process" in complaint("dws-evaluate", "run=run")
 
 
 def test_a_report_names_what_it_is_without(command: Command, sine_zoo: Zoo) -> None:

@@ -214,7 +214,7 @@ def read_result(file: Path) -> Result:
         ) from error
     check_version(content, file)
     try:
-        result = check_content(content, Result, what=f"a result in {file}")
+        result = check_content(content, Result, what=f"result in {file}")
         check_metric(result, file)
     except ValueError as error:
         raise UserError(f"{error}; delete that file and {again}") from error

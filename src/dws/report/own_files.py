@@ -116,7 +116,7 @@ class OwnFiles:
             return {}
         try:
             content = read_json(file)
-            check_content(content, Record, what=f"a record of files in {file}")
+            check_content(content, Record, what=f"record of files in {file}")
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{file}, the record of the files that were written there, cannot be used "

@@ -72,7 +72,7 @@ def read_kept(file: str | Path | None) -> Kept:
     file = Path(file)
     content = read_json(file)
     check_version(content, file)
-    kept: Kept = check_content(content, Kept, what=f"the results.json of a report in {file}")
+    kept: Kept = check_content(content, Kept, what=f"results of a report in {file}")
     for result in kept.results:
         check_metric(result, file)
     return kept.model_copy(update={"results": list(map(with_current_settings, kept.results))})

@@ -72,7 +72,7 @@ def load_best(path: Path, monitor: str) -> dict[str, Any]:
     """
     content = load_checkpoint(path, "reader", "metrics")
     needed = TypedDict("needed", {"epoch": float, f"val_{monitor}": float})  # type: ignore[misc]
-    check_content(content["metrics"], needed, what=f"the metrics of the best epoch in {path}")
+    check_content(content["metrics"], needed, what=f"metrics of the best epoch in {path}")
     return content
 
 

@@ -136,7 +136,7 @@ def to_record(content: Any, file: Path) -> RunRecord:
     Raises:
         UserError: If it is something else, or a newer version of dws wrote it.
     """
-    what = f"the settings of a run that dws-train made in {file}"
+    what = f"run settings in {file}"
     content = check_content(content, dict[str, Any], what=what)
     notes = content.get("record")
     if "record" not in content:

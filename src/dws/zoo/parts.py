@@ -108,7 +108,7 @@ def read_checksums(part: Path) -> dict[str, str]:
     file = part / CHECKSUMS
     try:
         checksums = read_json(file)
-        check_content(checksums, dict[str, str], what=f"checksums of shards in {file}")
+        check_content(checksums, dict[str, str], what=f"shard checksums in {file}")
     except ValueError as error:
         raise UserError(f"{error}; the dws-fit-inrs command of the part makes it again") from error
     return dict(checksums)

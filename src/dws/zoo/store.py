@@ -106,7 +106,7 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
     """
     not_known: dict[str, Any] = {"shards": [], "train_mean": {}, "train_std": {}, "versions": {}}
     not_known |= {"train_psnr": None, "train_num_steps_median": None}
-    draft = to_plan({**plan, **not_known}, Manifest, what=f"the plan of a zoo in {path}")
+    draft = to_plan({**plan, **not_known}, Manifest, what=f"plan of a zoo in {path}")
     shards = [sha256(path / shard_name(index)) for index in range(draft.num_shards)]
     train = Zoo(path, draft.model_copy(update={"shards": shards})).split("train")
     mean, std = layer_moments(piece.weights() for piece in train.pieces())

@@ -172,7 +172,7 @@ def test_a_folder_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=f"process {other.pid} on .* is writing there"):
+        with pytest.raises(ValueError, match=f"process {other.pid} on .* is writing to it"):
             rebuild(path, limit=12)
         other.kill()
     with hold_folder(path):  # a dead process holds nothing
