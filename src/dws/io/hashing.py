@@ -15,7 +15,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def as_written(folder: Path, checksums: Mapping[str, str]) -> bool:
+def checksums_match(folder: Path, checksums: Mapping[str, str]) -> bool:
     """Whether all files exist in a folder with the given SHA-256.
 
     Args:

@@ -30,7 +30,7 @@ def distinct_file_name(*parts: str, suffix: str = "") -> str:
     return joined + suffix
 
 
-def beside(folder: Path, suffix: str) -> Path:
+def sibling(folder: Path, suffix: str) -> Path:
     """The path ``<folder>.<suffix>``; also works for the folders ``.`` and ``..``."""
     if folder.name in ("", ".."):
         folder = folder.resolve()

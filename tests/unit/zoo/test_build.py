@@ -95,7 +95,7 @@ def test_other_settings_are_refused_with_the_keys(sine_zoo: Zoo) -> None:
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="expected an empty folder"):
+    with pytest.raises(ValueError, match=r"contains files but no config.yaml"):
         rebuild(tmp_path)
 
 
@@ -224,6 +224,6 @@ def test_a_manifest_of_a_newer_version_is_not_written_over(sine_zoo: Zoo, tmp_pa
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
     file = path / "manifest.json"
     file.write_text(newer := file.read_text().replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(ValueError, match="got 3; update dws"):
+    with pytest.raises(ValueError, match=r"format version 3.*; update dws"):
         rebuild(path)
     assert file.read_text() == newer

@@ -104,7 +104,7 @@ def test_an_aligned_copy_computes_the_same(classifier_zoo: Zoo, pictures: Path) 
 
 
 def test_what_needs_inrs_refuses_classifiers(classifier_zoo: Zoo, tmp_path: Path) -> None:
-    expected = r"expected a zoo of INRs, got one of classifiers in .*zoo; they compute no signal"
+    expected = r"zoo is a zoo of classifiers"
     with pytest.raises(ValueError, match=expected):
         plot_rows(tmp_path / "render.png", classifier_zoo, [0])
     with pytest.raises(ValueError, match=expected):
@@ -112,9 +112,9 @@ def test_what_needs_inrs_refuses_classifiers(classifier_zoo: Zoo, tmp_path: Path
 
 
 def test_settings_of_the_other_kind_are_refused(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"fit.stop_mse=0 for classifiers"):
+    with pytest.raises(ValueError, match=r"set fit.stop_mse=0"):
         build_zoo(tmp_path / "zoo", tasks(pictures), **{**SETTINGS, "fit": FitConfig()})
     with pytest.raises(ValueError, match=r"set zoo.classifier instead of inr"):
         build_zoo(tmp_path / "zoo", tasks(pictures), inr=SirenConfig(), **SETTINGS)
-    with pytest.raises(ValueError, match=r"BinaryTasks for classifiers, got SineSignals"):
+    with pytest.raises(ValueError, match=r"BinaryTasks, got SineSignals"):
         build_zoo(tmp_path / "zoo", SineSignals(), **SETTINGS)

@@ -25,7 +25,7 @@ from dws.signals import SineSignals
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Ray, Workers, Zoo, ZooConfig, build_zoo
 from dws.zoo import engine as engine_module
-from dws.zoo.engine import ChunkKey, Engine, FitJob, _place, run_in_chunks
+from dws.zoo.engine import ChunkKey, Engine, FitJob, _with_device, run_in_chunks
 
 
 def job(**config: object) -> FitJob:
@@ -70,12 +70,12 @@ def test_a_gpu_fits_as_the_cpu_does() -> None:
 
 @pytest.mark.parametrize("bad", [{"num_gpus": -1.0}, {"max_retries": -1}])
 def test_bad_settings_of_a_cluster_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"expected engine.num_gpus >= 0"):
+    with pytest.raises(ValueError, match=r"engine.num_gpus .* at least 0"):
         Ray(**bad)  # type: ignore[arg-type]
 
 
 def test_less_than_one_worker_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected engine.num_workers >= 1 or null, got 0"):
+    with pytest.raises(ValueError, match=r"engine.num_workers .* got 0"):
         Workers(0)
 
 
@@ -224,9 +224,9 @@ def test_a_job_travels_without_ballast() -> None:
 
 def test_a_job_is_placed_where_its_device_is() -> None:
     auto, cpu = job(device="auto"), job(device="cpu")
-    assert _place(auto, 0.25) == auto
-    assert _place(cpu, 1.0) == cpu
-    assert _place(auto, 0.0).config.device == "cpu"
+    assert _with_device(auto, 0.25) == auto
+    assert _with_device(cpu, 1.0) == cpu
+    assert _with_device(auto, 0.0).config.device == "cpu"
 
 
 def test_a_missing_ray_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +296,7 @@ def test_a_node_that_goes_away_costs_nothing(
         assert trace.exists()
 
     try:
-        with pytest.raises(ConnectionError, match="a fit that was lost 1 times"):
+        with pytest.raises(ConnectionError, match="a fit was lost 1 times"):
             lose_a_node(max_retries=0)
         assert len(list(there.glob("shard-*"))) < 14
         assert not (there / "manifest.json").exists()

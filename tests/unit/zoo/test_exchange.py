@@ -31,7 +31,7 @@ def test_each_format_has_its_output_offset_and_only_what_was_given(
 def test_an_option_of_the_other_format_is_refused(
     format: Any, option: dict[str, Any], name: str
 ) -> None:
-    with pytest.raises(UserError, match=f"{name} is for --format .* leave it out"):
+    with pytest.raises(UserError, match=f"{name} applies to --format"):
         import_zoo(Path("a"), Path("b"), format=format, **option)
 
 
@@ -45,7 +45,7 @@ def test_a_number_out_of_range_is_named_as_the_option(option: dict[str, Any], na
 
 
 def test_parquet_has_all_labels(sine_zoo: Zoo, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--label is for --format dwsnets"):
+    with pytest.raises(UserError, match="--label applies to --format dwsnets"):
         export_zoo(sine_zoo, tmp_path / "zoo.parquet", format="parquet", label="frequency")
     file = export_zoo(sine_zoo, tmp_path / "zoo.parquet", format="parquet")
     assert file.is_file()
