@@ -58,7 +58,7 @@ def test_where_there_is_nothing_to_map_the_reason_is_named(
     assert not mapped.any()
     assert not is_map(mapped)
     printed = capsys.readouterr().out
-    assert "no t-SNE to draw" in printed
+    assert "no t-SNE: " in printed
     assert reason in printed
 
 
