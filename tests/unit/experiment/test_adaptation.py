@@ -96,7 +96,7 @@ def test_a_zoo_of_the_other_kind_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="expected a zoo of classifiers to adapt"):
         train(sine_zoo, pictures, "mlp")
-    with pytest.raises(ValueError, match="expected a zoo of INRs, got one of classifiers"):
+    with pytest.raises(ValueError, match="is a zoo of classifiers"):
         dws.train("edit", "mlp", zoo=classifier_zoo, settings={"paths.data": str(pictures)})
 
 
