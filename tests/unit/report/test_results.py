@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import write_result
 
 import dws
-from dws.report.evidence import Evidence
+from dws.report.data import ReportData
 from dws.report.results import collect, load_results, read_kept
 
 
@@ -58,7 +58,7 @@ def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
     kept = keep(tmp_path, tmp_path / "gone/a", tmp_path / "gone/b")
     results = load_results(tmp_path / "runs", kept=kept)
     assert list(results["test"]) == [0.5, 0.1, 0.7]
-    runs = Evidence(results, zoos={}, raw={}, scale="small", make={}).runs
+    runs = ReportData(results, zoos={}, raw={}, scale="small", make={}).runs
     assert list(runs["test"]) == [0.5, 0.7]
     # what lies in the folder of the other may be another run
     assert list(runs["folder"].dropna()) == [str(tmp_path / "runs/a")]
@@ -67,7 +67,7 @@ def test_kept_results_come_after_those_that_are_here(tmp_path: Path) -> None:
 def test_kept_results_of_another_shape_are_refused(tmp_path: Path) -> None:
     kept = tmp_path / "results.json"
     kept.write_text('{"scale": "small"}')
-    expected = r"expected the results.json of a report in .*results: Field"
+    expected = r"invalid results of a report in .*results: Field"
     with pytest.raises(ValueError, match=expected):
         read_kept(kept)
     kept.write_text('{"scale": "small", "results": []}')
@@ -81,9 +81,7 @@ def test_no_results_name_the_commands(tmp_path: Path) -> None:
 
 def test_a_foreign_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"expected a result in .*result.json.*task: Field required"
-    ):
+    with pytest.raises(ValueError, match=r"invalid result in .*result.json.*task: Field required"):
         load_results(tmp_path)
 
 
@@ -100,7 +98,7 @@ def test_damaged_results_are_named_and_the_others_are_read(tmp_path: Path) -> No
 
 def test_a_kept_result_without_its_metric_is_refused(tmp_path: Path) -> None:
     write_result(tmp_path / "a", test={"loss": 1.0})
-    with pytest.raises(ValueError, match=r"expected accuracy of all splits in .*results\.json"):
+    with pytest.raises(ValueError, match=r"results\.json lacks accuracy"):
         read_kept(keep(tmp_path, tmp_path / "a"))
 
 
