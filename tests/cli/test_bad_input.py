@@ -149,7 +149,7 @@ def copy(world: Path, tmp_path: Path, command: Command) -> Path:
 
 DAMAGED = [
     # a zoo
-    (remove(MANIFEST), TRAIN, "expected a zoo in zoo, got none (unfinished, 3 shards so far)"),
+    (remove(MANIFEST), TRAIN, "the zoo in zoo is unfinished (3 shards so far); create or resume"),
     (put(MANIFEST, ""), INFO, "zoo/manifest.json is not valid JSON"),
     (cut(MANIFEST), INFO, "zoo/manifest.json is not valid JSON"),
     (put(MANIFEST, b"\xff\xfe\x00"), INFO, "zoo/manifest.json is not valid JSON"),
@@ -157,13 +157,13 @@ DAMAGED = [
     (
         edit(MANIFEST, format_version=99),
         INFO,
-        "expected format version 2 in zoo/manifest.json, got",
+        "zoo/manifest.json has format version 99",
     ),
     (edit(MANIFEST, format_version="2"), INFO, "format_version: Input should be a valid integer"),
     (without(MANIFEST, "dims"), INFO, "dims: Field required"),
     (edit(MANIFEST, dims=[1, 0, 1]), INFO, "dims.1: Input should be greater than or equal to 1"),
-    (edit(MANIFEST, dims=[1, 8, 1]), TRAIN, "expected networks of widths (1, 8, 1) in zoo, got"),
-    (edit(MANIFEST, dims=[2, 8, 8, 1]), INFO, "a domain that is not one of 2 inputs"),
+    (edit(MANIFEST, dims=[1, 8, 1]), TRAIN, "networks in zoo have widths (1, 8, 8, 1)"),
+    (edit(MANIFEST, dims=[2, 8, 8, 1]), INFO, "the domain must have 2 inputs"),
     (edit(MANIFEST, num_rows=10**9), INFO, "3 shards instead of 50000000"),
     (edit(MANIFEST, splits={"train": [0, 99]}), INFO, "rows 0 to 99 for split train"),
     (edit(MANIFEST, labels=["../x"]), TRAIN, "File does not contain tensor label.../x"),
@@ -172,11 +172,11 @@ DAMAGED = [
     (without(MANIFEST, "inr"), TRAIN, "needs one of inr and classifier"),
     (without(MANIFEST, "train_std"), INFO, "train_std: Field required"),
     (edit(MANIFEST, train_psnr="x"), INFO, "train_psnr"),
-    (remove(SHARD), TRAIN, "expected shard zoo/shard-00001.safetensors, got no such file; dws-fit"),
-    (put(SHARD, ""), TRAIN, "it was truncated, edited or is another zoo's; dws-fit-inrs with"),
-    (cut(SHARD), TRAIN, "it was truncated"),
-    (flip(SHARD), TRAIN, "it was truncated"),
-    (lambda: shutil.copy("zoo/shard-00000.safetensors", SHARD), TRAIN, "is another zoo's"),
+    (remove(SHARD), TRAIN, "zoo/shard-00001.safetensors is missing; run dws-fit-inrs"),
+    (put(SHARD, ""), TRAIN, "zoo/shard-00001.safetensors is damaged"),
+    (cut(SHARD), TRAIN, "zoo/shard-00001.safetensors is damaged"),
+    (flip(SHARD), TRAIN, "zoo/shard-00001.safetensors is damaged"),
+    (lambda: shutil.copy("zoo/shard-00000.safetensors", SHARD), TRAIN, "belongs to another zoo"),
     (
         numbers("weight.0", float("nan")),
         TRAIN,
@@ -248,13 +248,13 @@ DAMAGED = [
         "reconstruction.colour: there is no such setting",
     ),
     (replace(CONFIG, "seed: 0", "seed: 1"), AGAIN, "seed: 1 (existing) vs 0 (requested)"),
-    (lambda: shutil.move("zoo", "moved"), EVALUATE, "or give the folder that it is in now as zoo_"),
+    (lambda: shutil.move("zoo", "moved"), EVALUATE, "or set zoo_path if it was moved"),
     # a result
     (put(RESULT, ""), REPORT, "run/result.json is not valid JSON"),
     (cut(RESULT), REPORT, "run/result.json is not valid JSON"),
     (put(RESULT, "[]"), REPORT, "invalid result in run/result.json"),
     (put(RESULT, "{}"), REPORT, "task: Field required"),
-    (edit(RESULT, test={}), REPORT, "expected mse of all splits in run/result.json"),
+    (edit(RESULT, test={}), REPORT, "run/result.json lacks mse"),
     (edit(RESULT, seed="x"), REPORT, "seed: Input should be a valid integer"),
     (edit(RESULT, embedding=3), REPORT, "embedding: Input should be an object"),
     (edit(RESULT, origin={}), REPORT, "origin.code: Field required"),
@@ -280,8 +280,8 @@ def test_damaged_files_are_named(
 @pytest.mark.parametrize(
     ("file", "note"),
     [
-        (Path("run/predictions.safetensors"), "mlp is not drawn"),
-        (Path("run/outcome.png"), "No picture found in run/outcome.png; it is left out"),
+        (Path("run/predictions.safetensors"), "mlp is omitted"),
+        (Path("run/outcome.png"), "no picture found in run/outcome.png; it is omitted"),
     ],
 )
 def test_a_report_goes_on_without_a_picture(
@@ -290,7 +290,7 @@ def test_a_report_goes_on_without_a_picture(
     remove(file)()
     printed = command(*REPORT)
     assert note in printed
-    assert "every table and picture" in printed
+    assert "report with all tables and figures" in printed
 
 
 NEW_RUN = [  # refused by their names and values
@@ -321,7 +321,7 @@ NEW_RUN = [  # refused by their names and values
             "run_dir=zoo",
             "zoo contains a zoo, not a run; choose another run_dir",
         ),
-        ("zoo.path=", "expected a zoo in ., got none"),
+        ("zoo.path=", "no zoo found in ."),
         ("task.name=../x", "and ../x/mlp leads out of it"),
         ("model.name=/x", "and /x leads out of it"),
         ("optim.lrr=1", "Could not override 'optim.lrr'"),
@@ -389,17 +389,17 @@ def test_a_fit_that_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("dws-zoo", "align", "run"), "expected a zoo in run, got none"),
-        (("dws-zoo", "merge", "zoo", "new"), "expected"),
-        (("dws-zoo", "render", "zoo", "--rows", "-1"), "expected rows from 0 to 55, got [-1]"),
+        (("dws-zoo", "align", "run"), "no zoo found in run"),
+        (("dws-zoo", "merge", "zoo", "new"), "invalid part of a zoo in zoo"),
+        (("dws-zoo", "render", "zoo", "--rows", "-1"), "between 0 and 55, got [-1]"),
         (("dws-zoo", "render", "zoo", "--magnify", "0"), "magnify"),
         (("dws-zoo", "render", "zoo", "--magnify", str(10**11)), "Not enough memory: "),
         on_linux(("dws-zoo", "render", "zoo", "--output", "/proc/x/y.png"), "/proc/x cannot be"),
-        (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label of whole numbers"),
-        (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "no files like"),
+        (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label with integer values"),
+        (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "no files such as"),
         (("dws-evaluate", "run=run", "device=cuda:7"), "got device=cuda:7"),
         (("dws-evaluate", "run=run", "batch_size=0"), "batch_size=0"),
-        (("dws-evaluate", "run=zoo"), "expected the settings of a run"),
+        (("dws-evaluate", "run=zoo"), "invalid run settings in zoo/config.yaml"),
         (("dws-evaluate", "runs=run"), "'runs'"),
         on_linux(("dws-report", "runs=.", "report=/proc/x"), "/proc/x cannot be used"),
         (("dws-report", "runs=.", "kept=nowhere"), "nowhere cannot be used: No such file"),

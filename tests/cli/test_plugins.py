@@ -390,7 +390,7 @@ def test_a_report_has_runs_of_a_task_that_is_not_allowed_now(
     assert "counts: metrics of the test networks" in page
     assert "counts,mlp,40" in Path("page/tables/runs.csv").read_text()
     command("dws-report", "runs=new", "report=page", "plugins=[mypackage]")
-    assert "Left out of this page" not in Path("page/index.html").read_text()
+    assert "Omitted from this page" not in Path("page/index.html").read_text()
 
 
 # --- entry points ---------------------------------------------------------------------------------
