@@ -284,7 +284,7 @@ def test_killed_in_a_fit_and_in_a_training_it_resumes(
     [
         ("SCALE=large", "Could not find 'scale/large'"),
         ("OUT=it's; touch stolen", "OUT=it's; touch stolen: "),
-        ("EXPERIMENTS=sine/mlp", "EXPERIMENTS: no such variable; there are SCALE, SEEDS"),
+        ("EXPERIMENTS=sine/mlp", "unknown variable EXPERIMENTS; choose from SCALE, SEEDS"),
     ],
 )
 def test_a_mistake_is_one_line(given: str, complaint: str) -> None:
