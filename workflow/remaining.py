@@ -52,7 +52,7 @@ class Job:
 
 
 def jobs_left(selection: Selection) -> list[Job]:
-    """The remaining fits, alignments and trainings (with their evaluations)."""
+    """The remaining fits, alignments, trainings with their evaluations, and other evaluations."""
     outputs = Path("outputs")
     roots = [Path(selection.paths.outputs), outputs, *sorted(outputs.glob("*"))]
     runs = [run for run in selection.runs.values() if not Path(run.result).exists()]
@@ -145,10 +145,10 @@ def _train(run: Run, sizes: Sizes, earlier: Results) -> Job:
 
 def _evaluate_on(run: Run, zoo: Zoo, earlier: Results) -> Job:
     task, model, sizes = run.settings.task["name"], run.settings.model["name"], _split_sizes(zoo)
-    known = earlier.get((task, model), [])
-    rates = [r.num_test / r.evaluate_seconds for r in known if r.evaluate_seconds]
-    what = f"evaluate {task} {model} on {zoo.name}"
-    return Job(what, "networks", sizes["test"] if sizes else None, median(rates) if rates else None)
+    results = earlier.get((task, model), [])
+    rates = [r.num_test / r.evaluate_seconds for r in results if r.evaluate_seconds]
+    title, amount = f"evaluate {task} {model} on {zoo.name}", sizes["test"] if sizes else None
+    return Job(title, "networks", amount, median(rates) if rates else None)
 
 
 def _num_epochs(run: Run) -> int:

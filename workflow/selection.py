@@ -192,12 +192,12 @@ class Run:
         return f"{self.folder}/result.json"
 
     def transferred(self, zoo: Zoo) -> str:
-        """Marker file that says that the run is evaluated on one of ``others``."""
+        """Marker file of a complete evaluation on one of ``others``."""
         return f"{self.folder}/.evaluated-on-{zoo.name}-{zoo.digits}"
 
     @property
     def evaluations(self) -> list[str]:
-        """All that the evaluations give."""
+        """Files of all evaluations."""
         return [self.result, *(self.transferred(zoo) for zoo in self.others)]
 
 
@@ -301,7 +301,7 @@ class Selection:
         return [self._zoo(f"{task['zoo']}_{task['edit']}", "edited", *overrides)]
 
     def _others(self, settings: TrainSettings) -> list[Zoo]:
-        """Zoos of the other selected tasks with the same edit, to test domain generalisation."""
+        """Zoos of other selected tasks with the same edit, to evaluate domain generalisation."""
         tasks: list[Mapping[str, Any]] = [
             compose("train", *self.common, as_override("task", task)).task
             for task in self.variables.TASKS
