@@ -93,7 +93,7 @@ ADAPTATION = Family(
     "Test accuracy on corrupted images, for pairs of classes and images that training has not seen",
     metrics={"loss": "cross-entropy"},
 )
-ADAPTATION_SOURCE = f"{PAPER}, which does not say what its classifiers and corruptions are"
+ADAPTATION_SOURCE = f"{PAPER}, which does not publish its classifiers and corruptions"
 ADAPTATION_PUBLISHED = {
     "No adaptation": (60.92, 0.41),
     "mlp": (64.33, 0.36),
