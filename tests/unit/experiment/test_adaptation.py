@@ -102,5 +102,5 @@ def test_a_zoo_of_the_other_kind_is_refused(
 
 def test_networks_for_odd_activations_are_refused(classifier_zoo: Zoo, pictures: Path) -> None:
     settings = {"paths.data": str(pictures), "trainer.batch_size": 8, "augment": "none"}
-    with pytest.raises(ValueError, match="model=dwsnet_sign, which assumes"):
+    with pytest.raises(ValueError, match="model=dwsnet_sign assumes"):
         dws.train("adapt", "dwsnet_sign", zoo=classifier_zoo, settings=settings)

@@ -75,7 +75,7 @@ def test_kept_results_of_another_shape_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_results_name_the_commands(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run dws-train and dws-evaluate"):
+    with pytest.raises(FileNotFoundError, match="dws-train and dws-evaluate"):
         load_results(tmp_path)
 
 
@@ -104,5 +104,5 @@ def test_a_kept_result_without_its_metric_is_refused(tmp_path: Path) -> None:
 
 def test_kept_results_of_a_newer_version_ask_for_an_update(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"format_version": 99}')
-    with pytest.raises(ValueError, match=r"results\.json, got 99; update dws"):
+    with pytest.raises(ValueError, match=r"results\.json has format version 99.*; update dws"):
         read_kept(tmp_path / "results.json")

@@ -347,7 +347,7 @@ def test_a_point_of_the_curve_that_is_missing_can_be_run() -> None:
     runs.remove(result("sine", "mlp", 1.0, num_train=100))
     command = headline.main_table(report_data(*runs, scope=scope)).command
     assert command == (
-        "1 of the selected results is missing. To run what is missing:",
+        "1 of the selected results is missing. To run the missing experiments:",
         "make reproduce-all SCALE=small TASKS=sine METHODS=mlp SIZES=100",
     )
 
@@ -360,7 +360,7 @@ def test_what_was_selected_and_is_missing_can_be_run() -> None:
     assert row(table, "inr2vec")["MNIST"] == "not run"
     assert row(table, "transformer")["MNIST"] == "–"
     assert shown.command == (
-        "4 of the selected results are missing. To run what is missing:",
+        "4 of the selected results are missing. To run the missing experiments:",
         "make reproduce-all SCALE=small TASKS='mnist ssl' METHODS='mlp dwsnet inr2vec'",
     )
 
