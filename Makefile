@@ -1,4 +1,4 @@
-# dws: `make` lists the targets. Everything runs in .venv, which the first target makes.
+# dws: `make` lists the targets. All targets use .venv, which is created when it is needed.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -11,11 +11,11 @@ help: ## list the targets
 
 # --- environment ---------------------------------------------------------------------------------
 
-# exact versions; make CONSTRAINTS= installs the newest that pyproject.toml allows
+# exact versions; make CONSTRAINTS= installs the newest versions that pyproject.toml allows
 CONSTRAINTS ?= constraints.txt
 
 .venv/installed: pyproject.toml $(CONSTRAINTS)
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"make: expected Python >= 3.11, got {v[0]}.{v[1]}; set PYTHON=python3.11 or newer")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"make: Python 3.11 or newer is needed, found {v[0]}.{v[1]}; set PYTHON=python3.11 or newer")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
 	@touch $@
@@ -23,55 +23,55 @@ CONSTRAINTS ?= constraints.txt
 # --- the paper's tables: workflow/Snakefile ------------------------------------------------------
 
 # SCALE SEEDS TASKS METHODS CURVE SIZES OUT WANDB FIT PARTS JOBS THREADS: see workflow/selection.py,
-# which reads them from the environment. Names on the command line are checked there.
+# which reads their values from the environment and checks the names of the command line.
 REPRODUCE = $(BIN)/python workflow/reproduce.py
 GIVEN = $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 
-reproduce-all: .venv/installed ## every table and figure of the paper; SCALE=demo|small|paper SEEDS=2
+reproduce-all: .venv/installed ## reproduce all tables and figures of the paper; SCALE=demo|small|paper SEEDS=2
 	@$(REPRODUCE) run $(GIVEN)
 
-reproduce-plan: .venv/installed ## what of it is left, and how long that takes
+reproduce-plan: .venv/installed ## list the remaining jobs of reproduce-all, with time estimates
 	@$(REPRODUCE) plan $(GIVEN)
 
-demo: ## digits and sines, DWSNet against an MLP: SCALE=demo of two tasks and two models
+demo: ## classify digits and regress sines with DWSNet and an MLP, at SCALE=demo
 	@$(MAKE) --no-print-directory reproduce-all SCALE=demo TASKS='mnist sine' METHODS='dwsnet mlp' SIZES=
 
 # --- checks ---------------------------------------------------------------------------------------
 
-# where functions check at run time that arrays have the shapes of their annotations
+# tests that run a second time with run-time checks of annotated shapes and types
 TYPED := $(addprefix tests/unit/,weightspace metanets tasks training/test_model.py training/test_reconstruction.py)
 
-test: .venv/installed ## all tests but the slow ones and those that need a GPU
+test: .venv/installed ## run all tests except slow ones and those that need a GPU
 	$(BIN)/pytest -n 2 -m 'not slow and not gpu'
 	$(BIN)/pytest -m 'not slow and not gpu and not untyped' --jaxtyping-packages=dws,tests.typechecker $(TYPED)
 
-test-slow: .venv/installed ## the tests that take minutes or need the network
+test-slow: .venv/installed ## run the tests that take minutes or need the network
 	$(BIN)/pytest -m slow
 
-# where the environment has no network, PYTHON= names one that has what is needed
-gpu-check: ## on a machine with a GPU: its tests, comparisons with the CPU, and rates
+# without .venv, such as on a machine without network, PYTHON= names an environment with the packages
+gpu-check: ## on a machine with a GPU: run GPU tests, compare with the CPU, measure rates
 	@PYTHONPATH=src:. $(or $(wildcard $(BIN)/python),$(PYTHON)) -m scripts.gpu_check
 
-check: format lint types contracts test ## format, lint, types, import contracts, tests
+check: format lint types contracts test ## run all checks: format, lint, types, contracts, test
 
-format: .venv/installed ## is the code formatted?
+format: .venv/installed ## check the format of the code
 	$(BIN)/ruff format --check
 
-lint: .venv/installed ## ruff
+lint: .venv/installed ## check the code with ruff
 	$(BIN)/ruff check
 
-types: .venv/installed ## mypy, strict
+types: .venv/installed ## check types with mypy
 	$(BIN)/mypy
 
-contracts: .venv/installed ## which module may import which
+contracts: .venv/installed ## check which module imports which
 	$(BIN)/lint-imports --no-cache
 
-docs: .venv/installed ## the documentation, in site/index.html; a warning is an error
+docs: .venv/installed ## build the documentation in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "site/index.html; its search needs a server: $(BIN)/python -m http.server -d site"
+	@echo "built site/index.html; the search needs a server: $(BIN)/python -m http.server -d site"
 
-build: .venv/installed ## a wheel in dist/
+build: .venv/installed ## build a wheel in dist/
 	$(BIN)/pip wheel --no-deps --quiet --wheel-dir dist .
 
-clean: ## remove the environment and caches; outputs/ stays
+clean: ## remove the environment and caches, but not outputs/
 	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis dist site

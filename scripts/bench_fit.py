@@ -1,9 +1,9 @@
-"""Fitting speed of MNIST INRs: the workers against other ways, alone and beside a busy process.
+"""Fitting speed of MNIST INRs: workers and other methods, alone and beside a busy process.
 
-Run from the repository's root: ``python -m scripts.bench_fit`` (nothing else running; some minutes
-on two cores). The variants take turns; each fits its INRs for ``NUM_STEPS`` steps of Adam, and
-start-up and compiling are not counted. Medians are reported, and kept as JSON. JAX is compared
-with if it is installed (``pip install jax``).
+Run from the repository's root: ``python -m scripts.bench_fit`` (on an idle machine; some minutes on
+two cores). The variants take turns. Each fits its INRs for ``NUM_STEPS`` steps of Adam; start-up
+and compilation are excluded. Medians are printed and written as JSON. JAX is included if it is
+installed (``pip install jax``).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ CHUNK_SIZE = 32
 NUM_STEPS = 200
 OUTPUT = Path("scripts/bench/fit.json")
 
-Seconds = Callable[[], float]  # of a step and INR
+Seconds = Callable[[], float]  # measures seconds per step and INR
 
 
 def one_at_a_time(x: torch.Tensor, values: torch.Tensor) -> Seconds:
-    """The first signal, by autograd."""
+    """Fit the first signal by autograd."""
     net = PlainSiren(SPEC)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-4)
 
@@ -53,16 +53,16 @@ def one_at_a_time(x: torch.Tensor, values: torch.Tensor) -> Seconds:
 
 
 def in_jax(x: torch.Tensor, values: torch.Tensor) -> Seconds:
-    """A chunk, as one would write it in JAX, with all cores."""
-    from scripts.jax_fit import fit_together
+    """Fit a chunk with JAX on all cores."""
+    from scripts.jax_fit import fit_batch
 
     initial = init_siren(SPEC, range(CHUNK_SIZE))
-    fit = fit_together(initial, x, values[:CHUNK_SIZE], num_steps=NUM_STEPS, lr=5e-4)
+    fit = fit_batch(initial, x, values[:CHUNK_SIZE], num_steps=NUM_STEPS, lr=5e-4)
     return timed(fit, CHUNK_SIZE)
 
 
 def with_threads(x: torch.Tensor, values: torch.Tensor) -> Seconds:
-    """A chunk by one compiled step on all cores."""
+    """Fit a chunk with one compiled step on all cores."""
     initial = init_siren(SPEC, range(CHUNK_SIZE))
     config = FitConfig(num_steps=NUM_STEPS)
     return timed(
@@ -71,39 +71,39 @@ def with_threads(x: torch.Tensor, values: torch.Tensor) -> Seconds:
 
 
 def timed(fit: Callable[[], object], num_inrs: int) -> Seconds:
-    """Seconds of a call, which fits so many INRs."""
+    """Measure a function that fits ``num_inrs`` INRs."""
 
     def run() -> float:
-        began = time.perf_counter()
+        start = time.perf_counter()
         fit()
-        return (time.perf_counter() - began) / (NUM_STEPS * num_inrs)
+        return (time.perf_counter() - start) / (NUM_STEPS * num_inrs)
 
     return run
 
 
 def with_workers(x: torch.Tensor, values: torch.Tensor, num_workers: int) -> Seconds:
-    """Four chunks for each worker, from the time on when the work of the first ones is done.
+    """Fit four chunks per worker; the time starts when one chunk per worker is finished.
 
-    So the start of the last worker does not count, as it hardly does in the fit of a zoo.
+    This excludes the start of the workers, which is negligible in the fit of a zoo.
     """
-    job = a_job(x, values, 4 * num_workers * CHUNK_SIZE)
+    job = make_job(x, values, 4 * num_workers * CHUNK_SIZE)
 
     def run() -> float:
-        reports: list[tuple[float, float]] = []  # time, and INRs fitted since the one before
+        reports: list[tuple[float, float]] = []  # (time, INRs fitted since the previous report)
         for _ in Workers(num_workers).run(
             [job], lambda work, mse: reports.append((time.perf_counter(), work))
         ):
             pass
         times, works = zip(*reports, strict=True)
         total = list(accumulate(works))
-        begin = next(i for i, done in enumerate(total) if done >= num_workers * CHUNK_SIZE)
-        return (times[-1] - times[begin]) / (NUM_STEPS * (total[-1] - total[begin]))
+        first = next(i for i, fitted in enumerate(total) if fitted >= num_workers * CHUNK_SIZE)
+        return (times[-1] - times[first]) / (NUM_STEPS * (total[-1] - total[first]))
 
     return run
 
 
-def a_job(x: torch.Tensor, values: torch.Tensor, num_inrs: int) -> FitJob:
-    """Fits of so many INRs, of signals that repeat."""
+def make_job(x: torch.Tensor, values: torch.Tensor, num_inrs: int) -> FitJob:
+    """The fit of ``num_inrs`` INRs to repeated signals."""
     rows = torch.arange(num_inrs) % len(values)
     config = FitConfig(num_steps=NUM_STEPS, stop_mse=0.0)
     initial = init_siren(SPEC, range(num_inrs))
@@ -111,16 +111,16 @@ def a_job(x: torch.Tensor, values: torch.Tensor, num_inrs: int) -> FitJob:
 
 
 def parent_seconds(x: torch.Tensor, values: torch.Tensor) -> float:
-    """Time of a core for each INR in the process that gives the workers their chunks."""
-    job = a_job(x, values, 16 * CHUNK_SIZE)
-    began = time.process_time()
+    """CPU seconds per INR of the main process, which sends the chunks to the workers."""
+    job = make_job(x, values, 16 * CHUNK_SIZE)
+    start = time.process_time()
     for _ in Workers(2).run([job], lambda work, mse: None):
         pass
-    return (time.process_time() - began) / job.initial.batch_size
+    return (time.process_time() - start) / job.initial.batch_size
 
 
 def beside_neighbour(run: Seconds) -> Seconds:
-    """The same beside a busy process."""
+    """Measure beside a busy process."""
 
     def run_beside() -> float:
         with busy_neighbour():
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--data", default="outputs/data")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    keep_freed_memory()  # as the command does
+    keep_freed_memory()  # as in dws-fit-inrs
     signals = ImageSignals("mnist", root=arguments.data)
     x, values = signals.coordinates, signals.values(torch.arange(8 * CHUNK_SIZE))
     cores = num_usable_cores()
@@ -144,14 +144,14 @@ def main() -> None:
     if find_spec("jax"):
         variants["JAX, 32 at once"] = in_jax(x, values)
     else:
-        print("JAX is not installed and is left out")
+        print("JAX is not installed and is skipped")
     variants[f"one process, {torch.get_num_threads()} threads"] = with_threads(x, values)
     for n in numbers:
         variants[f"{n} worker{'s' * (n > 1)}"] = with_workers(x, values, n)
     for name in list(variants)[-1 - len(numbers) :]:
         variants[f"{name}, busy neighbour"] = beside_neighbour(variants[name])
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for round_number in range(arguments.rounds + 1):  # the first one compiles
+    for round_number in range(arguments.rounds + 1):  # the first round compiles
         for name, run in variants.items():
             measured = run()
             if round_number:
@@ -171,18 +171,19 @@ def main() -> None:
         }
         record["rows"].append(row)
         print(row)
-    # The model: workers of other cores are as fast as these, until one process cannot feed them.
-    most = numbers[-1]
-    rate_of_one = 1 / (1000 * most * statistics.median(seconds[f"{most} worker{'s' * (most > 1)}"]))
+    # Model: the rate is proportional to the number of cores, up to the rate of the main process.
+    largest = numbers[-1]
+    name = f"{largest} worker{'s' * (largest > 1)}"
+    rate_of_one = 1 / (1000 * largest * statistics.median(seconds[name]))
     parent = parent_seconds(x, values)
     record["model"] = {
         "parent_milliseconds_per_inr": round(1e3 * parent, 3),
         **{f"inrs_per_second_{n}_cores": round(min(n * rate_of_one, 1 / parent)) for n in (16, 64)},
     }
-    print("model, not measured:", record["model"])
+    print("model (not measured):", record["model"])
     arguments.output.parent.mkdir(exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"kept in {arguments.output}")
+    print(f"written to {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Training speed and memory of DWSNet against the block-by-block reference.
+"""Training speed and memory of DWSNet compared with the block-by-block reference.
 
-Run from the repository's root: ``python -m scripts.bench_layers`` (nothing else running; some ten
-minutes on two cores). One step is forward, backward and AdamW. The variants take turns;
-medians are reported, and kept as JSON.
+Run from the repository's root: ``python -m scripts.bench_layers`` (on an idle machine; about ten
+minutes on two cores). One step is forward, backward and AdamW. The variants take turns. Medians are
+printed and written as JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OUTPUT = Path("scripts/bench")
 
 
 def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[[], None]:
-    """One optimiser step on random networks."""
+    """Create a function that runs one training step on random networks."""
     torch.manual_seed(0)
     net: nn.Module = DWSNet(spec, out_features=10)
     if variant == "blocks":
@@ -49,13 +49,13 @@ def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[
 
 
 def peak_memory(variant: str, batch_size: int) -> float:
-    """MiB by which three steps raise the peak of a fresh process."""
+    """Increase of the peak memory of a new process by three steps, in MiB."""
     code = (
         "import sys; from scripts.bench_layers import *\n"
-        "status = Path('/proc/self/status')\n"  # its peak is not the parent's, as rusage's may be
+        "status = Path('/proc/self/status')\n"  # rusage may contain the peak of the parent
         "keep_freed_memory()\n"
         "peak = lambda: int(status.read_text().split('VmHWM:')[1].split()[0]) / 1024\n"
-        "make_step(sys.argv[1], SPEC, 2)()\n"  # compilers and libraries are loaded
+        "make_step(sys.argv[1], SPEC, 2)()\n"  # loads compilers and libraries
         "before = peak(); step = make_step(sys.argv[1], SPEC, int(sys.argv[2]))\n"
         "[step() for _ in range(3)]; print(peak() - before)"
     )
@@ -74,9 +74,9 @@ def main() -> None:
     parser.add_argument("--no-scaling", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     arguments = parser.parse_args()
-    keep_freed_memory()  # as the commands do
-    where = machine()
-    print(where)
+    keep_freed_memory()  # as in the commands
+    environment = machine()
+    print(environment)
     rows, scaling = [], []
     for batch_size in arguments.batch_sizes:
         steps = {name: make_step(name, SPEC, batch_size) for name in arguments.variants}
@@ -93,7 +93,7 @@ def main() -> None:
                 row["peak_memory_mib"] = round(peak_memory(name, batch_size))
             rows.append(row)
             print(row, flush=True)
-    _keep("layers", {**where, "rows": rows})
+    _write("layers", {**environment, "rows": rows})
     if not arguments.no_scaling:
         shapes = [(2, d, d, 1) for d in (32, 64, 128, 256)]
         shapes += [(2, *[32] * (depth - 1), 1) for depth in range(3, 9)]
@@ -111,17 +111,15 @@ def main() -> None:
             }
             scaling.append(row)
             print(row, flush=True)
-        _keep(
-            "scaling",
-            {**where, "variant": f"{SCALING_VARIANT}, batch {SCALING_BATCH}", "rows": scaling},
-        )
+        variant = f"{SCALING_VARIANT}, batch {SCALING_BATCH}"
+        _write("scaling", {**environment, "variant": variant, "rows": scaling})
 
 
-def _keep(name: str, record: dict[str, object]) -> None:
+def _write(name: str, record: dict[str, object]) -> None:
     OUTPUT.mkdir(exist_ok=True)
     file = OUTPUT / f"{name}.json"
     file.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"kept in {file}")
+    print(f"written to {file}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Time of making batches, as a share of the time of training on them.
+"""Time of loading batches, as a fraction of the time of training on them.
 
-Run from the repository's root: ``python -m scripts.bench_loading`` (nothing else running). Batches
-are taken by index from networks in memory; a step is that of ``scripts.bench_layers``, compiled
-in bf16. The two take turns; medians go to a JSON.
+Run from the repository's root: ``python -m scripts.bench_loading`` (on an idle machine). Batches
+are indexed from networks in memory. The training step is that of ``scripts.bench_layers``, compiled
+in bf16. Both take turns. Medians are printed and written as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTPUT = Path("scripts/bench/loading.json")
 
 
 def make_load(num_networks: int, batch_size: int) -> Callable[[], None]:
-    """The next batch of an epoch in random order."""
+    """Create a function that loads the next batch of an epoch in random order."""
     weights = WeightBatch.from_flat(SPEC, torch.randn(num_networks, SPEC.num_params, 1))
     networks = LabelledNetworks(weights, torch.zeros(num_networks, dtype=torch.long))
     generator = torch.Generator().manual_seed(0)
@@ -63,7 +63,7 @@ def main() -> None:
     }
     print(result)
     OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"kept in {OUTPUT}")
+    print(f"written to {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m scripts.bench_memory [--data outputs/data] [--output scripts/bench/memory.json]
 
-Each stage is a process of its own. INRs are fitted for two steps, and DWSNet is trained for one
-epoch of batches of 512, compiled, as long trainings are: more of either needs no more memory.
+Each stage runs in a separate process. INRs are fitted for two steps. DWSNet is trained for one
+epoch with batches of 512 and compiled steps, as in long trainings. More steps or epochs do not need
+more memory.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SIZES = (1000, 10_000, 70_000)
 
 
 def peak_mebibytes(arguments: list[str]) -> float:
-    """Run a command to its end and return the most memory that it held."""
+    """Run a command and return its peak memory in MiB."""
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
@@ -33,7 +34,7 @@ def peak_mebibytes(arguments: list[str]) -> float:
 
 
 def stages(size: int, folder: str, data: str) -> dict[str, list[str]]:
-    """The command of each stage, in the order in which they need each other."""
+    """The command of each stage, in the order of their dependencies."""
     zoo, run = f"{folder}/zoo", f"{folder}/run"
     paths = [f"zoo.path={zoo}", f"paths.data={data}"]
     trainer = ["num_epochs=1", "batch_size=512", "compile=always"]
@@ -59,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     programs = Path(sys.executable).parent
     baseline = peak_mebibytes([sys.executable, "-c", "import dws.cli.train, torchvision"])
-    print(f"libraries alone: {baseline:,.0f} MiB", flush=True)
+    print(f"imports only: {baseline:,.0f} MiB", flush=True)
     peaks: dict[str, dict[str, float]] = {}
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:

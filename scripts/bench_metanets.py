@@ -1,8 +1,8 @@
-"""Training speed of SignDWSNet against DWSNet at equal channels.
+"""Training speed of SignDWSNet compared with DWSNet at equal numbers of channels.
 
-Run from the repository's root: ``python -m scripts.bench_metanets`` (nothing else running; some
-four minutes on two cores). One step is forward, backward and AdamW, compiled and in bfloat16. The
-networks take turns; medians are reported, and kept as JSON.
+Run from the repository's root: ``python -m scripts.bench_metanets`` (on an idle machine; about four
+minutes on two cores). One step is forward, backward and AdamW, compiled and in bfloat16. The
+networks take turns. Medians are printed and written as JSON.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--channels", nargs="+", type=int, default=[32, 64])
     arguments = parser.parse_args()
-    keep_freed_memory()  # as the commands do
-    where = machine()
-    print(where)
+    keep_freed_memory()  # as in the commands
+    environment = machine()
+    print(environment)
     torch.manual_seed(0)
     nets = {
         (net.__name__, channels): net(SPEC, out_features=10, hidden_channels=channels)
@@ -54,7 +54,7 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-    write_json(OUTPUT, {**where, "batch_size": arguments.batch_size, "rows": rows})
+    write_json(OUTPUT, {**environment, "batch_size": arguments.batch_size, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Training with threads that sleep or spin while they wait, alone and beside a busy process.
+"""Training speed with threads that sleep or spin while waiting, alone and beside a busy process.
 
-Run from the repository's root: ``python -m scripts.bench_waiting`` (nothing else running; ten
-minutes on two cores). Each measurement is a process of its own, which trains a DWSNet with one
-thread a core; they take turns. Medians over the rounds are appended to a JSON file.
+Run from the repository's root: ``python -m scripts.bench_waiting`` (on an idle machine; ten minutes
+on two cores). Each measurement trains a DWSNet in a new process with one thread per core. The
+variants take turns. Medians over the rounds are appended to a JSON file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ OUTPUT = Path("scripts/bench/waiting.json")
 POLICIES: dict[str, dict[str, str]] = {
     "passive": {"OMP_WAIT_POLICY": "passive"},
     "spin 1000": {"GOMP_SPINCOUNT": "1000"},
-    "spin 4000": {"GOMP_SPINCOUNT": "4000"},  # what dws sets
+    "spin 4000": {"GOMP_SPINCOUNT": "4000"},  # default of dws
     "spin 10000": {"GOMP_SPINCOUNT": "10000"},
     "default": {},
 }
 MEASURE = """
 import time
-import torch  # before dws, which would set a policy
+import torch  # before dws, which sets a policy
 from dws.metanets import DWSNet
 from dws.weightspace import WeightSpaceSpec
 from scripts.timing import training_step
@@ -37,17 +37,17 @@ net = DWSNet(spec, out_features=10)
 step = training_step(net, spec, 128, compiled=False, bfloat16=False)
 for _ in range(2):
     step()
-began = time.perf_counter()
+start = time.perf_counter()
 for _ in range({num_steps}):
     step()
-print({num_steps} * 128 / (time.perf_counter() - began))
+print({num_steps} * 128 / (time.perf_counter() - start))
 """
 
 
 def networks_per_second(policy: str, *, num_steps: int) -> float:
-    """The rate of training in a new process."""
-    given = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
-    environment = given | POLICIES[policy]
+    """Training speed in a new process."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+    environment = inherited | POLICIES[policy]
     code = MEASURE.format(num_steps=num_steps)
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True

@@ -1,12 +1,11 @@
-"""Hooks of MkDocs: pages and tables of the documentation that are generated from the repository.
+"""MkDocs hooks that generate pages and tables of the documentation from the repository.
 
-``mkdocs.yml`` names this file. Two comments in a page stand for a table:
+``mkdocs.yml`` names this file. Comments in a page are replaced by tables:
 
-- ``<!-- table: small/sine -->`` for the committed table ``outputs/results/small/sine.csv``;
-- ``<!-- bench: fit -->`` for ``scripts/bench/fit.json``.
-
-``<!-- settings: train -->`` stands for all settings of ``dws-train``, and
-``<!-- choices: train -->`` for the choices of its configuration groups.
+- ``<!-- table: small/sine -->``: the committed table ``outputs/results/small/sine.csv``
+- ``<!-- bench: fit -->``: the benchmark ``scripts/bench/fit.json``
+- ``<!-- settings: train -->``: all settings of ``dws-train``
+- ``<!-- choices: train -->``: the choices of its configuration groups
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ COPIES = {
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files that stand elsewhere in the repository."""
+    """Add pages and pictures from other folders of the repository."""
     for source, target in COPIES.items():
         text = (ROOT / source).read_text()
-        if source.startswith("examples/"):  # its links are relative to the folder of the example
+        if source.startswith("examples/"):  # links are relative to the folder of the example
             text = re.sub(r"\[([^]]+)\]\((?!http)[^)]+\)", r"`\1`", text)
         files.append(File.generated(config, target, content=text))
     for notebook in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
@@ -60,9 +59,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def as_page(notebook: Path) -> str:
-    """Text, code and figures of a notebook, with a link to the file after the title.
+    """Convert a notebook to Markdown, with its figures, and a link to the file below the title.
 
-    ``scripts/docs_pictures.py`` keeps the figure of a cell in ``<notebook>-<cell>.png``.
+    ``scripts/docs_pictures.py`` writes the figure of a cell to ``<notebook>-<cell>.png``.
     """
     blocks = []
     for number, cell in enumerate(json.loads(notebook.read_text())["cells"]):
@@ -77,21 +76,21 @@ def as_page(notebook: Path) -> str:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put tables in the place of their comments."""
+    """Replace comments by tables."""
     makers = {
         "table": result_table,
         "bench": bench_table,
         "settings": settings_table,
         "choices": choices_table,
     }
-    return MARKER.sub(lambda found: makers[found[1]](found[2]), markdown)
+    return MARKER.sub(lambda match: makers[match[1]](match[2]), markdown)
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; ``|`` is escaped and no line breaks within ``1.0 ± 0.1 % (n = 2)``."""
+    """Format a Markdown table; ``|`` is escaped, and ``1.0 ± 0.1 % (n = 2)`` is not broken."""
     unbroken = {"|": "\\|", " ± ": "\u00a0±\u00a0", " %": "\u00a0%", "n = ": "n\u00a0=\u00a0"}
     cells = [[_replaced(str(cell), unbroken) for cell in row] for row in [header, *rows]]
     lines = [f"| {' | '.join(row)} |" for row in cells]
@@ -105,18 +104,18 @@ def _replaced(text: str, replacements: Mapping[str, str]) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Text of a docstring in which ``_`` and ``*`` mean nothing."""
+    """Escape the characters ``_``, ``*`` and ``<`` of a docstring for Markdown."""
     return re.sub(r"([_*<])", r"\\\1", text)
 
 
 def read_csv(name: str) -> list[list[str]]:
-    """Rows of ``outputs/results/<name>.csv``, the header first."""
+    """Read ``outputs/results/<name>.csv``; the first row is the header."""
     with (RESULTS / f"{name}.csv").open() as file:
         return list(csv.reader(file))
 
 
 def result_table(name: str) -> str:
-    """A committed table of results, with the titles of methods."""
+    """Format a committed table of results, with the titles of methods."""
     header, *rows = read_csv(name)
     if header[0] == "method":
         rows = [[method_title(row[0]), *row[1:]] for row in rows]
@@ -124,29 +123,29 @@ def result_table(name: str) -> str:
 
 
 def readme_table() -> str:
-    """The results of the README: published test metrics beside those of this repository."""
+    """Format the table of the README: published test metrics beside those of this repository."""
 
     def column(table: str, title: str) -> dict[str, str]:
         header, *rows = read_csv(f"small/{table}")
         return {row[0]: row[header.index(title)] for row in rows}
 
-    def here(*tables: str, title: str) -> dict[str, str]:
+    def measured(*tables: str, title: str) -> dict[str, str]:
         cells = {m: text for table in tables for m, text in column(table, title).items()}
         return {m: re.sub(r" \(n = \d+\)", "", text) for m, text in cells.items()}
 
     images = ("classification", "classification-others", "classification-functions")
     columns = [
         column("classification", "MNIST, published"),
-        here(*images, title="MNIST, here"),
+        measured(*images, title="MNIST, here"),
         column("classification", "Fashion-MNIST, published"),
-        here(*images, title="Fashion-MNIST, here"),
+        measured(*images, title="Fashion-MNIST, here"),
         column("ssl", "published"),
-        here("ssl", "ssl-others", title="here"),
+        measured("ssl", "ssl-others", title="here"),
     ]
     methods = [*columns[0], "dwsnet_sign", "probe"]
     rows = [[method_title(m), *(c.get(m, "–") for c in columns)] for m in methods]
     largest = [
-        here(f"sizes-{task}", title="55,000 networks") for task in ("mnist", "fashion_mnist")
+        measured(f"sizes-{task}", title="55,000 networks") for task in ("mnist", "fashion_mnist")
     ]
     for method in ("dwsnet", "dwsnet_sign"):
         mnist, fashion = (cells.get(method, "–") for cells in largest)
@@ -177,7 +176,7 @@ def readme_table() -> str:
 
 
 def bench_table(name: str) -> str:
-    """A committed benchmark, with its machine and versions."""
+    """Format a committed benchmark, with its machine and versions."""
     data = json.loads((BENCH / f"{name}.json").read_text())
     versions = ", ".join(f"{k} {v}" for k, v in data["versions"].items())
     machine = f"Machine: {data['machine']}; {versions}. Source: `scripts/bench/{name}.json`."
@@ -215,7 +214,7 @@ def _cell(value: object) -> str:
 
 
 def settings_table(command: str) -> str:
-    """A section for each group of settings of a command: name, value in ``configs/``, meaning."""
+    """Format the settings of a command, one section per group."""
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config = OmegaConf.to_container(compose(command), resolve=False)
     assert isinstance(config, dict)
@@ -238,7 +237,7 @@ def settings_table(command: str) -> str:
 def _settings(
     node: Mapping[str, Any], kind: Any, prefix: str = "", more: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, Any, str, str]]:
-    """Name, value, meaning and range of each setting below a node of a configuration."""
+    """Name, value, meaning and allowed values of each setting below a node of a configuration."""
     meanings = {**(more or {}), **explanations(kind)}
     hints = get_type_hints(kind, include_extras=True) if is_dataclass(kind) else {}
     for key, value in node.items():
@@ -256,7 +255,7 @@ def _settings(
 
 
 def _optional_parts(kind: Any) -> dict[str, Any]:
-    """Settings that only some choices of a group have, such as ``zoo.classifier``."""
+    """Optional groups of settings, such as ``zoo.classifier``, by name."""
     hints = get_type_hints(kind) if is_dataclass(kind) else {}
     choices = {name: get_args(hint) for name, hint in hints.items()}
     return {
@@ -267,7 +266,7 @@ def _optional_parts(kind: Any) -> dict[str, Any]:
 
 
 def _allowed(hint: Any) -> str:
-    """The values that a setting takes, in words."""
+    """Description of the allowed values of a setting."""
     if hint is Any:
         return ""
     schema = TypeAdapter(hint).json_schema()
@@ -301,14 +300,14 @@ def _in_words(schema: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as one writes it after ``key=``."""
+    """Format a value as in ``key=value``."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
 def choices_table(command: str) -> str:
-    """The choices of each configuration group of a command, from the files in ``configs/``."""
+    """Format the choices of each configuration group of a command."""
     defaults = yaml.safe_load((ROOT / f"configs/{command}.yaml").read_text())["defaults"]
     groups: dict[str, str] = {}
     for entry in defaults:

@@ -1,10 +1,10 @@
-"""Pictures of the README and of the documentation, from committed results.
+"""Pictures of the README and the documentation, created from committed results.
 
-Run from the repository's root: ``python -m scripts.docs_pictures``. It writes ``docs/pictures``:
+Run from the repository's root: ``python -m scripts.docs_pictures``. It writes to ``docs/pictures``:
 
-- ``overview.png``: an INR of ``outputs/results/small/inr-mnist.json`` with its weights and what
-  ``dwsnet_sign`` predicts from them, and embeddings of the MNIST test networks, which are cut out
-  of the committed maps ``tsne-mnist-label*.png``;
+- ``overview.png``: the INR of ``outputs/results/small/inr-mnist.json``, its weights, the prediction
+  of ``dwsnet_sign``, and embeddings of the MNIST test networks, which are cropped from the
+  committed figures ``tsne-mnist-label*.png``;
 - ``permutation.svg``, ``sign.svg`` and ``layer.svg``: diagrams;
 - ``symmetries-<cell>.png``: the figures of ``docs/notebooks/symmetries.ipynb``.
 """
@@ -29,9 +29,9 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 RESULTS = Path("outputs/results/small")
 PICTURES = Path("docs/pictures")
 INK, SOFT, ACCENT, OTHER = "#222222", "#9aa0a6", "#3949ab", "#d55e00"
-# left, top, right and bottom of the first panel of a committed map, and from one to the next
+# left, top, right and bottom of the first panel of a committed figure, and offset of the next one
 PANEL, STEP = (3, 18, 244, 238), (247, 240)
-# title, file, column and row of the panel
+# (title, file, column of the panel, row of the panel)
 EMBEDDINGS = {
     "mlp": ("MLP", "tsne-mnist-label-methods.png", 0, 0),
     "dwsnet": ("DWSNet", "tsne-mnist-label.png", 0, 0),
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def draw_notebook(notebook: Path) -> None:
-    """Run a notebook, and keep the figure of each cell that draws one."""
+    """Run a notebook and save the figure of each cell that creates one."""
     names: dict[str, Any] = {}
     for number, cell in enumerate(json.loads(notebook.read_text())["cells"]):
         if cell["cell_type"] == "code":
@@ -66,7 +66,7 @@ def draw_notebook(notebook: Path) -> None:
 
 
 def overview() -> plt.Figure:
-    """Weights of an INR, the metanet, its prediction; below, embeddings of three metanets."""
+    """Figure with an INR, its weights, the prediction, and embeddings of three metanets."""
     inr = json.loads((RESULTS / "inr-mnist.json").read_text())
     spec = WeightSpaceSpec(tuple(inr["dims"]))
     batch = WeightBatch.from_flat(spec, torch.tensor(inr["weights"])[None, :, None])
@@ -137,7 +137,7 @@ def overview() -> plt.Figure:
 
 
 def accuracies() -> dict[str, str]:
-    """Test accuracy of each method on MNIST, without the number of seeds."""
+    """Test accuracy of each method on MNIST, without the number of seeds, as text."""
     cells = {}
     for table in ("classification", "classification-others"):
         with (RESULTS / f"{table}.csv").open() as file:
@@ -146,7 +146,7 @@ def accuracies() -> dict[str, str]:
 
 
 def panel(file: str, column: int, row: int) -> Any:
-    """One map of a committed picture of several."""
+    """Crop one panel of a committed figure."""
     pixels = plt.imread(RESULTS / file)
     left, top, right, bottom = PANEL
     x, y = column * STEP[0], row * STEP[1]
@@ -157,7 +157,7 @@ def panel(file: str, column: int, row: int) -> Any:
 
 
 def permutation() -> plt.Figure:
-    """Two hidden neurons change places."""
+    """Diagram of a permutation of two hidden neurons."""
     figure, axes = canvas(8.4, 3.1)
     for offset, order, title in ((0, (0, 1, 2), "v"), (4.9, (1, 0, 2), "g·v")):
         network(axes, offset, order)
@@ -169,7 +169,7 @@ def permutation() -> plt.Figure:
 
 
 def network(axes: Axes, left: float, order: tuple[int, ...]) -> None:
-    """An MLP 2-3-1 whose hidden neurons stand in an order."""
+    """Draw an MLP 2-3-1 with a given order of its hidden neurons."""
     colors = (ACCENT, OTHER, "#009e73")
     inputs = [(left + 0.2, 1.8), (left + 0.2, 0.8)]
     output = (left + 2.8, 1.3)
@@ -185,7 +185,7 @@ def network(axes: Axes, left: float, order: tuple[int, ...]) -> None:
 
 
 def sign() -> plt.Figure:
-    """Incoming weights, bias and outgoing weight of a neuron change their sign."""
+    """Diagram of a sign flip: incoming weight, bias and outgoing weight of a neuron."""
     figure, axes = canvas(8.4, 2.4)
     for left, signs in ((0.0, ("w", "b", "u")), (4.9, ("-w", "-b", "-u"))):
         node(axes, (left + 0.2, 1.1), SOFT, "")
@@ -206,7 +206,7 @@ def sign() -> plt.Figure:
 
 
 def layer() -> plt.Figure:
-    """The equivariant layer: pool, multiply, broadcast and add."""
+    """Diagram of the equivariant layer: pool, multiply, broadcast and add."""
     figure, axes = canvas(8.4, 3.4)
     axes.text(0.65, 3.0, "weights and biases", ha="center", color=INK)
     for row, (label, color) in enumerate(
@@ -237,7 +237,7 @@ def layer() -> plt.Figure:
 
 
 def canvas(width: float, height: float) -> tuple[plt.Figure, Axes]:
-    """Axes of as many units as inches, without a frame."""
+    """Axes without a frame, with one unit per inch."""
     figure = plt.figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(-0.1, width - 0.1)

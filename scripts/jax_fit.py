@@ -1,4 +1,4 @@
-"""What one would write in JAX to fit many SIRENs at once: ``jit``, ``vmap`` and ``scan``."""
+"""Fits of many SIRENs as one batch in JAX, with ``jit``, ``vmap`` and ``scan``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def loss(params: Params, points: jax.Array, values: jax.Array) -> jax.Array:
 def fit_one(
     params: Params, points: jax.Array, values: jax.Array, *, num_steps: int, lr: float
 ) -> Params:
-    """Adam with its usual constants."""
+    """Fit one SIREN by Adam with default constants."""
     tree = jax.tree_util.tree_map
     zeros = tree(jnp.zeros_like, params)
 
@@ -47,10 +47,10 @@ def fit_one(
     return state[0]  # type: ignore[no-any-return]
 
 
-def fit_together(
+def fit_batch(
     initial: WeightBatch, points: Tensor, values: Tensor, *, num_steps: int, lr: float
 ) -> Callable[[], NDArray[Any]]:
-    """The fit of B signals, values (B, P, d_M), as a function that gives their last biases."""
+    """Create a function that fits B signals, values (B, P, d_M), and returns their last biases."""
 
     def fit(params: Params, points: jax.Array, values: jax.Array) -> Params:
         return fit_one(params, points, values, num_steps=num_steps, lr=lr)
@@ -61,4 +61,4 @@ def fit_together(
         for weight, bias in zip(initial.weights, initial.biases, strict=True)
     ]
     x, y = jnp.asarray(points.numpy()), jnp.asarray(values.numpy())
-    return lambda: np.asarray(compiled(start, x, y)[-1][1])  # waits for the end
+    return lambda: np.asarray(compiled(start, x, y)[-1][1])  # waits for the result

@@ -1,10 +1,10 @@
-"""Keep a report's tables and pictures in the repository, for the documentation and the README.
+"""Copy tables and pictures of a report to the repository, for documentation and README.
 
 Run from the repository's root: ``python -m scripts.keep_results outputs/small/report small``.
-Pages of the documentation name the tables that they show: ``<!-- table: small/sine -->`` stands
-for ``outputs/results/small/sine.csv``. These tables, what they are made of, and pictures are copied
-from the report, and the README's table of results is written anew.
-Pictures that are there and that the report does not have stay, for a report with ``kept=`` results.
+Pages of the documentation name the tables that they show: ``<!-- table: small/sine -->`` refers to
+``outputs/results/small/sine.csv``. These tables, the results behind them, and pictures are copied
+from the report. The table of results in the README is updated. Existing pictures that the report
+lacks are not removed, as a report with ``kept=`` results does not contain all pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scripts.docs_hooks import TABLES, readme_table
 
-KEPT = Path("outputs/results")
+RESULTS = Path("outputs/results")
 DOCS = Path("docs")
 README = Path("README.md")
 BEGIN, END = "<!-- results -->\n", "\n<!-- end of results -->"
@@ -22,34 +22,34 @@ BEGIN, END = "<!-- results -->\n", "\n<!-- end of results -->"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", type=Path, help="what dws-report wrote")
-    parser.add_argument("name", help="of the folder in outputs/results")
+    parser.add_argument("report", type=Path, help="folder of the report")
+    parser.add_argument("name", help="name of the folder in outputs/results")
     arguments = parser.parse_args()
-    shown = [found for page in DOCS.rglob("*.md") for found in TABLES.finditer(page.read_text())]
-    wanted = {found["name"] for found in shown if found["folder"] == arguments.name}
-    if not wanted:
+    markers = [match for page in DOCS.rglob("*.md") for match in TABLES.finditer(page.read_text())]
+    shown = {match["name"] for match in markers if match["folder"] == arguments.name}
+    if not shown:
         raise SystemExit(f"No page in {DOCS} names a table <!-- table: {arguments.name}/... -->.")
-    tables = [f"tables/{name}.csv" for name in sorted(wanted | {"overview", "runs", "zoos"})]
+    tables = [f"tables/{name}.csv" for name in sorted(shown | {"overview", "runs", "zoos"})]
     needed = [arguments.report / file for file in ("results.json", *tables)]
     if missing := [str(file) for file in needed if not file.is_file()]:
         raise SystemExit(f"The report lacks {', '.join(sorted(missing))}.")
 
-    kept = KEPT / arguments.name
-    kept.mkdir(parents=True, exist_ok=True)
-    for table in kept.glob("*.csv"):
+    target = RESULTS / arguments.name
+    target.mkdir(parents=True, exist_ok=True)
+    for table in target.glob("*.csv"):
         table.unlink()
     for pattern in (*tables, "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             content = file.read_bytes()
-            if file.suffix in (".csv", ".json"):  # where the repository lies is of no use elsewhere
+            if file.suffix in (".csv", ".json"):  # makes paths relative to the repository
                 content = content.replace(f"{Path.cwd()}/".encode(), b"")
-            (kept / file.name).write_bytes(content)
-    print(f"{kept} holds {len(list(kept.iterdir()))} files")
+            (target / file.name).write_bytes(content)
+    print(f"{target} contains {len(list(target.iterdir()))} files")
     write_readme()
 
 
 def write_readme() -> None:
-    """Put the table of results into the README."""
+    """Update the table of results in the README."""
     before, _, rest = README.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     README.write_text(f"{before}{BEGIN}\n{readme_table()}\n{END}{after}")

@@ -1,8 +1,8 @@
-"""How well INRs are fitted for how many steps: learning rate, schedule and Adam's betas.
+"""PSNR of INRs by number of steps, for different learning rates, schedules and betas of Adam.
 
-Run from the repository's root: ``python -m scripts.study_fit mnist``. Fits the first images of the
-data set's training split with every setting and appends a row of PSNR, seconds and statistics of
-the weights to a CSV, which is drawn at the end.
+Run from the repository's root: ``python -m scripts.study_fit mnist``. The first images of the
+training split are fitted with every setting. A row with PSNR, seconds and statistics of the weights
+is appended to a CSV file, which is plotted at the end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OUTPUT = Path("scripts/bench/fit_study.csv")
 
 
 def candidates() -> Iterator[FitConfig]:
-    """The authors' settings, and those that were compared with them."""
+    """The settings of the authors, and alternatives."""
     for beta2, num_steps in itertools.product((0.999, 0.99, 0.97), (1000, 2000)):
         yield FitConfig(num_steps=num_steps, betas=(0.9, beta2))
     for num_steps, beta2, lr in itertools.product(
@@ -43,7 +43,7 @@ def candidates() -> Iterator[FitConfig]:
 
 
 def fit(config: FitConfig, coordinates: torch.Tensor, values: torch.Tensor) -> FitResult:
-    """As ``dws-fit-inrs`` does, in this process."""
+    """Fit as ``dws-fit-inrs``, in this process."""
     initial = init_siren(SPEC, range(len(values)))
     job = FitJob(Siren(), initial, coordinates, values, config, compiled=True)
     ((_, result),) = Workers(1).run([job], lambda work, mse: None)
@@ -51,10 +51,10 @@ def fit(config: FitConfig, coordinates: torch.Tensor, values: torch.Tensor) -> F
 
 
 def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
-    """A row for each candidate that has none yet."""
+    """Append a row for each candidate without one."""
     signals = ImageSignals(name, root=data)
     values = signals.values(torch.arange(num_inrs))
-    done = {_key(row) for row in read(output)}
+    complete = {_key(row) for row in read(output)}
     fit(FitConfig(num_steps=20), signals.coordinates, values)  # compiles
     for config in candidates():
         settings = {
@@ -62,11 +62,11 @@ def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
             "learning_rate": config.learning_rate, "schedule": config.schedule,
             "beta1": config.betas[0], "beta2": config.betas[1],
         }  # fmt: skip
-        if _key({key: str(value) for key, value in settings.items()}) in done:
+        if _key({key: str(value) for key, value in settings.items()}) in complete:
             continue
-        began = time.process_time()
+        start = time.process_time()
         result = fit(config, signals.coordinates, values)
-        seconds = time.process_time() - began
+        seconds = time.process_time() - start
         decibels = psnr(result.loss)
         row = settings | {
             "psnr_median": f"{decibels.median():.2f}",
@@ -81,8 +81,11 @@ def study(name: str, *, data: str, num_inrs: int, output: Path) -> None:
         append(output, row)
 
 
-def draw(rows: list[dict[str, str]], picture: Path) -> None:
-    """PSNR against steps, which a fit's time is proportional to; a panel for each data set."""
+def plot(rows: list[dict[str, str]], picture: Path) -> None:
+    """Plot PSNR against the number of steps, with one panel per data set.
+
+    The time of a fit is proportional to the number of steps.
+    """
     figure = Figure(figsize=(9, 4), layout="constrained")
     zoos = sorted({row["zoo"] for row in rows}, reverse=True)
     panels = figure.subplots(1, len(zoos), sharey=True, squeeze=False)[0]
@@ -115,12 +118,12 @@ def _key(row: dict[str, str]) -> tuple[str, ...]:
 
 
 def read(file: Path) -> list[dict[str, str]]:
-    """The rows that are there."""
+    """Existing rows of a CSV file."""
     return list(csv.DictReader(file.read_text().splitlines())) if file.is_file() else []
 
 
 def append(file: Path, row: dict[str, object]) -> None:
-    """One more row, below a header."""
+    """Append a row to a CSV file, with a header if the file is new."""
     is_new = not file.is_file()
     with file.open("a") as stream:
         writer = csv.DictWriter(stream, row, lineterminator="\n")
@@ -138,7 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     study(arguments.zoo, data=arguments.data, num_inrs=arguments.num_inrs, output=arguments.output)
-    draw(read(arguments.output), arguments.output.with_suffix(".svg"))
+    plot(read(arguments.output), arguments.output.with_suffix(".svg"))
 
 
 if __name__ == "__main__":

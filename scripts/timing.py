@@ -1,4 +1,4 @@
-"""What the benchmarks share: a training step, taking turns, and saying on which machine."""
+"""Utilities of the benchmarks: training step, timing in turns, and description of the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 def training_step(
     net: nn.Module, spec: WeightSpaceSpec, batch_size: int, *, compiled: bool, bfloat16: bool
 ) -> Callable[[], None]:
-    """Forward, backward and AdamW of a classifier of 10 classes, on random networks."""
+    """Create a training step of a classifier with 10 classes on random networks.
+
+    The step consists of forward pass, backward pass and AdamW.
+    """
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
     function = torch.compile(net, dynamic=False) if compiled else net
     batch = WeightBatch.from_flat(spec, torch.randn(batch_size, spec.num_params, 1))
@@ -37,22 +40,22 @@ def training_step(
 
 
 def time_in_turns(steps: dict[str, Callable[[], None]], num_rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step of each variant, after two rounds that do not count.
+    """Measure the seconds of each step of each variant, after two warm-up rounds.
 
-    The variants take turns, so that a drift of the machine hits all.
+    The variants take turns, so that changes of the machine's speed affect all of them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_number in range(num_rounds + 2):
         for name, step in steps.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             step()
             if round_number >= 2:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
 def machine() -> dict[str, object]:
-    """Processor, threads and versions, for the record."""
+    """Processor, threads and versions."""
     return {
         "machine": f"{processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
@@ -61,7 +64,7 @@ def machine() -> dict[str, object]:
 
 @contextmanager
 def busy_neighbour() -> Iterator[None]:
-    """A process of low priority that always computes, of another session as on a shared machine."""
+    """Run a busy process of low priority in another session, as on a shared machine."""
     loop = "import os\nos.nice(10)\nwhile True: pass"
     neighbour = subprocess.Popen([sys.executable, "-c", loop], start_new_session=True)
     try:

@@ -1,4 +1,4 @@
-"""What a selection has left to do, and how long that takes, by the rates of earlier runs."""
+"""Remaining jobs of a selection, and their time estimated from the rates of earlier runs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ Results = dict[tuple[str, str], list[Result]]  # by task and model
 
 @dataclass(frozen=True)
 class Job:
-    """Work that is left.
+    """A remaining job.
 
     Attributes:
-        what: Which kind.
-        unit: What is counted.
-        amount: How many, or None if that is unknown.
-        rate: How many a second, or None if no earlier rate is known.
+        title: Title of the kind of job.
+        unit: Unit of the amount of work.
+        amount: Amount of work; None if unknown.
+        rate: Amount of work per second in earlier runs; None if unknown.
         fixed: Seconds that do not depend on the amount.
     """
 
-    what: str
+    title: str
     unit: str
     amount: int | None
     rate: float | None
@@ -45,19 +45,19 @@ class Job:
 
     @property
     def seconds(self) -> float | None:
-        """How long it takes, if that is known."""
+        """Estimated duration; None if unknown."""
         if self.amount is None or self.rate is None:
             return None
         return self.amount / self.rate + self.fixed
 
 
 def jobs_left(selection: Selection) -> list[Job]:
-    """The fits, alignments and trainings (with their evaluations) that are left."""
+    """The remaining fits, alignments, trainings with their evaluations, and other evaluations."""
     outputs = Path("outputs")
     roots = [Path(selection.paths.outputs), outputs, *sorted(outputs.glob("*"))]
     runs = [run for run in selection.runs.values() if not Path(run.result).exists()]
-    waiting = {run.networks: run.zoo for run in runs if not Path(run.networks).exists()}
-    zoos = [*waiting.values(), *(zoo for run in runs for zoo in run.references)]
+    missing = {run.networks: run.zoo for run in runs if not Path(run.networks).exists()}
+    zoos = [*missing.values(), *(zoo for run in runs for zoo in run.references)]
     fits = {zoo.name: zoo for zoo in zoos if not Path(zoo.fitted).exists()}
     sizes = {zoo: _split_sizes(zoo) for zoo in dict.fromkeys([*(r.zoo for r in runs), *zoos])}
     transfers = [
@@ -69,14 +69,14 @@ def jobs_left(selection: Selection) -> list[Job]:
     earlier = _results(roots) if runs or transfers else {}
     return [
         *(_fit(zoo, sizes[zoo], roots) for zoo in fits.values()),
-        *(_align(zoo, sizes[zoo], roots) for file, zoo in waiting.items() if file == zoo.aligned),
+        *(_align(zoo, sizes[zoo], roots) for file, zoo in missing.items() if file == zoo.aligned),
         *(_train(run, sizes[run.zoo], earlier) for run in runs),
         *(_evaluate_on(run, zoo, earlier) for run, zoo in transfers),
     ]
 
 
 def report_is_complete(selection: Selection) -> bool:
-    """Whether the report was written after all results."""
+    """Whether the report is newer than all results."""
     report = Path(selection.report)
     results = [Path(file) for run in selection.runs.values() for file in run.evaluations]
     return report.exists() and all(
@@ -85,18 +85,18 @@ def report_is_complete(selection: Selection) -> bool:
 
 
 def describe(selection: Selection) -> str:
-    """A line for each kind of job that is left, and the time of all."""
+    """List the remaining jobs by kind, with their estimated total time."""
     jobs = jobs_left(selection)
     if not jobs:
         page = Path(selection.settings.report, "index.html")
         is_complete = report_is_complete(selection)
-        return f"dws: complete, see {page}" if is_complete else f"dws: only {page} is left"
+        return f"dws: complete, see {page}" if is_complete else f"dws: only {page} remains"
     kinds: dict[Job, int] = defaultdict(int)
     for job in jobs:
         kinds[job] += 1
     rows = [
         (
-            job.what,
+            job.title,
             f"{count} x {UNKNOWN if job.amount is None else f'{job.amount:,}'} {job.unit}",
             UNKNOWN if job.rate is None else f"{job.rate:,.1f} {job.unit}/s",
             UNKNOWN if job.seconds is None else _duration(job.seconds * count),
@@ -104,18 +104,18 @@ def describe(selection: Selection) -> str:
         for job, count in kinds.items()
     ]
     table = tabulate(rows, tablefmt="plain")
-    return f"dws: left to do: {len(jobs)} jobs\n{table}\nin all {time_of(jobs, selection)}"
+    return f"dws: {len(jobs)} jobs remain\n{table}\ntotal time: {time_of(jobs, selection)}"
 
 
 def time_of(jobs: Sequence[Job], selection: Selection) -> str:
-    """How long jobs take, so many at a time as the selection says."""
-    known = [job.seconds for job in jobs if job.seconds is not None]
-    num_unknown = len(jobs) - len(known)
+    """Estimated total time of jobs that run concurrently."""
+    seconds = [job.seconds for job in jobs if job.seconds is not None]
+    num_unknown = len(jobs) - len(seconds)
     if num_unknown == len(jobs) > 0:
-        return f"{UNKNOWN}, since no such job was done before"
-    at_a_time = selection.variables.JOBS
-    about = f"about {_duration(max([sum(known) / at_a_time, *known]))}, {at_a_time} at a time"
-    return f"{about}, and {num_unknown} of {UNKNOWN} length" if num_unknown else about
+        return f"{UNKNOWN}, because no such job has been run before"
+    num_jobs = selection.variables.JOBS
+    text = f"about {_duration(max([sum(seconds) / num_jobs, *seconds]))}, {num_jobs} at a time"
+    return f"{text}, and {num_unknown} of {UNKNOWN} duration" if num_unknown else text
 
 
 def _fit(zoo: Zoo, sizes: Sizes, roots: Sequence[Path]) -> Job:
@@ -137,76 +137,77 @@ def _train(run: Run, sizes: Sizes, earlier: Results) -> Job:
         num_train = None if task.get("repeat_train") else task.get("num_train")
         size = num_train * run.zoo.settings.zoo.num_views if num_train else sizes["train"]
         amount = size * max(run.settings.trainer.num_epochs - _num_epochs(run), 0)
-    known = earlier.get((task["name"], model["name"]), [])
-    rate = median(result.networks_per_second for result in known) if known else None
-    evaluation = median([result.evaluate_seconds or 0.0 for result in known] or [0.0])
+    results = earlier.get((task["name"], model["name"]), [])
+    rate = median(result.networks_per_second for result in results) if results else None
+    evaluation = median([result.evaluate_seconds or 0.0 for result in results] or [0.0])
     return Job(f"train {task['name']} {model['name']}", "networks", amount, rate, evaluation)
 
 
 def _evaluate_on(run: Run, zoo: Zoo, earlier: Results) -> Job:
     task, model, sizes = run.settings.task["name"], run.settings.model["name"], _split_sizes(zoo)
-    known = earlier.get((task, model), [])
-    rates = [r.num_test / r.evaluate_seconds for r in known if r.evaluate_seconds]
-    what = f"evaluate {task} {model} on {zoo.name}"
-    return Job(what, "networks", sizes["test"] if sizes else None, median(rates) if rates else None)
+    results = earlier.get((task, model), [])
+    rates = [r.num_test / r.evaluate_seconds for r in results if r.evaluate_seconds]
+    title, amount = f"evaluate {task} {model} on {zoo.name}", sizes["test"] if sizes else None
+    return Job(title, "networks", amount, median(rates) if rates else None)
 
 
 def _num_epochs(run: Run) -> int:
-    """Epochs that the run has done."""
+    """Number of completed epochs of a run."""
     file = RunDir(Path(run.folder)).metrics_file
     return len(file.read_text().splitlines()) if file.is_file() else 0
 
 
 def _results(roots: Sequence[Path]) -> Results:
-    """Results by task and model, of the output folder with the longest trainings of these."""
-    found: dict[tuple[str, str], dict[Path, list[Result]]] = {}
+    """Results by task and model, from the output folder with the longest training."""
+    by_folder: dict[tuple[str, str], dict[Path, list[Result]]] = {}
     for root in roots:
         for file in root.glob("runs/*/*/*/result.json"):
             try:
                 result = read_result(file)
-            except ValueError:  # the report says what is wrong with it
+            except ValueError:  # the report prints this error
                 continue
-            folders = found.setdefault((result.task, result.model), {})
+            folders = by_folder.setdefault((result.task, result.model), {})
             folders.setdefault(root, []).append(result)
     return {
         key: max(folders.values(), key=lambda results: max(r.train_seconds for r in results))
-        for key, folders in found.items()
+        for key, folders in by_folder.items()
     }
 
 
 def _longest(measured: Iterable[tuple[float, float] | None]) -> float | None:
-    """The rate that was measured for the longest time, of pairs of amount and rate."""
+    """The rate of the pair (amount, rate) with the largest amount."""
     return max(filter(None, measured), default=(0.0, None))[1]
 
 
 def _fit_rate(file: Path) -> tuple[float, float] | None:
-    """How many INRs were fitted, and how many a second.
+    """Number of fitted networks, and networks per second.
 
-    The first shard may have compiled. The others are taken together: several may end at once.
+    The first shard is excluded, as its time may include compilation. The rate is the mean over the
+    others, since several shards may end at the same time.
     """
     try:
         rows = read_json_lines(file)
-        counted = rows[1:] or rows
-        rate = sum(row["num_inrs"] for row in counted) / sum(row["seconds"] for row in counted)
+        timed = rows[1:] or rows
+        rate = sum(row["num_inrs"] for row in timed) / sum(row["seconds"] for row in timed)
         return sum(row["num_inrs"] for row in rows), rate
-    except (OSError, ValueError, ZeroDivisionError):  # none yet, or damaged
+    except (OSError, ValueError, ZeroDivisionError):  # missing or damaged
         return None
 
 
 def _align_rate(folder: Path) -> tuple[float, float] | None:
-    """How many INRs were aligned, and how many a second, from what Snakemake noted."""
+    """Number of aligned networks, and networks per second, from Snakemake's benchmark file."""
     for file in folder.glob(".aligned-*.tsv"):
         try:
             num_inrs = read_yaml(folder / "config.yaml")["num_rows"]
             (row,) = csv.DictReader(file.read_text().splitlines(), delimiter="\t")
             return num_inrs, num_inrs / float(row["s"])
-        except (OSError, ValueError, TypeError, KeyError):  # removed, or damaged
+        except (OSError, ValueError, TypeError, KeyError):  # missing or damaged
             continue
     return None
 
 
 def _split_sizes(zoo: Zoo) -> Sizes:
-    """INRs in each split, or None if they depend on data that are not here yet."""
+    """Number of networks in each split; None if it depends on data that is not downloaded yet."""
     try:
         splits = read_yaml(Path(zoo.folder, "config.yaml"))["splits"]
         return {split: end - start for split, (start, end) in splits.items()}

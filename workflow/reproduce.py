@@ -1,9 +1,9 @@
-"""What ``make reproduce-all`` and ``make reproduce-plan`` call.
+"""Entry point of ``make reproduce-all`` and ``make reproduce-plan``.
 
     python workflow/reproduce.py plan|run [NAME...]
 
-The variables are those of the environment, where make has put them. The names are of variables on
-its command line, which have to be known.
+The values of variables are read from the environment, to which make exports them. The arguments are
+the names of the variables on make's command line; an unknown name is an error.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 
 from dws.cli.errors import user_errors
 
-IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL")  # variables of the Makefile
+IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL")  # other variables of the Makefile
 
 
 def main(action: str, names: Sequence[str]) -> None:
-    """Say what is left; run it."""
+    """Print the remaining jobs, and run them unless the action is ``plan``."""
     from selection import Selection, Variables
 
-    given = {name: os.environ[name] for name in Variables.model_fields if name in os.environ}
+    values = {name: os.environ[name] for name in Variables.model_fields if name in os.environ}
     unknown = {name: "" for name in names if name not in (*Variables.model_fields, *IGNORED)}
-    selection = Selection({**unknown, **given})
-    from remaining import describe, jobs_left, report_is_complete  # loads torch, for seconds
+    selection = Selection({**unknown, **values})
+    from remaining import describe, jobs_left, report_is_complete  # deferred: imports torch
 
     print(describe(selection), flush=True)
     if action == "plan" or (not jobs_left(selection) and report_is_complete(selection)):
@@ -35,13 +35,13 @@ def main(action: str, names: Sequence[str]) -> None:
 
     file = str(Path(__file__).with_name("Snakefile"))
     cores = str(selection.num_threads * selection.variables.JOBS)
-    config = ["--config", *as_config(given)] if given else []
+    config = ["--config", *as_config(values)] if values else []
     snakemake(["--snakefile", file, "--cores", cores, *config])
 
 
-def as_config(given: Mapping[str, str]) -> list[str]:
-    """Values of Snakemake's ``--config``, which takes 1_0 for a number and strips quotes."""
-    return [f"{name}= {json.dumps(value, ensure_ascii=False)} " for name, value in given.items()]
+def as_config(values: Mapping[str, str]) -> list[str]:
+    """Arguments of Snakemake's ``--config``, quoted, since it parses 1_0 as a number."""
+    return [f"{name}= {json.dumps(value, ensure_ascii=False)} " for name, value in values.items()]
 
 
 if __name__ == "__main__":

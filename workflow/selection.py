@@ -1,7 +1,7 @@
-"""What ``make reproduce-all`` makes: the selected zoos and runs, their folders and their commands.
+"""Selection of the experiments of ``make reproduce-all``: zoos, runs, folders and commands.
 
-Paths carry digits of the settings, so that a file that is there was made with these settings, and
-a changed setting leads to files that are not there yet. Nothing is ever replaced.
+Paths contain a hash of the settings. An existing file was therefore made with these settings, and a
+changed setting leads to new files. Files are never replaced.
 """
 
 from __future__ import annotations
@@ -34,21 +34,23 @@ Counts = Annotated[tuple[Count, ...], BeforeValidator(_split)]
 
 
 class Variables(BaseModel):
-    """The variables of make; the same names are keys of Snakemake's ``--config``.
+    """Variables of make; the same names are keys of Snakemake's ``--config``.
 
     Attributes:
         SCALE: A choice of ``configs/scale``.
-        SEEDS: Number of seeds; None for that of the scale.
+        SEEDS: Number of seeds; None for the default of the scale.
         TASKS: Choices of ``configs/task``.
-        METHODS: Choices of ``configs/model``; each is trained on each task.
-        CURVE: Tasks that are also learned from fewer training networks; None for sine regression.
-        SIZES: Numbers of training networks for these, beside all; None for those of the scale.
-        OUT: Folder of all outputs; None for that of the scale.
-        WANDB: Logging of trainings and evaluations.
+        METHODS: Choices of ``configs/model``. Each method is trained on each task.
+        CURVE: Tasks with additional trainings on fewer networks; None for sine regression.
+        SIZES: Numbers of training networks of these additional trainings; None for the default of
+            the scale.
+        OUT: Folder of all outputs; None for the default of the scale.
+        WANDB: W&B mode of trainings and evaluations.
         FIT: Further settings of ``dws-fit-inrs``, such as ``fit=fast``, quoted as in a shell.
         PARTS: Number of jobs that fit a zoo.
-        JOBS: Number of jobs at a time.
-        THREADS: Threads, or workers that fit, of each job; None for its share of the cores.
+        JOBS: Number of concurrent jobs.
+        THREADS: Number of threads, or of fitting workers, per job; None to divide the cores equally
+            among jobs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,21 +69,21 @@ class Variables(BaseModel):
     THREADS: Count | None = None
 
     @classmethod
-    def check(cls, given: Mapping[str, object]) -> Variables:
-        """The variables that were given as text, and the defaults of the others.
+    def check(cls, values: Mapping[str, object]) -> Variables:
+        """Parse variables from text; other variables have their defaults.
 
         Raises:
-            UserError: If one is unknown or has a wrong value.
+            UserError: If a variable is unknown or has an invalid value.
         """
         try:
-            return cls.model_validate({name: _text(value) for name, value in given.items()})
+            return cls.model_validate({name: _text(value) for name, value in values.items()})
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
                 choices = ", ".join(cls.model_fields)
-                raise UserError(f"{name}: no such variable; there are {choices}") from error
-            raise UserError(f"{name}={_text(given[name])}: {first['msg']}") from error
+                raise UserError(f"unknown variable {name}; choose from {choices}") from error
+            raise UserError(f"{name}={_text(values[name])}: {first['msg']}") from error
 
 
 def _text(value: object) -> str:
@@ -90,13 +92,13 @@ def _text(value: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Zoo:
-    """A zoo to fit.
+    """A zoo of the selection.
 
     Attributes:
         name: A choice of ``configs/zoo``.
-        folder: Its folder.
+        folder: Folder of the zoo.
         settings: All settings of the fit.
-        fit: The command that fits it, or resumes.
+        fit: The command that fits or resumes the zoo.
     """
 
     name: str
@@ -106,12 +108,12 @@ class Zoo:
 
     @property
     def align(self) -> str:
-        """The command that makes the aligned copy."""
+        """The command that creates the aligned copy."""
         return shlex.join(["dws-zoo", "align", self.folder])
 
     @cached_property
     def digits(self) -> str:
-        """What identifies the settings that its content depends on."""
+        """Hash of the settings that determine the content of the zoo."""
         places = asdict(self.settings.paths).values()
         zoo, signals = self.settings.zoo, self.settings.zoo.signals
         content = {
@@ -126,8 +128,8 @@ class Zoo:
 
     @property
     def dataset(self) -> str | None:
-        """The data set to fetch, or None if the signals need none."""
-        from dws.signals.download import DATASETS  # loads torch, for seconds
+        """The data set to download; None if the signals need none."""
+        from dws.signals.download import DATASETS  # deferred: imports torch
 
         signals: Mapping[str, Any] = self.settings.zoo.signals
         return (
@@ -136,17 +138,17 @@ class Zoo:
 
     @property
     def data(self) -> list[str]:
-        """Marker file that says that the data set is here, if the signals need one."""
+        """Marker file of a complete data set; empty if the signals need none."""
         return [f"{self.settings.paths.data}/.{self.dataset}"] if self.dataset else []
 
     @property
     def fitted(self) -> str:
-        """Marker file that says that the zoo is complete."""
+        """Marker file of a complete zoo."""
         return f"{self.folder}/.fitted-{self.digits}"
 
     @property
     def aligned(self) -> str:
-        """Marker file that says that the aligned copy is complete."""
+        """Marker file of a complete aligned copy."""
         return f"{self.folder}.aligned/.aligned-{self.digits}"
 
 
@@ -155,13 +157,13 @@ class Run:
     """A training and its evaluation.
 
     Attributes:
-        name: Task, method, seed and number of training networks, with digits of all settings.
-        folder: Its folder.
-        zoo: What is trained on.
-        references: Zoos that the evaluation compares with.
-        others: Zoos of other tasks whose test splits the run is evaluated on as well.
-        settings: All settings of the training, but for the seed.
-        train: The command that trains, or resumes.
+        name: Task, method, seed and number of training networks, with a hash of all settings.
+        folder: Folder of the run.
+        zoo: The training zoo.
+        references: Zoos that the evaluation needs for comparison.
+        others: Zoos of other tasks, on whose test splits the run is evaluated as well.
+        settings: All settings of the training except the seed.
+        train: The command that trains or resumes.
         evaluate: The command that evaluates.
     """
 
@@ -176,89 +178,90 @@ class Run:
 
     @property
     def networks(self) -> str:
-        """Marker file that says that the networks to train on are complete."""
+        """Marker file of the complete training networks."""
         return self.zoo.aligned if self.settings.zoo.aligned else self.zoo.fitted
 
     @property
     def trained(self) -> str:
-        """Marker file that says that the training is complete."""
+        """Marker file of a complete training."""
         return f"{self.folder}/.trained"
 
     @property
     def result(self) -> str:
-        """What the evaluation gives."""
+        """File that the evaluation writes."""
         return f"{self.folder}/result.json"
 
     def transferred(self, zoo: Zoo) -> str:
-        """Marker file that says that the run is evaluated on one of ``others``."""
+        """Marker file of a complete evaluation on one of ``others``."""
         return f"{self.folder}/.evaluated-on-{zoo.name}-{zoo.digits}"
 
     @property
     def evaluations(self) -> list[str]:
-        """All that the evaluations give."""
+        """Files of all evaluations."""
         return [self.result, *(self.transferred(zoo) for zoo in self.others)]
 
 
 class Selection:
-    """All that the variables select.
+    """The zoos and runs that the variables select.
 
     Args:
-        given: Variables by name; see ``Variables``.
+        values: Values of variables by name, see ``Variables``.
 
     Raises:
-        UserError: If a variable is unknown or has a wrong value, or a configuration does not
-            compose.
+        UserError: If a variable is unknown or has an invalid value, or a configuration cannot be
+            composed.
     """
 
-    def __init__(self, given: Mapping[str, object]) -> None:
-        self.variables = chosen = Variables.check(given)
-        self.common = [as_override("scale", chosen.SCALE)]
-        if chosen.OUT:
-            self.common.append(as_override("paths.outputs", os.path.normpath(chosen.OUT)))
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self.variables = variables = Variables.check(values)
+        self.common = [as_override("scale", variables.SCALE)]
+        if variables.OUT:
+            self.common.append(as_override("paths.outputs", os.path.normpath(variables.OUT)))
         self.settings: ReportSettings = compose("report", *self.common)
         self.paths, scale = self.settings.paths, self.settings.scale
-        self.num_seeds = chosen.SEEDS or scale.num_seeds
-        self.sizes = tuple(scale.curve) if chosen.SIZES is None else chosen.SIZES
-        self.curve = [task for task in chosen.CURVE or ("sine",) if task in chosen.TASKS]
-        if chosen.CURVE and len(self.curve) < len(chosen.CURVE):
+        self.num_seeds = variables.SEEDS or scale.num_seeds
+        self.sizes = tuple(scale.curve) if variables.SIZES is None else variables.SIZES
+        self.curve = [task for task in variables.CURVE or ("sine",) if task in variables.TASKS]
+        if variables.CURVE and len(self.curve) < len(variables.CURVE):
             raise UserError(
-                f"CURVE={' '.join(chosen.CURVE)}: expected some of TASKS={' '.join(chosen.TASKS)}"
+                f"CURVE={' '.join(variables.CURVE)} contains tasks that are not selected; choose "
+                f"from TASKS={' '.join(variables.TASKS)}"
             )
         self.zoos: dict[str, Zoo] = {}
         self.runs: dict[str, Run] = {}
         cells = {
             (task, method): [*self.common, as_override("task", task), as_override("model", method)]
-            for task in chosen.TASKS
-            for method in chosen.METHODS
+            for task in variables.TASKS
+            for method in variables.METHODS
         }
-        for overrides in cells.values():  # mistakes come before torch is loaded
+        for overrides in cells.values():  # reports errors before torch is imported
             self._zoo(compose("train", *overrides).task["zoo"])
         for (task, method), overrides in cells.items():
             self._add_runs(task, method, overrides)
 
     @cached_property
     def num_threads(self) -> int:
-        """Cores of each job; Snakemake puts them into OMP_NUM_THREADS, which all commands heed."""
-        from dws.runtime import num_usable_cores  # loads torch, for seconds
+        """Cores per job. Snakemake sets OMP_NUM_THREADS to it, which all commands respect."""
+        from dws.runtime import num_usable_cores  # deferred: imports torch
 
         return self.variables.THREADS or max(1, num_usable_cores() // self.variables.JOBS)
 
     @property
     def report(self) -> str:
-        """Marker file that says that the report has everything of this selection."""
+        """Marker file of a report with all results of this selection."""
         digits = settings_hash({"command": self.report_command})
         return f"{self.settings.report}/.complete-{digits}"
 
     @property
     def report_command(self) -> str:
-        """Writes the report, in which cells of this selection alone may be missing."""
+        """The command that writes the report, with this selection as the requested results."""
         tasks = dict.fromkeys(run.settings.task["name"] for run in self.runs.values())
         methods = dict.fromkeys(run.settings.model["name"] for run in self.runs.values())
         scope = [as_override("tasks", [*tasks]), as_override("methods", [*methods])]
         return shlex.join(["dws-report", *self.common, *scope])
 
     def _add_runs(self, task: str, method: str, overrides: Sequence[str]) -> None:
-        # these load torch, for seconds
+        # deferred: these import torch
         from dws.training.identity import identity
         from dws.training.record import outcome_settings
 
@@ -266,16 +269,16 @@ class Selection:
         zoo = self._zoo(settings.task["zoo"])
         references, others = self._references(settings), self._others(settings)
         for size in [None, *(self.sizes if task in self.curve else ())]:
-            part = {"num_train": size, "repeat_train": True} if size else {}
-            sized = replace(settings, task={**settings.task, **part})  # type: ignore[typeddict-item]
+            subset = {"num_train": size, "repeat_train": True} if size else {}
+            sized = replace(settings, task={**settings.task, **subset})  # type: ignore[typeddict-item]
             digits = identity(outcome_settings(sized, zoo.digits))
             for seed in range(self.num_seeds):
                 name = f"{task}/{method}/seed{seed}-{f'n{size}-' if size else ''}{digits}"
                 folder = f"{self.paths.runs}/{name}"
                 wandb = as_override("wandb", self.variables.WANDB)
                 run_dir = as_override("run_dir", folder)
-                fewer = [f"task.{key}={str(value).lower()}" for key, value in part.items()]
-                train = ["dws-train", *overrides, *fewer, f"seed={seed}", run_dir, wandb]
+                size_overrides = [f"task.{k}={str(value).lower()}" for k, value in subset.items()]
+                train = ["dws-train", *overrides, *size_overrides, f"seed={seed}", run_dir, wandb]
                 evaluate = ["dws-evaluate", as_override("run", folder), wandb]
                 self.runs[name] = Run(
                     name,
@@ -289,7 +292,7 @@ class Selection:
                 )
 
     def _references(self, settings: TrainSettings) -> list[Zoo]:
-        """Zoos that a task compares with: of editing, INRs of the edited images."""
+        """Zoos for comparison: for editing tasks, INRs fitted to the edited images."""
         task: Mapping[str, Any] = settings.task
         if "edit" not in task:
             return []
@@ -298,7 +301,7 @@ class Selection:
         return [self._zoo(f"{task['zoo']}_{task['edit']}", "edited", *overrides)]
 
     def _others(self, settings: TrainSettings) -> list[Zoo]:
-        """Zoos of the other selected tasks with the same edit, to test domain generalisation."""
+        """Zoos of other selected tasks with the same edit, to evaluate domain generalisation."""
         tasks: list[Mapping[str, Any]] = [
             compose("train", *self.common, as_override("task", task)).task
             for task in self.variables.TASKS
@@ -310,10 +313,10 @@ class Selection:
     def _zoo(self, name: str, choice: str | None = None, *signals: str) -> Zoo:
         if name not in self.zoos:
             folder = f"{self.paths.zoos}/{name}"
-            chosen = [as_override("zoo", choice or name), *signals]
-            overrides = [*self.common, *chosen, *self.variables.FIT]
+            zoo_overrides = [as_override("zoo", choice or name), *signals]
+            overrides = [*self.common, *zoo_overrides, *self.variables.FIT]
             settings: FitInrsSettings = compose("fit_inrs", *overrides)
-            if settings.zoo.path != folder:  # where trainings look for it
+            if settings.zoo.path != folder:  # trainings expect the zoo in this folder
                 overrides.append(as_override("zoo.path", folder))
             self.zoos[name] = Zoo(name, folder, settings, shlex.join(["dws-fit-inrs", *overrides]))
         return self.zoos[name]
@@ -321,10 +324,10 @@ class Selection:
 
 @cache
 def compose(command: str, *overrides: str) -> Any:
-    """Settings of a command, composed once."""
+    """Compose the settings of a command, with a cache."""
     return compose_settings(command, overrides)
 
 
-def needs(made: str, *files: str) -> Sequence[str]:
-    """What a file is made from; nothing if it is there, since it is then kept whatever its age."""
-    return [] if Path(made).exists() else files
+def needs(output: str, *files: str) -> Sequence[str]:
+    """Input files of an output; empty if the output exists, which is then kept whatever its age."""
+    return [] if Path(output).exists() else files

@@ -149,21 +149,21 @@ def copy(world: Path, tmp_path: Path, command: Command) -> Path:
 
 DAMAGED = [
     # a zoo
-    (remove(MANIFEST), TRAIN, "expected a zoo in zoo, got none (unfinished, 3 shards so far)"),
-    (put(MANIFEST, ""), INFO, "expected JSON in zoo/manifest.json, got something else"),
-    (cut(MANIFEST), INFO, "expected JSON in zoo/manifest.json, got something else"),
-    (put(MANIFEST, b"\xff\xfe\x00"), INFO, "expected JSON in zoo/manifest.json"),
-    (put(MANIFEST, "[1]"), INFO, "all of it: Input should be an object"),
+    (remove(MANIFEST), TRAIN, "the zoo in zoo is unfinished (3 shards so far); create or resume"),
+    (put(MANIFEST, ""), INFO, "zoo/manifest.json is not valid JSON"),
+    (cut(MANIFEST), INFO, "zoo/manifest.json is not valid JSON"),
+    (put(MANIFEST, b"\xff\xfe\x00"), INFO, "zoo/manifest.json is not valid JSON"),
+    (put(MANIFEST, "[1]"), INFO, "zoo/manifest.json: Input should be an object"),
     (
         edit(MANIFEST, format_version=99),
         INFO,
-        "expected format version 2 in zoo/manifest.json, got",
+        "zoo/manifest.json has format version 99",
     ),
     (edit(MANIFEST, format_version="2"), INFO, "format_version: Input should be a valid integer"),
     (without(MANIFEST, "dims"), INFO, "dims: Field required"),
     (edit(MANIFEST, dims=[1, 0, 1]), INFO, "dims.1: Input should be greater than or equal to 1"),
-    (edit(MANIFEST, dims=[1, 8, 1]), TRAIN, "expected networks of widths (1, 8, 1) in zoo, got"),
-    (edit(MANIFEST, dims=[2, 8, 8, 1]), INFO, "a domain that is not one of 2 inputs"),
+    (edit(MANIFEST, dims=[1, 8, 1]), TRAIN, "networks in zoo have widths (1, 8, 8, 1)"),
+    (edit(MANIFEST, dims=[2, 8, 8, 1]), INFO, "the domain must have 2 inputs"),
     (edit(MANIFEST, num_rows=10**9), INFO, "3 shards instead of 50000000"),
     (edit(MANIFEST, splits={"train": [0, 99]}), INFO, "rows 0 to 99 for split train"),
     (edit(MANIFEST, labels=["../x"]), TRAIN, "File does not contain tensor label.../x"),
@@ -172,11 +172,11 @@ DAMAGED = [
     (without(MANIFEST, "inr"), TRAIN, "needs one of inr and classifier"),
     (without(MANIFEST, "train_std"), INFO, "train_std: Field required"),
     (edit(MANIFEST, train_psnr="x"), INFO, "train_psnr"),
-    (remove(SHARD), TRAIN, "expected shard zoo/shard-00001.safetensors, got no such file; dws-fit"),
-    (put(SHARD, ""), TRAIN, "it was truncated, edited or is another zoo's; dws-fit-inrs with"),
-    (cut(SHARD), TRAIN, "it was truncated"),
-    (flip(SHARD), TRAIN, "it was truncated"),
-    (lambda: shutil.copy("zoo/shard-00000.safetensors", SHARD), TRAIN, "is another zoo's"),
+    (remove(SHARD), TRAIN, "zoo/shard-00001.safetensors is missing; run dws-fit-inrs"),
+    (put(SHARD, ""), TRAIN, "zoo/shard-00001.safetensors is damaged"),
+    (cut(SHARD), TRAIN, "zoo/shard-00001.safetensors is damaged"),
+    (flip(SHARD), TRAIN, "zoo/shard-00001.safetensors is damaged"),
+    (lambda: shutil.copy("zoo/shard-00000.safetensors", SHARD), TRAIN, "belongs to another zoo"),
     (
         numbers("weight.0", float("nan")),
         TRAIN,
@@ -196,22 +196,14 @@ DAMAGED = [
     (put(METRICS, METRICS_LINE), AGAIN, "but epochs of metrics.jsonl are missing"),
     *((remove(LAST), call, "checkpoint-last.pt is missing") for call in (EVALUATE, AGAIN)),
     (change(BEST, "metrics", {"epoch": 1.0}), EVALUATE, "val_mse: Field required"),
-    (change(BEST, "metrics", None), EVALUATE, "the metrics of the best epoch in run/checkpoint-be"),
+    (change(BEST, "metrics", None), EVALUATE, "metrics of the best epoch in run/checkpoint-best"),
     (
         change(LAST, "optimizers", []),
         AGAIN,
         "run/checkpoint-last.pt does not belong to this training",
     ),
-    (
-        change(LAST, "order", torch.zeros(3)),
-        AGAIN,
-        "run/checkpoint-last.pt does not belong to this training (TypeError",
-    ),
-    (
-        change(LAST, "epoch", None),
-        AGAIN,
-        "run/checkpoint-last.pt does not belong to this training (TypeError",
-    ),
+    (change(LAST, "order", torch.zeros(3)), AGAIN, "does not belong to this training (TypeError"),
+    (change(LAST, "epoch", None), AGAIN, "does not belong to this training (TypeError"),
     *(
         (damage(file), command, f"The checkpoint {file} is damaged")
         for damage in (cut, flip, lambda file: put(file, ""), lambda file: put(file, "hello"))
@@ -241,13 +233,13 @@ DAMAGED = [
     (rename(BEST, "net.head.bias"), EVALUATE, '"x.net.head.bias"'),
     # a run's settings
     (remove(CONFIG), EVALUATE, "No run found in run: there is no config.yaml"),
-    (put(CONFIG, ""), EVALUATE, "expected the settings of a run that dws-train made in"),
-    (put(CONFIG, "- a"), AGAIN, "expected settings in run/config.yaml, got ['a']"),
-    (put(CONFIG, "a: [b"), EVALUATE, "expected YAML in run/config.yaml, got something else"),
+    (put(CONFIG, ""), EVALUATE, "invalid run settings in run/config.yaml"),
+    (put(CONFIG, "- a"), AGAIN, "run/config.yaml contains ['a']"),
+    (put(CONFIG, "a: [b"), EVALUATE, "run/config.yaml is not valid YAML"),
     (
         put(CONFIG, '!!python/object/apply:os.mkdir ["exploded"]'),
         EVALUATE,
-        "expected YAML in run/config.yaml, got something else (could not determine a constructor",
+        "run/config.yaml is not valid YAML (could not determine a constructor",
     ),
     *(
         (replace(CONFIG, "dws.metanets.MLP", target), EVALUATE, expected)
@@ -268,13 +260,13 @@ DAMAGED = [
         "reconstruction.colour: there is no such setting",
     ),
     (replace(CONFIG, "seed: 0", "seed: 1"), AGAIN, "seed: 1 (existing) vs 0 (requested)"),
-    (lambda: shutil.move("zoo", "moved"), EVALUATE, "or give the folder that it is in now as zoo_"),
+    (lambda: shutil.move("zoo", "moved"), EVALUATE, "or set zoo_path if it was moved"),
     # a result
-    (put(RESULT, ""), REPORT, "expected JSON in run/result.json, got something else"),
-    (cut(RESULT), REPORT, "expected JSON in run/result.json, got something else"),
-    (put(RESULT, "[]"), REPORT, "expected a result in run/result.json, got one that does"),
+    (put(RESULT, ""), REPORT, "run/result.json is not valid JSON"),
+    (cut(RESULT), REPORT, "run/result.json is not valid JSON"),
+    (put(RESULT, "[]"), REPORT, "invalid result in run/result.json"),
     (put(RESULT, "{}"), REPORT, "task: Field required"),
-    (edit(RESULT, test={}), REPORT, "expected mse of all splits in run/result.json"),
+    (edit(RESULT, test={}), REPORT, "run/result.json lacks mse"),
     (edit(RESULT, seed="x"), REPORT, "seed: Input should be a valid integer"),
     (edit(RESULT, embedding=3), REPORT, "embedding: Input should be an object"),
     (edit(RESULT, origin={}), REPORT, "origin.code: Field required"),
@@ -300,8 +292,8 @@ def test_damaged_files_are_reported_by_name(
 @pytest.mark.parametrize(
     ("file", "note"),
     [
-        (Path("run/predictions.safetensors"), "mlp is not drawn"),
-        (Path("run/outcome.png"), "No picture found in run/outcome.png; it is left out"),
+        (Path("run/predictions.safetensors"), "mlp is omitted"),
+        (Path("run/outcome.png"), "no picture found in run/outcome.png; it is omitted"),
     ],
 )
 def test_report_continues_without_an_image(
@@ -310,7 +302,7 @@ def test_report_continues_without_an_image(
     remove(file)()
     printed = command(*REPORT)
     assert note in printed
-    assert "every table and picture" in printed
+    assert "report with all tables and figures" in printed
 
 
 NEW_RUN = [  # rejected with their names and values
@@ -339,9 +331,9 @@ NEW_RUN = [  # rejected with their names and values
         ("run_dir=zoo/manifest.json", "zoo/manifest.json is a file, but a folder is needed"),
         (
             "run_dir=zoo",
-            "expected a run or an empty folder in zoo, got a zoo; choose another run_dir",
+            "zoo contains a zoo, not a run; choose another run_dir",
         ),
-        ("zoo.path=", "expected a zoo in ., got none"),
+        ("zoo.path=", "no zoo found in ."),
         ("task.name=../x", "and ../x/mlp leads out of it"),
         ("model.name=/x", "and /x leads out of it"),
         ("optim.lrr=1", "Could not override 'optim.lrr'"),
@@ -392,7 +384,7 @@ def test_invalid_edit_is_rejected(
         ("zoo.signals.frequency=[1]", "expected ranges (low, high), got frequency=[1]"),
         ("zoo.signals.amplitude=[0,1,2]", "got frequency="),
         on_linux("zoo.path=/proc/x/y", "/proc/x cannot be used"),
-        ("zoo.path=run", "expected a zoo or an empty folder in run, got a run; choose another"),
+        ("zoo.path=run", "run contains a run, not a zoo; choose another zoo.path"),
         ("scale=huge", "Could not find 'scale/huge'"),
         ("+zoo.colour=3", "zoo.colour: no such setting"),
     ],
@@ -409,17 +401,17 @@ def test_invalid_fit_setting_is_rejected_before_writing(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("dws-zoo", "align", "run"), "expected a zoo in run, got none"),
-        (("dws-zoo", "merge", "zoo", "new"), "expected"),
-        (("dws-zoo", "render", "zoo", "--rows", "-1"), "expected rows from 0 to 55, got [-1]"),
+        (("dws-zoo", "align", "run"), "no zoo found in run"),
+        (("dws-zoo", "merge", "zoo", "new"), "invalid part of a zoo in zoo"),
+        (("dws-zoo", "render", "zoo", "--rows", "-1"), "between 0 and 55, got [-1]"),
         (("dws-zoo", "render", "zoo", "--magnify", "0"), "magnify"),
         (("dws-zoo", "render", "zoo", "--magnify", str(10**11)), "Not enough memory: "),
         on_linux(("dws-zoo", "render", "zoo", "--output", "/proc/x/y.png"), "/proc/x cannot be"),
-        (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label of whole numbers"),
-        (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "no files like"),
+        (("dws-zoo", "export", "--format", "dwsnets", "zoo", "new"), "a label with integer values"),
+        (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "no files such as"),
         (("dws-evaluate", "run=run", "device=cuda:7"), "device=cuda:7 is not an available device"),
         (("dws-evaluate", "run=run", "batch_size=0"), "batch_size=0"),
-        (("dws-evaluate", "run=zoo"), "expected the settings of a run"),
+        (("dws-evaluate", "run=zoo"), "invalid run settings in zoo/config.yaml"),
         (("dws-evaluate", "runs=run"), "'runs'"),
         on_linux(("dws-report", "runs=.", "report=/proc/x"), "/proc/x cannot be used"),
         (("dws-report", "runs=.", "kept=nowhere"), "nowhere cannot be used: No such file"),

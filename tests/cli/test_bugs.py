@@ -34,7 +34,7 @@ def test_bug_shows_a_traceback(
     with pytest.raises(type(bug)) as error:
         command("dws-train", *SMALL, f"zoo.path={sine_zoo.path}", "wandb=disabled")
     assert error.value is bug
-    assert "is a bug, in dws or in a class of yours" in capsys.readouterr().err
+    assert "is a bug in dws or in a custom class" in capsys.readouterr().err
     assert f"dws-train: {type(bug).__name__}: " in Path("log").read_text()
 
 

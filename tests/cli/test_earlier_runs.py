@@ -50,7 +50,7 @@ def change_config(change: Callable[[dict[str, Any]], object], file: Path) -> Non
 def test_earlier_run_has_the_same_evaluation(golden: Path, command: Command) -> None:
     result = golden / "result.json"
     before = json.loads(result.read_text())
-    assert "was evaluated already" in command(*EVALUATE)
+    assert "is already evaluated" in command(*EVALUATE)
     result.unlink()
     assert "test split, 2 networks: mse 0.52" in command(*EVALUATE)
     after = json.loads(result.read_text())

@@ -216,7 +216,7 @@ BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (put_bytes(lambda content: pickle.dumps(Bomb())), ("nothing in it was executed",)),
     (put({**STATE, "model": Bomb()}), ("mkdir", "nothing in it was executed")),
     (put(torch.nn.Linear(1, 1)), ("torch.nn.modules.linear.Linear", "state dict alone")),
-    (put([torch.ones(1)]), ("not a state dict but list",)),
+    (put([torch.ones(1)]), ("contains list",)),
     (put({}), ("expected keys like seq.0.weight", "got nothing")),
     (put({"epoch": 3}), ("expected keys like seq.0.weight", "got epoch")),
     (put({**STATE, "mean": torch.ones(1)}), ("unexpected entry 'mean'",)),
@@ -274,7 +274,7 @@ def test_invalid_file_is_named(
     assert not Path("zoo").exists()
     assert not Path("exploded").exists()
     printed = command(*IMPORT, str(SPLITS_FILE), "zoo", "--skip-bad")
-    assert any("nets/n003.pth: " in row and "left out" in row for row in printed.splitlines())
+    assert any("skipped nets/n003.pth: " in row for row in printed.splitlines())
     assert len(Zoo.open("zoo")) == len(NAMES) - 1
 
 
@@ -292,13 +292,14 @@ def test_equal_numbers_of_two_architectures_are_rejected(
     for seed in range(0, 12, 2):
         torch.save(network(seed, (2, 3, 1)), nets / NAMES[seed])
     line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", *options)
-    assert "6 of widths (2, 3, 1) and as many of widths (2, 4, 4, 1)" in line
+    assert "6 have widths (2, 3, 1)" in line
+    assert "(2, 4, 4, 1)" in line
 
 
 WHERE = "n003.pth (train, position 3) in nets/splits.json"
 SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     *(
-        (label(value), (f"the label {value!r}", WHERE, "whole numbers from 0"))
+        (label(value), (f"the label {value!r}", WHERE, "integers >= 0"))
         for value in (-1, None, 0.5, True, "cat", "", "-3", float("nan"), float("inf"), [1], 2**63)
     ),
     (edit(lambda c: c["val"]["label"].pop()), ("2 paths and 1 labels for val",)),
@@ -323,23 +324,23 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
         lambda: SPLITS_FILE.write_text(SPLITS_FILE.read_text().replace('"label"', '"path"', 1)),
         ("'path' twice",),
     ),
-    (path("n000.pth"), ("n000.pth (train)", "n000.pth (test)", "one file")),
-    (path("n001.pth", "train"), ("n001.pth (train)", "one file")),
+    (path("n000.pth"), ("n000.pth (train)", "n000.pth (test)", "the same file")),
+    (path("n001.pth", "train"), ("n001.pth (train)", "the same file")),
     (path("../nets/n000.pth"), ("nets/n000.pth (train)", "nets/../nets/n000.pth (test)")),
-    (path("./n000.pth", "val"), ("n000.pth (val)", "one file")),
-    (link, ("n000.pth (train)", "n010.pth (test)", "one file")),
+    (path("./n000.pth", "val"), ("n000.pth (val)", "the same file")),
+    (link, ("n000.pth (train)", "n010.pth (test)", "the same file")),
     (
         lambda: shutil.copy("nets/n000.pth", "nets/n010.pth"),
-        ("n000.pth (train)", "n010.pth (test)", "are the same", "remove one of"),
+        ("n000.pth (train)", "n010.pth (test)", "are equal", "remove one of"),
     ),
     (
         lambda: os.link(shutil.move("nets/n010.pth", "nets/x.pth") and "nets/n000.pth",
                         "nets/n010.pth"),
-        ("n000.pth (train)", "n010.pth (test)", "are the same"),
+        ("n000.pth (train)", "n010.pth (test)", "are equal"),
     ),
     (
         put({"epoch": 1, "net": rekeyed(of_nfn)(converted(torch.float64)(network(0)))}, "n008.pth"),
-        ("n000.pth (train)", "n008.pth (val)", "are the same"),
+        ("n000.pth (train)", "n008.pth (val)", "are equal"),
     ),
     (
         all_of(
@@ -350,10 +351,10 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     ),
     (
         paths(lambda name: f"/home/other/data/zoo/{name}"),
-        ("None of the 12", "in /home/other/data/zoo", "folder of the JSON file", "--root DIR"),
+        ("None of the 12", "/home/other/data/zoo by DIR", "folder of the JSON file", "--root DIR"),
     ),
     (paths(lambda name: f"x\\{name}"), ("None of the 12", "nets/x/n000.pth", "--root DIR")),
-    (paths(lambda name: f"C:\\data\\{name}"), ("None of the 12", "in C:/data", "--root DIR")),
+    (paths(lambda name: f"C:\\data\\{name}"), ("None of the 12", "C:/data by DIR", "--root DIR")),
 ]  # fmt: skip
 
 
@@ -396,7 +397,7 @@ def test_second_file_in_a_network_folder_is_rejected(
 
 def test_duplicate_file_is_reported_as_duplicate(nets: Path, complaint: Command) -> None:
     listed("inr_{}/final.pth".format, ("test", "inr_3/final.pth"))
-    assert "are one file" in complaint(*IMPORT, str(SPLITS_FILE), "zoo")
+    assert "are the same file" in complaint(*IMPORT, str(SPLITS_FILE), "zoo")
 
 
 @pytest.mark.parametrize(
@@ -553,7 +554,7 @@ def occupied() -> None:
 
 
 EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
-    (occupied, (), ("got other files in zoo", "another path")),
+    (occupied, (), ("zoo contains files", "another path")),
     (lambda: Path("zoo").touch(), (), ("zoo is a file, but a folder is needed",)),
     (lambda: None, ("--grid", "0", "28"), ("a grid of (0, 28)",)),
     (lambda: None, ("--domain", "1", "-1"), ("LOW < HIGH", "(1.0, -1.0)")),
@@ -562,9 +563,9 @@ EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
     (lambda: None, ("--domain", "-inf", "1"), ("LOW < HIGH", "-inf")),
     (lambda: None, ("--omega-0", "0"), ("--omega-0 0.0", "greater than 0")),
     (lambda: None, ("--output-offset", "nan"), ("--output-offset nan", "finite")),
-    (lambda: None, ("--num-val", "3"), ("--num-val", "leave it out")),
-    (lambda: None, ("--file-name", "x"), ("--file-name", "leave it out")),
-    (lambda: None, ("--prefix", "x"), ("--prefix", "leave it out")),
+    (lambda: None, ("--num-val", "3"), ("omit --num-val",)),
+    (lambda: None, ("--file-name", "x"), ("omit --file-name",)),
+    (lambda: None, ("--prefix", "x"), ("--prefix applies to --format nfn",)),
     (SPLITS_FILE.unlink, (), ("nets/splits.json", "does not exist")),
 ]
 
@@ -660,27 +661,27 @@ FOLDERS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ..
     (other("released/old/mnist_png_training_0_0"), (), ("released/old/mnist_png_training_0_0",
                                                         str(FIRST))),
     (other("released/old/MNIST_png_training_0_00"), (), ("released/old/MNIST_png_training_0_00",)),
-    (other("released/mnist_png_training_5_0"), (), (str(FIRST), "training_5_0", "two labels")),
-    (copy("released/mnist_png_testing_0_40"), (), ("(test)", "are the same", str(FIRST))),
+    (other("released/mnist_png_training_5_0"), (), ("training_5_0", "different labels")),
+    (copy("released/mnist_png_testing_0_40"), (), ("(test)", "are equal", str(FIRST))),
     (
         lambda: Path("released/mnist_png_testing_0_40").symlink_to(FIRST.absolute()),
         (),
-        ("(test)", "one file", str(FIRST)),
+        ("(test)", "the same file", str(FIRST)),
     ),
     (
         lambda: [shutil.rmtree(home) for home in Path("released").glob("*training*")],
         (),
-        ("got 0 of training, 4 of testing",),
+        ("0 for training, 4 for testing",),
     ),
     (
         lambda: [home.rename(f"released/{home.name[-4:]}") for home in Path("released").iterdir()],
         (),
-        ("got 0 of training, 0 of testing", "such as released/", "mnist_png_training_7_123"),
+        ("0 for training, 0 for testing", "such as released/", "mnist_png_training_7_123"),
     ),
     (lambda: shutil.rmtree("released") or Path("released").mkdir(), (), ("and 0 others",)),
     (lambda: None, ("--num-val", "8"), ("between 1 and 7, got 8", "--num-val")),
     (lambda: None, ("--num-val", "0"), ("between 1 and 7, got 0", "--num-val")),
-    (lambda: None, ("--root", "x"), ("--root", "leave it out")),
+    (lambda: None, ("--root", "x"), ("omit --root",)),
 ]  # fmt: skip
 
 
@@ -765,9 +766,9 @@ def test_an_output_offset_may_have_an_exponent(nets: Path, command: Command) -> 
         ),
         (("render", "zoo", "--output", "file/out.png"), "file is a file, but a folder is needed"),
         (("render", "zoo", "--output", "out.xyz"), "out.xyz"),
-        (("render", "zoo", "--output", "out"), "expected a picture of"),
-        (("render", "zoo", "--output", "zoo"), "expected a picture of"),
-        (("merge", "zoo", "nets"), "got other files in nets"),
+        (("render", "zoo", "--output", "out"), "out has no suffix of an image format"),
+        (("render", "zoo", "--output", "zoo"), "zoo has no suffix of an image format"),
+        (("merge", "zoo", "nets"), "nets contains files"),
         (("merge", "zoo", "file/out"), "file is a file, but a folder is needed"),
     ],
 )
@@ -789,4 +790,4 @@ def test_small_zoo_is_rendered_completely(nets: Path, command: Command) -> None:
         {s: {name: values[:1] for name, values in part.items()} for s, part in content.items()},
     )
     command(*IMPORT, str(SPLITS_FILE), "zoo")
-    assert "3 INRs of zoo are rendered in" in command("dws-zoo", "render", "zoo")
+    assert "rendered 3 INRs of zoo" in command("dws-zoo", "render", "zoo")

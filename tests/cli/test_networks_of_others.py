@@ -59,13 +59,13 @@ def test_zoo_of_another_program_is_trained_on_and_evaluated(
     change: str, model: str, width: str, command: Command, sine_zoo: Zoo
 ) -> None:
     rewritten(sine_zoo, CASES[change])
-    assert "are as they were written" in command("dws-zoo", "verify", "zoo")
+    assert "all checksums match" in command("dws-zoo", "verify", "zoo")
     command(
         "dws-train", "task=sine", f"model={model}", f"model.{width}", "zoo.path=zoo", "run_dir=run",
         "trainer.num_epochs=2", "trainer.batch_size=8", "augment.noise=0.1", "wandb=disabled",
     )  # fmt: skip
     assert "test split, 8 networks: mse" in command("dws-evaluate", "run=run")
-    assert "every table and picture" in command("dws-report", "runs=run")
+    assert "report with all tables and figures" in command("dws-report", "runs=run")
 
 
 def test_zoo_of_another_program_is_exported_and_rendered(command: Command, sine_zoo: Zoo) -> None:

@@ -386,7 +386,7 @@ def test_report_contains_runs_of_disallowed_tasks(
     assert "counts: metrics of the test networks" in page
     assert "counts,mlp,40" in Path("page/tables/runs.csv").read_text()
     command("dws-report", "runs=new", "report=page", "plugins=[mypackage]")
-    assert "Left out of this page" not in Path("page/index.html").read_text()
+    assert "Omitted from this page" not in Path("page/index.html").read_text()
 
 
 # --- entry points ---------------------------------------------------------------------------------

@@ -73,10 +73,13 @@ def disk(sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (FIT, "disk/fitted is already complete, 6 INRs"),
         (("dws-zoo", "align", "disk/zoo"), "aligned to the first of disk/zoo"),
-        (("dws-zoo", "verify", "disk/zoo"), "as they were written"),
-        (EVALUATE, "was evaluated already"),
+        (("dws-zoo", "verify", "disk/zoo"), "all checksums match"),
+        (EVALUATE, "is already evaluated"),
         ((*ALIGNED, "run_dir=elsewhere"), "best validation mse"),
-        (("dws-report", "runs=disk", "report=page"), "every table and picture: page/index.html"),
+        (
+            ("dws-report", "runs=disk", "report=page"),
+            "report with all tables and figures: page/index.html",
+        ),
     ],
 )
 def test_complete_outputs_are_used_from_a_read_only_disk(
@@ -93,7 +96,7 @@ def test_zoo_without_figure_is_used_with_a_note(disk: Path) -> None:
     done = run_read_only(*FIT, folder=disk)
     picture.rename(disk / "disk/fitted/reconstructions.png")
     assert done.returncode == 0, done.stderr
-    assert "no reconstructions.png, since disk/fitted cannot be written to" in done.stdout
+    assert "no reconstructions.png: disk/fitted is not writable" in done.stdout
 
 
 @pytest.mark.skipif(os.getuid() == 0 and not can_mount, reason="root can write everywhere")

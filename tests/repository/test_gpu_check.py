@@ -21,7 +21,7 @@ SMALL = Sizes(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_gpu_check_fails_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gpu_check"])
-    with pytest.raises(SystemExit, match=r"^gpu-check: there is no CUDA device here, so nothing"):
+    with pytest.raises(SystemExit, match=r"^gpu-check: no CUDA device found, nothing"):
         gpu_check.main()
 
 

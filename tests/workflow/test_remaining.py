@@ -23,13 +23,13 @@ def test_rates_are_unknown_without_earlier_runs(select: Select) -> None:
     printed = describe(select(SCALE="demo", METHODS="mlp_alignment", TASKS="sine mnist"))
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert lines[:4] == [
-        "dws: left to do: 7 jobs",
+        "dws: 7 jobs remain",
         "fit sine 1 x 400 INRs unknown unknown",
         "fit mnist 1 x unknown INRs unknown unknown",  # before the download
         "align sine 1 x 400 INRs unknown unknown",
     ]
     assert "train sine mlp_alignment 2 x 4,800 networks unknown unknown" in lines  # 320, 15 epochs
-    assert lines[-1] == "in all unknown, since no such job was done before"
+    assert lines[-1] == "total time: unknown, because no such job has been run before"
 
 
 def test_rates_are_estimated_from_earlier_work(select: Select) -> None:
@@ -52,7 +52,7 @@ def test_rates_are_estimated_from_earlier_work(select: Select) -> None:
     assert "2.0 INRs/s" in printed
     assert "20.0 INRs/s" in printed
     assert "80.0 networks/s" in printed
-    assert "in all about 4 min, 2 at a time" in printed  # (400/2 + 400/20 + 2 (60 + 60)) / 2 s
+    assert "total time: about 4 min, 2 at a time" in printed  # (400/2 + 400/20 + 2 (60 + 60)) / 2 s
 
 
 def test_rates_are_estimated_from_the_longest_trainings(select: Select) -> None:
@@ -78,9 +78,9 @@ def test_zoo_is_remaining_only_if_a_run_needs_it(select: Select) -> None:
     chosen = select(SEEDS="2", METHODS="mlp_alignment")
     first, second = chosen.runs.values()
     touch(first.result)
-    assert "left to do: 3 jobs" in describe(chosen)
+    assert "3 jobs remain" in describe(chosen)
     touch(second.result)
-    assert describe(chosen) == "dws: only outputs/debug/report/index.html is left"
+    assert describe(chosen) == "dws: only outputs/debug/report/index.html remains"
 
 
 def test_report_is_complete_until_a_result_is_newer(select: Select) -> None:
@@ -99,4 +99,4 @@ def test_parallel_jobs_reduce_the_remaining_time(select: Select) -> None:
 
     assert time(1200, 1200, 1200) == "about 30 min, 2 at a time"
     assert time(3600, 60) == "about 1 h 00 min, 2 at a time"
-    assert time(60, None) == "about 1 min, 2 at a time, and 1 of unknown length"
+    assert time(60, None) == "about 1 min, 2 at a time, and 1 of unknown duration"

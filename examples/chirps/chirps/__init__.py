@@ -1,4 +1,4 @@
-"""Chirps, and how fast their frequency grows: a project of its own that uses dws."""
+"""Example project that extends dws: regression of the rate of chirps from their INRs."""
 
 from chirps.augmentation import Reflect
 from chirps.network import GatedNet

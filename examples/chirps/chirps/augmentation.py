@@ -1,4 +1,4 @@
-"""A random change of the training networks."""
+"""An augmentation of the training networks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dws.weightspace import WeightBatch
 class Reflect:
     """Replace f(x) by f(-x): a ``dws.training.Augmentation``.
 
-    The frequency of a chirp changes its sign, its rate stays.
+    This changes the sign of the frequency of a chirp, and leaves its rate unchanged.
 
     Args:
-        probability: Of each network.
+        probability: Probability that a network is reflected.
     """
 
     def __init__(self, probability: float = 0.5) -> None:
         self.probability = probability
 
     def __call__(self, batch: WeightBatch, generator: torch.Generator) -> WeightBatch:
-        """Change the sign of the input weights, (B, 1, d_1, C), of some of the networks."""
+        """Change the sign of the input weights, (B, 1, d_1, C), of random networks."""
         first, *others = batch.weights
         draws = torch.rand(len(first), 1, 1, 1, generator=generator, device=first.device)
         first = torch.where(draws < self.probability, -first, first)

@@ -1,4 +1,4 @@
-"""A metanet: a network whose input is the weights of others."""
+"""A metanet: a network whose input is the weights of other networks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 class GatedNet(nn.Module):
-    """Equivariant layers with gated linear units between, then an invariant layer.
+    """Equivariant layers with gated linear units, followed by an invariant layer.
 
-    Hidden neurons in another order give the same output: each layer commutes with the order, the
-    units treat all neurons alike, and the last layer ignores it.
+    The output is invariant to permutations of hidden neurons: each layer and the gated linear units
+    are equivariant to them, and the last layer is invariant.
 
     Args:
-        spec: Widths of the networks; given by dws.
+        spec: Architecture of the input networks; passed by dws.
         in_channels: Channels of the input; 1 for plain weights.
-        out_features: Size of the output; given by dws, which asks the task.
-        hidden_channels: Channels between the layers.
+        out_features: Number of outputs; passed by dws, depending on the task.
+        hidden_channels: Channels of the equivariant layers.
         num_layers: Number of equivariant layers.
     """
 
@@ -36,16 +36,16 @@ class GatedNet(nn.Module):
     ) -> None:
         super().__init__()
         channels = [in_channels] + [hidden_channels] * num_layers
-        # twice the channels, since half of them gate the other half
+        # twice the channels, as half of them gate the other half
         self.layers = nn.ModuleList(
             EquivariantLinear(spec, c_in, 2 * c_out) for c_in, c_out in pairwise(channels)
         )
         self.head = InvariantLinear(spec, hidden_channels, out_features)
 
     def embed(self, batch: WeightBatch) -> Tensor:
-        """Features of each network, (B, E), which the report draws."""
+        """Embedding of each network, (B, E), which the report shows as t-SNE."""
         for layer in self.layers:
-            batch = layer(batch).map(glu)  # over channels, which come last
+            batch = layer(batch).map(glu)  # over channels, the last axis
         return self.head.pool(batch)
 
     def forward(self, batch: WeightBatch) -> Tensor:

@@ -1,4 +1,4 @@
-"""The signals that INRs are fitted to."""
+"""A source of signals for fitting INRs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dws.signals import SPLITS, limit_sizes
 class ChirpSignals:
     """Chirps sin(a x + b x²) on [-1, 1]: a ``dws.signals.SignalSource``.
 
-    Labels: ``frequency`` is a, uniform in [-6, 6]; ``rate`` is b, log-uniform in [1, 16].
-    Signal i depends on ``seed`` and i alone.
+    The labels are ``frequency`` a, uniform in [-6, 6], and ``rate`` b, log-uniform in [1, 16].
+    Signal i depends only on ``seed`` and i.
 
     Args:
-        seed: The zoo's seed.
-        num_points: Points in [-1, 1].
+        seed: Seed of the zoo.
+        num_points: Number of points in [-1, 1].
         num_train: Size of the training split.
         num_val: Size of the validation split.
         num_test: Size of the test split.
@@ -25,7 +25,7 @@ class ChirpSignals:
 
     name = "chirps"
     num_outputs = 1
-    grid = None  # points on a line
+    grid = None  # values on a line, not on a grid
 
     def __init__(
         self,
@@ -41,24 +41,24 @@ class ChirpSignals:
         self.coordinates = torch.linspace(-1, 1, num_points).unsqueeze(1)
 
     def split(self, limit: int | None) -> dict[str, Tensor]:
-        """Numbers of the signals of each split; with a limit, the first few of each."""
+        """Ids of the signals of each split, (n,); with a limit, the first ids of each split."""
         sizes = limit_sizes(self.sizes, limit)
         ids = torch.arange(sum(self.sizes.values())).split(list(self.sizes.values()))
         return {name: each[: sizes[name]] for name, each in zip(SPLITS, ids, strict=True)}
 
     def values(self, ids: Tensor) -> Tensor:
-        """The chirps at all points, (n, P, 1)."""
+        """Values of the chirps at all points, (n, P, 1)."""
         labels = self.labels(ids)
         a, b = labels["frequency"].view(-1, 1, 1), labels["rate"].view(-1, 1, 1)
         return torch.sin(a * self.coordinates + b * self.coordinates**2)
 
     def labels(self, ids: Tensor) -> dict[str, Tensor]:
-        """``frequency`` and ``rate``, each (n,)."""
+        """Labels ``frequency`` and ``rate``, (n,) each."""
         seeds = [derive_seed(self.seed, i) for i in ids.tolist()]
         draws = [torch.rand(2, generator=torch.Generator().manual_seed(s)) for s in seeds]
         u, v = torch.stack(draws).T
         return {"frequency": 12 * u - 6, "rate": 16**v}
 
     def describe(self) -> dict[str, object]:
-        """What the signals depend on: a zoo of other signals is another zoo."""
+        """Settings that determine the signals; they are part of the identity of a zoo."""
         return {"seed": self.seed, "num_points": len(self.coordinates), "sizes": self.sizes}

@@ -1,4 +1,4 @@
-"""What is learned from the weights."""
+"""A task: regression of a label from weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dws.tasks import pick_number
 
 @dataclass(frozen=True)
 class LogRegression:
-    """Predict the logarithm of a positive label: a ``dws.tasks.Task``.
+    """Regression of a positive label with relative errors: a ``dws.tasks.Task``.
 
-    Predictions are in the label's own units, errors are relative: ``log_error`` is the mean of
+    Predictions have the unit of the label. The metric ``log_error`` is the mean of
     |log(predicted / true)|.
 
     Attributes:
@@ -30,31 +30,32 @@ class LogRegression:
     out_features = 1
     monitor = "log_error"
     higher_is_better = False
-    title = "Chirp rate"  # what reports call the task; optional
+    title = "Chirp rate"  # title in reports; optional
 
     @property
     def units(self) -> dict[str, str]:
-        """Units of metrics, for reports; optional."""
+        """Units of metrics in reports; optional."""
         return {"within_10_percent": "%"}
 
     @property
     def labels(self) -> tuple[str]:
-        """The one label."""
+        """Name of the label."""
         return (self.label,)
 
     def targets(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """The label of each network, (n,)."""
+        """Targets of the networks: values of the label, (n,)."""
         values = pick_number(labels, self.label)
         if not bool((values > 0).all()):
             raise UserError(
-                f"{self.label} has values <= 0, which have no logarithm. Set task.label."
+                f"label {self.label} has values <= 0, whose logarithm is undefined; set task.label "
+                "to a positive label"
             )
         return values
 
     def output_layer(self, train_targets: Tensor | None) -> nn.Module:
-        """From an output of mean 0 and variance 1 to the label's units."""
+        """Layer that maps outputs of mean 0 and variance 1 to the unit of the label."""
         layer = Exponential()
-        if train_targets is not None:  # in training; later a checkpoint has them
+        if train_targets is not None:  # otherwise a checkpoint is loaded
             layer.mean.copy_(train_targets.log().mean())
             layer.std.copy_(train_targets.log().std())
         return layer
@@ -64,11 +65,11 @@ class LogRegression:
         return huber_loss(outputs.squeeze(1).log(), targets.log(), delta=0.1)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The error of each network, whose mean is ``log_error``."""
+        """Error of each network, (n,); the mean is ``log_error``."""
         return (outputs.squeeze(1) / targets).log().abs()
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """``log_error``, and the share of networks with an error of at most 10 %."""
+        """``log_error``, and the fraction of networks with an error of at most 10 %."""
         scores = self.scores(outputs, targets)
         within = (outputs.squeeze(1) / targets - 1).abs() <= 0.1
         return {
@@ -78,7 +79,7 @@ class LogRegression:
 
 
 class Exponential(nn.Module):
-    """exp(mean + std x). Buffers, not numbers, so that checkpoints hold them."""
+    """The function exp(mean + std x); mean and std are buffers, so that checkpoints store them."""
 
     mean: Tensor
     std: Tensor
@@ -89,5 +90,5 @@ class Exponential(nn.Module):
         self.register_buffer("std", torch.tensor(1.0))
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Outputs of the metanet to predictions."""
+        """Convert outputs of the metanet to predictions."""
         return (self.mean + self.std * outputs).exp()

@@ -1,4 +1,4 @@
-"""What a metanet, an augmentation and signals of your own should pass."""
+"""Tests that custom signals, tasks, metanets and augmentations should pass."""
 
 from __future__ import annotations
 

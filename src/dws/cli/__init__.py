@@ -1,1 +1,1 @@
-"""The commands, one short file each."""
+"""Command-line interface, one module per command."""

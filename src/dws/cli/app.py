@@ -1,4 +1,4 @@
-"""Commands without Hydra: typer makes them of functions."""
+"""Base of the commands that use typer instead of Hydra."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ TRACEBACKS = "HYDRA_FULL_ERROR=1 in the environment shows the traceback of every
 
 
 class Command(TyperCommand):
-    """A command whose errors are one line, and whose list options take several values at once."""
+    """Command that reports errors in one line and accepts several values after a list option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse; ``--grid 28 28`` counts as ``--grid 28 --grid 28``."""
+        """Parse arguments; ``--grid 28 28`` is equivalent to ``--grid 28 --grid 28``."""
         lists = {name for param in self.params if param.multiple for name in param.opts}
         expanded: list[str] = []
         option = ""
@@ -31,20 +31,20 @@ class Command(TyperCommand):
         return super().parse_args(ctx, expanded)
 
     def invoke(self, ctx: Any) -> Any:
-        """Call the function."""
+        """Call the command's function and report its errors."""
         with user_errors():
             return super().invoke(ctx)
 
 
 def run(app: typer.Typer) -> None:
-    """Run an application on the command line; misuse ends it with one line and exit status 2."""
+    """Run an application; wrong usage ends it with a one-line message and exit status 2."""
     try:
         status = app(prog_name=command_name(), standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else command_name()
         message = " ".join(error.format_message().split())
-        exit_with(f"{message} ({path} --help says more)", status=2)
+        exit_with(f"{message} (see {path} --help)", status=2)
     if status:
         raise SystemExit(status)
 

@@ -1,4 +1,4 @@
-"""Commands whose settings Hydra composes."""
+"""Base of the commands whose settings Hydra composes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dws.cli.help import register_help
 from dws.config import config_dir, one_line, to_settings
 from dws.errors import UserError
 
-EXTRAS = {  # what to install for plugins of Hydra
+EXTRAS = {  # extra of dws that installs a Hydra plugin
     "hydra/sweeper/optuna": "sweep",
     "hydra/launcher/joblib": "slurm",
     "hydra/launcher/submitit_local": "slurm",
@@ -32,13 +32,15 @@ EXTRAS = {  # what to install for plugins of Hydra
 
 
 def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
-    """Compose ``configs/<name>.yaml`` with the command line and call the function.
+    """Compose ``configs/<name>.yaml`` with the command line and call a function.
 
-    It gets the settings, an object of the command's class in ``dws.settings``, and what was typed.
-    What it returns is what a sweeper of Hydra optimises.
+    User errors end the program with a one-line message and exit status 1. ``HYDRA_FULL_ERROR=1``
+    shows their tracebacks.
 
-    Mistakes of the user end with one line and exit status 1; ``HYDRA_FULL_ERROR=1`` shows their
-    traceback.
+    Args:
+        name: Name of the command in ``dws.settings.COMMANDS``.
+        function: Called with the settings, an instance of the command's class in ``dws.settings``,
+            and the command line. A Hydra sweeper optimises its return value.
     """
     if "--version" in sys.argv[1:]:
         print(f"{command_name()} {dws.__version__}")
@@ -51,14 +53,15 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
         return function(to_settings(config, name, overrides=overrides), _command(name))
 
     def quiet_job(config: DictConfig) -> object:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe on another machine: tell the sweep
+        # the process of a sweep reports errors, as jobs may run on other machines
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
             return job(config)
-        # before Hydra prints a line of its own
+        # reports errors before Hydra prints its own message
         with user_errors(tracebacks=tracebacks), _errors_of_hydra():
             return job(config)
 
     start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     try:
         with user_errors(tracebacks=tracebacks), _errors_of_hydra():
             start(quiet_job)()
@@ -69,7 +72,7 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
 
 @contextmanager
 def _errors_of_hydra() -> Iterator[None]:
-    """Context in which errors of Hydra and its launchers become the user's."""
+    """Context that converts errors of Hydra and its launchers to ``UserError``."""
     try:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -78,15 +81,15 @@ def _errors_of_hydra() -> Iterator[None]:
         remedy = f". Install it with: pip install -e '.[{extra}]'" if extra else ""
         raise UserError(f"{one_line(error)}{remedy}") from error
     except Exception as error:
-        if "Config group override" in str(error):  # as task=null: has no type of its own
+        if "Config group override" in str(error):  # such as task=null; not a HydraException
             raise UserError(one_line(error)) from error
-        if type(error).__module__.startswith("submitit."):  # ends with the traceback of a job
+        if type(error).__module__.startswith("submitit."):  # the message ends with a traceback
             raise UserError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise
 
 
 def _command(name: str) -> str:
-    """The command of this job alone, as one can paste it into a shell."""
+    """Shell command that runs this job alone."""
     hydra_config = HydraConfig.get()
     flags: list[str] = []
     for source in hydra_config.runtime.config_sources:

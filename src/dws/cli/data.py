@@ -1,4 +1,4 @@
-"""``dws-data``: fetch and verify a data set."""
+"""``dws-data``: download and verify a data set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def data(
     root: Annotated[Path, typer.Option(help="Data folder.")] = Path("outputs/data"),
     version: Version = False,
 ) -> None:
-    """Fetch and verify a data set."""
-    from dws.signals.download import ensure_cifar10, ensure_dataset  # loads torch, for seconds
+    """Download a data set and verify its checksums."""
+    from dws.signals.download import ensure_cifar10, ensure_dataset  # deferred: imports torch
 
     folder = ensure_cifar10(root) if name == "cifar10" else ensure_dataset(name, root)
-    print(f"{name} is verified in {folder}")
+    print(f"{name} is complete and verified in {folder}")
 
 
 def main() -> None:

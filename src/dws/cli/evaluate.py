@@ -1,4 +1,4 @@
-"""``dws-evaluate``: a run folder to metrics of the test split."""
+"""``dws-evaluate``: evaluate a trained model on the test split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
 
 
 def evaluate(settings: EvaluateSettings, command: str) -> None:
-    """Evaluate, on the run's own zoo or another."""
-    from dws.experiment.evaluation import evaluate_run, transfer_run  # loads torch, for seconds
+    """Evaluate a run on its own zoo or another one."""
+    from dws.experiment.evaluation import evaluate_run, transfer_run  # deferred: imports torch
 
     (transfer_run if settings.other_zoo else evaluate_run)(settings, command=command)

@@ -1,4 +1,4 @@
-"""``dws-fit-inrs``: signals to a zoo."""
+"""``dws-fit-inrs``: fit a zoo of networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
 
 
 def fit(settings: FitInrsSettings, command: str) -> None:
-    """Fit."""
-    from dws.experiment.fitting import fit_inrs  # loads torch, for seconds
+    """Fit a zoo, or resume it."""
+    from dws.experiment.fitting import fit_inrs  # deferred: imports torch
 
     fit_inrs(settings)

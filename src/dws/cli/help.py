@@ -1,4 +1,4 @@
-"""What ``--help`` lists beside Hydra's groups: every setting, with its value and its meaning."""
+"""Text of ``--help``: every setting with its default value and its meaning."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from omegaconf import DictConfig, OmegaConf
 from dws.settings import COMMANDS
 
 WIDTH = 100
-COLUMN = 36  # where explanations begin
-NOT_LISTED = ("scale", "presets", "_target_")  # sizes are set together, by scale=...
+COLUMN = 36  # column at which explanations begin
+NOT_LISTED = ("scale", "presets", "_target_")  # the config group scale sets these together
 
 
 def register_help() -> None:
-    """Make ``${settings:train}`` mean something in the template of a help."""
+    """Register the resolver of ``${settings:train}`` in Hydra's help templates."""
     OmegaConf.register_new_resolver("settings", list_settings, replace=True)
 
 
 def list_settings(command: str, *, _root_: DictConfig) -> str:
-    """A line for each setting of a composed configuration: name, value, explanation."""
+    """One entry per setting of a composed configuration: name, value and explanation."""
     values: Any = OmegaConf.to_container(_root_, resolve=False)
     lines = _settings({k: v for k, v in values.items() if k != "hydra"}, COMMANDS[command])
-    return "\n".join(lines).replace("$", "$$")  # the template's own sign
+    return "\n".join(lines).replace("$", "$$")  # $ is special in the template
 
 
 def _settings(
     node: Mapping[str, Any], kind: Any, prefix: str = "", more: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    kind = next(filter(is_dataclass, get_args(kind)), kind)  # of one that may be null
+    kind = next(filter(is_dataclass, get_args(kind)), kind)  # the dataclass of an Optional
     explained = {**(more or {}), **explanations(kind)}
     kinds = get_type_hints(kind) if is_dataclass(kind) else {}
     for key, value in node.items():
@@ -54,7 +54,7 @@ def _settings(
 
 
 def explanations(kind: Any) -> dict[str, str]:
-    """What the docstring of a class of ``dws.settings`` says of its attributes."""
+    """Explanations of the attributes of a class of ``dws.settings``, from its docstring."""
     explained: dict[str, str] = {}
     for each in inspect.getmro(kind) if isinstance(kind, type) else ():
         explained = {**_listed("Attributes", inspect.getdoc(each) or ""), **explained}
@@ -62,10 +62,10 @@ def explanations(kind: Any) -> dict[str, str]:
 
 
 def arguments_explained(target: str) -> dict[str, str]:
-    """What the docstring of a class that ``_target_`` names says of its arguments.
+    """Explanations of the arguments of a class that ``_target_`` names, from its docstring.
 
-    It is read from the source: importing the class would load torch, or run code of a package that
-    is not allowed.
+    The docstring is parsed from the source file. Importing the class would load torch, and could
+    execute code of a package that is not allowed.
     """
     package, name = target.partition(".")[0], target.rpartition(".")[2]
     spec = find_spec(package) if package.isidentifier() and name.isidentifier() else None
@@ -80,7 +80,7 @@ def arguments_explained(target: str) -> dict[str, str]:
 
 
 def _listed(section: str, docstring: str) -> dict[str, str]:
-    """Names and texts of a section of a docstring."""
+    """Names and descriptions in a section of a Google-style docstring."""
     explained = {}
     for content in re.findall(rf"^{section}:\n((?:    .*\n?|\n)+)", docstring, re.M):
         for name, text in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", content, re.M):

@@ -1,4 +1,4 @@
-"""``dws-report``: all results below a folder as one table and one page."""
+"""``dws-report``: summarise all results below a folder as tables and a web page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
 
 
 def report(settings: ReportSettings, command: str) -> None:
-    """Report."""
-    from dws.experiment.reporting import report_runs  # loads torch, for seconds
+    """Write the report."""
+    from dws.experiment.reporting import report_runs  # deferred: imports torch
 
     report_runs(settings)

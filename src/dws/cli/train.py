@@ -1,4 +1,4 @@
-"""``dws-train``: a zoo to a run folder."""
+"""``dws-train``: train a model on a zoo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
 
 
 def train(settings: TrainSettings, command: str) -> float:
-    """Train; returns the monitored metric of validation, for sweepers."""
-    from dws.experiment.training import train_run  # loads torch, for seconds
+    """Train; returns the best value of the monitored validation metric, for sweepers."""
+    from dws.experiment.training import train_run  # deferred: imports torch
 
     return train_run(settings, command=command).best_metric()

@@ -1,1 +1,1 @@
-"""Evaluation of trained runs: metrics of the test split, embeddings and their t-SNE."""
+"""Evaluation of trained models: test metrics, embeddings and t-SNE."""

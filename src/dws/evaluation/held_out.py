@@ -1,4 +1,4 @@
-"""Read the test split, once, with the weights that validation selected."""
+"""Evaluation of a trained model on the test split, with the weights that validation selected."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ from dws.training.checkpoint import load_best, load_weights
 from dws.training.inference import embed, predict
 from dws.zoo import ZooSplit
 
-PICTURE = "picture."  # in ``predictions.safetensors`` before the number and title of images
-NUM_PICTURES = 10  # networks of which an evaluation keeps images
+PICTURE = "picture."  # prefix of images in ``predictions.safetensors``, before number and title
+NUM_PICTURES = 10  # number of networks whose images are stored
 
 
 @dataclass(frozen=True)
-class _Findings:
-    """What an evaluation finds, by the kind of task.
+class _Predictions:
+    """Predictions of a model and the parts of the result that depend on the kind of task.
 
     Attributes:
-        outputs: For the test networks, (n, ...).
-        permuted: For the same with permuted neurons.
-        targets: Of the test networks, on the device of the outputs.
-        fields: Of the result.
-        tensors: For ``predictions.safetensors``, beside the outputs.
-        pictures: Files that were written.
+        outputs: Outputs for the test networks, (n, ...).
+        permuted_outputs: Outputs for the test networks with permuted neurons, (n, ...).
+        targets: Targets of the test networks, on the device of the outputs.
+        fields: Fields of the result.
+        tensors: Further tensors for ``predictions.safetensors``.
+        pictures: Image files that were written.
     """
 
     outputs: Tensor
-    permuted: Tensor
+    permuted_outputs: Tensor
     targets: Tensor
     fields: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -74,57 +74,55 @@ def evaluate(
     batch_size: int,
     about: Mapping[str, Any],
 ) -> Result:
-    """Write ``result.json``, ``predictions.safetensors`` and pictures to the run folder.
+    """Evaluate a model and write ``result.json``, ``predictions.safetensors`` and images.
 
     Args:
-        run: A finished run.
-        model: A model built as for the training; its weights are loaded here.
-        task: Metrics.
+        run: A complete run.
+        model: A model with the architecture of the run; the trained weights are loaded here.
+        task: The task, which defines the metrics.
         test_set: The test split.
-        train_set: The training split, to which linear probes are fitted.
-        permuted_set: The test split with the hidden neurons of every network reordered at random,
-            which changes no function: how far the figures depend on the order.
+        train_set: The training split, to which the linear probe is fitted.
+        permuted_set: The test split with randomly permuted hidden neurons. The permutation changes
+            no function, therefore the metrics of an invariant model do not depend on it.
         test_split: The test split in its zoo.
-        batch_size: Networks at once.
-        about: Other fields of the result, such as the seed.
+        batch_size: Networks per batch.
+        about: Further fields of the result, such as the seed.
 
     Returns:
-        What ``result.json`` holds.
+        The content of ``result.json``.
 
     Raises:
-        ValueError: If the checkpoint does not fit the model, or there is no note of the epochs.
+        ValueError: If the checkpoint does not fit the model, or ``metrics.jsonl`` has no epochs.
     """
-    began = time.perf_counter()
+    start = time.perf_counter()
     epochs = run.metrics()
     if not epochs:
-        raise UserError(
-            f"expected the epochs of the run in {run.metrics_file}, got none; remove {run.path} "
-            "and train again"
-        )
+        raise UserError(f"{run.metrics_file} contains no epochs; remove {run.path} and train again")
     checkpoint = load_best(run.best_checkpoint, task.monitor)
     load_weights(model, checkpoint["reader"], run.best_checkpoint)
     if isinstance(task, NetworkTask):
-        found = _new_networks(
+        predictions = _predict_networks(
             run.path, model, task, test_set=test_set, permuted_set=permuted_set,
             test_split=test_split, batch_size=batch_size,
         )  # fmt: skip
     else:
         assert isinstance(model, WeightSpaceModel)
-        found = _predictions(
+        predictions = _predict_labels(
             run.path, model, task, test_set=test_set, train_set=train_set,
             permuted_set=permuted_set, test_split=test_split, batch_size=batch_size,
         )  # fmt: skip
-    outputs, targets = found.outputs, found.targets
+    outputs, targets = predictions.outputs, predictions.targets
     if num_bad := int((~outputs.isfinite()).flatten(1).any(dim=1).sum()):
         print(f"dws: predictions for {num_bad} of {len(outputs)} test networks are not finite")
     best = checkpoint["metrics"]
     write_atomically(
-        run.path / "predictions.safetensors", save({"outputs": outputs.cpu(), **found.tensors})
+        run.path / "predictions.safetensors",
+        save({"outputs": outputs.cpu(), **predictions.tensors}),
     )
     signals = test_split.column("signal_id")
     result = Result(
         **about,
-        **found.fields,
+        **predictions.fields,
         format_version=FORMAT_VERSION,
         title=getattr(task, "title", None),
         metric=task.monitor,
@@ -135,7 +133,7 @@ def evaluate(
         reads=model.reads,
         test=task.metrics(outputs, targets),
         test_interval=confidence_interval(task.scores(outputs, targets).cpu(), signals),
-        test_permuted=task.metrics(found.permuted, targets),
+        test_permuted=task.metrics(predictions.permuted_outputs, targets),
         validation={k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
         num_test=len(targets),
         num_epochs=len(epochs),
@@ -144,14 +142,14 @@ def evaluate(
         networks_per_second=float(
             torch.tensor([row["networks_per_second"] for row in epochs]).median()
         ),
-        pictures=[path.name for path in found.pictures],
-        evaluate_seconds=time.perf_counter() - began,
+        pictures=[path.name for path in predictions.pictures],
+        evaluate_seconds=time.perf_counter() - start,
     )
-    result.write(run.result_file)  # last: it says that all is there
+    result.write(run.result_file)  # written last, as it marks the evaluation as complete
     return result
 
 
-def _predictions(
+def _predict_labels(
     folder: Path,
     model: WeightSpaceModel,
     task: Task,
@@ -161,41 +159,43 @@ def _predictions(
     permuted_set: LabelledNetworks,
     test_split: ZooSplit,
     batch_size: int,
-) -> _Findings:
-    """Of a task that predicts labels: predictions and embeddings."""
-    known, embeddings = (
+) -> _Predictions:
+    """Compute predictions and embeddings of a task that predicts labels."""
+    train_embeddings, embeddings = (
         embed(model, split, batch_size=batch_size).cpu() for split in (train_set, test_set)
     )
-    (outputs, targets), (permuted, _) = (
+    (outputs, targets), (permuted_outputs, _) = (
         predict(
             model,
             task,
             split,
             train_set=train_set,
             batch_size=batch_size,
-            train_embedding=known,
+            train_embedding=train_embeddings,
         )
         for split in (test_set, permuted_set)
-    )
+    )  # fmt: skip
     outputs, targets = outputs.cpu(), targets.cpu()
     map_2d = tsne(embeddings)
     signals = test_split.column("signal_id")
-    described = describe_embedding(known, train_set.targets.cpu(), embeddings, targets, signals)
-    return _Findings(
+    scores = describe_embedding(
+        train_embeddings, train_set.targets.cpu(), embeddings, targets, signals
+    )
+    return _Predictions(
         outputs=outputs,
-        permuted=permuted.cpu(),
+        permuted_outputs=permuted_outputs.cpu(),
         targets=targets,
         fields={
             "labels": list(task.labels),
-            "embedding": EmbeddingScores(**described),
+            "embedding": EmbeddingScores(**scores),
             **_details(task, outputs, targets),
         },
         tensors={"targets": targets, "embeddings": embeddings, "tsne": map_2d},
-        pictures=_draw(folder, task, outputs, targets, map_2d),
+        pictures=_plot(folder, task, outputs, targets, map_2d),
     )
 
 
-def _new_networks(
+def _predict_networks(
     folder: Path,
     model: Model,
     task: NetworkTask,
@@ -204,20 +204,20 @@ def _new_networks(
     permuted_set: LabelledNetworks,
     test_split: ZooSplit,
     batch_size: int,
-) -> _Findings:
-    """Of a task that turns networks into networks: the new weights, and images of the first."""
-    outputs, permuted = (
+) -> _Predictions:
+    """Compute the output networks of a task that predicts networks, and images of the first."""
+    outputs, permuted_outputs = (
         predict(model, task, split, train_set=split, batch_size=batch_size)[0]
         for split in (test_set, permuted_set)
     )
-    few = slice(NUM_PICTURES)
-    images = task.pictures(outputs[few], test_set.targets[few], test_split)
+    first = slice(NUM_PICTURES)
+    images = task.pictures(outputs[first], test_set.targets[first], test_split)
     pictures = [folder / "outcome.png"] if images else []
     for file in pictures:
         plot_images(file, images | {"error": error_of(images)})
-    return _Findings(
+    return _Predictions(
         outputs=outputs,
-        permuted=permuted,
+        permuted_outputs=permuted_outputs,
         targets=test_set.targets,
         fields={
             "labels": [],
@@ -233,13 +233,13 @@ def _new_networks(
 
 
 def error_of(images: Mapping[str, Tensor]) -> Tensor:
-    """Absolute difference of the last images, the outcome, from those before, the target."""
-    target, outcome = list(images.values())[-2:]
-    return (outcome - target).abs()
+    """Absolute difference of the last images, the prediction, and those before, the target."""
+    target, prediction = list(images.values())[-2:]
+    return (prediction - target).abs()
 
 
 def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """Where the errors are: by class, or by the size of each label."""
+    """Fields of the result with errors by class, or by the true value of each label."""
     if is_of_classes(outputs, targets):
         counts = confusion(outputs, targets)
         return {"confusion": counts.tolist(), "accuracy_by_class": accuracy_by_class(counts)}
@@ -256,16 +256,16 @@ def _columns(
 ) -> Iterator[tuple[str, Tensor | None, Tensor]]:
     """Name, predicted and true values of each label.
 
-    There are no predicted values if a task has another number of outputs than labels.
+    Predicted values are None if the numbers of outputs and labels differ.
     """
     true = targets.view(len(targets), -1).T.float()
     predicted = outputs.flatten(1).T
-    is_one_each = len(predicted) == len(true)
-    return zip(task.labels, predicted if is_one_each else [None] * len(true), true, strict=True)
+    is_paired = len(predicted) == len(true)
+    return zip(task.labels, predicted if is_paired else [None] * len(true), true, strict=True)
 
 
-def _draw(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
-    """Write pictures; none of nothing, such as predictions that are not finite."""
+def _plot(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Tensor) -> list[Path]:
+    """Write figures, except those that would be empty; returns their files."""
     pictures = []
     if is_of_classes(outputs, targets):
         if is_map(map_2d):

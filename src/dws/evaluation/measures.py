@@ -1,4 +1,4 @@
-"""Figures of a split beside its mean: how sure, where it is wrong, how an embedding is ordered."""
+"""Confidence intervals, errors by class or target, and scores of embeddings."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ def confidence_interval(
     level: float = 0.95,
     num_resamples: int = 2000,
 ) -> list[float]:
-    """Percentile bootstrap of the mean (Efron and Tibshirani 1993), seeded.
+    """Confidence interval of the mean by a seeded percentile bootstrap (Efron & Tibshirani 1993).
 
-    It says how far the mean would move with other test signals, not with another seed of the
-    training. Both ends are the mean itself if there is one signal only, or a score that is not
-    finite.
+    The interval reflects the choice of test signals, not the seed of the training.
 
     Args:
-        scores: One a network.
-        signals: Id of the signal of each network. All views of a signal are drawn together, since
-            they are not independent (cluster bootstrap). None if there is one view of each.
-        level: Of the interval.
-        num_resamples: Of the bootstrap.
+        scores: Score of each network.
+        signals: Signal id of each network. All views of a signal are resampled together, since
+            they are not independent (cluster bootstrap). None if each signal has one view.
+        level: Confidence level, between 0 and 1.
+        num_resamples: Number of bootstrap resamples.
+
+    Returns:
+        Lower and upper bound. Both are the mean if there is only one signal, or if a score is not
+        finite.
     """
     signals = torch.arange(len(scores)) if signals is None else signals
-    ids, of_row, num_views = signals.unique(return_inverse=True, return_counts=True)
+    ids, cluster, num_views = signals.unique(return_inverse=True, return_counts=True)
     if len(ids) < 2 or not bool(scores.isfinite().all()):
         return [float(scores.mean())] * 2
     values = scores.double()
     data: tuple[Any, ...] = (values.numpy(),)
     statistic: Any = np.mean
     if len(ids) < len(scores):
-        sums = torch.zeros(len(ids), dtype=torch.double).index_add_(0, of_row, values)
+        sums = torch.zeros(len(ids), dtype=torch.double).index_add_(0, cluster, values)
         data, statistic = (sums.numpy(), num_views.numpy()), _mean_of_clusters
     interval = bootstrap(
         data,
@@ -66,10 +68,10 @@ def _mean_of_clusters(sums: Any, sizes: Any, axis: int) -> Any:
 
 
 def confusion(outputs: Float[Tensor, "n k"], true: Int[Tensor, " n"]) -> Int[Tensor, "k c"]:
-    """Number of networks of each true class (row) by predicted class (column).
+    """Confusion matrix: number of networks of each true class (row) and predicted class (column).
 
-    Networks whose outputs hold NaN have no predicted class. If there are any, one more column
-    counts them.
+    Networks with NaN in the output have no predicted class. If there are any, they are counted in
+    an additional last column.
     """
     num_classes = outputs.shape[1]
     predicted = predicted_classes(outputs)
@@ -79,15 +81,18 @@ def confusion(outputs: Float[Tensor, "n k"], true: Int[Tensor, " n"]) -> Int[Ten
 
 
 def predicted_classes(outputs: Float[Tensor, "n k"]) -> Int[Tensor, " n"]:
-    """The class of the largest logit; K, which is none, where outputs hold NaN."""
+    """The class with the largest logit; k, which is not a class, for outputs with NaN."""
     is_nan = outputs.isnan().any(dim=1)
     return outputs.argmax(dim=1).masked_fill(is_nan, outputs.shape[1])
 
 
 def accuracy_by_class(counts: Int[Tensor, "k c"]) -> list[float | None]:
-    """Accuracy on each true class, from ``confusion``; None for a class without networks.
+    """Accuracy on each true class; None for a class without networks.
 
-    Networks whose outputs hold NaN count as wrong.
+    Networks with NaN in the output count as wrong.
+
+    Args:
+        counts: The confusion matrix, see ``confusion``.
     """
     sizes = counts.sum(dim=1).tolist()
     return [int(counts[k, k]) / size if size else None for k, size in enumerate(sizes)]
@@ -96,10 +101,11 @@ def accuracy_by_class(counts: Int[Tensor, "k c"]) -> list[float | None]:
 def error_by_target(
     predicted: Float[Tensor, " n"], true: Float[Tensor, " n"], *, num_bins: int = 10
 ) -> list[dict[str, float]]:
-    """Mean squared error over bins of the true value with equally many networks.
+    """Mean squared error in bins of the true value with equal numbers of networks.
 
     Returns:
-        For each bin its ends ``low`` and ``high``, its size ``n`` and ``mse``.
+        Lowest and highest true value ``low`` and ``high``, number of networks ``n`` and ``mse`` of
+        each bin.
     """
     order = true.argsort()
     return [
@@ -114,59 +120,66 @@ def error_by_target(
 
 
 def describe_embedding(
-    known: Float[Tensor, "m e"],
-    known_targets: Tensor,
-    asked: Float[Tensor, "n e"],
+    train_embeddings: Float[Tensor, "m e"],
+    train_targets: Tensor,
+    embeddings: Float[Tensor, "n e"],
     targets: Tensor,
     signals: Int[Tensor, " n"] | None = None,
 ) -> dict[str, float | None]:
-    """How much of the targets lies open in an embedding.
+    """Score how well the targets can be predicted from an embedding.
 
     Args:
-        known: Embedding of the training split.
-        known_targets: Its targets: classes, or numbers (m,) or (m, K).
-        asked: Embedding of another split.
-        targets: Its targets.
-        signals: Id of the signal of each of its networks; other views of the same signal are no
-            neighbours. None if there is one view of each.
+        train_embeddings: Embedding of the training split.
+        train_targets: Targets of the training split: classes (m,), or numbers (m,) or (m, K).
+        embeddings: Embedding of the evaluated split.
+        targets: Targets of the evaluated split.
+        signals: Signal id of each network of the evaluated split. Views of the same signal do not
+            count as neighbours. None if each signal has one view.
 
     Returns:
-        ``neighbours``: of the 10 nearest networks of other signals of the split, the share with
-        the same class; for numbers, R² of their mean as a prediction. ``linear_probe``: accuracy
-        of a ridge classifier, or R² of a ridge regression, on the standardised embedding, fitted
-        to the training split. None where an embedding is not finite, there are too few networks,
-        or all have the same label; of several labels those that vary in both splits count.
+        ``neighbours``: fraction of the 10 nearest networks of other signals, within the evaluated
+        split, that have the same class; for numbers, R² of the mean of the neighbours as a
+        prediction. ``linear_probe``: accuracy of a ridge classifier, or R² of a ridge regression,
+        on the standardised embedding, fitted to the training split. Both are None if an embedding
+        is not finite, if there are too few networks, or if all targets are equal. Of several
+        labels, only those that vary in both splits are used.
     """
-    unknown: dict[str, float | None] = {"neighbours": None, "linear_probe": None}
-    signals = torch.arange(len(asked)) if signals is None else signals
+    no_scores: dict[str, float | None] = {"neighbours": None, "linear_probe": None}
+    signals = torch.arange(len(embeddings)) if signals is None else signals
     num_views = int(signals.unique(return_counts=True)[1].max()) if len(signals) else 0
-    if len(asked) < NUM_NEIGHBOURS + num_views or not bool(
-        known.isfinite().all() and asked.isfinite().all()
+    if len(embeddings) < NUM_NEIGHBOURS + num_views or not bool(
+        train_embeddings.isfinite().all() and embeddings.isfinite().all()
     ):
-        return unknown
-    known_targets, targets = (t.view(len(t), -1) for t in (known_targets, targets))
-    varies = (known_targets != known_targets[:1]).any(dim=0) & (targets != targets[:1]).any(dim=0)
+        return no_scores
+    train_targets, targets = (t.view(len(t), -1) for t in (train_targets, targets))
+    varies = (train_targets != train_targets[:1]).any(dim=0) & (targets != targets[:1]).any(dim=0)
     if not bool(varies.any()):
-        return unknown
-    known_targets, targets = known_targets[:, varies], targets[:, varies]
+        return no_scores
+    train_targets, targets = train_targets[:, varies], targets[:, varies]
     is_class = not targets.is_floating_point() and targets.shape[1] == 1
     if not is_class:
-        known_targets, targets = known_targets.float(), targets.float()
-    around = targets[_neighbours(asked, signals, num_views)]  # (n, 10, K)
+        train_targets, targets = train_targets.float(), targets.float()
+    neighbours = targets[_neighbours(embeddings, signals, num_views)]  # (n, 10, K)
     probe: Any = make_pipeline(StandardScaler(), RidgeClassifier() if is_class else Ridge())
-    probe.fit(known.double().numpy(), known_targets.squeeze(1).numpy())
+    probe.fit(train_embeddings.double().numpy(), train_targets.squeeze(1).numpy())
     return {
-        "neighbours": float((around == targets[:, None]).float().mean())
+        "neighbours": float((neighbours == targets[:, None]).float().mean())
         if is_class
-        else float(r2_score(targets, around.mean(dim=1))),
-        "linear_probe": float(probe.score(asked.double().numpy(), targets.squeeze(1).numpy())),
+        else float(r2_score(targets, neighbours.mean(dim=1))),
+        "linear_probe": float(probe.score(embeddings.double().numpy(), targets.squeeze(1).numpy())),
     }
 
 
 def _neighbours(
     points: Float[Tensor, "n e"], signals: Int[Tensor, " n"], num_views: int
 ) -> Int[Tensor, "n k"]:
-    """Rows of the nearest points of other signals, each of which has at most so many views."""
+    """Rows of the nearest points of other signals.
+
+    Args:
+        points: The points.
+        signals: Signal id of each point.
+        num_views: Maximum number of points per signal.
+    """
     search = NearestNeighbors(n_neighbors=NUM_NEIGHBOURS + num_views - 1).fit(points.numpy())
     rows = torch.from_numpy(search.kneighbors(return_distance=False))
     is_same = signals[rows] == signals[:, None]
@@ -175,6 +188,6 @@ def _neighbours(
 
 
 def is_of_classes(outputs: Tensor, targets: Tensor) -> bool:
-    """Whether outputs are logits: whole numbers as targets, and a column for each of them."""
-    is_whole = not targets.is_floating_point() and targets.ndim == 1
-    return is_whole and int(targets.min()) >= 0 and int(targets.max()) < outputs[0].numel()
+    """Whether outputs are logits: targets are integers, and outputs have a column for each."""
+    is_integer = not targets.is_floating_point() and targets.ndim == 1
+    return is_integer and int(targets.min()) >= 0 and int(targets.max()) < outputs[0].numel()

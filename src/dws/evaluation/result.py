@@ -1,4 +1,4 @@
-"""The record of an evaluated run, ``result.json``: its one declaration, and reading it."""
+"""Declaration and reading of ``result.json`` and ``transfer-<zoo>.json``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from dws.training.identity import from_earlier_version, identity, with_defaults
 from dws.training.record import Origin
 
 FORMAT_VERSION = 2  # files of version 1 have no format_version
-SPLITS = ("validation", "test", "test_permuted")  # fields of a result with metrics
-TRANSFER = "transfer-"  # prefix of the names of files
-UNITS = {"accuracy": "%"}  # of metrics, where a task does not say
+SPLITS = ("validation", "test", "test_permuted")  # fields of a result that contain metrics
+TRANSFER = "transfer-"  # prefix of file names
+UNITS = {"accuracy": "%"}  # default units of metrics, for tasks without units
 
-FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # of the same folder
+FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]  # file in the same folder
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class EmbeddingScores(Record):
-    """How well labels can be predicted from an embedding; None where it was not measured."""
+    """Scores of predicting labels from an embedding, see ``describe_embedding``."""
 
     neighbours: float | None
     linear_probe: float | None
 
 
 class Bin(Record):
-    """Networks whose true value is in a range, and their mean squared error."""
+    """Mean squared error of the networks whose true value is in a range."""
 
     low: float
     high: float
@@ -43,7 +43,7 @@ class Bin(Record):
 
 @with_config(ConfigDict(extra="allow"))
 class Settings(TypedDict, total=False):
-    """Settings of a run; the kind of one group matters here."""
+    """Settings of a run; only the type of ``task`` is checked."""
 
     task: dict[str, Any]
 
@@ -52,44 +52,44 @@ class Result(Record):
     """An evaluated run.
 
     Attributes:
-        format_version: Of the file.
+        format_version: Version of the file format.
         task: Name of the task.
-        title: What reports call the task; None for its name.
+        title: Title of the task in reports; None for its name.
         model: Name of the model.
-        seed: Of the training.
-        settings: On which the outcome depends; None in old files.
-        settings_hash: Identity of the run: the same for runs that differ in nothing but the seed.
-        num_train: Number of different training networks.
+        seed: Seed of the training.
+        settings: Settings that determine the outcome; None in old files.
+        settings_hash: Identity of the run; equal for runs that differ only in the seed.
+        num_train: Number of distinct training networks.
         num_parameters: Number of parameters of the model.
         zoo: Hash of the zoo's signals and settings.
         zoo_path: Folder of the zoo.
-        origin: What made the run; None in old files.
-        evaluated: What made this evaluation; None in old files.
+        origin: Provenance of the training; None in old files.
+        evaluated: Provenance of the evaluation; None in old files.
         metric: Name of the monitored metric, by which validation selected the epoch.
-        higher_is_better: Whether more of it is better.
-        units: Units of metrics, by name; shares of 1 have "%", and "×10⁻²" shows hundredths.
-        published: Mean and standard deviation of the monitored metric elsewhere, by method, as they
-            are printed: shares of 1 in percent.
-        source: Where the published values are from.
-        labels: Names of the zoo's labels that are predicted; none where networks are.
+        higher_is_better: Whether larger values of the monitored metric are better.
+        units: Units of metrics by name. "%" is for fractions of 1, and "×10⁻²" shows hundredths.
+        published: Published mean and standard deviation of the monitored metric, by method, as
+            printed: fractions in percent.
+        source: Source of the published values.
+        labels: Names of the predicted labels; empty for tasks that predict networks.
         reads: Input of the model: ``standardized``, ``scaled``, ``wrapped`` or ``raw`` weights.
             Models of raw weights may evaluate the functions.
         test: Metrics of the test split, by name.
         test_interval: 95 % bootstrap interval of the monitored metric over test signals.
         test_permuted: Metrics of the test split with the hidden neurons of each network permuted.
-        references: Metrics to compare with, by title, such as those of networks that are left as
-            they are; of tasks that turn networks into networks.
-        validation: Metrics of the epoch that validation selected.
-        confusion: Number of test networks of each true class (row) by predicted class.
-        accuracy_by_class: Test accuracy of each true class; None for one without networks.
-        mse_by_target: For each label, test errors by the true value.
-        embedding: How well labels can be predicted from the embedding of the test networks.
+        references: Reference metrics by title, such as those of unchanged networks, for tasks that
+            predict networks.
+        validation: Validation metrics of the selected epoch.
+        confusion: Confusion matrix of the test split: true classes in rows, predictions in columns.
+        accuracy_by_class: Test accuracy of each true class; None for a class without networks.
+        mse_by_target: Test errors by true value, for each label.
+        embedding: Scores of the embedding of the test networks.
         num_test: Number of test networks.
-        num_epochs: Epochs of the training.
+        num_epochs: Number of epochs of the training.
         best_epoch: The epoch that validation selected.
-        train_seconds: Time of training steps, without validation.
-        networks_per_second: Median over epochs.
-        pictures: Names of files in the run's folder.
+        train_seconds: Time of the training steps, without validation.
+        networks_per_second: Training throughput, median over epochs.
+        pictures: Names of image files in the run's folder.
         evaluate_seconds: Time of the evaluation; None in old files.
     """
 
@@ -136,25 +136,25 @@ class Result(Record):
 
 
 class Transfer(Record):
-    """A run evaluated on another zoo than it was trained on.
+    """Evaluation of a run on another zoo than that of its training.
 
     Attributes:
-        format_version: Of the file.
-        task: Name of the run's task.
+        format_version: Version of the file format.
+        task: Name of the task.
         model: Name of the model.
-        seed: Of the training.
+        seed: Seed of the training.
         settings_hash: Identity of the run.
-        num_train: Number of different training networks.
+        num_train: Number of distinct training networks.
         zoo: Hash of the other zoo's signals and settings.
-        zoo_path: Its folder.
-        signals: Name of its signals.
+        zoo_path: Folder of the other zoo.
+        signals: Name of the other zoo's signals.
         metric: Name of the monitored metric.
-        units: Units of metrics, by name.
+        units: Units of metrics by name.
         test: Metrics of the other zoo's test split.
         test_interval: 95 % bootstrap interval of the monitored metric over test signals.
-        references: Metrics to compare with, by title, see ``Result``.
+        references: Reference metrics by title, see ``Result``.
         num_test: Number of test networks.
-        evaluated: What made this evaluation.
+        evaluated: Provenance of the evaluation.
     """
 
     format_version: int
@@ -175,77 +175,76 @@ class Transfer(Record):
     evaluated: Origin
 
     def write(self, folder: Path) -> Path:
-        """Write it to the folder of a run, one file for each zoo."""
+        """Write the file ``transfer-<zoo>.json`` to the folder of a run; returns the file."""
         file = folder / f"{TRANSFER}{self.zoo}.json"
         write_json(file, self.model_dump())
         return file
 
 
 def read_transfers(folder: Path) -> list[Transfer]:
-    """What was written to the folder of a run, for each other zoo.
+    """Read all evaluations of a run on other zoos.
 
     Raises:
-        UserError: If a file cannot be read, or a newer version of dws wrote it.
+        UserError: If a file is damaged, or was written by a newer version of dws.
     """
-    found = []
+    transfers = []
     for file in sorted(folder.glob(f"{TRANSFER}*.json")):
         content = read_json(file)
         check_version(content, file)
-        what = f"an evaluation on another zoo in {file}"
-        found.append(check_content(content, Transfer, what=what))
-    return found
+        what = f"evaluation on another zoo in {file}"
+        transfers.append(check_content(content, Transfer, what=what))
+    return transfers
 
 
 def read_result(file: Path) -> Result:
     """Read a ``result.json`` of this or an earlier version.
 
     Raises:
-        UserError: If it cannot be read, holds something else, or a newer version of dws wrote it.
+        UserError: If the file cannot be read, is damaged, or was written by a newer version of dws.
     """
-    again = "run dws-evaluate again"
+    remedy = "delete that file and rerun dws-evaluate"
     try:
         content = read_json(file)
     except ValueError as error:
-        raise UserError(f"{error}; delete that file and {again}") from error
+        raise UserError(f"{error}; {remedy}") from error
     except OSError as error:
         raise UserError(
-            f"expected a result in {file}, got something that cannot be read ({error.strerror}); "
-            f"make it readable, or remove it and {again}"
+            f"{file} cannot be read ({error.strerror}); make it readable, or {remedy}"
         ) from error
     check_version(content, file)
     try:
-        result = check_content(content, Result, what=f"a result in {file}")
+        result = check_content(content, Result, what=f"result in {file}")
         check_metric(result, file)
     except ValueError as error:
-        raise UserError(f"{error}; delete that file and {again}") from error
+        raise UserError(f"{error}; {remedy}") from error
     return with_current_settings(result)
 
 
 def check_version(content: object, file: Path) -> None:
-    """Make sure that no newer version of dws wrote a file.
+    """Check that a result was not written by a newer version of dws.
 
     Raises:
-        UserError: If one did.
+        UserError: If the file has a newer format version.
     """
     record.check_version(content, file, newest=FORMAT_VERSION)
 
 
 def check_metric(result: Result, file: Path) -> None:
-    """Make sure that a result has its monitored metric on every split.
+    """Check that a result contains its monitored metric for every split.
 
     Raises:
-        UserError: If it is missing.
+        UserError: If the metric is missing for a split.
     """
-    known = [name for split in SPLITS for name in result[split]]
-    if known.count(result.metric) != len(SPLITS):
-        raise UserError(f"expected {result.metric} of all splits in {file}, got {known}")
+    names = [name for split in SPLITS for name in result[split]]
+    if names.count(result.metric) != len(SPLITS):
+        raise UserError(f"{file} lacks {result.metric} for one of {', '.join(SPLITS)}, got {names}")
 
 
 def with_current_settings(result: Result) -> Result:
-    """The result with all settings, and its run's identity, as they are recorded now.
+    """Convert the settings and the identity of a result of an earlier version to current ones.
 
-    A run that was made with other defaults of its classes has the identity of its full settings,
-    and is not averaged with runs of today's defaults.
+    The identity depends on the full settings. A run with other defaults of its classes is therefore
+    not averaged with runs that have today's defaults.
     """
     settings: Mapping[str, Any] = result.settings or {}
     is_complete = {"task", "model", "optim", "trainer", "augment"} <= settings.keys()
@@ -256,6 +255,6 @@ def with_current_settings(result: Result) -> Result:
         settings = from_earlier_version(settings, command)
     try:
         changes = {"settings": with_defaults(settings), "settings_hash": identity(settings)}
-    except UserError:  # of a plugin that is not allowed
+    except UserError:  # the class is of a plugin that is not allowed
         changes = {"settings": settings}
     return result.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""t-SNE of embeddings (van der Maaten and Hinton 2008), as scikit-learn or openTSNE do it."""
+"""t-SNE of embeddings (van der Maaten and Hinton 2008), by scikit-learn or openTSNE."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 PERPLEXITY = 30.0
-MANY = 5000  # points from which openTSNE is used if it is there: scikit-learn takes minutes
+MANY = 5000  # number of points above which openTSNE is used; scikit-learn takes minutes
 
 
 def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n 2"]:
-    """Map features to the plane, deterministically.
+    """Compute a two-dimensional t-SNE, deterministically.
 
     Args:
-        embeddings: (n, E).
-        seed: Of the random state.
+        embeddings: The embeddings.
+        seed: Seed of the random state.
 
     Returns:
-        (n, 2); all zeros, with a note that says why, where there is nothing to map: fewer than 4
-        points, or features that are all equal or not finite, as those of a network that has
-        collapsed. ``is_map`` tells.
+        Points in the plane. All points are zero, and a message is printed, if t-SNE is undefined:
+        with fewer than 4 points, or if embeddings are all equal or not finite, such as those of a
+        collapsed model. See ``is_map``.
     """
     features = embeddings.double()
     spread = float(features.std(dim=0, correction=0).max()) if features.numel() else 0.0
@@ -35,20 +35,20 @@ def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n
     elif not spread > 0:
         reason = f"the embeddings of all {len(features)} networks are equal"
     if reason:
-        print(f"dws: no t-SNE to draw: {reason}")
+        print(f"dws: no t-SNE: {reason}")
         return torch.zeros(len(features), 2)
     features = features / spread  # distances are squared in float32
-    # perplexity has to stay below the number of points
+    # perplexity must be smaller than the number of points
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
-    # PCA, where it starts, needs two features
+    # the initialisation by PCA needs two features
     points = pad(features, (0, max(2 - embeddings.shape[1], 0))).numpy()
     if len(points) > MANY:
         try:
             import openTSNE
         except ImportError:
             print(
-                f"dws: t-SNE of {len(points)} points by scikit-learn, which takes minutes; "
-                "pip install -e '.[tsne]' is faster"
+                f"dws: computing t-SNE of {len(points)} points by scikit-learn, which takes "
+                "minutes; for a faster method, run: pip install -e '.[tsne]'"
             )
         else:
             fast = openTSNE.TSNE(perplexity=perplexity, initialization="pca", random_state=seed)
@@ -58,5 +58,5 @@ def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n
 
 
 def is_map(points: Float[Tensor, "n 2"]) -> bool:
-    """Whether ``tsne`` had something to map."""
+    """Whether points are a t-SNE rather than the zeros that ``tsne`` returns otherwise."""
     return bool(points.any() and points.isfinite().all())

@@ -1,4 +1,7 @@
-"""Experiments as calls: fit a zoo, train, evaluate, load. The commands are shells over this."""
+"""Python interface of the experiments: fit a zoo, train, evaluate and load models.
+
+The commands are thin wrappers around this package.
+"""
 
 from dws.experiment.api import fit_zoo, train
 from dws.experiment.run import Run, load_trained

@@ -1,4 +1,4 @@
-"""``fit_zoo`` and ``train``: settings as Python values, and the same work as the commands."""
+"""``fit_zoo`` and ``train``: the commands ``dws-fit-inrs`` and ``dws-train`` as functions."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ def fit_zoo(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Zoo:
-    """Fit a zoo of INRs as ``dws-fit-inrs`` does: same folder, same identity, and it resumes.
+    """Fit a zoo, as ``dws-fit-inrs`` does.
+
+    Folder and identity of the zoo are the same as with the command. An unfinished zoo is resumed, a
+    complete one is opened.
 
     Args:
-        zoo: What is fitted, such as ``sine`` or ``mnist``; a choice of ``configs/zoo``.
-        fit: How it is fitted: ``authors``, ``fast`` or ``fingerprint``.
+        zoo: A choice of ``configs/zoo``, such as ``sine`` or ``mnist``.
+        fit: Settings of the fit: ``authors``, ``fast`` or ``fingerprint``.
         path: The zoo's folder; None for ``outputs/zoos/<zoo>``.
-        limit: Signals in all splits together; None for as many as the zoo's settings say.
-        seed: Of signals and initialisations; None for that of the zoo's settings.
-        settings: Other settings, by the names that ``dws-fit-inrs --help`` lists, such as
+        limit: Total number of signals in all splits; None for the zoo's default.
+        seed: Seed of signals and initialisations; None for the zoo's default.
+        settings: Further settings, with the names that ``dws-fit-inrs --help`` lists, such as
             ``{"inr.hidden": [16, 16], "fit.num_steps": 500}``.
 
     Returns:
@@ -42,11 +45,13 @@ def fit_zoo(
     Raises:
         ValueError: If a setting is unknown or out of range, or the folder belongs to another zoo.
     """
-    named = {"zoo": zoo, "fit": fit, "zoo.path": path, "zoo.limit": limit, "zoo.seed": seed}
-    fitted = fit_inrs(compose_settings("fit_inrs", _overrides(named, settings)))
-    if fitted is None:
-        raise UserError("Parts of a zoo are fitted by dws-fit-inrs or dws.zoo.build_part.")
-    return fitted
+    arguments = {"zoo": zoo, "fit": fit, "zoo.path": path, "zoo.limit": limit, "zoo.seed": seed}
+    result = fit_inrs(compose_settings("fit_inrs", _overrides(arguments, settings)))
+    if result is None:
+        raise UserError(
+            "fit_zoo fits whole zoos; to fit a part, use dws-fit-inrs or dws.zoo.build_part"
+        )
+    return result
 
 
 def train(
@@ -59,52 +64,55 @@ def train(
     run_dir: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Train a metanet as ``dws-train`` does: same folder, same identity, and it resumes.
+    """Train a metanet, as ``dws-train`` does.
+
+    Folder and identity of the run are the same as with the command. An interrupted run is resumed,
+    a complete one is opened. The function seeds the global random generators, therefore only one
+    thread of a process may train.
 
     Args:
-        task: What is learned: a choice of ``configs/task``; None for ``mnist``.
-        model: The metanet: a choice of ``configs/model``; None for ``dwsnet``.
-        zoo: What is trained on, or its folder; None for the one that the task names.
-        seed: Of the parameters, the batches and the augmentations; None for 0, or for that of the
-            experiment.
-        experiment: A choice of ``configs/experiment``, which has its own task and model.
-        run_dir: The run's folder; None for one that the same settings always give.
-        settings: Other settings, by the names that ``dws-train --help`` lists, such as
+        task: A choice of ``configs/task``; None for ``mnist``.
+        model: A choice of ``configs/model``; None for ``dwsnet``.
+        zoo: The zoo to train on, or its folder; None for the default of the task.
+        seed: Seed of parameters, batches and augmentations; None for the default of the experiment,
+            or 0.
+        experiment: A choice of ``configs/experiment``, which sets task and model.
+        run_dir: The run's folder; None to derive it from the settings.
+        settings: Further settings, with the names that ``dws-train --help`` lists, such as
             ``{"optim.lr": 1e-2, "trainer.num_epochs": 5, "wandb": "disabled"}``.
 
-    It seeds the random generators of the process: do not train in several threads at once.
-
     Returns:
-        The finished run.
+        The complete run.
 
     Raises:
-        FileNotFoundError: If there is no zoo.
-        ValueError: If a setting is unknown or out of range, settings do not fit each other or the
-            zoo, or the loss becomes NaN or infinite.
+        FileNotFoundError: If the zoo does not exist.
+        ValueError: If a setting is unknown or out of range, settings are incompatible with each
+            other or the zoo, or the loss becomes NaN or infinite.
     """
     path = zoo.path if isinstance(zoo, Zoo) else zoo
-    named = {"task": task, "model": model, "experiment": experiment, "zoo.path": path}
-    overrides = _overrides({**named, "seed": seed, "run_dir": run_dir}, settings)
+    arguments = {"task": task, "model": model, "experiment": experiment, "zoo.path": path}
+    overrides = _overrides({**arguments, "seed": seed, "run_dir": run_dir}, settings)
     command = shlex.join(["dws-train", *overrides])
     return train_run(compose_settings("train", overrides), command=command)
 
 
-def _overrides(named: Mapping[str, Any], settings: Mapping[str, Any] | None) -> list[str]:
-    """Settings as on the command line; what is None among the named ones is left to its default."""
-    given = {key: value for key, value in named.items() if value is not None}
-    return [_override(key, value) for key, value in {**given, **(settings or {})}.items()]
+def _overrides(arguments: Mapping[str, Any], settings: Mapping[str, Any] | None) -> list[str]:
+    """Convert arguments that are not None, and settings, to Hydra overrides."""
+    set_arguments = {key: value for key, value in arguments.items() if value is not None}
+    return [_override(key, value) for key, value in {**set_arguments, **(settings or {})}.items()]
 
 
 def _override(key: str, value: object) -> str:
-    return as_override(key, value) if isinstance(value, str | Path) else f"{key}={_written(value)}"
+    return as_override(key, value) if isinstance(value, str | Path) else f"{key}={_literal(value)}"
 
 
-def _written(value: Any) -> str:
-    """A value in Hydra's grammar of overrides."""
+def _literal(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_written(each)}" for key, each in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_literal(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_written, value)) + "]"
+        return "[" + ",".join(map(_literal, value)) + "]"
     if isinstance(value, str | Path):
         return as_override("", value).removeprefix("=")
-    return json.dumps(value.item() if hasattr(value, "item") else value)  # of NumPy or torch
+    # scalars of NumPy and torch have the method item
+    return json.dumps(value.item() if hasattr(value, "item") else value)

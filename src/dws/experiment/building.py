@@ -1,4 +1,4 @@
-"""From settings to objects: the zoo, the task, the model and the training split of a run."""
+"""Building the objects of a run from its settings: zoo, task, model and training split."""
 
 from __future__ import annotations
 
@@ -18,56 +18,61 @@ from dws.training import LabelledNetworks, Model, NetworkUpdate, RunRecord, Weig
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
+from dws.zoo.store import describe_missing
 
-AnySettings = TrainSettings | RunRecord  # of a run to make, or of one that was made
-NOT_ARGUMENTS = ("name", "zoo", "num_train", "repeat_train")  # of the class of a task or model
+AnySettings = TrainSettings | RunRecord  # of a new run, or of an existing one
+# settings of a task or model that are not arguments of its class
+NOT_ARGUMENTS = ("name", "zoo", "num_train", "repeat_train")
 
 
 def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
-    """Open a zoo, or say which command makes it.
+    """Open a zoo.
 
     Args:
-        path: Its folder.
-        command: What makes it.
-        aligned: Open the copy whose networks are aligned to each other; made if need be.
+        path: The zoo's folder.
+        command: Command that creates or resumes the zoo, for the error message.
+        aligned: Open the aligned copy, which is created if necessary.
 
     Raises:
-        NotFoundError: If there is none.
-        UserError: On the complaints of ``align_zoo``.
+        NotFoundError: If the folder contains no complete zoo.
+        UserError: If ``align_zoo`` fails.
     """
     try:
         zoo = Zoo.open(path)
     except FileNotFoundError as error:
-        raise NotFoundError(f"{error}; make or finish it with {command}") from error
+        raise NotFoundError(
+            f"{describe_missing(Path(path))}; create or resume it with: {command}"
+        ) from error
     return align_zoo(zoo) if aligned else zoo
 
 
 def load_training_split(
     settings: AnySettings, zoo: Zoo, task: AnyTask, device: torch.device, *, repeat: bool
 ) -> LabelledNetworks:
-    """The training split of a run, or the part of it that ``task.num_train`` asks for.
+    """Load the training split of a run, or the subset of it that ``task.num_train`` selects.
 
     Args:
-        settings: Of the run.
-        zoo: Whose split.
-        task: Makes the targets.
-        device: Where to keep them.
-        repeat: Repeat the part until it is as large as the split.
+        settings: Settings of the run.
+        zoo: The zoo.
+        task: Computes the targets.
+        device: Device of networks and targets.
+        repeat: Repeat the subset until it has as many networks as the whole split.
 
     Raises:
-        UserError: If networks shall be repeated for a task that tells them from each other, or
-            all of them.
+        UserError: If ``repeat`` is set without ``task.num_train``, or for a task that contrasts
+            the networks of a batch with each other.
     """
     num_train = settings.task.get("num_train")
     if repeat and task.num_views > 1:
         raise UserError(
-            f"expected task.repeat_train=false for {settings.task['name']}, which compares each "
-            "network with all others of a batch, got true; use more epochs instead"
+            f"task.repeat_train=true does not apply to {settings.task['name']}, which contrasts "
+            "each network with all others of a batch; set task.repeat_train=false and train for "
+            "more epochs"
         )
     if repeat and num_train is None:
         raise UserError(
-            "expected task.num_train=... with task.repeat_train=true, which repeats so many "
-            "networks until they are as many as the training split, got none"
+            "task.repeat_train=true repeats a subset of the training split, but task.num_train is "
+            "not set; set task.num_train to the size of the subset"
         )
     return LabelledNetworks.load(
         zoo.split("train"),
@@ -80,17 +85,17 @@ def load_training_split(
 
 
 def zoo_hash(zoo: Zoo) -> str:
-    """What tells a zoo from others, wherever it lies: signals and settings, not the fit itself."""
+    """Hash of the signals and settings of a zoo; independent of its folder and its weights."""
     keys = ("signals", "zoo", "inr", "classifier", "fit", ALIGNED_TO)
     content = zoo.manifest.content()
     return settings_hash({key: content[key] for key in keys if key in content})
 
 
 def build_task(settings: TaskSettings) -> AnyTask:
-    """The task of a run.
+    """Build the task of a run.
 
     Raises:
-        UserError: On the complaints of ``build``, or if it is no task.
+        UserError: If the class cannot be built, or does not implement the protocol of a task.
     """
     kind: type = NetworkTask if hasattr(class_of(settings["_target_"]), "targets_of") else Task
     methods = [name for name in sorted(_members(kind)) if callable(getattr(kind, name))]
@@ -98,23 +103,23 @@ def build_task(settings: TaskSettings) -> AnyTask:
     if not isinstance(task, kind):
         missing = sorted(name for name in _members(kind) if not hasattr(task, name))
         raise UserError(
-            f"task._target_={settings['_target_']} is no dws.tasks.{kind.__name__}: it lacks "
-            f"{', '.join(missing)}. Define them."
+            f"task._target_={settings['_target_']} does not implement dws.tasks.{kind.__name__}; "
+            f"define {', '.join(missing)}"
         )
     return cast(AnyTask, task)
 
 
 def task_on(settings: TaskSettings, zoo: Zoo, *, data: str, device: torch.device) -> AnyTask:
-    """The task of a run, on the networks of a zoo if it is a ``NetworkTask``.
+    """Build the task of a run, and bind it to a zoo if it is a ``NetworkTask``.
 
     Args:
-        settings: Of the task.
-        zoo: Whose networks.
+        settings: Settings of the task.
+        zoo: The zoo.
         data: Folder of data sets.
-        device: Where the run computes.
+        device: Device of the run.
 
     Raises:
-        UserError: On the complaints of ``build_task`` and of the task.
+        UserError: If ``build_task`` fails, or the task does not apply to the zoo.
     """
     task = build_task(settings)
     if isinstance(task, NetworkTask):
@@ -128,10 +133,16 @@ def build_model(
     task: AnyTask,
     train_targets: torch.Tensor | None,
 ) -> Model:
-    """A new model, with parameters drawn from the run's seed.
+    """Build a model whose parameters are initialised from the run's seed.
+
+    Args:
+        settings: Settings of the run.
+        spec: Architecture of the input networks.
+        task: The task.
+        train_targets: Targets of the training split; None if trained weights will be loaded.
 
     Raises:
-        UserError: On the complaints of ``build``, or if the model is no metanet.
+        UserError: If the class cannot be built, or is not a metanet.
     """
     if isinstance(task, NetworkTask):
         return _build_update(settings, spec)
@@ -158,16 +169,16 @@ def build_model(
 
 
 def _build_update(settings: AnySettings, spec: WeightSpaceSpec) -> NetworkUpdate:
-    """A model whose output are networks.
+    """Build a model that outputs networks.
 
     Raises:
-        UserError: On the complaints of ``build``, if the model is no metanet, or is to reconstruct
-            what its input computes.
+        UserError: If the class cannot be built, is not a metanet, or an auxiliary reconstruction
+            loss is set.
     """
     if settings.reconstruction.weight:
         raise UserError(
-            f"expected reconstruction.weight=0 for {settings.task['name']}, whose loss compares "
-            f"what networks compute, got {settings.reconstruction.weight}"
+            f"reconstruction.weight is {settings.reconstruction.weight}, but the loss of "
+            f"{settings.task['name']} compares reconstructions already; set reconstruction.weight=0"
         )
     arguments = _arguments(settings.model)
     with torch.random.fork_rng():
@@ -188,10 +199,10 @@ def _build_update(settings: AnySettings, spec: WeightSpaceSpec) -> NetworkUpdate
 
 
 def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
-    """Let a metanet, perhaps a user's own, process two networks before it is trained.
+    """Check a metanet on two networks before training, since its class may be a user's own.
 
     Raises:
-        UserError: If it lacks a method, or returns something of another shape.
+        UserError: If a method is missing, or its output has a wrong shape.
     """
     name = type(net).__name__
     if (
@@ -200,19 +211,19 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
         or not hasattr(net, "embed")
     ):
         raise UserError(
-            f"model: {name} is not an nn.Module with the methods forward(batch) and embed(batch). "
-            "Define them, or set model._target_ to another class."
+            f"model: {name} is not an nn.Module with the methods forward(batch) and embed(batch); "
+            "define them, or set model._target_ to another class"
         )
     batch = WeightBatch.from_flat(spec, torch.zeros(2, spec.num_params, 1))
     net.eval()
     for method, width in (("forward", out_features), ("embed", None)):
         with torch.no_grad():
-            got = getattr(net, method)(batch)
-        shape = tuple(got.shape) if isinstance(got, torch.Tensor) else ()
+            output = getattr(net, method)(batch)
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
         if len(shape) != 2 or shape[0] != 2 or width not in (None, shape[1]):
             raise UserError(
-                f"model: {name}.{method}(batch) returned {shape or type(got).__name__} for two "
-                f"networks. Return a tensor of shape (2, {width or 'E'})."
+                f"model: {name}.{method}(batch) returned {shape or type(output).__name__} for two "
+                f"networks; return a tensor of shape (2, {width or 'E'})"
             )
     net.train()
 

@@ -1,4 +1,4 @@
-"""Evaluating as ``dws-evaluate`` does it: a run folder to metrics of the test split."""
+"""Implementation of ``dws-evaluate``: evaluate a trained model on a test split."""
 
 from __future__ import annotations
 
@@ -47,84 +47,84 @@ from dws.weightspace.transforms import permute_neurons
 from dws.zoo import Zoo, ZooSplit
 
 
-def evaluate_run(given: EvaluateSettings, *, command: str) -> Result:
-    """Evaluate once; say what came out, also if it was done before.
+def evaluate_run(settings: EvaluateSettings, *, command: str) -> Result:
+    """Evaluate a run once and print its metrics; a later call prints the existing result.
 
     Args:
-        given: All settings.
-        command: The command that does the same, for the result's record.
+        settings: All settings.
+        command: The equivalent command, for the record of the result.
 
     Returns:
-        What ``result.json`` holds.
+        The content of ``result.json``.
 
     Raises:
-        FileNotFoundError: If there is no run, or its zoo is gone.
-        ValueError: If the run is not finished or damaged, or the zoo is another.
+        FileNotFoundError: If the run or its zoo does not exist.
+        ValueError: If the run is unfinished or damaged, or the zoo is not that of the training.
     """
     keep_freed_memory()
-    allow_plugins(*given.plugins)
-    device = find_device(given.device, option="device")
-    run = RunDir.open(given.run)
+    allow_plugins(*settings.plugins)
+    device = find_device(settings.device, option="device")
+    run = RunDir.open(settings.run)
     if os.path.lexists(run.result_file):
         result = read_result(run.result_file)
-        print(f"dws: {run.path} was evaluated already")
+        print(f"dws: {run.path} is already evaluated")
     else:
         with hold_folder(run.path):
-            result = with_current_settings(_evaluate(run, given, command, device))
-    wandb = {key: value for key, value in asdict(given.wandb).items() if value is not None}
+            result = with_current_settings(_evaluate(run, settings, command, device))
+    wandb = {key: value for key, value in asdict(settings.wandb).items() if value is not None}
     _log(run, replace(recorded_wandb(run.path), **wandb), result)
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result.test.items())
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.test.items())
     pictures = " ".join(str(run.path / name) for name in result.pictures)
     see = f"; see {pictures}" if pictures else ""
-    print(f"test split, {result['num_test']} networks: {figures}{see}")
+    print(f"test split, {result['num_test']} networks: {metrics}{see}")
     return result
 
 
-def transfer_run(given: EvaluateSettings, *, command: str) -> Transfer:
-    """Evaluate a run on the test split of another zoo, ``given.other_zoo``.
+def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
+    """Evaluate a run on the test split of another zoo, ``settings.other_zoo``.
 
     Args:
-        given: All settings.
-        command: The command that does the same, for the record.
+        settings: All settings.
+        command: The equivalent command, for the record of the result.
 
     Returns:
-        What ``transfer-<zoo>.json`` in the run's folder holds.
+        The content of ``transfer-<zoo>.json`` in the run's folder.
 
     Raises:
-        FileNotFoundError: If there is no run, or one of the zoos is gone.
-        ValueError: If the run is not finished or damaged, its networks have other widths than those
-            of the other zoo, or that is the zoo of the training.
+        FileNotFoundError: If the run or one of the zoos does not exist.
+        ValueError: If the run is unfinished or damaged, the networks of the zoos have different
+            widths, or the other zoo is that of the training.
     """
     keep_freed_memory()
-    allow_plugins(*given.plugins)
-    device = find_device(given.device, option="device")
-    run = RunDir.open(given.run)
-    record = _finished(run)
-    zoo, path = _zoo_of(run, record, given), str(given.other_zoo)
+    allow_plugins(*settings.plugins)
+    device = find_device(settings.device, option="device")
+    run = RunDir.open(settings.run)
+    record = _complete_record(run)
+    zoo, path = _training_zoo(run, record, settings), str(settings.other_zoo)
     other = open_zoo(path, command="dws-fit-inrs", aligned=False)
     if other.spec != zoo.spec:
         raise UserError(
-            f"The run in {run.path} was trained on networks of widths {zoo.spec.dims}, and those "
-            f"in {path} have {other.spec.dims}. Choose an other_zoo of the same widths."
+            f"The run in {run.path} was trained on networks of widths {zoo.spec.dims}, but those "
+            f"in {path} have widths {other.spec.dims}; choose an other_zoo of the same widths"
         )
     if zoo_hash(other) == zoo_hash(zoo):
         raise UserError(
-            f"{path} is the zoo that {run.path} was trained on, or a copy. Leave other_zoo out to "
-            "evaluate on it."
+            f"{path} is the zoo that {run.path} was trained on, or a copy of it; omit other_zoo to "
+            "evaluate on it"
         )
-    data = _data_folder(record, given)
+    data = _data_folder(record, settings)
     task, own_task = (task_on(record.task, z, data=data, device=device) for z in (other, zoo))
     split = other.split("test")
     test_set = LabelledNetworks.load(split, task, device)
-    if record.zoo.aligned:  # to the network that those of the training are aligned to
+    if record.zoo.aligned:  # aligned to the reference network of the training zoo
         weights = align(test_set.weights.to("cpu"), ZooSplit(zoo, 0, 1).weights())
         test_set = LabelledNetworks(weights.to(device), test_set.targets)
     model = build_model(record, zoo.spec, task, None).to(device)
     load_weights(model, load_best(run.best_checkpoint, task.monitor)["reader"], run.best_checkpoint)
-    # which a task with two views needs
+    # predictions of a task with several views depend on the training split
     train_set = load_training_split(record, zoo, own_task, device, repeat=False)
     outputs, targets = predict(
-        model, task, test_set, train_set=train_set, batch_size=given.batch_size
+        model, task, test_set, train_set=train_set, batch_size=settings.batch_size
     )
     transfer = Transfer(
         format_version=FORMAT_VERSION,
@@ -147,60 +147,61 @@ def transfer_run(given: EvaluateSettings, *, command: str) -> Transfer:
         evaluated=describe_origin(command, device),
     )
     file = transfer.write(run.path)
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in transfer.test.items())
-    print(f"test split of {path}, {len(targets)} networks: {figures}; see {file}")
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in transfer.test.items())
+    print(f"test split of {path}, {len(targets)} networks: {metrics}; see {file}")
     return transfer
 
 
-def _finished(run: RunDir) -> RunRecord:
-    """The record of a run, if it is finished and whole.
+def _complete_record(run: RunDir) -> RunRecord:
+    """The record of a complete run.
 
     Raises:
-        UserError: If it is not.
+        UserError: If the run is unfinished or damaged.
     """
     record = run.record()
     if not run.last_checkpoint.is_file():
         run.check_new()
     if not is_finished(run.last_checkpoint):
         raise UserError(
-            f"expected a finished run of {record.trainer.num_epochs} epochs in {run.path}, "
-            "got one that was interrupted or still runs; finish it with the dws-train command that "
-            "began it"
+            f"the run of {record.trainer.num_epochs} epochs in {run.path} is not complete: it was "
+            "interrupted or is still running; rerun its dws-train command to resume"
         )
     run.check_whole(num_epochs_done(run.last_checkpoint))
     return record
 
 
-def _zoo_of(run: RunDir, record: RunRecord, given: EvaluateSettings) -> Zoo:
-    """The zoo that a run was trained on.
+def _training_zoo(run: RunDir, record: RunRecord, settings: EvaluateSettings) -> Zoo:
+    """Open the zoo that a run was trained on.
 
     Raises:
-        NotFoundError: If it is gone.
-        UserError: If another is in its place.
+        NotFoundError: If the zoo does not exist.
+        UserError: If its folder contains another zoo.
     """
-    path = given.zoo_path or record.zoo.path
-    fit = "dws-fit-inrs, or give the folder that it is in now as zoo_path"
-    zoo = open_zoo(path, command=fit, aligned=record.zoo.aligned)
+    path = settings.zoo_path or record.zoo.path
+    command = "dws-fit-inrs, or set zoo_path if it was moved"
+    zoo = open_zoo(path, command=command, aligned=record.zoo.aligned)
     if zoo_hash(zoo) != record.notes.zoo:
         raise UserError(
-            f"expected the zoo that {run.path} was trained on ({record.notes.zoo}) in {path}, got "
-            f"another ({zoo_hash(zoo)}); give the right one as zoo_path, or train again"
+            f"{path} is not the zoo that {run.path} was trained on: its hash is {zoo_hash(zoo)} "
+            f"instead of {record.notes.zoo}; set zoo_path to the zoo of the training, or train "
+            "again"
         )
     run.check_zoo(path, zoo.digest)
     return zoo
 
 
-def _data_folder(record: RunRecord, given: EvaluateSettings) -> str:
-    """The folder of data sets."""
-    return given.data_path or (record.paths.data if record.paths else "")
+def _data_folder(record: RunRecord, settings: EvaluateSettings) -> str:
+    return settings.data_path or (record.paths.data if record.paths else "")
 
 
-def _evaluate(run: RunDir, given: EvaluateSettings, command: str, device: torch.device) -> Result:
-    record = _finished(run)
-    zoo = _zoo_of(run, record, given)
-    shared = with_defaults(record.outcome())
-    del shared["seed"]
-    task = task_on(record.task, zoo, data=_data_folder(record, given), device=device)
+def _evaluate(
+    run: RunDir, settings: EvaluateSettings, command: str, device: torch.device
+) -> Result:
+    record = _complete_record(run)
+    zoo = _training_zoo(run, record, settings)
+    settings_without_seed = with_defaults(record.outcome())
+    del settings_without_seed["seed"]
+    task = task_on(record.task, zoo, data=_data_folder(record, settings), device=device)
     train_set = load_training_split(record, zoo, task, device, repeat=False)
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
@@ -211,17 +212,17 @@ def _evaluate(run: RunDir, given: EvaluateSettings, command: str, device: torch.
         train_set=train_set,
         permuted_set=_permuted(test_set, zoo, aligned=record.zoo.aligned),
         test_split=zoo.split("test"),
-        batch_size=given.batch_size,
+        batch_size=settings.batch_size,
         about={
             "task": record.task["name"],
             "model": record.model["name"],
             "seed": record.seed,
-            "settings": shared,  # the same for runs that differ in nothing but the seed
+            "settings": settings_without_seed,  # equal for runs that differ only in the seed
             "settings_hash": run.identity(),
             "num_train": _num_train(record, zoo),
             "num_parameters": _num_parameters(record, zoo, task),
             "zoo": record.notes.zoo,
-            "zoo_path": given.zoo_path or record.zoo.path,
+            "zoo_path": settings.zoo_path or record.zoo.path,
             "origin": record.notes.origin,
             "evaluated": describe_origin(command, device),
         },
@@ -229,29 +230,29 @@ def _evaluate(run: RunDir, given: EvaluateSettings, command: str, device: torch.
 
 
 def _num_train(record: RunRecord, zoo: Zoo) -> int:
-    """Different networks that were trained on."""
+    """Number of distinct training networks."""
     num_signals = record.task.get("num_train")
     num_views = zoo.manifest.zoo.num_views
     return num_views * num_signals if num_signals else len(zoo.split("train"))
 
 
 def _num_parameters(record: RunRecord, zoo: Zoo, task: AnyTask) -> int:
-    """Of what answers; what draws in training does not count."""
-    without = record.model_copy(update={"reconstruction": ReconstructionConfig()})
-    return sum(p.numel() for p in build_model(without, zoo.spec, task, None).parameters())
+    """Number of parameters without the outputs of the auxiliary reconstruction loss."""
+    plain = record.model_copy(update={"reconstruction": ReconstructionConfig()})
+    return sum(p.numel() for p in build_model(plain, zoo.spec, task, None).parameters())
 
 
 def _log(run: RunDir, wandb: WandbConfig, result: Result) -> None:
-    """Send the result to the W&B run of the training, once."""
+    """Log the result to the W&B run of the training, once."""
     if wandb.mode == "disabled" or result_is_logged(run.path):
         return
     epochs = run.metrics()
     if not epochs:
-        print(f"dws: {run.metrics_file} is missing, so that the run is not logged to W&B")
+        print(f"dws: {run.metrics_file} is missing; the run is not logged to W&B")
         return
     record = run.record()
-    about = {**record.notes.content(), "zoo_path": record.zoo.path}
-    with open_wandb(wandb, run.path, {**about, **record.outcome()}) as logger:
+    notes = {**record.notes.content(), "zoo_path": record.zoo.path}
+    with open_wandb(wandb, run.path, {**notes, **record.outcome()}) as logger:
         logger.catch_up(epochs)
         logger.result(result.test, step=int(epochs[-1]["step"]) + 1)
         for name in result.pictures:
@@ -261,7 +262,7 @@ def _log(run: RunDir, wandb: WandbConfig, result: Result) -> None:
 
 
 def _permuted(split: LabelledNetworks, zoo: Zoo, *, aligned: bool) -> LabelledNetworks:
-    """The same networks with their hidden neurons in another order, and aligned again."""
+    """The networks with randomly permuted hidden neurons; aligned again if the zoo is aligned."""
     weights = permute_neurons(split.weights.to("cpu"), torch.Generator().manual_seed(0))
     if aligned:
         weights = align(weights, ZooSplit(zoo, 0, 1).weights())

@@ -1,4 +1,4 @@
-"""Where a result comes from, so that it can be made again."""
+"""Provenance of results: command, code version and machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dws.training.record import Origin
 
 
 def describe_origin(command: str, device: torch.device) -> Origin:
-    """What a run notes of its making.
+    """Collect the provenance of a run or result.
 
     Args:
         command: The command with its arguments.
-        device: Where it computes.
+        device: Device of the computation.
     """
     return Origin(
         command=command,
@@ -28,9 +28,10 @@ def describe_origin(command: str, device: torch.device) -> Origin:
 
 
 def _commit(package: Path) -> str | None:
-    """Abbreviated commit of the checkout that the package lies in, ``-dirty`` if it has changes."""
+    """Abbreviated commit of the package's git checkout, with ``-dirty`` if it has changes."""
     try:
-        tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")  # not in another's
+        # an installed package may lie in the checkout of another project
+        tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
         commit = _git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None

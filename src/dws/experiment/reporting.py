@@ -1,4 +1,4 @@
-"""Reporting as ``dws-report`` does it: all results below a folder as one table and one page."""
+"""Implementation of ``dws-report``: summarise all results below a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dws.experiment.building import build_task, zoo_hash
 from dws.io.folders import check_can_make
 from dws.io.hashing import settings_hash
 from dws.io.names import distinct_file_name
-from dws.report.evidence import Evidence, Scope
+from dws.report.data import ReportData, Scope
 from dws.report.page import RAW_WEIGHTS, files_of_reports, write_report
 from dws.report.provenance import overview
 from dws.report.raw_weights import RawWeights
@@ -27,71 +27,75 @@ from dws.targets import allow_plugins
 from dws.tasks import Task
 from dws.training import RunDir
 from dws.zoo import Zoo
+from dws.zoo.store import describe_missing
 
 
-def report_runs(config: ReportSettings) -> None:
-    """Write the page, print a table of all runs.
+def report_runs(settings: ReportSettings) -> None:
+    """Write the page of a report, and print a table of all runs.
 
     Raises:
-        ValueError: If a part had to be left out because a file is damaged; the page is written.
+        ValueError: If a part was omitted because a file is damaged. The page is written
+            nevertheless.
     """
-    allow_plugins(*config.plugins)
-    own = files_of_reports(Path(config.report))
+    allow_plugins(*settings.plugins)
+    own = files_of_reports(Path(settings.report))
     check_can_make(own.folder / own.record)
-    kept = read_kept(Path(config.kept) if config.kept else None)
-    results, damaged = collect(Path(config.runs), kept=kept.results)
-    outputs, usual = config.paths.outputs, config.scale.outputs
-    make = {"SCALE": config.scale.name, **({} if outputs == usual else {"OUT": outputs})}
+    kept = read_kept(Path(settings.kept) if settings.kept else None)
+    results, damaged = collect(Path(settings.runs), kept=kept.results)
+    outputs, default = settings.paths.outputs, settings.scale.outputs
+    make = {"SCALE": settings.scale.name, **({} if outputs == default else {"OUT": outputs})}
     zoos = dict(kept.zoos)
-    raw = {task: RawWeights(None, figures) for task, figures in kept.raw_weights.items()}
+    raw = {task: RawWeights(None, scores) for task, scores in kept.raw_weights.items()}
     thumbnails: dict[str, Thumbnails] = {}
-    scope = Scope.of(config.tasks, config.methods, results)
+    scope = Scope.of(settings.tasks, settings.methods, results)
     _check(scope, results)
-    evidence = Evidence(results, zoos, raw, config.scale.name, make, scope, thumbnails)
+    report = ReportData(results, zoos, raw, settings.scale.name, make, scope, thumbnails)
     for reason in damaged:
-        evidence.leave_out(reason)
-    for task in evidence.tasks:
-        found = _zoo(evidence.first_here(task), evidence)
-        if found is None:
+        report.omit(reason)
+    for task in report.tasks:
+        pair = _open_zoo(report.first_runs(task), report)
+        if pair is None:
             continue
-        zoo, settings = found
+        zoo, task_settings = pair
         zoos[task] = _facts(zoo)
-        if not evidence.predicts_labels(task):
+        if not report.predicts_labels(task):
             continue
         try:
-            built = build_task(settings)
+            built = build_task(task_settings)
             assert isinstance(built, Task)
             content: dict[str, Any] = {"shards": zoo.manifest.shards, "labels": list(built.labels)}
             if zoo.manifest.zoo.num_views > 1:
-                content["neighbours"] = "of other signals"  # earlier versions took views as well
+                # differs from earlier versions, in which views counted as neighbours
+                content["neighbours"] = "of other signals"
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}", zoo_hash(zoo))
         except (ValueError, OSError) as error:
-            evidence.leave_out(f"weights of {zoo.path} as they are: {describe(error)}")
+            report.omit(f"raw weights of {zoo.path}: {describe(error)}")
         if zoo.manifest.classifier:
-            continue  # they compute no picture
+            continue  # classifiers have no reconstructions
         try:
             thumbnails[task] = Thumbnails.render(zoo, zoo_hash(zoo))
         except (ValueError, OSError) as error:
-            evidence.leave_out(f"pictures of the INRs of {zoo.path}: {describe(error)}")
-    page = write_report(evidence, own)
-    print(overview(evidence).markdown())
-    unread = [f.parent for f in sorted(Path(config.runs).rglob("metrics.jsonl"))]
-    unread = [run for run in unread if not os.path.lexists(run / "result.json")]
-    if unread:
-        print(f"\nwithout {len(unread)} runs that were not evaluated:")
-        allowed = as_plugins(config.plugins)
-        print("\n".join(f"dws-evaluate {as_argument('run', run)}{allowed}" for run in unread))
-    print(f"\nevery table and picture: {page}")
-    if evidence.left_out:
-        raise UserError(_summary(len(damaged), len(results), evidence.left_out, page))
+            report.omit(f"reconstructions of the INRs of {zoo.path}: {describe(error)}")
+    page = write_report(report, own)
+    print(overview(report).markdown())
+    not_evaluated = [f.parent for f in sorted(Path(settings.runs).rglob("metrics.jsonl"))]
+    not_evaluated = [run for run in not_evaluated if not os.path.lexists(run / "result.json")]
+    if not_evaluated:
+        print(f"\n{len(not_evaluated)} runs are not included, because they are not evaluated:")
+        allowed = as_plugins(settings.plugins)
+        commands = (f"dws-evaluate {as_argument('run', run)}{allowed}" for run in not_evaluated)
+        print("\n".join(commands))
+    print(f"\nreport with all tables and figures: {page}")
+    if report.omitted:
+        raise UserError(_summary(len(damaged), len(results), report.omitted, page))
 
 
 def _check(scope: Scope, results: pd.DataFrame) -> None:
-    """Make sure that what was asked for exists.
+    """Check that requested tasks and methods exist.
 
     Raises:
-        UserError: If a name is neither in the results nor a choice.
+        UserError: If a name is neither in the results nor a choice of the configuration.
     """
     for group, names, column in (("task", scope.tasks, "task"), ("model", scope.methods, "model")):
         for name in names:
@@ -99,14 +103,14 @@ def _check(scope: Scope, results: pd.DataFrame) -> None:
                 compose_settings("train", [as_override(group, name)])
 
 
-def _summary(num_damaged: int, num_read: int, left_out: Sequence[str], page: Path) -> str:
-    """How much is not in the report, and why."""
+def _summary(num_damaged: int, num_read: int, omitted: Sequence[str], page: Path) -> str:
+    """Message about the omitted parts of the report, with reasons."""
     runs = f"{num_damaged} of {num_damaged + num_read} runs"
-    parts = len(left_out) - num_damaged
-    other = f"{parts} {'other ' * (num_damaged > 0)}part{'s' * (parts > 1)}"
-    what = " and ".join([runs] * (num_damaged > 0) + [other] * (parts > 0))
-    reasons = "; ".join(left_out[:3]) + (f"; and {len(left_out) - 3} more" * (len(left_out) > 3))
-    return f"{page} was written without {what}: {reasons}"
+    num_parts = len(omitted) - num_damaged
+    parts = f"{num_parts} {'other ' * (num_damaged > 0)}part{'s' * (num_parts > 1)}"
+    listed = " and ".join([runs] * (num_damaged > 0) + [parts] * (num_parts > 0))
+    reasons = "; ".join(omitted[:3]) + (f"; and {len(omitted) - 3} more" * (len(omitted) > 3))
+    return f"{page} was written without {listed}: {reasons}"
 
 
 def _facts(zoo: Zoo) -> ZooFacts:
@@ -121,34 +125,39 @@ def _facts(zoo: Zoo) -> ZooFacts:
     )
 
 
-def _zoo(runs: Sequence[pd.Series], evidence: Evidence) -> tuple[Zoo, TaskSettings] | None:
-    """The zoo of most of a task's runs that is still there, as it was fitted, and the task.
+def _open_zoo(runs: Sequence[pd.Series], report: ReportData) -> tuple[Zoo, TaskSettings] | None:
+    """Open the zoo that most runs of a task were trained on, among the available zoos.
 
-    Zoos that cannot be read are named.
+    Aligned copies are not considered. Prints which zoos cannot be read.
+
+    Returns:
+        The zoo and the settings of the task, or None if no zoo is available.
     """
-    read: dict[tuple[str, str], tuple[str, TaskSettings]] = {}
-    of_zoo = Counter(run["zoo"] for run in runs)
+    records: dict[tuple[str, str], tuple[str, TaskSettings]] = {}
+    num_runs = Counter(run["zoo"] for run in runs)
     for run in runs:
         try:
             record = RunDir.open(run["folder"]).record()
         except (ValueError, OSError) as error:
             file = RunDir(Path(run["folder"])).config_file
-            evidence.leave_out(f"no zoo is known from {file}: {describe(error)}")
+            report.omit(f"the zoo of {file} is unknown: {describe(error)}")
             continue
         if not record.zoo.aligned:
-            read[run["zoo_path"], run["zoo"]] = (run["folder"], record.task)
-    for (path, expected), (folder, settings) in sorted(
-        read.items(), key=lambda item: -of_zoo[item[0][1]]
+            records[run["zoo_path"], run["zoo"]] = (run["folder"], record.task)
+    for (path, expected), (folder, task_settings) in sorted(
+        records.items(), key=lambda item: -num_runs[item[0][1]]
     ):
         try:
             zoo = Zoo.open(path)
-        except FileNotFoundError as error:
-            print(f"dws: {error}; it is left out of the report")
+        except FileNotFoundError:
+            print(f"dws: {describe_missing(Path(path))}; it is omitted from the report")
             continue
         except (ValueError, OSError) as error:
-            evidence.leave_out(describe(error))
+            report.omit(describe(error))
             continue
         if zoo_hash(zoo) == expected:
-            return zoo, settings
-        print(f"dws: expected the zoo of {folder} in {path}, got another; it is left out")
+            return zoo, task_settings
+        print(
+            f"dws: {path} is not the zoo of the training of {folder}; it is omitted from the report"
+        )
     return None

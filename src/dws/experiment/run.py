@@ -1,4 +1,4 @@
-"""A run: the folder of one training, from which it is evaluated and its model is loaded."""
+"""Trained runs: evaluation, and loading of their models."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from dws.zoo import Zoo
 
 @dataclass(frozen=True)
 class Run(RunDir):
-    """A trained run. ``Run.open(path)`` opens one that was trained earlier.
+    """A trained run. ``Run.open(path)`` opens an existing one.
 
     Attributes:
-        path: Its folder.
+        path: Folder of the run.
     """
 
     def evaluate(
@@ -34,31 +34,33 @@ class Run(RunDir):
         data_path: str | Path | None = None,
         wandb: Literal["offline", "online", "disabled"] | None = None,
     ) -> Result:
-        """Read the test split, once, as ``dws-evaluate`` does; later calls give the same result.
+        """Evaluate the run on the test split, as ``dws-evaluate`` does.
+
+        The test split is evaluated once; later calls return the existing result.
 
         Args:
-            device: As ``trainer.device``.
-            batch_size: Networks at once.
-            zoo_path: The zoo's folder if it is no longer where the training found it.
-            data_path: The folder of data sets if it is no longer where the training found it.
-            wandb: ``offline``, ``online`` or ``disabled``; None logs as the training did.
+            device: Device, see ``trainer.device``.
+            batch_size: Networks per batch.
+            zoo_path: The zoo's folder if it was moved after the training.
+            data_path: The folder of data sets if it was moved after the training.
+            wandb: ``offline``, ``online`` or ``disabled``; None for the mode of the training.
 
         Returns:
-            What ``result.json`` holds: ``test`` has the metrics of the test split,
-            ``test_interval`` the 95 % interval of the monitored one, ``validation`` the metrics
-            of the epoch that validation selected.
+            The content of ``result.json``. ``test`` contains the metrics of the test split,
+            ``test_interval`` the 95 % confidence interval of the monitored metric, and
+            ``validation`` the metrics of the selected epoch.
 
         Raises:
-            ValueError: If the run is not finished or damaged, or the zoo is another.
-            FileNotFoundError: If the zoo is gone.
+            ValueError: If the run is unfinished or damaged, or the zoo is not that of the training.
+            FileNotFoundError: If the zoo does not exist.
         """
-        from dws.experiment.evaluation import evaluate_run  # loads scikit-learn, for a second
+        from dws.experiment.evaluation import evaluate_run  # deferred: imports scikit-learn
 
-        given: dict[str, Any] = {"run": str(self.path), "device": device, "batch_size": batch_size}
+        values: dict[str, Any] = {"run": str(self.path), "device": device, "batch_size": batch_size}
         paths = {"zoo_path": zoo_path, "data_path": data_path}
-        given |= {name: None if path is None else str(path) for name, path in paths.items()}
-        given |= {"wandb": {"mode": wandb}}
-        settings = validate(given, "evaluate")
+        values |= {name: None if path is None else str(path) for name, path in paths.items()}
+        values |= {"wandb": {"mode": wandb}}
+        settings = validate(values, "evaluate")
         return evaluate_run(settings, command=f"dws-evaluate {as_argument('run', self.path)}")
 
     def evaluate_on(
@@ -69,77 +71,79 @@ class Run(RunDir):
         batch_size: int = 128,
         data_path: str | Path | None = None,
     ) -> Transfer:
-        """Read the test split of another zoo, as ``dws-evaluate other_zoo=...`` does.
+        """Evaluate the run on the test split of another zoo.
+
+        Equivalent to ``dws-evaluate other_zoo=...``.
 
         Args:
-            zoo: Of networks of the same widths, or its folder.
-            device: As ``trainer.device``.
-            batch_size: Networks at once.
-            data_path: The folder of data sets if it is no longer where the training found it.
+            zoo: A zoo whose networks have the same widths, or its folder.
+            device: Device, see ``trainer.device``.
+            batch_size: Networks per batch.
+            data_path: The folder of data sets if it was moved after the training.
 
         Returns:
-            What ``transfer-<zoo>.json`` in the run's folder holds.
+            The content of ``transfer-<zoo>.json`` in the run's folder.
 
         Raises:
-            ValueError: If the run is not finished or damaged, or the zoo's networks have other
-                widths than those of the training, or are these.
-            FileNotFoundError: If a zoo is gone.
+            ValueError: If the run is unfinished or damaged, the networks have other widths, or the
+                zoo is that of the training.
+            FileNotFoundError: If a zoo does not exist.
         """
-        from dws.experiment.evaluation import transfer_run  # loads scikit-learn, for a second
+        from dws.experiment.evaluation import transfer_run  # deferred: imports scikit-learn
 
         path = str(zoo.path if isinstance(zoo, Zoo) else zoo)
-        given: dict[str, Any] = {"run": str(self.path), "device": device, "batch_size": batch_size}
-        given |= {"other_zoo": path, "data_path": None if data_path is None else str(data_path)}
+        values: dict[str, Any] = {"run": str(self.path), "device": device, "batch_size": batch_size}
+        values |= {"other_zoo": path, "data_path": None if data_path is None else str(data_path)}
         arguments = [as_argument("run", self.path), as_argument("other_zoo", path)]
         command = " ".join(["dws-evaluate", *arguments])
-        return transfer_run(validate(given, "evaluate"), command=command)
+        return transfer_run(validate(values, "evaluate"), command=command)
 
     def best_metric(self) -> float:
-        """The monitored metric on validation, at the epoch that it selected.
+        """The monitored validation metric of the selected epoch.
 
         Raises:
-            UserError: If the run has no checkpoint yet, or it is damaged.
+            UserError: If the run has no checkpoint yet, or the checkpoint is damaged.
         """
         monitor = build_task(self.record().task).monitor
         return float(load_best(self.best_checkpoint, monitor)["metrics"][f"val_{monitor}"])
 
     def load(self) -> Model:
-        """The trained model, see ``load_trained``."""
+        """Load the trained model, see ``load_trained``."""
         return load_trained(self.path)
 
 
 def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None = None) -> Model:
-    """The trained model of a run, with the weights that validation selected.
+    """Load the trained model of a run, with the weights of the epoch that validation selected.
 
     Args:
         run: The run's folder.
-        spec: The architecture of the networks that the model is for, or its widths. Needed for
-            runs of earlier versions only, which do not record it; otherwise it is checked.
+        spec: Architecture of the input networks, or its widths. Only needed for runs of earlier
+            versions, which do not record it; otherwise it is compared with the record.
 
     Returns:
-        The model, on the CPU and in evaluation mode. It takes networks as they are in a zoo; if
-        the run is one of ``model=mlp_alignment``, in an aligned one (``align_zoo``).
+        The model, on the CPU and in evaluation mode. Its input are networks of a zoo. A model of
+        ``model=mlp_alignment`` needs networks of an aligned zoo (``align_zoo``).
 
     Raises:
-        FileNotFoundError: If there is no run, or it has no checkpoint yet.
-        ValueError: If the run is damaged, it was trained on networks of other widths, or an
-            earlier version made it and ``spec`` is not given.
+        FileNotFoundError: If the run does not exist, or has no checkpoint yet.
+        ValueError: If the run is damaged, was trained on networks of other widths, or was created
+            by an earlier version and ``spec`` is None.
     """
     folder = RunDir.open(run)
     record = folder.record()
-    given = (
+    requested = (
         None if spec is None else tuple(spec.dims if isinstance(spec, WeightSpaceSpec) else spec)
     )
-    dims = tuple(record.notes.dims or given or ())
+    dims = tuple(record.notes.dims or requested or ())
     if not dims:
         raise UserError(
-            f"The run in {run} does not record the widths of its networks, since an earlier "
-            "version made it. Give them as spec, such as (2, 32, 32, 1)."
+            f"The run in {run} was created by an earlier version, which did not record the widths "
+            "of the networks; pass them as spec, such as (2, 32, 32, 1)"
         )
-    if given not in (None, dims):
+    if requested not in (None, dims):
         raise UserError(
-            f"The run in {run} was trained on networks of widths {dims}, not {given}. Leave spec "
-            "out, or train a model on networks of these widths."
+            f"The run in {run} was trained on networks of widths {dims}, not {requested}; omit "
+            "spec, or train a model on networks of these widths"
         )
     spec = WeightSpaceSpec(dims)
     folder.check_whole(num_epochs_done(folder.last_checkpoint))

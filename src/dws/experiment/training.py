@@ -1,4 +1,4 @@
-"""Training as ``dws-train`` does it: a zoo to a run folder."""
+"""Implementation of ``dws-train``: train a model on a zoo."""
 
 from __future__ import annotations
 
@@ -36,35 +36,39 @@ from dws.training.state import check_optim
 from dws.zoo import Zoo
 
 
-def train_run(given: TrainSettings, *, command: str) -> Run:
-    """Train on the zoo's training split, select on its validation split.
+def train_run(settings: TrainSettings, *, command: str) -> Run:
+    """Train on the training split of a zoo, and select the epoch on the validation split.
 
     Args:
-        given: All settings.
-        command: The command that does the same, for the run's record.
+        settings: All settings.
+        command: The equivalent command, for the record of the run.
 
     Returns:
-        The run, finished.
+        The complete run.
 
     Raises:
-        NotFoundError: If there is no zoo.
-        UserError: If settings do not fit each other, the zoo or the run's folder, or the loss
-            becomes NaN or infinite.
+        NotFoundError: If the zoo does not exist.
+        UserError: If settings are incompatible with each other, the zoo or the run's folder, or
+            the loss becomes NaN or infinite.
     """
     keep_freed_memory()
-    allow_plugins(*given.plugins)
-    device = find_device(given.trainer.device, option="trainer.device")
+    allow_plugins(*settings.plugins)
+    device = find_device(settings.trainer.device, option="trainer.device")
     with join_processes(device) as processes:
-        return _train(given, command, device, processes)
+        return _train(settings, command, device, processes)
 
 
-def _train(given: TrainSettings, command: str, device: torch.device, processes: Processes) -> Run:
+def _train(
+    settings: TrainSettings, command: str, device: torch.device, processes: Processes
+) -> Run:
     with processes.first_goes_ahead():
-        zoo = open_zoo(given.zoo.path, command=_how_to_fit(given), aligned=given.zoo.aligned)
-    task = task_on(given.task, zoo, data=given.paths.data, device=device)
-    repeat = given.task.get("repeat_train", False)
-    train_set = load_training_split(given, zoo, task, device, repeat=repeat)
-    trainer = resolve(given.trainer, len(train_set), processes.size)
+        zoo = open_zoo(
+            settings.zoo.path, command=_fit_command(settings), aligned=settings.zoo.aligned
+        )
+    task = task_on(settings.task, zoo, data=settings.paths.data, device=device)
+    repeat = settings.task.get("repeat_train", False)
+    train_set = load_training_split(settings, zoo, task, device, repeat=repeat)
+    trainer = resolve(settings.trainer, len(train_set), processes.size)
     notes = Notes(
         zoo=zoo_hash(zoo),
         zoo_digest=zoo.digest,
@@ -72,40 +76,41 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
         precision="bf16" if trainer.precision == "bf16" else "fp32",
         origin=describe_origin(command, device),
     )
-    run = Run(run_folder(given, notes))
-    run.check_claim(given, notes)
-    if run.config_file.is_file():  # begun, perhaps on another machine
+    run = Run(run_folder(settings, notes))
+    run.check_claim(settings, notes)
+    if run.config_file.is_file():  # an existing run keeps its precision on other hardware
         trainer = replace(trainer, precision=run.record().notes.precision)
-    after = f"next: dws-evaluate {as_argument('run', run.path)}{as_plugins(given.plugins)}"
-    if _is_complete(run, given.wandb):  # needs no lock, nor a disk to write to
+    next_step = f"next: dws-evaluate {as_argument('run', run.path)}{as_plugins(settings.plugins)}"
+    if _is_complete(run, settings.wandb):  # without a lock, so that the disk may be read-only
         if processes.is_first:
-            print(f"run {run.path} is already complete; {after}")
+            print(f"run {run.path} is already complete; {next_step}")
         return run
-    model = _build_model(given, zoo, task, train_set).to(device)
+    model = _build_model(settings, zoo, task, train_set).to(device)
     model.fit(train_set.weights)
     val_set = LabelledNetworks.load(zoo.split("val"), task, device)
 
-    claimed = run.claim(given, notes)
+    claimed = run.claim(settings, notes)
     with claimed if processes.is_first else nullcontext():
         processes.wait()
-        reconstruction = _reconstruction_loss(given, zoo, train_set)
+        reconstruction = _reconstruction_loss(settings, zoo, train_set)
         if processes.is_first:
             print(
-                f"dws: {given.task['name']} with {given.model['name']}, "
+                f"dws: {settings.task['name']} with {settings.model['name']}, "
                 f"{sum(p.numel() for p in model.parameters()):,} parameters, on {len(train_set)} "
-                f"networks of {given.zoo.path}, {device}, {trainer.precision}"
+                f"networks of {settings.zoo.path}, {device}, {trainer.precision}"
                 f"{', compiled' if trainer.compile == 'always' else ''}"
                 f"{', as a CUDA graph' if trainer.cuda_graph == 'always' else ''}"
                 f"{f', {processes.size} processes' if processes.size > 1 else ''}; "
                 f"run folder {run.path}"
             )
-        wandb = given.wandb if processes.is_first else replace(given.wandb, mode="disabled")
-        with open_wandb(wandb, run.path, outcome_settings(given, notes.zoo)) as logger:
+        wandb = settings.wandb if processes.is_first else replace(settings.wandb, mode="disabled")
+        with open_wandb(wandb, run.path, outcome_settings(settings, notes.zoo)) as logger:
             logger.zoo(zoo.path, zoo.manifest)
             best = train(
                 model, task, train_set=train_set, val_set=val_set,
-                optim=given.optim, trainer=trainer, augment=given.augment, seed=given.seed,
-                run=run, logger=logger, reconstruction=reconstruction, processes=processes,
+                optim=settings.optim, trainer=trainer, augment=settings.augment,
+                seed=settings.seed, run=run, logger=logger, reconstruction=reconstruction,
+                processes=processes,
             )  # fmt: skip
             if not processes.is_first:
                 return run
@@ -114,22 +119,23 @@ def _train(given: TrainSettings, command: str, device: torch.device, processes: 
     value = best[f"val_{task.monitor}"]
     print(
         f"run {run.path}: best validation {task.monitor} {value:.4g} in epoch {best['epoch']:.0f} "
-        f"of {trainer.num_epochs}; {after}"
+        f"of {trainer.num_epochs}; {next_step}"
     )
     return run
 
 
-def _how_to_fit(given: TrainSettings) -> str:
-    """The command that makes the zoo."""
-    zoo, path = as_argument("zoo", given.task["zoo"]), as_argument("zoo.path", given.zoo.path)
-    return f"dws-fit-inrs {zoo} {path} scale={given.scale.name}{as_plugins(given.plugins)}"
+def _fit_command(settings: TrainSettings) -> str:
+    """The command that creates the zoo."""
+    zoo = as_argument("zoo", settings.task["zoo"])
+    path = as_argument("zoo.path", settings.zoo.path)
+    return f"dws-fit-inrs {zoo} {path} scale={settings.scale.name}{as_plugins(settings.plugins)}"
 
 
 def _is_complete(run: Run, wandb: WandbConfig) -> bool:
-    """Whether nothing is left to do.
+    """Whether training, learning curve and logging are complete.
 
     Raises:
-        UserError: If the run is finished, and files of it are missing.
+        UserError: If the training is complete but files of the run are missing.
     """
     if not is_finished(run.last_checkpoint):
         return False
@@ -139,43 +145,44 @@ def _is_complete(run: Run, wandb: WandbConfig) -> bool:
 
 
 def _build_model(
-    given: TrainSettings, zoo: Zoo, task: AnyTask, train_set: LabelledNetworks
+    settings: TrainSettings, zoo: Zoo, task: AnyTask, train_set: LabelledNetworks
 ) -> Model:
-    """The model to train, if all settings fit the zoo, the task and each other.
+    """Build the model, and check that all settings are compatible with the zoo and the task.
 
     Raises:
-        UserError: If they do not.
+        UserError: If they are not.
     """
     omega_0 = zoo.manifest.inr.omega_0 if zoo.manifest.inr else None
-    Augmentations(given.augment).check_fits(zoo.spec, task.num_views, omega_0)
-    model = build_model(given, zoo.spec, task, train_set.targets)
-    check_optim(given.optim, model.net)
-    of_sines = getattr(model.net, "omega_0", None) is not None
-    if zoo.manifest.classifier and (of_sines or getattr(model.net, "odd_activations", False)):
-        reason = "evaluates them as SIRENs" if of_sines else "assumes that activations are odd"
+    Augmentations(settings.augment).check_fits(zoo.spec, task.num_views, omega_0)
+    model = build_model(settings, zoo.spec, task, train_set.targets)
+    check_optim(settings.optim, model.net)
+    is_for_sirens = getattr(model.net, "omega_0", None) is not None
+    if zoo.manifest.classifier and (is_for_sirens or getattr(model.net, "odd_activations", False)):
+        reason = "evaluates them as SIRENs" if is_for_sirens else "assumes odd activations"
         raise UserError(
-            f"expected a metanet for ReLU networks, which are what {zoo.path} holds, got "
-            f"model={given.model['name']}, which {reason}; use another, such as model=dwsnet"
+            f"{zoo.path} contains ReLU networks, but model={settings.model['name']} {reason}; use "
+            "another metanet, such as model=dwsnet"
         )
     if getattr(model.net, "omega_0", None) not in (None, omega_0):
         raise UserError(
-            f"expected model.omega_0={omega_0}, that of the zoo, got {model.net.omega_0}"
+            f"model.omega_0 is {model.net.omega_0}, but ω0 of the zoo is {omega_0}; set "
+            f"model.omega_0={omega_0}"
         )
     return model
 
 
 def _reconstruction_loss(
-    given: TrainSettings, zoo: Zoo, train_set: LabelledNetworks
+    settings: TrainSettings, zoo: Zoo, train_set: LabelledNetworks
 ) -> ReconstructionLoss | None:
-    if not given.reconstruction.weight:
+    if not settings.reconstruction.weight:
         return None
     if zoo.manifest.classifier:
         raise UserError(
-            "expected a zoo of INRs for reconstruction.weight="
-            f"{given.reconstruction.weight}, got classifiers; use reconstruction.weight=0"
+            f"reconstruction.weight is {settings.reconstruction.weight}, but {zoo.path} is a zoo "
+            "of classifiers, which have no reconstructions; set reconstruction.weight=0"
         )
     return ReconstructionLoss(
-        given.reconstruction,
+        settings.reconstruction,
         train_set.weights,
         low=zoo.domain.low,
         high=zoo.domain.high,
@@ -183,27 +190,29 @@ def _reconstruction_loss(
     )
 
 
-def run_folder(given: TrainSettings, notes: Notes) -> Path:
-    """The folder that was asked for, or one that the same settings always give.
+def run_folder(settings: TrainSettings, notes: Notes) -> Path:
+    """The folder of a run: ``run_dir``, or a folder whose name is derived from the settings.
 
-    A run with the same settings that an earlier version named in another way is found.
+    If an earlier version has created a run with the same settings under another name, its folder is
+    returned.
 
     Raises:
-        UserError: If it would not be below ``paths.runs``.
+        UserError: If the folder would not be below ``paths.runs``.
     """
-    if given.run_dir is not None:
-        return Path(given.run_dir)
-    names = Path(given.task["name"], given.model["name"])
+    if settings.run_dir is not None:
+        return Path(settings.run_dir)
+    names = Path(settings.task["name"], settings.model["name"])
     if names.is_absolute() or ".." in names.parts:
         raise UserError(
-            f"A run is kept in {given.paths.runs}/<task.name>/<model.name>, and {names} leads "
-            "out of it. Choose other names, or give run_dir."
+            f"The default run folder is {settings.paths.runs}/<task.name>/<model.name>, but "
+            f"{names} leads out of it; choose other names, or set run_dir"
         )
-    folder = Path(given.paths.runs, names)
-    seed = f"seed{given.seed}"
-    named = folder / f"{seed}-{identity(outcome_settings(given, notes.zoo))}"
-    if named.exists():
-        return named
+    folder = Path(settings.paths.runs, names)
+    seed = f"seed{settings.seed}"
+    default = folder / f"{seed}-{identity(outcome_settings(settings, notes.zoo))}"
+    if default.exists():
+        return default
     digits = "[0-9a-f]" * 8
     others = sorted(folder.glob(f"{seed}-{digits}"))
-    return next((other for other in others if RunDir(other).is_earlier(given, notes)), named)
+    earlier = (other for other in others if RunDir(other).is_earlier(settings, notes))
+    return next(earlier, default)

@@ -1,1 +1,1 @@
-"""Files that are whole or not there, folders that belong to one process, and names."""
+"""Atomic file writes, folder locks, plain-value files, hashes and file names."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes: a file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from typing import BinaryIO
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """Write to a temporary name, flush to disk, rename: readers see all of it or nothing.
+    """Open a file for writing; it appears under its name only after a successful write.
+
+    The content is written to a temporary file in the same folder, flushed to disk and renamed.
+
+    Args:
+        path: The file.
 
     Raises:
-        OSError: If the disk is full (the message names the file) or not writable; the file stays
-            as it was.
+        OSError: If the disk is full (the message names the file) or the folder is not writable. An
+            existing file is left unchanged.
     """
     part = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
     try:
@@ -32,7 +37,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
         reason = (
-            f"{error.strerror} while writing {path}; make room and rerun the same command to resume"
+            f"{error.strerror} while writing {path}; free disk space and rerun the same command to "
+            "resume"
         )
         raise OSError(error.errno, reason) from error
     finally:
@@ -40,6 +46,6 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file, all of it or nothing, see ``open_atomically``."""
+    """Write a file atomically, see ``open_atomically``."""
     with open_atomically(path) as stream:
         stream.write(content)

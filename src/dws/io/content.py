@@ -1,4 +1,4 @@
-"""Plain values in files of JSON, lines of JSON, and YAML."""
+"""Reading, writing and validation of JSON, JSON Lines and YAML files."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ Kind = TypeVar("Kind")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically, one key a line."""
+    """Write a JSON file atomically, with one key per line."""
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
+    """Read a JSON file.
 
     Raises:
-        ValueError: If the file holds something else, or text that UTF-8 cannot encode; the message
-            names it.
+        ValueError: If the file is not valid JSON, or contains text that UTF-8 cannot encode. The
+            message names the file.
     """
     try:
         content = json.loads(path.read_text())
-        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is refused
+        json.dumps(content, ensure_ascii=False).encode()  # raises for a lone surrogate
     except (ValueError, RecursionError) as error:
-        raise UserError(f"expected JSON in {path}, got something else ({error})") from error
+        raise UserError(f"{path} is not valid JSON ({error})") from error
     return content
 
 
 def append_json_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Add a line of JSON to a file, after whole lines only: one that was cut off is dropped."""
+    """Append a line to a JSON Lines file; an incomplete last line is removed first."""
     with path.open("a+b") as stream:
         stream.seek(0)
-        whole = stream.read().rpartition(b"\n")[0]
-        stream.truncate(len(whole) + 1 if whole else 0)
+        complete = stream.read().rpartition(b"\n")[0]
+        stream.truncate(len(complete) + 1 if complete else 0)
         stream.write(json.dumps(content).encode() + b"\n")
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a file of ``append_json_line``; a last line that was cut off does not count.
+    """Read a JSON Lines file, see ``append_json_line``; an incomplete last line is ignored.
 
     Raises:
-        ValueError: If another line is no JSON object; the message names it.
+        ValueError: If another line is not a JSON object. The message names file and line.
     """
     lines = path.read_bytes().split(b"\n")[:-1]
     rows = []
@@ -61,28 +61,25 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise UserError(
-                f"expected a JSON object in line {number} of {path}, got something else; "
-                "take that line out"
-            )
+            raise UserError(f"line {number} of {path} is not a JSON object; remove that line")
         rows.append(row)
     return rows
 
 
 def write_yaml(path: Path, content: Mapping[str, Any], *, header: str = "") -> None:
-    """Write YAML atomically, such that Hydra and ``read_yaml`` read the same values.
+    """Write a YAML file atomically. Hydra and ``read_yaml`` read the same values from it.
 
     Args:
         path: The file.
         content: Plain values.
-        header: Comment at the beginning.
+        header: Comment at the beginning of the file.
     """
     text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
     write_atomically(path, (header + text).encode())
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that Hydra would take for a number, such as 1e5, as well."""
+    """YAML dumper that also quotes strings that Hydra would parse as numbers, such as 1e5."""
 
 
 _Dumper.add_implicit_resolver(
@@ -93,46 +90,45 @@ _Dumper.add_implicit_resolver(
 
 
 def read_yaml(path: Path) -> Any:
-    """Read YAML of plain values.
+    """Read a YAML file of plain values.
 
     Raises:
-        ValueError: If the file holds something else; the message names it.
+        ValueError: If the file is not valid YAML, or has other values. The message names the file.
     """
     try:
         return yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"expected YAML in {path}, got something else ({reason})") from error
+        raise UserError(f"{path} is not valid YAML ({reason})") from error
 
 
 def check_content(content: object, kind: type[Kind] | GenericAlias, *, what: str) -> Kind:
-    """Make sure that plain values, read from a file, are of a type; return them as that type.
+    """Validate the content of a file and convert it to a type.
 
     Args:
-        content: What was read.
+        content: Plain values that were read from a file.
         kind: The type: a pydantic model, a dataclass of ``dws.settings``, a
-            ``typing_extensions.TypedDict`` or a container of such.
-        what: What it should be, and where it is, for the message: "a result in result.json".
+            ``typing_extensions.TypedDict`` or a container of these.
+        what: Name of the content for the error message, such as "result in run/result.json".
 
     Raises:
-        ValueError: If it is of another type; the message names the first place that does not fit.
+        ValueError: If the content is not of the type. The message names the first invalid entry.
     """
-    expected = f"expected {what}, got one that does not fit"
     try:
-        plain = json.dumps(content, default=str)  # dates of YAML are text, as for Hydra
+        plain = json.dumps(content, default=str)  # YAML dates become text, as in Hydra
         return TypeAdapter(cast(type[Kind], kind)).validate_json(plain, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "all of it"
+        place = "".join(f"{key}." for key in first["loc"]).removesuffix(".")
         is_unknown = first["type"] == "unexpected_keyword_argument"
         reason = "there is no such setting" if is_unknown else first["msg"]
-        raise UserError(f"{expected}: {place}: {reason}") from error
+        raise UserError(f"invalid {what}: {place + ': ' if place else ''}{reason}") from error
     except (TypeError, ValueError, RecursionError) as error:  # keys and references of YAML
-        raise UserError(f"{expected}: {error}") from error
+        raise UserError(f"invalid {what}: {error}") from error
 
 
 def is_same(value: object, other: object) -> bool:
-    """Whether two plain values agree; true is not 1, but 1.0 is."""
+    """Whether two plain values are equal; 1.0 equals 1, but true does not."""
     if isinstance(value, Mapping) and isinstance(other, Mapping):
         return value.keys() == other.keys() and all(is_same(value[k], other[k]) for k in value)
     if isinstance(value, list) and isinstance(other, list):

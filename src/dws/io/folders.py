@@ -1,4 +1,4 @@
-"""Folders that belong to one process while it writes, and to one configuration."""
+"""Folder locks, and folders that are bound to one configuration."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from dws.io.content import is_same, read_yaml, write_yaml
 
 @contextmanager
 def hold_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep a folder to this process while it writes there; made if need be.
+    """Lock a folder for writing by this process; the folder is created if it does not exist.
 
-    Ends with the process at the latest.
+    The lock is released on leaving the context, and also if the process is killed.
 
     Args:
         folder: The folder.
-        wait: If another process holds it, say so and wait until that process releases it or ends.
-            What was to be made may be there by then: look again.
+        wait: If another process holds the lock, print a message and wait until it is released.
+            The caller must then check again whether its output exists.
 
     Raises:
-        ValueError: If another process holds it and ``wait`` is false; the message says which.
-        OSError: If the folder cannot be written to; the message names it.
+        ValueError: If another process holds the lock and ``wait`` is false. The message names the
+            process.
+        OSError: If the folder is not writable. The message names the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -42,24 +43,24 @@ def hold_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         try:
-            who = holder.read_text()
+            process = holder.read_text()
         except OSError:
-            who = "another process"
+            process = "another process"
         if not wait:
             raise UserError(
-                f"expected {folder} for this process alone, but {who} is writing there; "
-                "wait for its end or stop it"
+                f"{folder} is locked: {process} is writing to it; wait until that process ends, or "
+                "stop it"
             ) from None
-        print(f"dws: {who} is writing {folder}; waiting until it ends", flush=True)
+        print(f"dws: {process} is writing to {folder}; waiting until it ends", flush=True)
         lock.acquire()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error
     try:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        who = f"process {os.getpid()} on {socket.gethostname()}, started {now},"
-        for part in folder.glob(".*.part"):  # of a process that was killed while it held this
+        process = f"process {os.getpid()} on {socket.gethostname()}, started {now},"
+        for part in folder.glob(".*.part"):  # left by a process that was killed while writing
             part.unlink(missing_ok=True)
-        write_atomically(holder, who.encode())
+        write_atomically(holder, process.encode())
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -78,33 +79,33 @@ def claim_folder(
     comparable: Callable[[Any], Mapping[str, Any]] | None = None,
     wait: bool = False,
 ) -> Iterator[None]:
-    """Hold a folder that belongs to certain settings, new or as an earlier process left it.
+    """Lock a folder and bind it to settings, or check that it is bound to the same settings.
 
-    A folder that is refused is not touched, and a new one with no other file after a failure is
-    free again.
+    A folder that is refused is left unchanged. A new folder that contains nothing else after a
+    failure is unbound again.
 
     Args:
-        file: YAML file in the folder, where its settings are or will be.
-        settings: Plain values that the folder's content depends on.
+        file: YAML file in the folder that contains its settings.
+        settings: Plain values that determine the folder's content.
         option: The command-line option that chooses the folder, for the message.
-        notes: What is written beside the settings but not compared.
-        content: What is written to the file of a new folder; None for settings and notes.
+        notes: Entries that are written with the settings but not compared.
+        content: Content of the file of a new folder; None for settings and notes.
         header: Comment at the beginning of that file.
-        comparable: Maps the content of an existing file to what is compared with ``settings``;
-            None for all of it but the notes.
-        wait: Wait for another process that holds the folder, see ``hold_folder``.
+        comparable: Maps the content of an existing file to the entries that are compared with
+            ``settings``; None for all entries except the notes.
+        wait: Wait for another process that holds the lock, see ``hold_folder``.
 
     Raises:
-        UserError: If another process holds the folder, it belongs to other settings (the message
-            has the keys that differ), or it holds files but no settings.
+        UserError: If another process holds the lock, if the folder is bound to other settings (the
+            message lists the differences), or if it contains files but no settings.
     """
     check = partial(check_claim, file, settings, option=option)
     check(notes=notes, comparable=comparable)
     with hold_folder(file.parent, wait=wait):
-        check(notes=notes, comparable=comparable)  # again, for it may have waited
+        check(notes=notes, comparable=comparable)  # may have changed while waiting for the lock
         is_new = not file.is_file()
         if is_new:
-            plain = _as_in_a_file(content or {**settings, **(notes or {})})
+            plain = _json_values(content or {**settings, **(notes or {})})
             write_yaml(file, plain, header=header)
         try:
             yield
@@ -122,39 +123,35 @@ def check_claim(
     notes: Mapping[str, Any] | None = None,
     comparable: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> None:
-    """Make sure that a folder is new or belongs to these settings; arguments as ``claim_folder``.
+    """Check that a folder is new or bound to these settings; see ``claim_folder`` for arguments.
 
     Raises:
-        UserError: If it does not.
+        UserError: If it is neither.
     """
     folder = file.parent
     remedy = f"restore it from a copy or choose another {option}"
     try:
         existing = read_yaml(file)
     except FileNotFoundError:
-        # looked at again: another process may have written it since
+        # checked again: another process may have written the file meanwhile
         if folder.exists() and _visible(folder) and not file.is_file():
             raise UserError(
-                f"expected an empty folder or one with {file.name}, got other files in {folder}; "
-                f"choose another {option}"
+                f"{folder} contains files but no {file.name}; choose another {option}"
             ) from None
         return
     except UserError as error:
         raise UserError(f"{error}; {remedy}") from error
     if not isinstance(existing, Mapping):
-        raise UserError(f"expected settings in {file}, got {existing!r}; {remedy}")
+        raise UserError(f"{file} contains {existing!r} instead of settings; {remedy}")
     found, requested = _kind(existing), _kind(settings)
     if found and requested and found != requested:
-        raise UserError(
-            f"expected {requested} or an empty folder in {folder}, got {found}; choose another "
-            f"{option}"
-        )
+        raise UserError(f"{folder} contains {found}, not {requested}; choose another {option}")
     try:
         old = comparable(existing) if comparable else existing
     except UserError as error:
         raise UserError(f"{error}; {remedy}") from error
     old = {key: value for key, value in old.items() if key not in (notes or {})}
-    different = _differences(_as_in_a_file(old), _as_in_a_file(settings))
+    different = _differences(_json_values(old), _json_values(settings))
     if different:
         or_remove = " or remove the folder" if found == requested else ""
         raise UserError(
@@ -164,7 +161,7 @@ def check_claim(
 
 
 def _kind(settings: Mapping[str, Any]) -> str | None:
-    """What a folder with these settings is; None if it is not known."""
+    """Name of the kind of folder that has these settings; None if unknown."""
     if "inr" in settings:
         return "a zoo"
     return "a run" if {"task", "model"} <= settings.keys() else None
@@ -178,8 +175,9 @@ def _differences(old: object, new: object, prefix: str = "") -> list[str]:
     return [] if is_same(old, new) else [f"{prefix}: {old} (existing) vs {new} (requested)"]
 
 
-def _as_in_a_file(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(settings)))  # tuples become lists
+def _json_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings after a JSON round trip: tuples become lists."""
+    return dict(json.loads(json.dumps(settings)))
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -187,10 +185,15 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def check_can_make(path: Path) -> None:
-    """Make sure, before long work, that a new file or folder can be made; leaves nothing there.
+    """Check, before long computations, that a new file or folder can be created.
+
+    Nothing is left behind.
+
+    Args:
+        path: The new file or folder.
 
     Raises:
-        OSError: If it cannot, with the first part of the path that is missing.
+        OSError: If it cannot be created. The message names the first missing part of the path.
     """
     path = path.absolute()
     folder = next(parent for parent in path.parents if parent.exists())

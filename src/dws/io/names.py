@@ -9,15 +9,19 @@ from pathlib import Path
 
 
 def file_name(text: str) -> str:
-    """Text as (a part of) the name of a file: only letters, digits and ``_ . -`` stay."""
+    """Text as (part of) a file name: characters except letters, digits and ``_.-`` become ``_``."""
     return re.sub(r"[^\w.-]", "_", text)
 
 
 def distinct_file_name(*parts: str, suffix: str = "") -> str:
-    """Any texts, joined by dashes, as the name of a file that other texts do not give.
+    """A file name for a sequence of texts, which no other sequence has.
 
-    Plain texts stay as they are: lower-case letters, digits, ``_`` and ``.`` inside. Of others, and
-    of long ones, what cannot be in a name is replaced, and a hash tells them apart.
+    Texts of lower-case letters, digits, ``_`` and inner ``.`` are joined by dashes. In other texts
+    and in names of more than 100 characters, invalid characters are replaced and a hash is added.
+
+    Args:
+        *parts: The texts.
+        suffix: Suffix of the file name, such as ``.png``.
     """
     joined = "-".join(parts)
     if len(joined) > 100 or not all(re.fullmatch(r"[a-z0-9_][a-z0-9_.]*", part) for part in parts):
@@ -26,8 +30,8 @@ def distinct_file_name(*parts: str, suffix: str = "") -> str:
     return joined + suffix
 
 
-def beside(folder: Path, suffix: str) -> Path:
-    """``<folder>.<suffix>``, also for a folder that is given as ``.`` or ``..``."""
+def sibling(folder: Path, suffix: str) -> Path:
+    """The path ``<folder>.<suffix>``; also works for the folders ``.`` and ``..``."""
     if folder.name in ("", ".."):
         folder = folder.resolve()
     return folder.with_name(f"{folder.name}.{suffix}")

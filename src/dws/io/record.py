@@ -1,4 +1,4 @@
-"""Files as objects: what the models of ``result.json``, ``manifest.json`` and others share."""
+"""Base class of the models of ``result.json``, ``manifest.json`` and other files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dws.errors import UserError
 
 
 class Record(BaseModel):
-    """A file, or a part of one; ``part["name"]`` is the same as ``part.name``."""
+    """A file or a section of a file; ``section["name"]`` is the same as ``section.name``."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -20,32 +20,33 @@ class Record(BaseModel):
         """A field by its name in the file.
 
         Raises:
-            KeyError: If there is none.
+            KeyError: If no field has this name.
         """
         return {**self.__dict__, **(self.model_extra or {})}[name]
 
     def __contains__(self, name: str) -> bool:
-        """Whether the file has a field of this name."""
+        """Whether the file contains a field of this name."""
         return name in self.model_fields_set
 
     def content(self) -> dict[str, Any]:
-        """The plain values that the file has, without defaults of what it does not mention."""
+        """The plain values of the file, without defaults of fields that it does not contain."""
         return self.model_dump(exclude_unset=True)
 
 
 def check_version(content: object, file: Path, *, newest: int) -> None:
-    """Make sure that no newer version of dws wrote a file.
+    """Check that a file was not written by a newer version of dws.
 
     Args:
-        content: Plain values from the file, perhaps with a ``format_version``.
+        content: Plain values from the file, with or without ``format_version``.
         file: The file, for the message.
-        newest: The newest format version that can be read.
+        newest: The newest supported format version.
 
     Raises:
-        UserError: If one did.
+        UserError: If the file has a newer format version.
     """
     version = content.get("format_version") if isinstance(content, Mapping) else None
     if isinstance(version, int) and version > newest:
         raise UserError(
-            f"expected format version {newest} or lower in {file}, got {version}; update dws"
+            f"{file} has format version {version}, but the newest supported version is {newest}; "
+            "update dws"
         )

@@ -1,4 +1,4 @@
-"""Figures of embeddings, curves, predictions and functions, from arrays alone."""
+"""Figures of embeddings, curves, predictions and functions."""
 
 from dws.plots.curves import drawable, plot_curves, plot_learning_curve
 from dws.plots.embeddings import plot_embedding, plot_embeddings

@@ -1,4 +1,4 @@
-"""Scatter plots of planar embeddings."""
+"""Scatter plots of two-dimensional embeddings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from dws.plots.figure import class_colours, open_axes, plain_text, save_figure
 
 
 def plot_embedding(path: Path, points: Float[Tensor, "n 2"], labels: Tensor, name: str) -> None:
-    """Scatter of a planar embedding, coloured by label."""
+    """Plot a two-dimensional embedding, coloured by label.
+
+    Args:
+        path: File to write.
+        points: The embedding.
+        labels: (n,) integer classes or floating-point numbers.
+        name: Name of the label.
+    """
     with open_axes(path) as axes:
         _scatter(axes, points, labels, name)
         axes.set_title(f"t-SNE of the embedding, {len(points)} test networks")
@@ -27,11 +34,18 @@ def plot_embeddings(
     labels: Tensor,
     name: str,
 ) -> None:
-    """Several planar embeddings of the same networks side by side."""
+    """Plot several two-dimensional embeddings of the same networks side by side.
+
+    Args:
+        path: File to write.
+        panels: Embedding by title.
+        labels: (n,) integer classes or floating-point numbers.
+        name: Name of the label.
+    """
     columns = min(len(panels), 4)
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(3 * columns + 1, 3 * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False).flatten()
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3 * columns + 1, 3 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in grid[len(panels) :]:
         axes.axis("off")
     for axes, (title, points) in zip(grid, panels.items(), strict=False):
@@ -41,7 +55,7 @@ def plot_embeddings(
 
 
 def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str | None) -> None:
-    """Points coloured by class, whose numbers stand at their centres, or by a number."""
+    """Draw points coloured by class, with each class number at its median, or by a number."""
     x, y = points.numpy().T
     axes.set(xticks=[], yticks=[])
     size = min(9.0, 9000 / len(points))
@@ -56,9 +70,9 @@ def _scatter(axes: Axes, points: Float[Tensor, "n 2"], labels: Tensor, name: str
         x, y, c=labels.numpy(), s=size, cmap=colours, vmin=-0.5, vmax=max(classes) + 0.5
     )
     for label in classes:
-        at_x, at_y = points[labels == label].median(dim=0).values.tolist()
+        median_x, median_y = points[labels == label].median(dim=0).values.tolist()
         box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "alpha": 0.8}
-        axes.text(at_x, at_y, str(label), ha="center", va="center", fontsize=8, bbox=box)
+        axes.text(median_x, median_y, str(label), ha="center", va="center", fontsize=8, bbox=box)
     if name:
         handles, texts = scatter.legend_elements(num=classes)
         axes.legend(

@@ -1,4 +1,4 @@
-"""Figures as PNG or SVG, by the file's name, in colours that everybody can tell apart."""
+"""Creating and saving figures; the suffix of the file chooses the format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dws.io.atomic import write_atomically
 
-# ten colours for all kinds of colour vision: the palette "colorblind" of seaborn
+# seaborn's palette "colorblind": ten colours that are distinct for all kinds of colour vision
 COLOURS = (
     *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
     *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
@@ -23,7 +23,7 @@ COLOURS = (
 
 
 def class_colours(count: int) -> list[str]:
-    """So many colours; of more than ten, neighbours on a rainbow resemble each other."""
+    """A list of ``count`` colours; more than ten are samples of a continuous colour map."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     shades = matplotlib.colormaps["turbo"]
@@ -32,33 +32,44 @@ def class_colours(count: int) -> list[str]:
 
 @contextmanager
 def open_axes(path: Path, *, width: float = 5, height: float = 4) -> Iterator[Axes]:
-    """One pair of axes, saved on leaving. No pyplot: nothing global is left behind."""
+    """Axes of a new figure that is saved on leaving the context.
+
+    pyplot is not used, so that no global state is changed.
+
+    Args:
+        path: File to write.
+        width: In inches.
+        height: In inches.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure.subplots()
     save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: Path, *, dpi: int = 150) -> None:
-    """Write a figure."""
+    """Write a figure atomically; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    # no date and fixed ids: the same picture is the same bytes
+    # without a date and with fixed ids, the bytes are reproducible
     with (
         matplotlib.rc_context({"svg.hashsalt": "dws", "svg.fonttype": "none"}),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a user's name
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in names from the user
         metadata = {"Date": None} if path.suffix == ".svg" else {}
         figure.savefig(buffer, format=path.suffix[1:], dpi=dpi, metadata=metadata)
     write_atomically(path, buffer.getvalue())
 
 
 def plain_text(name: str) -> str:
-    """A name as it is, shortened: no formula, nor a line that the legend leaves out."""
+    """Escape a name for Matplotlib, so that it is shown literally, and shorten it to 40 characters.
+
+    Without escapes, ``$`` starts a formula, and the legend omits names that begin with ``_``.
+    """
     name = name if len(name) <= 40 else f"{name[:24]}…{name[-15:]}"
-    hidden = "\u200b" if name.startswith("_") else ""  # matplotlib leaves out what begins with _
-    return hidden + name.replace("$", r"\$").replace("\n", " ")
+    prefix = "\u200b" if name.startswith("_") else ""  # zero-width space
+    return prefix + name.replace("$", r"\$").replace("\n", " ")
 
 
 def supported_formats() -> list[str]:
-    """Suffixes of files that ``save_figure`` can write."""
+    """File suffixes, without the dot, of the formats that ``save_figure`` can write."""
     return list(Figure().canvas.get_supported_filetypes())

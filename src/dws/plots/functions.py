@@ -1,4 +1,4 @@
-"""Functions of one or two inputs, and volumes by a slice, from their values on a grid."""
+"""Plots of functions on a grid: curves, images, and middle slices of volumes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def plot_reconstructions(
     coordinates: Float[Tensor, "p d_0"],
     grid: Sequence[int] | None,
 ) -> None:
-    """Signals above their reconstructions.
+    """Plot signals above their reconstructions.
 
     Args:
         path: File to write.
         original: Values of n signals.
-        fitted: What their INRs compute.
-        psnr: In dB, of each.
-        coordinates: Where these values are.
-        grid: Points along each axis, P in all; None for values along a line.
+        fitted: Values of their INRs.
+        psnr: PSNR of each reconstruction, in dB.
+        coordinates: Coordinates of the p values.
+        grid: Number of points along each axis, p in total; None for values along a line.
     """
     low, high = min(0.0, float(original.min())), max(1.0, float(original.max()))
     count = len(original)
     figure = Figure(figsize=(1.3 * count, 3), layout="constrained")
     panels = figure.subplots(2, count, squeeze=False)
-    for row, (what, values) in enumerate({"signal": original, "INR": fitted}.items()):
+    for row, (row_title, values) in enumerate({"signal": original, "INR": fitted}.items()):
         for column, signal in enumerate(values):
             axes = panels[row, column]
             axes.set(xticks=[], yticks=[])
@@ -47,7 +47,7 @@ def plot_reconstructions(
                 _show(axes, signal.view(*grid, -1), low, high)
             if row == 1:
                 axes.set_title(f"{psnr[column]:.1f} dB", fontsize=8)
-        panels[row, 0].set_ylabel(what)
+        panels[row, 0].set_ylabel(row_title)
     save_figure(figure, path)
 
 
@@ -59,19 +59,19 @@ def plot_functions(
     coordinates: Float[Tensor, "p d_0"],
     grid: Sequence[int],
 ) -> None:
-    """Functions side by side, each from its own lowest value to its highest.
+    """Plot functions side by side, each scaled to its own range of values.
 
     Args:
         path: File to write.
-        values: Of n functions.
-        titles: Of each.
-        coordinates: Where these values are.
-        grid: Points along each axis, P in all.
+        values: Values of n functions.
+        titles: Title of each function.
+        coordinates: Coordinates of the p values.
+        grid: Number of points along each axis, p in total.
     """
     columns = min(len(values), 8)
-    lines = -(-len(values) // columns)
-    figure = Figure(figsize=(1.5 * columns, 1.8 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).flatten()
+    rows = -(-len(values) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in panels:
         axes.axis("off")
     for axes, title, signal in zip(panels, titles, values, strict=False):
@@ -80,16 +80,16 @@ def plot_functions(
         if len(grid) == 1:
             axes.plot(coordinates[:, 0].numpy(), signal.numpy(), linewidth=0.8)
         else:
-            # fitted to who knows what range
+            # the range of the fitted signals is unknown
             _show(axes, signal.view(*grid, -1), float(signal.min()), float(signal.max()))
         axes.set_title(title, fontsize=7)
     save_figure(figure, path)
 
 
 def _show(axes: Axes, image: Tensor, low: float, high: float) -> None:
-    """Show (..., rows, columns, channels), of volumes the slice in the middle.
+    """Show an image (rows, columns, channels), or the middle slice of a volume (..., rows, ...).
 
-    Three channels are colours; of any other number the first is shown.
+    Three channels are shown in colour. Of any other number, the first is shown in grey.
     """
     while image.ndim > 3:
         image = image[len(image) // 2]

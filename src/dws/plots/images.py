@@ -1,4 +1,4 @@
-"""Images in rows: what networks compute, beside what they should."""
+"""Rows of images, such as reconstructions beside their targets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from dws.plots.figure import plain_text, save_figure
 
 
 def plot_images(path: Path, images: Mapping[str, Float[Tensor, "k rows columns c"]]) -> None:
-    """A row of K images under each title.
+    """Plot one row of k images for each title.
 
     Args:
         path: File to write.
-        images: By title; values are cut to [0, 1]. One channel is shown in grey, three in colour.
+        images: Images by title. Values are clamped to [0, 1]; one channel is shown in grey, three
+            in colour.
     """
     count = len(next(iter(images.values())))
     figure = Figure(figsize=(0.7 * count + 1.6, 0.72 * len(images)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Predictions of a test split against its targets."""
+"""Plots of predictions against targets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from dws.plots.figure import open_axes, plain_text
 
 
 def plot_confusion_matrix(path: Path, counts: Int[Tensor, "k c"]) -> None:
-    """Share of each true class (row) by predicted class (column), in percent.
+    """Plot a confusion matrix: true classes in rows, predicted classes in columns, in percent.
 
-    The row of a class without networks is grey and says so. A column beyond the classes is that of
-    networks whose outputs hold NaN, see ``confusion``.
+    The row of a class without test networks is grey and labelled so.
+
+    Args:
+        path: File to write.
+        counts: Number of networks for each of k true classes and c predicted classes. The column
+            after the k classes, if present, counts networks with NaN in the output, see
+            ``confusion``.
     """
     num_classes, num_columns = counts.shape
-    shares = 100 * counts.double() / counts.sum(dim=1, keepdim=True)  # NaN of no networks
+    shares = 100 * counts.double() / counts.sum(dim=1, keepdim=True)  # NaN for empty classes
     with open_axes(path) as axes:
         axes.set_facecolor("lightgrey")
         image = axes.imshow(shares.numpy(), vmin=0, vmax=100, cmap="Blues")
@@ -40,13 +45,23 @@ def plot_confusion_matrix(path: Path, counts: Int[Tensor, "k c"]) -> None:
 def plot_predicted_against_true(
     path: Path, predicted: Float[Tensor, " n"], true: Float[Tensor, " n"], name: str
 ) -> None:
-    """Scatter with the diagonal; predictions that are not finite are counted in the title."""
+    """Plot predictions against targets, with the diagonal.
+
+    The title gives the number of networks and of predictions that are not finite.
+
+    Args:
+        path: File to write.
+        predicted: Predictions.
+        true: Targets.
+        name: Name of the target.
+    """
     finite = predicted.isfinite()
-    without = len(true) - int(finite.sum())
+    num_not_finite = len(true) - int(finite.sum())
     with open_axes(path) as axes:
         axes.scatter(true[finite].numpy(), predicted[finite].numpy(), s=9)
         axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
-        title = f"{len(true)} test networks" + (f", {without} not finite" if without else "")
+        title = f"{len(true)} test networks"
+        title += f", {num_not_finite} not finite" if num_not_finite else ""
         axes.set(
             xlabel=plain_text(f"true {name}"), ylabel=plain_text(f"predicted {name}"), title=title
         )

@@ -1,1 +1,1 @@
-"""Results of many runs as tables and one page."""
+"""Reports: results of many runs as tables, figures and one web page."""

@@ -1,4 +1,4 @@
-"""Embeddings of test networks in the plane, by all methods side by side."""
+"""Interactive figure of the embeddings of test networks, by all methods side by side."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dws.evaluation.tsne import is_map
 from dws.io.names import distinct_file_name
 from dws.plots import plot_embeddings
 from dws.plots.figure import class_colours
-from dws.report.evidence import Evidence
+from dws.report.data import ReportData
 from dws.report.methods import RAW_WEIGHTS, method_title
 from dws.report.pictures import Picture
 from dws.report.thumbnails import Thumbnails, spread_evenly
 
-SIDE = 1000  # whole numbers of this range are the coordinates of points on the page
+SIDE = 1000  # coordinates of points on the page are integers from 0 to SIDE
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class EmbeddingFigure:
     """t-SNE of the test networks of a task.
 
     Attributes:
-        pictures: For each label all networks, for pages without JavaScript.
-        data: What ``report.js`` draws, see there.
-        caption: What it shows.
+        pictures: A static figure for each label, for pages without JavaScript.
+        data: Data of the interactive figure, documented in ``report.js``.
+        caption: Caption of the figure.
     """
 
     pictures: Sequence[Picture]
@@ -46,14 +46,14 @@ class EmbeddingFigure:
 
 @dataclass(frozen=True)
 class _Predictions:
-    """What a run says of the test networks.
+    """Predictions and t-SNE of a run for the test networks.
 
     Attributes:
-        run: Its row of the results.
-        file: Where it is from.
-        points: The embedding in the plane, (n, 2).
+        run: Row of the run in the results.
+        file: File that was read.
+        points: t-SNE of the embedding, (n, 2).
         targets: (n,) or (n, K).
-        outputs: (n, ...); None if they are not there.
+        outputs: (n, ...); None if the file does not contain them.
     """
 
     run: pd.Series
@@ -67,18 +67,16 @@ class _Predictions:
         """Read ``predictions.safetensors`` of a run.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            FileNotFoundError: If the file does not exist.
             ValueError: If it is damaged.
         """
         try:
-            kept = load_file(file)
+            tensors = load_file(file)
         except FileNotFoundError:
             raise
         except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"expected predictions in {file}, got a damaged file ({error})"
-            ) from error
-        tsne, targets, labels = kept.get("tsne"), kept.get("targets"), run["result"].labels
+            raise UserError(f"{file} is damaged ({error})") from error
+        tsne, targets, labels = tensors.get("tsne"), tensors.get("targets"), run["result"].labels
         if (
             tsne is None
             or targets is None
@@ -88,96 +86,101 @@ class _Predictions:
             or tsne.is_complex()
             or targets.is_complex()
         ):
-            raise UserError(
-                f"expected the t-SNE and targets of test networks in {file}, got others"
-            )
+            raise UserError(f"{file} lacks the t-SNE and the targets of the test networks")
         if targets.is_floating_point():
-            targets = targets.float()  # NumPy has no bfloat16
+            targets = targets.float()  # NumPy does not support bfloat16
         elif targets.dtype == torch.bool:
             targets = targets.long()
         if not targets.isfinite().all():
-            raise UserError(f"expected finite targets in {file}, got some that are not")
+            raise UserError(f"targets in {file} are not finite")
         if targets.numel() != len(targets) * len(labels):
-            raise UserError(f"expected targets of {labels} in {file}")
-        return cls(run, file, tsne.float(), targets, kept.get("outputs"))
+            raise UserError(f"targets in {file} do not match the labels {labels}")
+        return cls(run, file, tsne.float(), targets, tensors.get("outputs"))
 
 
-def embedding_figure(evidence: Evidence, task: str, pictures: Path) -> EmbeddingFigure | None:
-    """The embeddings of a task's test networks; None if there are none.
+def embedding_figure(report: ReportData, task: str, pictures: Path) -> EmbeddingFigure | None:
+    """Figure of the embeddings of a task's test networks; None if no run has embeddings.
 
     Args:
-        evidence: What to report.
+        report: Data of the report.
         task: Name of the task.
-        pictures: Folder to which pictures are written.
+        pictures: Folder to which static figures are written.
     """
-    found = list(_predictions_here(evidence, task))
-    if not found:
+    all_runs = list(_load_predictions(report, task))
+    if not all_runs:
         return None
-    # the targets of most methods, so that one damaged file leaves out its own method only
-    usual = max(found, key=lambda one: sum(torch.equal(one.targets, o.targets) for o in found))
-    targets, labels = usual.targets, usual.run["result"].labels
-    panels = {method_title(one.run["model"]): one for one in _comparable(evidence, found, usual)}
+    # the most frequent targets, so that a damaged file omits only its own method
+    reference = max(
+        all_runs, key=lambda one: sum(torch.equal(one.targets, o.targets) for o in all_runs)
+    )
+    targets, labels = reference.targets, reference.run["result"].labels
+    panels = {
+        method_title(one.run["model"]): one for one in _comparable(report, all_runs, reference)
+    }
     points = {title: one.points for title, one in panels.items()}
-    predictions = {title: _predictions(one.outputs, targets) for title, one in panels.items()}
-    raw, thumbnails = evidence.raw.get(task), evidence.thumbnails.get(task)
+    predictions = {title: _predicted(one.outputs, targets) for title, one in panels.items()}
+    raw, thumbnails = report.raw.get(task), report.thumbnails.get(task)
     if (
         raw is not None
         and raw.tsne is not None
-        and raw.zoo == usual.run["zoo"]
+        and raw.zoo == reference.run["zoo"]
         and len(raw.tsne) == len(targets)
     ):
         points[method_title(RAW_WEIGHTS)] = raw.tsne
     rows = spread_evenly(len(targets))
-    if thumbnails is not None and (thumbnails.zoo, thumbnails.rows) != (usual.run["zoo"], rows):
+    if thumbnails is not None and (thumbnails.zoo, thumbnails.rows) != (
+        reference.run["zoo"],
+        rows,
+    ):
         thumbnails = None
     if not points:
         return None
-    outputs = [one.outputs for one in found if one.outputs is not None]
+    outputs = [one.outputs for one in all_runs if one.outputs is not None]
     is_class = any(is_of_classes(each, targets) for each in outputs)
     columns = targets.view(len(targets), -1).T
     columns = columns if is_class else columns.float()
-    what = f"t-SNE of {len(targets):,} test networks of {evidence.describe(task).title}"
-    drawn = []
+    title = f"t-SNE of {len(targets):,} test networks of {report.describe(task).title}"
+    figures = []
     for label, column in zip(labels, columns, strict=True):
         file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
         plot_embeddings(file, points, column, label)
-        drawn.append(Picture.read(file, f"{what} by {', '.join(points)}; coloured by {label}"))
+        figures.append(Picture.read(file, f"{title} by {', '.join(points)}; coloured by {label}"))
     data = _data(rows, points, predictions, dict(zip(labels, columns, strict=True)), thumbnails)
-    some = "" if len(rows) == len(targets) else f" {len(rows):,} of them are interactive."
-    caption = f"{what}; one seed, and one perplexity (30 or less).{some}"
-    return EmbeddingFigure(drawn, data, caption)
+    subset = "" if len(rows) == len(targets) else f" {len(rows):,} of them are interactive."
+    caption = f"{title}; one seed and one perplexity (at most 30).{subset}"
+    return EmbeddingFigure(figures, data, caption)
 
 
-def _predictions_here(evidence: Evidence, task: str) -> Iterator[_Predictions]:
-    """Those of the first seed of each method; what cannot be read is named."""
-    for run in evidence.first_here(task):
-        if not run["result"].labels:  # of a task whose outputs are networks
+def _load_predictions(report: ReportData, task: str) -> Iterator[_Predictions]:
+    """Load the predictions of the first seed of each method; prints which cannot be read."""
+    for run in report.first_runs(task):
+        if not run["result"].labels:  # a task whose outputs are networks
             continue
         file = Path(run["folder"], "predictions.safetensors")
         try:
             yield _Predictions.read(file, run)
         except FileNotFoundError:
-            print(f"dws: No predictions found in {file}; {run['model']} is not drawn")
+            print(f"dws: no predictions found in {file}; {run['model']} is omitted from the figure")
         except ValueError as error:
-            evidence.leave_out(f"{error}; {run['model']} is not drawn")
+            report.omit(f"{error}; {run['model']} is omitted from the figure")
 
 
 def _comparable(
-    evidence: Evidence, found: Sequence[_Predictions], usual: _Predictions
+    report: ReportData, all_runs: Sequence[_Predictions], reference: _Predictions
 ) -> Iterator[_Predictions]:
-    """Those with an embedding of the same networks; the others are named."""
-    for one in found:
+    """Select the runs with an embedding of the same networks; prints which are omitted."""
+    for one in all_runs:
         run = one.run
-        if not torch.equal(one.targets, usual.targets):
-            differ = f"the test targets in {one.file} and {usual.file} differ"
-            labels = [r["result"].labels for r in (run, usual.run)]
-            if run["zoo"] == usual.run["zoo"] and labels[0] == labels[1]:
-                again = "delete result.json of the damaged run and run dws-evaluate again"
-                evidence.leave_out(f"{differ}, but the zoo is the same; {again}")
+        if not torch.equal(one.targets, reference.targets):
+            problem = f"the test targets in {one.file} and {reference.file} differ"
+            labels = [r["result"].labels for r in (run, reference.run)]
+            if run["zoo"] == reference.run["zoo"] and labels[0] == labels[1]:
+                remedy = "delete result.json of the damaged run and rerun dws-evaluate"
+                report.omit(f"{problem}, but the zoo is the same; {remedy}")
             else:
-                print(f"dws: {differ}; {run['model']} is not drawn")
+                print(f"dws: {problem}; {run['model']} is omitted from the figure")
         elif not is_map(one.points):
-            print(f"dws: {run['folder']} has no t-SNE of its embedding; it is not drawn")
+            print(f"dws: {run['folder']} has no t-SNE; it is omitted from the figure")
         else:
             yield one
 
@@ -189,7 +192,7 @@ def _data(
     targets: Mapping[str, Tensor],
     thumbnails: Thumbnails | None,
 ) -> dict[str, Any]:
-    """What ``report.js`` draws of some rows: points and predictions by method, targets by label."""
+    """Data of the interactive figure for some rows, see ``report.js``."""
     first = next(iter(targets.values()))
     is_class = not first.is_floating_point()
     shades = colormaps["viridis"]
@@ -202,12 +205,12 @@ def _data(
         "panels": [
             {
                 "title": title,
-                "points": _to_square(at)[rows].tolist(),
+                "points": _to_square(coordinates)[rows].tolist(),
                 "predictions": [[values[row] for row in rows] for values in predicted]
                 if (predicted := predictions.get(title))
                 else None,
             }
-            for title, at in points.items()
+            for title, coordinates in points.items()
         ],
         "colours": class_colours(int(first.max()) + 1) if is_class else [],
         "shades": [to_hex(shades(step / 31)) for step in range(32)],
@@ -218,7 +221,7 @@ def _data(
 
 
 def _to_square(points: Tensor) -> Tensor:
-    """Points (n, 2) as whole numbers from 0 to ``SIDE``, y downwards."""
+    """Scale points (n, 2) to integers from 0 to ``SIDE``, with y downwards."""
     low, high = points.amin(0), points.amax(0)
     unit = (points - low) / (high - low).clamp_min(1e-12)
     unit[:, 1] = 1 - unit[:, 1]
@@ -226,19 +229,19 @@ def _to_square(points: Tensor) -> Tensor:
 
 
 def _plain(values: Tensor) -> list[float | int | None]:
-    """Numbers for JSON, to four digits; None for what is not finite."""
+    """Numbers for JSON, with four significant digits; None for values that are not finite."""
     if not values.is_floating_point():
         return values.tolist()
     return [float(f"{v:.4g}") if v - v == 0 else None for v in values.tolist()]
 
 
-def _predictions(outputs: Tensor | None, targets: Tensor) -> list[list[float | int | None]] | None:
-    """What a method predicts for each label of each network, if its outputs say so."""
+def _predicted(outputs: Tensor | None, targets: Tensor) -> list[list[float | int | None]] | None:
+    """Predictions by label and network; None if outputs do not correspond to labels."""
     if outputs is None or len(outputs) != len(targets):
         return None
     if is_of_classes(outputs, targets):
         classes = predicted_classes(outputs).tolist()
-        return [[None if name == outputs.shape[1] else name for name in classes]]
+        return [[None if label == outputs.shape[1] else label for label in classes]]
     predicted = outputs.flatten(1).T.float()
-    is_one_each = len(predicted) == targets.view(len(targets), -1).shape[1]
-    return [_plain(values) for values in predicted] if is_one_each else None
+    is_paired = len(predicted) == targets.view(len(targets), -1).shape[1]
+    return [_plain(values) for values in predicted] if is_paired else None

@@ -1,4 +1,4 @@
-"""The head of the page: the main figure, the main table, and what more training networks give."""
+"""First sections of the page: main figure, main table and data efficiency."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dws.io.names import distinct_file_name
+from dws.report.data import ReportData
 from dws.report.embeddings import EmbeddingFigure
-from dws.report.evidence import Evidence
 from dws.report.methods import method_title
 from dws.report.pictures import Picture, curve_picture
 from dws.report.section import Section
@@ -19,32 +19,35 @@ from dws.report.tables import Column, Table, by_method, with_seeds
 
 
 def main_figure(figure: EmbeddingFigure | None) -> Section:
-    """The embeddings of the first task, side by side."""
+    """Section with the embeddings of the first task."""
     return Section("Embeddings of the test networks", embeddings=[figure] if figure else [])
 
 
-def main_table(evidence: Evidence) -> Section:
-    """The monitored test metric of each method on each task; how to run what is missing."""
+def main_table(report: ReportData) -> Section:
+    """Section with the monitored test metric of each method on each task.
+
+    If requested results are missing, the section contains the command that runs them.
+    """
     columns = [
-        parameters_column(evidence.main),
-        *(column for task in evidence.tasks_in_scope for column in _results(evidence, task)),
+        parameters_column(report.main),
+        *(column for task in report.tasks_in_scope for column in _results(report, task)),
     ]
     table = Table(
         "headline",
         "Test results by method",
-        by_method(evidence.methods, columns),
-        "Arrows: whether higher or lower is better. Bold: the best of each column, of methods "
-        "that use weights alone and whose seeds are all finite. "
-        f"{training_sizes(evidence, evidence.tasks)}",
+        by_method(report.methods, columns),
+        "Arrows show whether higher or lower is better. Bold: best result of each column among "
+        "methods that use weights alone and whose seeds are all finite. "
+        f"{training_sizes(report, report.tasks)}",
     )
-    return Section("Test results", tables=[table], command=_command(evidence))
+    return Section("Test results", tables=[table], command=_command(report))
 
 
-def _results(evidence: Evidence, task: str) -> Iterator[Column]:
-    """The monitored metric of each method; the best one is emphasised."""
-    info = evidence.describe(task)
-    runs = evidence.of_task(evidence.main, task)
-    expected = evidence.scope.methods_of(task)
+def _results(report: ReportData, task: str) -> Iterator[Column]:
+    """Columns with the monitored metric of a task; the best result is emphasised."""
+    info = report.describe(task)
+    runs = report.of_task(report.main, task)
+    expected = report.scope.methods_of(task)
     if not len(runs):
         yield Column(info.title, {}, expected)
     for key, of_metric in runs.groupby(["metric", "higher_is_better"]):
@@ -52,52 +55,53 @@ def _results(evidence: Evidence, task: str) -> Iterator[Column]:
         name, arrow = info.metric or metric, "↑" if is_higher_better else "↓"
         column = Column.of(f"{info.title}: {name} {arrow}", of_metric, with_seeds, expected)
         reads = of_metric.groupby("model")["reads"].first()
-        rivals = {
+        candidates = {
             method: cell
             for method, cell in column.cells.items()
             if reads[method] != "raw" and all(map(math.isfinite, cell.values))
         }
         best = (max if is_higher_better else min)(
-            (cell.mean for cell in rivals.values()), default=math.nan
+            (cell.mean for cell in candidates.values()), default=math.nan
         )
-        # those that differ in hidden digits only are as good
+        # results that are equal to the displayed digits are equally good
         emphasised = {
-            method: replace(cell, is_best=len(rivals) > 1)
-            for method, cell in rivals.items()
+            method: replace(cell, is_best=len(candidates) > 1)
+            for method, cell in candidates.items()
             if cell.rounded(cell.mean) == cell.rounded(best)
         }
         yield replace(column, cells={**column.cells, **emphasised})
 
 
-def _command(evidence: Evidence) -> tuple[str, str] | None:
-    """How to run the results that were asked for and are missing."""
-    missing = evidence.missing()
+def _command(report: ReportData) -> tuple[str, str] | None:
+    """Text and command to run the requested results that are missing; None if there are none."""
+    missing = report.missing()
     if not missing:
         return None
     variables = {
         "TASKS": [task for task, _, _ in missing],
         "METHODS": [method for _, method, _ in missing],
     }
-    by_size = [t for t in variables["TASKS"] if evidence.describe(t).family.by_size]
-    if sizes := {task: evidence.selected_sizes(task) for task in by_size if task in evidence.tasks}:
+    by_size = [t for t in variables["TASKS"] if report.describe(t).family.by_size]
+    if sizes := {task: report.selected_sizes(task) for task in by_size if task in report.tasks}:
         variables["SIZES"] = [str(size) for task in sizes for size in sizes[task][:-1]]
     words = {name: " ".join(dict.fromkeys(values)) for name, values in variables.items()}
-    given = [f"{name}={shlex.quote(value)}" for name, value in {**evidence.make, **words}.items()]
-    command = " ".join(["make reproduce-all", *given])
+    assignments = {**report.make, **words}.items()
+    arguments = [f"{name}={shlex.quote(value)}" for name, value in assignments]
+    command = " ".join(["make reproduce-all", *arguments])
     number = f"{len(missing)} of the selected results {'is' if len(missing) == 1 else 'are'}"
-    return f"{number} missing. To run what is missing:", command
+    return f"{number} missing. To run the missing experiments:", command
 
 
-def data_efficiency(evidence: Evidence, pictures: Path) -> Section:
-    """The test metric against the number of training networks."""
-    curves = [p for task in evidence.tasks for p in _curves(evidence, task, pictures)]
+def data_efficiency(report: ReportData, pictures: Path) -> Section:
+    """Section with the test metric against the number of training networks."""
+    curves = [p for task in report.tasks for p in _curves(report, task, pictures)]
     return Section("Data efficiency", pictures=curves)
 
 
-def _curves(evidence: Evidence, task: str, pictures: Path) -> Iterator[Picture]:
-    """The test metric against the number of training networks, if there are several."""
-    info = evidence.describe(task)
-    cells = evidence.of_task(evidence.cells, task)
+def _curves(report: ReportData, task: str, pictures: Path) -> Iterator[Picture]:
+    """Figure of the test metric against the number of training networks, if there are several."""
+    info = report.describe(task)
+    cells = report.of_task(report.cells, task)
     if not info.family.by_size:
         cells = cells[cells.groupby("model")["num_train"].transform("nunique") > 1]
     series = {
@@ -117,5 +121,5 @@ def _curves(evidence: Evidence, task: str, pictures: Path) -> Iterator[Picture]:
             x_label="training networks",
             y_label=y_label,
             log_axes="xy" if info.family.by_size else "x",
-            order=evidence.styles,
+            order=report.styles,
         )

@@ -1,4 +1,4 @@
-"""What the report calls methods."""
+"""Titles of methods in the report."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TITLES = {
     "weights as they are": "Raw weights",
 }
 PAPER_METHODS = tuple(TITLES)[:6]  # of Navon et al. (ICML 2023), in the order of their tables
-RAW_WEIGHTS = "weights as they are"  # standardised, seen as an embedding
+RAW_WEIGHTS = "weights as they are"  # name of the standardised weights as an embedding
 
 
 def method_title(name: str) -> str:
-    """The title of a method; a user's own has its name."""
+    """Title of a method; the title of an unknown method is its name."""
     sized = re.fullmatch(r"(.*)_(?:(\d+)k|published)", name)
     if sized and sized[1] in TITLES:
         size = f"{sized[2]} k parameters" if sized[2] else "published size"

@@ -1,4 +1,4 @@
-"""Files of a command in a folder where others may keep theirs, told apart by a record."""
+"""Output files of a command in a shared folder, tracked by a record of their checksums."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ from dws.io.hashing import sha256
 
 
 class Record(TypedDict):
-    """What a command wrote: SHA-256 by name. While it writes, those of before are listed too."""
+    """Files that a command wrote: SHA-256 by name.
+
+    While files are being written, the checksums of their previous versions are listed as well.
+    """
 
     files: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """What a command may overwrite or remove in a folder: files as it wrote them, and no others.
+    """Files in a folder that a command may overwrite or remove: unchanged files that it wrote.
 
-    The record is written before the files, so that those of a killed command are known as well.
+    The record is written before the files, so that files of a killed command are recognised.
 
     Attributes:
-        folder: Where the files are.
-        record: Name of the record in it.
-        cache: Name of a folder in it. Recorded files there are replaced even if they were changed.
-        remedy: What the user can do besides moving a file that is in the way.
+        folder: Folder of the files.
+        record: Name of the record file in the folder.
+        cache: Name of a subfolder whose recorded files are replaced even if they were changed.
+        remedy: Advice for the error message, besides moving an obstructing file.
     """
 
     folder: Path
@@ -42,115 +45,129 @@ class OwnFiles:
     remedy: str
 
     def read(self, names: Collection[str]) -> dict[str, bytes] | None:
-        """Content of files by name, if all of them are as they were written; None otherwise.
+        """Read files that the last report wrote.
 
-        Recorded files that were changed since are named.
+        Prints which recorded files were changed.
+
+        Args:
+            names: Paths of the files below the folder.
+
+        Returns:
+            Content by name, or None if a file is missing or changed.
         """
-        known = self._known()
-        paths = {name: self.folder / name for name in names if name in known}
-        whole = [n for n, path in paths.items() if self._is_one_of(path, known[n])]
-        changed = [path for n, path in paths.items() if n not in whole and os.path.lexists(path)]
+        recorded = self._recorded()
+        paths = {name: self.folder / name for name in names if name in recorded}
+        unchanged = [n for n, path in paths.items() if self._matches(path, recorded[n])]
+        changed = [
+            path for n, path in paths.items() if n not in unchanged and os.path.lexists(path)
+        ]
         if changed:
-            named = " and ".join(map(str, changed))
-            print(f"dws: {named} changed since the last report. The content is computed again.")
-        return {n: paths[n].read_bytes() for n in names} if len(whole) == len(names) else None
+            listed = " and ".join(map(str, changed))
+            print(f"dws: {listed} changed since the last report; the content is computed again")
+        return {n: paths[n].read_bytes() for n in names} if len(unchanged) == len(names) else None
 
     def check(self, names: Collection[str]) -> None:
-        """Make sure that nothing is in the way of files; nothing is written.
+        """Check that files can be written without overwriting others; nothing is written.
 
         Args:
             names: Paths of the files below the folder.
 
         Raises:
-            ValueError: If somebody else's files are (the message names them), or the record is
+            ValueError: If other files are in the way (the message names them), or the record is
                 damaged.
         """
-        known = self._known()
-        places = sorted(
+        recorded = self._recorded()
+        obstacles = sorted(
             {
-                str(place)
+                str(obstacle)
                 for name in names
-                if (place := self._obstacle(name)) is not None
-                and not self._may_replace(name, place, known)
+                if (obstacle := self._obstacle(name)) is not None
+                and not self._may_replace(name, obstacle, recorded)
             }
         )
-        if places:
-            named = ", ".join(places[:5])
-            more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        if obstacles:
+            listed = ", ".join(obstacles[:5])
+            more = f" and {len(obstacles) - 5} more" if len(obstacles) > 5 else ""
             raise UserError(
-                "Files that this command did not write, or that were changed since, are in the "
-                f"way: {named}{more}. Nothing was written. Move or rename them, or {self.remedy}"
+                f"Nothing was written, because these files would be overwritten: {listed}{more}. "
+                "This command did not write them, or they were changed since. Move or rename them, "
+                f"or {self.remedy}"
             )
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write files in their order, each whole or not at all; remove earlier ones.
+        """Write files in their order, each atomically, and remove other recorded files.
 
-        ``check`` comes before it.
+        ``check`` must be called before.
 
         Args:
-            files: Content by name, which is a path below the folder.
+            files: Content by path below the folder.
         """
-        known = self._known()
+        recorded = self._recorded()
         new = {name: [_digest(content)] for name, content in files.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._note({name: known.get(name, []) + new.get(name, []) for name in {**known, **new}})
+        self._write_record(
+            {name: recorded.get(name, []) + new.get(name, []) for name in {**recorded, **new}}
+        )
         for name, content in files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-                part.unlink(missing_ok=True)  # of a process that was killed
+                part.unlink(missing_ok=True)  # left by a process that was killed
             write_atomically(path, content)
-        others = {name: digests for name, digests in known.items() if name not in files}
+        others = {name: digests for name, digests in recorded.items() if name not in files}
         for name, digests in others.items():
             path = self.folder / name
-            if self._is_one_of(path, digests):
+            if self._matches(path, digests):
                 path.unlink()
             elif os.path.lexists(path):
-                print(f"dws: {path} was changed since it was written; it stays, but is out of date")
-        self._note(new)
+                print(
+                    f"dws: {path} is out of date, but is not removed because it was changed after "
+                    "it was written"
+                )
+        self._write_record(new)
 
-    def _known(self) -> dict[str, list[str]]:
-        """SHA-256 of what was written, by name."""
+    def _recorded(self) -> dict[str, list[str]]:
+        """SHA-256 of the recorded files, by name."""
         file = self.folder / self.record
         if not os.path.lexists(file):
             return {}
         try:
             content = read_json(file)
-            check_content(content, Record, what=f"a record of files in {file}")
+            check_content(content, Record, what=f"record of files in {file}")
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{file}, the record of the files that were written there, cannot be used "
-                f"({error}). Nothing was written. Restore {file} from a copy, or {self.remedy}"
+                f"Nothing was written, because {file}, the record of files in this folder, is "
+                f"damaged ({error}). Restore it from a copy, or {self.remedy}"
             ) from error
         files: dict[str, list[str]] = content["files"]
         for path in map(PurePosixPath, files):
             if path.is_absolute() or ".." in path.parts:
                 raise UserError(
-                    f"{file} lists {path}, which is not below {self.folder}; remove that line"
+                    f"{file} lists {path}, which is not below {self.folder}; remove this entry"
                 )
         return files
 
-    def _note(self, files: Mapping[str, list[str]]) -> None:
+    def _write_record(self, files: Mapping[str, list[str]]) -> None:
         write_json(self.folder / self.record, {"files": dict(sorted(files.items()))})
 
     def _obstacle(self, name: str) -> Path | None:
-        """What is already where a file is to be, or where one of its folders is to be."""
+        """The existing file or folder at the path of a file, or at the path of its folders."""
         path = self.folder / name
-        for folder in path.relative_to(self.folder).parents:
-            place = self.folder / folder
-            if os.path.lexists(place) and not place.is_dir():
-                return place
+        for parent in path.relative_to(self.folder).parents:
+            folder = self.folder / parent
+            if os.path.lexists(folder) and not folder.is_dir():
+                return folder
         return path if os.path.lexists(path) else None
 
-    def _may_replace(self, name: str, place: Path, known: Mapping[str, list[str]]) -> bool:
-        """Whether what is where a file is to be is one that the command wrote."""
-        if place.is_symlink() or place != self.folder / name or name not in known:
+    def _may_replace(self, name: str, path: Path, recorded: Mapping[str, list[str]]) -> bool:
+        """Whether the command wrote the existing file at the path of a file."""
+        if path.is_symlink() or path != self.folder / name or name not in recorded:
             return False
         if PurePosixPath(name).is_relative_to(self.cache):
-            return place.is_file()
-        return self._is_one_of(place, known[name])
+            return path.is_file()
+        return self._matches(path, recorded[name])
 
-    def _is_one_of(self, path: Path, digests: Collection[str]) -> bool:
+    def _matches(self, path: Path, digests: Collection[str]) -> bool:
         return path.is_file() and not path.is_symlink() and sha256(path) in digests
 
 

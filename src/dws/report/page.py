@@ -1,4 +1,4 @@
-"""One page with every table and picture, and the same tables as Markdown, LaTeX and CSV."""
+"""The web page of a report, and its tables as Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader
 from dws.evaluation.result import FORMAT_VERSION
 from dws.io.folders import hold_folder
 from dws.report import headline, provenance, sections
+from dws.report.data import ReportData
 from dws.report.embeddings import embedding_figure
-from dws.report.evidence import Evidence
 from dws.report.own_files import OwnFiles
 from dws.report.results import Kept
 from dws.report.section import Section
@@ -24,76 +24,76 @@ RAW_WEIGHTS = "raw-weights"
 
 
 def files_of_reports(folder: Path) -> OwnFiles:
-    """The files of an earlier report in a folder, which the next one may replace or remove.
+    """The files of an earlier report in a folder, which a new report may replace or remove.
 
     Raises:
-        ValueError: If no report can be written there, since other files are in the way.
+        ValueError: If other files are in the way of a report.
     """
     remedy = (
-        "choose another folder with report=DIR. If an earlier version of dws-report wrote the "
-        "files, move the whole folder"
+        "choose another folder with report=DIR. If an earlier version of dws-report wrote them, "
+        "move the whole folder"
     )
     own = OwnFiles(folder, RECORD, cache=RAW_WEIGHTS, remedy=remedy)
     own.check(["results.json", PAGE])
     return own
 
 
-def write_report(evidence: Evidence, own: OwnFiles) -> Path:
+def write_report(report: ReportData, own: OwnFiles) -> Path:
     """Write ``index.html``, ``tables/``, ``pictures/``, ``raw-weights/`` and ``results.json``.
 
     Args:
-        evidence: What to report.
+        report: Data of the report.
         own: Files of an earlier report in the folder, from ``files_of_reports``.
 
     Returns:
-        The page.
+        The file of the page.
 
     Raises:
         ValueError: If files that no report wrote are in the way; nothing is written then.
     """
-    files = _render(evidence)
+    files = _render(report)
     own.check(files)
     with hold_folder(own.folder):
         own.write(files)
     return own.folder / PAGE
 
 
-def make_sections(evidence: Evidence, pictures: Path) -> list[Section]:
-    """All parts of the page that have content.
+def make_sections(report: ReportData, pictures: Path) -> list[Section]:
+    """Create all sections of the page, without empty ones.
 
     Args:
-        evidence: What to report.
-        pictures: Folder to which pictures are written.
+        report: Data of the report.
+        pictures: Folder to which figures are written.
     """
-    found = (embedding_figure(evidence, task, pictures) for task in evidence.tasks)
-    figures = [figure for figure in found if figure]
-    infos = map(evidence.describe, evidence.tasks_in_scope)
+    optional = (embedding_figure(report, task, pictures) for task in report.tasks)
+    figures = [figure for figure in optional if figure]
+    infos = map(report.describe, report.tasks_in_scope)
     families = {info.family.name: info.family for info in infos}
     parts = [
         headline.main_figure(figures[0] if figures else None),
-        headline.main_table(evidence),
-        headline.data_efficiency(evidence, pictures),
-        *(sections.results_of(evidence, family) for family in families.values()),
-        sections.edits(evidence, pictures),
-        sections.learning_from_more(evidence),
-        sections.other_settings(evidence),
-        sections.symmetry(evidence),
-        sections.on_other_zoos(evidence),
-        sections.embeddings(evidence, figures[1:]),
-        sections.learning(evidence, pictures),
-        provenance.zoos(evidence),
-        provenance.all_runs(evidence),
-        provenance.every_run(evidence),
+        headline.main_table(report),
+        headline.data_efficiency(report, pictures),
+        *(sections.results_of(report, family) for family in families.values()),
+        sections.edits(report, pictures),
+        sections.training_set_sizes(report),
+        sections.other_settings(report),
+        sections.symmetry(report),
+        sections.other_zoos(report),
+        sections.embeddings(report, figures[1:]),
+        sections.learning_curves(report, pictures),
+        provenance.zoos(report),
+        provenance.all_runs(report),
+        provenance.every_run(report),
     ]
     return [part for part in parts if not part.is_empty]
 
 
-def _render(evidence: Evidence) -> dict[str, bytes]:
-    """The content of every file of the report, the page last."""
-    files = {name: c for raw in evidence.raw.values() for name, c in raw.files.items()}
+def _render(report: ReportData) -> dict[str, bytes]:
+    """Content of all files of the report by name; the page is the last."""
+    files = {name: c for raw in report.raw.values() for name, c in raw.files.items()}
     with tempfile.TemporaryDirectory() as temporary:
         pictures = Path(temporary)
-        parts = make_sections(evidence, pictures)
+        parts = make_sections(report, pictures)
         files |= {f"pictures/{f.name}": f.read_bytes() for f in sorted(pictures.iterdir())}
     for table in (table for part in parts for table in part.tables):
         for suffix, text in {
@@ -104,18 +104,18 @@ def _render(evidence: Evidence) -> dict[str, bytes]:
             files[f"tables/{table.name}.{suffix}"] = text.encode()
     kept = Kept(
         format_version=FORMAT_VERSION,
-        scale=evidence.scale,
-        results=list(evidence.runs["result"]),
-        zoos=dict(evidence.zoos),
-        raw_weights={task: raw.embedding for task, raw in evidence.raw.items()},
+        scale=report.scale,
+        results=list(report.runs["result"]),
+        zoos=dict(report.zoos),
+        raw_weights={task: raw.embedding for task, raw in report.raw.items()},
     )
     files["results.json"] = (json.dumps(kept.model_dump(), indent=1) + "\n").encode()
     environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
         sections=parts,
-        scale=evidence.scale,
-        is_of_paper=any(evidence.describe(task).source == PAPER for task in evidence.tasks),
-        left_out=evidence.left_out,
+        scale=report.scale,
+        is_of_paper=any(report.describe(task).source == PAPER for task in report.tasks),
+        omitted=report.omitted,
     )
     files[PAGE] = page.encode()
     return files

@@ -1,4 +1,4 @@
-"""Pictures of the report, drawn from what its runs left."""
+"""Embedded pictures of the report."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Literal
 
 from dws.errors import UserError
 from dws.plots import drawable, plot_curves
-from dws.report.evidence import Evidence
+from dws.report.data import ReportData
 
-PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # how a file begins, and how it ends
+PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # first and last bytes of a file
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Picture:
 
     Attributes:
         source: A ``data:`` URI.
-        text: What it shows, for those who do not see it.
-        caption: What stands below it.
+        text: Alternative text.
+        caption: Caption.
     """
 
     source: str
@@ -34,8 +34,13 @@ class Picture:
     def read(cls, file: Path, text: str, caption: str = "") -> Picture:
         """Embed a PNG or SVG file.
 
+        Args:
+            file: The file.
+            text: Alternative text.
+            caption: Caption; empty for the alternative text.
+
         Raises:
-            ValueError: If it is none, or not whole.
+            ValueError: If the file is not a complete PNG or SVG file.
         """
         content = file.read_bytes()
         if file.suffix == ".png" and content.startswith(PNG[0]) and content.endswith(PNG[1]):
@@ -43,7 +48,7 @@ class Picture:
         elif file.suffix == ".svg" and content.rstrip().endswith(b"</svg>"):
             kind = "image/svg+xml"
         else:
-            raise UserError(f"expected a picture in {file}, got a damaged file")
+            raise UserError(f"{file} is not a complete PNG or SVG file")
         source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
         return cls(source, text, caption or text)
 
@@ -58,48 +63,51 @@ def curve_picture(
     log_axes: Literal["", "x", "xy"] = "",
     order: Sequence[str] = (),
 ) -> Iterator[Picture]:
-    """Curves of methods, see ``plot_curves``, unless there is no number to draw."""
+    """Plot the curves of methods, see ``plot_curves``; nothing is yielded if no value is drawable.
+
+    The caption lists the values that cannot be shown.
+    """
     has_log_y = "y" in log_axes
     points = [
-        (name, at, values, drawable(values, is_log=has_log_y))
-        for name, (x, of_seeds) in series.items()
-        for at, values in zip(x, of_seeds, strict=True)
+        (name, x_value, values, drawable(values, is_log=has_log_y))
+        for name, (x, y) in series.items()
+        for x_value, values in zip(x, y, strict=True)
     ]
-    if not any(drawn for *_, drawn in points):
+    if not any(shown for *_, shown in points):
         return
     missing = [
-        f"{name} at {at:,.0f} ({len(values) - len(drawn)} of {len(values)} seeds)"
-        for name, at, values, drawn in points
-        if len(drawn) < len(values)
+        f"{name} at {x_value:,.0f} ({len(values) - len(shown)} of {len(values)} seeds)"
+        for name, x_value, values, shown in points
+        if len(shown) < len(values)
     ]
     text = caption
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         kind = "finite and positive" if has_log_y else "finite"
-        caption += f" Left out, since not {kind}: {', '.join(missing[:5])}{more}."
+        caption += f" Omitted, because not {kind}: {', '.join(missing[:5])}{more}."
     plot_curves(file, series, x_label=x_label, y_label=y_label, log_axes=log_axes, order=order)
     yield Picture.read(file, text, caption)
 
 
-def read_picture(evidence: Evidence, file: Path, text: str) -> Iterator[Picture]:
-    """A picture of a run or zoo, unless it is damaged."""
+def read_picture(report: ReportData, file: Path, text: str) -> Iterator[Picture]:
+    """Embed a picture of a run or zoo; a damaged file is omitted from the report."""
     try:
         picture = Picture.read(file, text)
     except (ValueError, OSError) as error:
-        evidence.leave_out(str(error))
+        report.omit(str(error))
     else:
         yield picture
 
 
-def outcomes(evidence: Evidence, tasks: Sequence[str]) -> Iterator[Picture]:
-    """Confusion matrices, or predicted against true values, of the first seed of each cell."""
+def outcomes(report: ReportData, tasks: Sequence[str]) -> Iterator[Picture]:
+    """Confusion matrices, or plots of predictions against targets, of the first run per cell."""
     for task in tasks:
-        for run in evidence.first_here(task):
+        for run in report.first_runs(task):
             for name in run["result"].pictures:
                 file = Path(run["folder"], name)
                 if not os.path.lexists(file):
-                    print(f"dws: No picture found in {file}; it is left out of the report")
+                    print(f"dws: no picture found in {file}; it is omitted from the report")
                 elif name.startswith("outcome"):
                     method, seed = run["model"], run["seed"]
-                    text = f"{evidence.describe(task).title}, {method}, seed {seed}: outcome"
-                    yield from read_picture(evidence, file, text)
+                    text = f"{report.describe(task).title}, {method}, seed {seed}: outcome"
+                    yield from read_picture(report, file, text)

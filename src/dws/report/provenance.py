@@ -1,4 +1,4 @@
-"""Where the results come from: the zoos and every run."""
+"""Sections about the origin of the results: zoos and runs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from dws.report.evidence import GROUP, Evidence
+from dws.report.data import GROUP, ReportData
 from dws.report.pictures import Picture, read_picture
 from dws.report.section import Section
 from dws.report.tables import Several, Spread, Table, spread
 from dws.report.tasks import ZOO_STD, describe
 
 
-def zoos(evidence: Evidence) -> Section:
-    """The zoos that models were trained on."""
-    zoos = {zoo.path: zoo for zoo in evidence.zoos.values()}
+def zoos(report: ReportData) -> Section:
+    """Section with the zoos that models were trained on."""
+    zoos = {zoo.path: zoo for zoo in report.zoos.values()}
     layers = max((len(zoo.std) // 2 for zoo in zoos.values()), default=3)
     parts = [(kind, layer) for kind in ("weight", "bias") for layer in range(layers)]
     rows: list[list[object]] = []
-    drawn: list[Picture] = []
+    pictures: list[Picture] = []
     for path, zoo in zoos.items():
         quality = zoo.psnr
         rows.append(
@@ -38,25 +38,25 @@ def zoos(evidence: Evidence) -> Section:
             rows.append([title, 70_000, "", "", *map(_std, stds)])
         picture = Path(path, "reconstructions.png")
         if picture.is_file():
-            text = f"Signals of {path} and what their INRs say, with PSNR"
-            drawn += read_picture(evidence, picture, text)
+            text = f"Signals of {path} and their reconstructions, with PSNR"
+            pictures += read_picture(report, picture, text)
     header = ["zoo", "INRs", "fit", "PSNR in dB, 5 to 95 %"]
     header += [f"{kind} {layer + 1}" for kind, layer in parts]
     table = Table(
         "zoos",
-        "Zoos, with the standard deviations of their training networks, layer by layer",
+        "Zoos, with the standard deviations of weights and biases of their training networks",
         pd.DataFrame(rows, columns=header),
     )
-    return Section("Zoos", tables=[table] if rows else [], pictures=drawn)
+    return Section("Zoos", tables=[table] if rows else [], pictures=pictures)
 
 
 def _std(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def every_run(evidence: Evidence) -> Section:
-    """Where each metric comes from."""
-    runs = evidence.runs
+def every_run(report: ReportData) -> Section:
+    """Section with the metrics, settings and origin of every run."""
+    runs = report.runs
 
     def metrics(*columns: str, join: str = "") -> list[Several]:
         """The monitored metric of each run."""
@@ -78,22 +78,22 @@ def every_run(evidence: Evidence) -> Section:
         }
     )
     note = (
-        "Intervals are bootstrapped over test signals, for the one trained network. Minutes are "
-        "of training steps, without validation."
+        "Intervals are bootstrap intervals over test signals, for the given trained model. Minutes "
+        "are the time of training steps, without validation."
     )
     table = Table("runs", "Every run", frame, note)
     folded = f"{len(runs)} runs with their settings, commits, machines and commands"
     return Section("Every run", tables=[table], folded=folded)
 
 
-def all_runs(evidence: Evidence) -> Section:
-    """The means of all runs, of those that are in no other table too."""
-    return Section("All runs", tables=[overview(evidence)])
+def all_runs(report: ReportData) -> Section:
+    """Section with the means of all runs, including those that are in no other table."""
+    return Section("All runs", tables=[overview(report)])
 
 
-def overview(evidence: Evidence) -> Table:
-    """All runs, one row for each group that differs in the seed only."""
-    groups = evidence.runs.groupby(GROUP)
+def overview(report: ReportData) -> Table:
+    """Table of all runs, with one row per group of runs that differ only in the seed."""
+    groups = report.runs.groupby(GROUP)
     means = groups[["num_epochs", "networks_per_second", "train_seconds"]].mean()
     first = groups[["num_parameters", "metric"]].first()
     keys = first.index.to_frame()

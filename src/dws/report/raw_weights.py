@@ -1,4 +1,4 @@
-"""The contrast to every embedding: the weights as they are."""
+"""Baseline of the embeddings: the standardised weights without a model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from dws.weightspace import Standardize
 from dws.zoo import Zoo
 from dws.zoo.store import ZooSplit
 
-MANY = 10_000  # training networks to which the linear probe is fitted
+MAX_TRAIN = 10_000  # maximum number of training networks to which the linear probe is fitted
 
 
 @dataclass(frozen=True)
 class RawWeights:
-    """Standardised weights of a test split, seen as an embedding.
+    """Standardised weights of a test split as an embedding.
 
     Attributes:
-        tsne: Their map to the plane, (n, 2); None if there is none, or only the figures were kept.
-        embedding: How well labels can be predicted from them.
-        zoo: Hash of the zoo's signals and settings; empty if only the scores were kept.
-        files: Content of the report's files that keep them, by name.
+        tsne: Their t-SNE, (n, 2); None if it is undefined, or only the scores are known.
+        embedding: Scores of predicting labels from the weights.
+        zoo: Hash of the zoo's signals and settings; empty if only the scores are known.
+        files: Content of the report's files with t-SNE and scores, by name.
     """
 
     tsne: Tensor | None
@@ -39,36 +39,36 @@ class RawWeights:
 
     @classmethod
     def measure(cls, zoo: Zoo, task: Task, own: OwnFiles, name: str, digest: str) -> RawWeights:
-        """Compute, or use what the last report computed and recorded.
+        """Compute t-SNE and scores, or read them from the files of the last report.
 
         Args:
-            zoo: Whose test split.
-            task: Whose targets.
-            own: Files of the last report; nothing is written there.
+            zoo: The zoo.
+            task: Computes the targets.
+            own: Files of the last report; nothing is written.
             name: Name of ``files``, without suffix.
             digest: Hash of the zoo's signals and settings.
 
         Raises:
             ValueError: If the weights cannot be read or standardised.
         """
-        points, figures = f"{name}.safetensors", f"{name}.json"
-        files = own.read([points, figures])
+        tsne_file, scores_file = f"{name}.safetensors", f"{name}.json"
+        files = own.read([tsne_file, scores_file])
         if files is None:
             train, test = zoo.split("train"), zoo.split("test")
-            train = ZooSplit(zoo, train.start, min(train.stop, train.start + MANY))
+            train = ZooSplit(zoo, train.start, min(train.stop, train.start + MAX_TRAIN))
             standardize = Standardize(zoo.spec)
             standardize.fit(train.weights())
-            known, asked = (
+            train_weights, test_weights = (
                 standardize(split.weights()).flatten().squeeze(-1) for split in (train, test)
             )
             targets = [task.targets(split.labels) for split in (train, test)]
-            described = describe_embedding(
-                known, targets[0], asked, targets[1], test.column("signal_id")
+            computed = describe_embedding(
+                train_weights, targets[0], test_weights, targets[1], test.column("signal_id")
             )
             files = {
-                points: save({"tsne": tsne(asked)}),
-                figures: (json.dumps(described, indent=1) + "\n").encode(),
+                tsne_file: save({"tsne": tsne(test_weights)}),
+                scores_file: (json.dumps(computed, indent=1) + "\n").encode(),
             }
-        mapped = load(files[points])["tsne"]
-        scores = EmbeddingScores.model_validate_json(files[figures])
-        return cls(mapped if is_map(mapped) else None, scores, digest, files)
+        points = load(files[tsne_file])["tsne"]
+        scores = EmbeddingScores.model_validate_json(files[scores_file])
+        return cls(points if is_map(points) else None, scores, digest, files)

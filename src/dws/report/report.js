@@ -1,10 +1,11 @@
-// Interactive embeddings. Each <figure class="embeddings"> holds a picture for pages without
-// JavaScript and, as JSON, what is drawn in its place:
-//   networks    which networks of the test split are drawn
-//   labels      for each label its name, whether it is a class, and the value of each network
-//   panels      for each method its title, points [x, y] from 0 to 1000 and predictions of each label
-//   colours     of classes, by number; shades, from the lowest to the highest number
-//   thumbnails  a sheet with a picture of what each network computes, or null
+// Interactive embeddings. Each <figure class="embeddings"> contains a picture for pages without
+// JavaScript, and the data of the interactive figure as JSON:
+//   networks    row of each network within the test split
+//   labels      for each label: name, whether it is a class, and the value of each network
+//   panels      for each method: title, points [x, y] from 0 to 1000 and predictions of each label
+//   colours     colour of each class
+//   shades      colours from the lowest to the highest number
+//   thumbnails  sheet with a thumbnail of each network, or null
 "use strict";
 
 for (const figure of document.querySelectorAll("figure.embeddings")) {
@@ -18,7 +19,7 @@ for (const figure of document.querySelectorAll("figure.embeddings")) {
     return element;
   };
 
-  // the pictures fold away, and everything else stands in front of them
+  // move the static pictures to a closed <details> element below the interactive panels
   const still = figure.querySelector(".still");
   const folded = document.createElement("details");
   make("summary", folded, { textContent: "Static picture" });
@@ -50,7 +51,7 @@ for (const figure of document.querySelectorAll("figure.embeddings")) {
     make("h3", box, { textContent: panel.title });
     const canvas = make("canvas", box, { tabIndex: 0, role: "application" });
     canvas.ariaRoleDescription = "scatter plot";
-    canvas.ariaLabel = `${panel.title}. ${figure.ariaLabel}. Arrow keys go to the next network in their direction.`;
+    canvas.ariaLabel = `${panel.title}. ${figure.ariaLabel}. Arrow keys select the next network in their direction.`;
     return { ...panel, canvas, background: document.createElement("canvas") };
   });
   const tip = make("div", grid, { className: "tip", hidden: true });
@@ -62,7 +63,8 @@ for (const figure of document.querySelectorAll("figure.embeddings")) {
     return [MARGIN + (side * x) / 1000, MARGIN + (side * y) / 1000];
   };
 
-  // Points change with the size and the label only; a background keeps them while the ring moves.
+  // Points depend only on size and label; they are drawn to a background canvas, which is reused
+  // when the ring moves.
   const drawPoints = (panel) => {
     const { canvas, background } = panel;
     const density = window.devicePixelRatio || 1;
@@ -233,7 +235,7 @@ for (const button of document.querySelectorAll(".command button")) {
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(code); // no permission: ready for the keyboard
+      getSelection().selectAllChildren(code); // without permission: select the text for Ctrl-C
       button.textContent = "Selected";
     }
   });

@@ -1,4 +1,4 @@
-"""Results of many runs as one table, one row a run."""
+"""Loading the results of many runs as a data frame."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from dws.zoo.manifest import Quantiles
 
 
 class ZooFacts(BaseModel):
-    """What the report says of a zoo.
+    """Properties of a zoo in the report.
 
     Attributes:
-        path: Its folder.
+        path: Folder of the zoo.
         signals: Name of the signals.
-        num_inrs: Number of INRs.
+        num_inrs: Number of networks.
         fit: Name of the settings of the fit.
-        psnr: Quantiles over its training INRs, in dB; None if it is not known.
+        psnr: Quantiles over the training INRs, in dB; None if unknown.
         std: Standard deviation of the weights and biases of each layer, as in the manifest.
     """
 
@@ -44,14 +44,14 @@ class ZooFacts(BaseModel):
 
 
 class Kept(BaseModel):
-    """The ``results.json`` of a report.
+    """The content of the ``results.json`` of a report.
 
     Attributes:
-        format_version: Of the file.
+        format_version: Version of the file format.
         scale: Name of the scale.
-        results: All runs.
-        zoos: For each task, its zoo.
-        raw_weights: For each task, scores of the weights themselves as an embedding.
+        results: Results of all runs.
+        zoos: Properties of the zoo of each task.
+        raw_weights: For each task, scores of the raw weights as an embedding.
     """
 
     format_version: int = 1
@@ -62,57 +62,59 @@ class Kept(BaseModel):
 
 
 def read_kept(file: str | Path | None) -> Kept:
-    """Read the ``results.json`` of an earlier report, perhaps of another machine; or of none.
+    """Read the ``results.json`` of an earlier report.
+
+    Args:
+        file: The file, possibly from another machine; None for no results.
 
     Raises:
-        UserError: If it holds something else, or a newer version of dws wrote it.
+        UserError: If the file is damaged, or was written by a newer version of dws.
     """
     if file is None:
         return Kept(scale="", results=[])
     file = Path(file)
     content = read_json(file)
     check_version(content, file)
-    kept: Kept = check_content(content, Kept, what=f"the results.json of a report in {file}")
+    kept: Kept = check_content(content, Kept, what=f"results of a report in {file}")
     for result in kept.results:
         check_metric(result, file)
     return kept.model_copy(update={"results": list(map(with_current_settings, kept.results))})
 
 
 def load_results(folder: str | Path, *, kept: str | Path | None = None) -> pd.DataFrame:
-    """The results of all evaluated runs below a folder, one row a run.
+    """Load the results of all evaluated runs below a folder as a data frame, one row per run.
 
-    Rows that agree in ``task``, ``num_train``, ``model`` and ``identity`` are runs that differ in
-    nothing but the seed::
+    Rows that agree in ``task``, ``num_train``, ``model`` and ``identity`` are runs that differ only
+    in the seed::
 
         results = dws.load_results("outputs/small")
         results.groupby(["task", "model", "num_train"])["test"].agg(["mean", "std", "count"])
 
     Args:
-        folder: Where to look, such as ``outputs/small``.
-        kept: The ``results.json`` of an earlier report, whose results come after those of the
-            folder.
+        folder: Folder to search, such as ``outputs/small``.
+        kept: The ``results.json`` of an earlier report, whose results are appended.
 
     Returns:
         A frame with the columns
 
-        - ``task``, ``model``, ``seed``, ``num_train`` (different training networks), ``identity``
-        - ``metric`` (name of the monitored one), ``higher_is_better``,
-          ``unit`` ("%" if it is a share of 1)
+        - ``task``, ``model``, ``seed``, ``num_train`` (distinct training networks), ``identity``
+        - ``metric`` (name of the monitored metric), ``higher_is_better``,
+          ``unit`` ("%" for a fraction of 1)
         - ``validation``, ``test``, ``permuted``: the monitored metric on the validation split, on
           the test split, and on the test split with permuted neurons
         - ``interval_low``, ``interval_high``: 95 % bootstrap interval of ``test``
         - ``validation_<name>``, ``test_<name>``, ``permuted_<name>`` for every metric
-        - ``neighbours``, ``linear_probe``: how well labels can be predicted from the embedding
+        - ``neighbours``, ``linear_probe``: scores of predicting labels from the embedding
         - ``num_test``, ``num_parameters``, ``num_epochs``, ``best_epoch``
         - ``train_seconds``, ``evaluate_seconds``, ``networks_per_second``
         - ``reads``, ``zoo``, ``zoo_path``, ``code``, ``machine``, ``command``
-        - ``folder``: of the run, missing for kept results
-        - ``result``: everything else, a ``dws.evaluation.result.Result``
+        - ``folder``: folder of the run; missing for results of ``kept``
+        - ``result``: the full result, a ``dws.evaluation.result.Result``
 
-        Numbers that a run does not have are NaN.
+        Missing numbers are NaN.
 
     Raises:
-        NotFoundError: If there is no result.
+        NotFoundError: If there are no results.
         UserError: If a result cannot be read.
     """
     results, problems = collect(Path(folder), kept=read_kept(kept).results)
@@ -122,18 +124,18 @@ def load_results(folder: str | Path, *, kept: str | Path | None = None) -> pd.Da
 
 
 def collect(folder: Path, *, kept: Sequence[Result] = ()) -> tuple[pd.DataFrame, list[str]]:
-    """What ``load_results`` gives, of the results that can be read.
+    """Load all readable results, see ``load_results``.
 
     Args:
-        folder: Where to look.
-        kept: Results of an earlier report, which come after those of the folder.
+        folder: Folder to search.
+        kept: Results of an earlier report, which are appended.
 
     Returns:
-        The frame, and what is wrong with each result that cannot be read.
+        The frame, and an error message for each result that cannot be read.
 
     Raises:
-        NotFoundError: If there is no result.
-        UserError: If none can be read.
+        NotFoundError: If there are no results.
+        UserError: If no result can be read.
     """
     problems: list[str] = []
     results: list[tuple[Result, str | None]] = []
@@ -144,17 +146,18 @@ def collect(folder: Path, *, kept: Sequence[Result] = ()) -> tuple[pd.DataFrame,
             problems.append(str(error))
     results += [(result, None) for result in kept]
     if problems and not results:
-        more = f" Of {len(problems)} results none can be read." if len(problems) > 1 else ""
-        raise UserError(problems[0] + more)
+        count = f" (none of {len(problems)} results can be read)" if len(problems) > 1 else ""
+        raise UserError(problems[0] + count)
     if not results:
         raise NotFoundError(
-            f"expected result.json files below {folder}, got none; run dws-train and dws-evaluate"
+            f"no results found below {folder} (no result.json); create them with dws-train and "
+            "dws-evaluate"
         )
     return to_frame(results), problems
 
 
 def to_frame(results: Iterable[tuple[Result, str | None]]) -> pd.DataFrame:
-    """The frame of ``load_results``, from results with the folders of their runs."""
+    """Convert results and the folders of their runs to the frame of ``load_results``."""
     return pd.DataFrame([_row(*each) for each in results])
 
 
@@ -188,15 +191,15 @@ def _row(result: Result, folder: str | None) -> dict[str, Any]:
     }
 
 
-def _find_results(folder: Path, wrong: list[str]) -> list[Path]:
-    """Whatever is called ``result.json``; folders that cannot be looked into are named."""
+def _find_results(folder: Path, problems: list[str]) -> list[Path]:
+    """Find all ``result.json``; messages about unreadable folders are added to ``problems``."""
 
-    def refused(error: OSError) -> None:
+    def add_problem(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            wrong.append(f"{error.filename} cannot be searched for results ({error.strerror})")
+            problems.append(f"{error.filename} cannot be searched for results ({error.strerror})")
 
     return sorted(
-        Path(place, "result.json")
-        for place, folders, files in os.walk(folder, onerror=refused)
+        Path(parent, "result.json")
+        for parent, folders, files in os.walk(folder, onerror=add_problem)
         if "result.json" in (*folders, *files)
     )

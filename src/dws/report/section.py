@@ -1,4 +1,4 @@
-"""A part of the page."""
+"""Sections of the page."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dws.report.tables import Table
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page, in the order of its attributes.
+    """A section of the page. Its content is shown in the order of the attributes.
 
     Attributes:
-        title: Its heading.
-        text: Below the heading.
+        title: Heading.
+        text: Paragraph below the heading.
         embeddings: Interactive figures.
         tables: Tables.
-        folded: What the fold says that hides the tables; empty for none.
-        command: A command to copy, with the reason for it above.
+        folded: Summary text of the element that hides the tables; empty to show them.
+        command: Explanation of a command, and the command, with a button to copy it.
         pictures: Pictures.
-        details: Pictures that are folded away.
+        details: Hidden pictures, which can be unfolded.
     """
 
     title: str
@@ -36,5 +36,5 @@ class Section:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """Whether the section has no content."""
         return not (self.embeddings or self.tables or self.pictures)

@@ -1,4 +1,4 @@
-"""Tables of the report: numbers in data frames, and their text as Markdown, LaTeX, CSV and HTML."""
+"""Tables of the report, and their formatting as Markdown, LaTeX, CSV and HTML."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pandas as pd
 
 from dws.report.methods import method_title
 
-NOT_RUN = "not run"  # though it was asked for
+NOT_RUN = "not run"  # a requested result that is missing
 NO_RESULT = "–"
 METHOD = "method"  # title of the column with names of methods
 SPREAD = "mean ± standard deviation over n seeds"
-# by column title; other numbers are written as they are
+# format of numbers by column title
 FORMATS = {
     "trained on": ",",
     "parameters": ",",
@@ -28,9 +28,9 @@ FORMATS = {
     "minutes a run": ",.1f",
 }
 
-SCALES = {"%": (100, 1), "×10⁻²": (100, 2)}  # factor and digits, by unit
+SCALES = {"%": (100, 1), "×10⁻²": (100, 2)}  # factor and number of decimals, by unit
 
-LATEX_BOLD = ("\ue000", "\ue001")  # which nothing else contains and nothing escapes
+LATEX_BOLD = ("\ue000", "\ue001")  # private characters, which escaping leaves unchanged
 LATEX = {
     "→": r"$\to$",
     "↑": r"$\uparrow$",
@@ -43,16 +43,17 @@ LATEX = {
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric over seeds; as text its mean, with ± deviation if there is more than one value.
+    """A metric over seeds, formatted as mean ± standard deviation.
 
-    Values that are not finite, or None, are counted beside the mean of the others.
+    The deviation is omitted for a single value. Values that are not finite or None are excluded
+    from the mean, and the text gives their number.
 
     Attributes:
-        values: One a seed; None where it is not known.
-        unit: Of the values; "%" of shares of 1, "×10⁻²" of what is shown in hundredths.
-        digits: After the point; by default those of ``SCALES``.
-        with_seeds: Whether the text says how many seeds there are, as ``(n = 3)``.
-        is_best: Whether it is to be emphasised.
+        values: Value of each seed; None if unknown.
+        unit: Unit of the values: "%" for fractions of 1, "×10⁻²" to show hundredths.
+        digits: Number of decimals; None for the default of ``SCALES``.
+        with_seeds: Whether the text gives the number of seeds, such as ``(n = 3)``.
+        is_best: Whether the cell is emphasised.
     """
 
     values: Sequence[float | None]
@@ -63,18 +64,18 @@ class Spread:
 
     @property
     def mean(self) -> float:
-        """Of the finite values; NaN if there is none."""
+        """Mean of the finite values; NaN if there are none."""
         finite = [value for value in self.values if value is not None and math.isfinite(value)]
         return mean(finite) if finite else math.nan
 
     def rounded(self, value: float) -> str:
-        """A value with as many digits as are shown."""
-        scale, usual = SCALES.get(self.unit, (1, 4))
-        return f"{scale * value:.{usual if self.digits is None else self.digits}f}"
+        """Format a value with the displayed number of decimals."""
+        scale, default = SCALES.get(self.unit, (1, 4))
+        return f"{scale * value:.{default if self.digits is None else self.digits}f}"
 
     def __str__(self) -> str:
         finite = [value for value in self.values if value is not None and math.isfinite(value)]
-        without = len(self.values) - len(finite)
+        num_excluded = len(self.values) - len(finite)
         kind = "not known" if None in self.values else "not finite"
         if finite:
             text = self.rounded(mean(finite))
@@ -84,20 +85,21 @@ class Spread:
         else:
             kinds = {str(value) for value in self.values}
             text = kind if len(kinds) > 1 or None in self.values else kinds.pop()
-            without = 0
+            num_excluded = 0
         if self.with_seeds:
-            return f"{text} (n = {len(self.values)}{f', {without} {kind}' if without else ''})"
-        return text + (f" ({without} of {len(self.values)} {kind})" if without else "")
+            excluded = f", {num_excluded} {kind}" if num_excluded else ""
+            return f"{text} (n = {len(self.values)}{excluded})"
+        return text + (f" ({num_excluded} of {len(self.values)} {kind})" if num_excluded else "")
 
 
 @dataclass(frozen=True)
 class Several:
-    """Things in one cell.
+    """Several values in one cell.
 
     Attributes:
-        parts: The things.
-        join: Text between them.
-        format: Of each.
+        parts: The values.
+        join: Separator.
+        format: Format of each value.
     """
 
     parts: Sequence[Any]
@@ -113,11 +115,11 @@ class Table:
     """A table of the report.
 
     Attributes:
-        name: Of its files.
-        title: What it shows, in a line.
-        frame: Numbers, ``Spread`` and text; cells that are missing stay empty. The index is not
-            shown.
-        note: What a reader has to know.
+        name: Name of its files.
+        title: Title.
+        frame: Cells: numbers, ``Spread``, ``Several`` and text. Missing cells are shown empty, and
+            the index is not shown.
+        note: Note below the table.
     """
 
     name: str
@@ -127,7 +129,7 @@ class Table:
 
     @property
     def text(self) -> pd.DataFrame:
-        """Every cell as it is shown, with the titles of methods."""
+        """Formatted cells, with the titles of methods."""
         text = self._cells()
         if METHOD in text:
             text[METHOD] = text[METHOD].map(method_title)
@@ -138,23 +140,23 @@ class Table:
             [_text(cell, FORMATS.get(str(title), "")) for cell in self.frame.iloc[:, number]]
             for number, title in enumerate(self.frame)
         ]
-        # rows, since titles may be equal
+        # built from rows, as column titles may be equal
         rows = list(zip(*columns, strict=True))
         return pd.DataFrame(rows, columns=list(self.frame.columns), dtype=object)
 
     @property
     def emphasis(self) -> list[list[bool]]:
-        """Whether each cell is to be emphasised, row by row."""
+        """Whether each cell is emphasised, by row."""
         cells = self.frame.to_numpy(dtype=object).tolist()
         return [[isinstance(cell, Spread) and cell.is_best for cell in row] for row in cells]
 
     def markdown(self) -> str:
-        """For the terminal."""
+        """Format as a Markdown table for the terminal."""
         text = self.text.to_markdown(index=False, tablefmt="github", disable_numparse=True)
         return str(text)
 
     def document(self) -> str:
-        """For a README: title, Markdown table with the best in bold, note."""
+        """Format as a Markdown document: title, table with the best results in bold, and note."""
 
         def plain(text: str) -> str:
             return " ".join(escape(text, quote=False).replace("|", "\\|").splitlines())
@@ -165,14 +167,14 @@ class Table:
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def latex(self) -> str:
-        """For a paper, with the package booktabs."""
+        """Format as LaTeX; needs the package booktabs."""
         text = self._with_emphasis(*LATEX_BOLD).to_latex(index=False, escape=True)
         for symbol, command in LATEX.items():
             text = text.replace(symbol, command)
         return text
 
     def _with_emphasis(self, before: str, after: str) -> pd.DataFrame:
-        """The text with something around the cells to emphasise."""
+        """The text, with marks around emphasised cells."""
         rows = zip(self.text.to_numpy().tolist(), self.emphasis, strict=True)
         marked = [
             [
@@ -184,18 +186,18 @@ class Table:
         return pd.DataFrame(marked, columns=self.text.columns, dtype=object)
 
     def csv(self) -> str:
-        """For a spreadsheet or a program: methods by the names of their configurations."""
+        """Format as CSV, with the names of methods instead of their titles."""
         return self._cells().to_csv(index=False, lineterminator="\n")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table with a row for each method.
+    """A column of a table with one row per method.
 
     Attributes:
-        title: Above it.
-        cells: By method.
-        expected: Methods whose cells were asked for, if it is a column of results.
+        title: Title.
+        cells: Cells by method.
+        expected: Methods whose results are requested; None if the column contains no results.
     """
 
     title: str
@@ -210,18 +212,25 @@ class Column:
         make: Callable[[pd.DataFrame], Any],
         expected: Collection[str] | None = None,
     ) -> Column:
-        """A cell for the runs of each method."""
+        """Create a column from the runs of each method.
+
+        Args:
+            title: Title.
+            runs: Runs of all methods.
+            make: Maps the runs of a method to its cell.
+            expected: Methods whose results are requested.
+        """
         return cls(title, {str(m): make(rows) for m, rows in runs.groupby("model")}, expected)
 
     def cell(self, method: str) -> Any:
-        """The cell of a method."""
+        """The cell of a method; for missing results, whether the result was requested."""
         if method in self.cells or self.expected is None:
             return self.cells.get(method, "")
         return NOT_RUN if method in self.expected else NO_RESULT
 
 
 def by_method(methods: Sequence[str], columns: Sequence[Column]) -> pd.DataFrame:
-    """The columns side by side."""
+    """Combine columns to a frame with one row per method."""
     cells = {n: [column.cell(method) for method in methods] for n, column in enumerate(columns)}
     frame = pd.DataFrame(cells, index=list(methods), dtype=object)
     frame.columns = pd.Index([column.title for column in columns])  # titles may be equal
@@ -230,12 +239,12 @@ def by_method(methods: Sequence[str], columns: Sequence[Column]) -> pd.DataFrame
 
 
 def spread(runs: pd.DataFrame, split: str = "test") -> Spread:
-    """The monitored metric of runs that differ in the seed."""
+    """The monitored metric over runs that differ in the seed."""
     return Spread(tuple(runs[split]), runs["unit"].iloc[0])
 
 
 def with_seeds(runs: pd.DataFrame, split: str = "test") -> Spread:
-    """The same, and from how many seeds."""
+    """The monitored metric over runs that differ in the seed, with the number of seeds."""
     return replace(spread(runs, split), with_seeds=True)
 
 

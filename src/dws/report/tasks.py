@@ -1,6 +1,6 @@
-"""What the report knows of tasks: titles, tables, and the values of Navon et al. (ICML 2023).
+"""Titles, tables and published values of tasks (Navon et al., ICML 2023).
 
-A task that is not listed, such as a user's own, gets a table of all its metrics.
+A task that is not listed, such as a user's own, has a table with all its metrics.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dws.io.names import distinct_file_name
 
 @dataclass(frozen=True)
 class Family:
-    """Tasks whose test results stand in one table.
+    """Tasks whose test results are in the same table.
 
     Attributes:
-        name: Of the table's files.
-        section: Title of the section of the page.
-        title: Of the table.
-        metrics: Titles of metrics that the table has beside the monitored one, by name; None for
-            all, and the monitored one on validation.
-        by_size: Whether the table has a column for each number of training networks.
-        is_of_paper: Whether the methods of Navon et al. (ICML 2023) stand in a table of their own.
+        name: Name of the table's files.
+        section: Title of the section.
+        title: Title of the table.
+        metrics: Titles of further metrics in the table, by name. None for all metrics and the
+            monitored validation metric.
+        by_size: Whether the table has one column per number of training networks.
+        is_of_paper: Whether the methods of Navon et al. (ICML 2023) have a separate table.
     """
 
     name: str
@@ -36,17 +36,17 @@ class Family:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What the report says of a task.
+    """Title, table and published values of a task.
 
     Attributes:
-        title: In text and above columns.
-        family: Which table its results are in.
-        metric: The monitored metric, as an axis names it; empty for the name that results have.
-        published: Mean and standard deviation over seeds, by method, as they are printed; None for
-            a deviation that is not.
-        published_title: Of their column.
-        unit: Of these.
-        source: Where they are from.
+        title: Title in text and above columns.
+        family: The table of the results.
+        metric: Label of the monitored metric on axes; empty for its name in results.
+        published: Published mean and standard deviation over seeds, by method, as printed. The
+            deviation is None if it is not published.
+        published_title: Title of the column of published values.
+        unit: Unit of published values.
+        source: Source of published values.
     """
 
     title: str
@@ -93,7 +93,7 @@ ADAPTATION = Family(
     "Test accuracy on corrupted images, for pairs of classes and images that training has not seen",
     metrics={"loss": "cross-entropy"},
 )
-ADAPTATION_SOURCE = f"{PAPER}, which does not say what its classifiers and corruptions are"
+ADAPTATION_SOURCE = f"{PAPER}, which does not publish its classifiers and corruptions"
 ADAPTATION_PUBLISHED = {
     "No adaptation": (60.92, 0.41),
     "mlp": (64.33, 0.36),
@@ -195,7 +195,7 @@ TASKS: dict[str, TaskInfo] = {
 
 
 def describe(task: str, results: Sequence[Result] = ()) -> TaskInfo:
-    """What is known of a task: of one that is not listed what its results say."""
+    """Title, table and published values of a task; from its results if it is not in ``TASKS``."""
     if task in TASKS:
         return TASKS[task]
     title = next((result.title for result in results if result.title), task)
@@ -209,7 +209,7 @@ def describe(task: str, results: Sequence[Result] = ()) -> TaskInfo:
     return TaskInfo(title, family, published=published, unit=unit_text, source=source)
 
 
-# standard deviations over all INRs of the released zoos, layer by layer
+# standard deviations over all INRs of the released zoos, for each layer
 ZOO_STD: dict[str, dict[str, tuple[float, ...]]] = {
     "mnist": {"weight": (0.0628, 0.0183, 0.1179), "bias": (0.0213, 0.0110, 0.0999)},
     "fashion_mnist": {"weight": (0.0782, 0.0324, 0.1345), "bias": (0.0286, 0.0167, 0.0960)},

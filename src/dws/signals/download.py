@@ -37,7 +37,7 @@ from tqdm import tqdm
 from dws.errors import NotFoundError, UserError
 from dws.io.atomic import write_atomically
 from dws.io.folders import hold_folder
-from dws.io.hashing import as_written, sha256
+from dws.io.hashing import checksums_match, sha256
 
 ANSWER_SECONDS = 10  # maximum time until a server responds
 TIMEOUT_SECONDS = 30  # maximum time without data during a download
@@ -81,7 +81,7 @@ def ensure_dataset(name: str, root: Path) -> Path:
         raise UserError(f"expected a data set of {', '.join(DATASETS)}, got {name!r}")
     dataset = DATASETS[name]
     folder = dataset.folder(root)
-    if not as_written(folder, dataset.sha256):
+    if not checksums_match(folder, dataset.sha256):
         with hold_folder(folder.parent, wait=True):  # another process may download the same files
             folder.mkdir(exist_ok=True)
             _fetch(dataset, folder)
@@ -205,7 +205,7 @@ def _missing_files(dataset: Dataset, folder: Path) -> list[str]:
     for file, expected in dataset.sha256.items():
         path = folder / file
         if path.exists():
-            if as_written(folder, {file: expected}):
+            if checksums_match(folder, {file: expected}):
                 continue
             if path.is_dir():
                 reason, renamed = "a folder", path.with_name(f"{file}.folder")

@@ -72,7 +72,7 @@ def load_best(path: Path, monitor: str) -> dict[str, Any]:
     """
     content = load_checkpoint(path, "reader", "metrics")
     metrics = TypedDict("metrics", {"epoch": float, f"val_{monitor}": float})  # type: ignore[misc]
-    check_content(content["metrics"], metrics, what=f"the metrics of the best epoch in {path}")
+    check_content(content["metrics"], metrics, what=f"metrics of the best epoch in {path}")
     return content
 
 

@@ -62,7 +62,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         content = read_json(file)
-        check_content(content, Logged, what=f"the W&B id of a run in {file}")
+        check_content(content, Logged, what=f"W&B run id in {file}")
     except (OSError, ValueError) as error:  # logging must not stop a run
         print(f"dws: {error}; treating this run as not logged to W&B")
         return None

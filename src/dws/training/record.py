@@ -137,7 +137,7 @@ def to_record(content: Any, file: Path) -> RunRecord:
     Raises:
         UserError: If the content is not a run record, or was written by a newer version of dws.
     """
-    what = f"the settings of a run that dws-train made in {file}"
+    what = f"run settings in {file}"
     content = check_content(content, dict[str, Any], what=what)
     notes = content.get("record")
     if "record" not in content:

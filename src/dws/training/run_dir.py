@@ -198,7 +198,7 @@ class RunDir:
         if not self.metrics_file.is_file():
             return []
         epochs = read_json_lines(self.metrics_file)
-        check_content(epochs, list[Epoch], what=f"the epochs of a run in {self.metrics_file}")
+        check_content(epochs, list[Epoch], what=f"epochs in {self.metrics_file}")
         return epochs
 
     def check_whole(self, num_epochs: int) -> None:

@@ -1,4 +1,4 @@
-"""Zoos: thousands of fitted INRs in a folder."""
+"""Zoos: folders of fitted networks with labels and splits."""
 
 from dws.settings import ZooConfig
 from dws.zoo.align import align_zoo

@@ -1,4 +1,4 @@
-"""From signals or tasks to a zoo: fit shard after shard, going on where an earlier run stopped."""
+"""Building a zoo: fit networks shard by shard, and resume after an interruption."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from dws.inr import ClassifierConfig, FitConfig, FitResult, SirenConfig
 from dws.inr.fit import psnr, use_compiler
 from dws.io.content import append_json_line
 from dws.io.folders import check_claim, claim_folder
-from dws.io.hashing import as_written, settings_hash
+from dws.io.hashing import checksums_match, settings_hash
 from dws.seeding import derive_seed
 from dws.settings import ZooConfig
 from dws.signals import SPLITS, BinaryTasks, SignalSource
 from dws.weightspace import WeightBatch
 from dws.zoo.engine import Engine, FitJob, Workers
-from dws.zoo.fitted import Fitted, FittedInrs, to_fitted
-from dws.zoo.manifest import CONFIG as CONFIG  # for those who make zoos
+from dws.zoo.manifest import CONFIG as CONFIG  # re-exported for modules that create zoos
 from dws.zoo.manifest import (
     FORMAT_VERSION,
     MANIFEST,
     OtherFormatError,
     Plan,
-    how_to_make_again,
     read_manifest,
+    repair_advice,
     split_rows,
     to_plan,
 )
-from dws.zoo.store import Zoo, is_whole, shard_name, write_manifest, write_shard
+from dws.zoo.problem import FitProblem, InrProblem, to_problem
+from dws.zoo.store import Zoo, is_intact, shard_name, write_manifest, write_shard
 
-TIMING = ".timing.jsonl"  # a line for each shard: its networks, and seconds since the one before
+TIMING = ".timing.jsonl"  # per shard: number of networks, seconds since the previous shard
 NOTES = ("fit_preset", "splits", "labels", "domain")
-INIT_STREAM = 1  # keeps the seeds of initialisations apart from those of signals
+INIT_STREAM = 1  # separates the seeds of initialisations from the seeds of signals
 
 
 def build_zoo(
@@ -57,40 +57,39 @@ def build_zoo(
     preset: str = "custom",
     engine: Engine | None = None,
 ) -> Zoo:
-    """Fit networks and write them to a folder; resume if it holds a part of the same zoo.
+    """Fit networks and write them to a folder; an unfinished zoo is resumed.
 
-    INRs are fitted to signals, classifiers to binary tasks.
+    INRs are fitted to signals, classifiers to binary tasks. A complete zoo is returned as it is,
+    without writing. A damaged manifest is rewritten from the shards; a damaged shard is fitted
+    again.
 
-    A complete zoo is returned as it is and nothing is written. A damaged manifest is written again
-    from the shards, a damaged shard is fitted again.
-
-    Each network starts from its own initialisation, which depends on (zoo seed, signal id, view)
-    alone.
+    The initialisation of each network depends only on the seed of the zoo, the signal id and the
+    view.
 
     Args:
         path: The zoo's folder.
-        signals: What to fit.
+        signals: The signals, or the binary tasks.
         zoo: Seed, size and sharding.
         inr: The architecture of INRs; None for the default.
         classifier: The architecture of classifiers; None for the default.
-        fit: How they are fitted.
-        preset: What these settings of the fit are called, for the manifest.
-        engine: Where the fits run; on this machine, one worker a core, if None.
+        fit: Settings of the fit.
+        preset: Name of these settings, for the manifest.
+        engine: Where the fits run; None for one worker process per core of this machine.
 
     Returns:
-        The finished zoo.
+        The complete zoo.
 
     Raises:
-        ValueError: If the folder holds a zoo with other settings, with the keys that differ,
-            another process is writing to it, the source is not as ``SignalSource`` says, or the
-            architecture is not for it.
+        ValueError: If the folder contains a zoo with other settings (the message lists the
+            differences), if another process is writing to it, if the source violates the
+            ``SignalSource`` protocol, or if the architecture does not fit the source.
     """
-    fitted = to_fitted(signals, inr, classifier)
-    builder = Builder(Path(path), fitted, zoo, fit, preset, engine or Workers())
+    problem = to_problem(signals, inr, classifier)
+    builder = Builder(Path(path), problem, zoo, fit, preset, engine or Workers())
     builder.check()
     file = builder.path / CONFIG
     check_claim(file, builder.identity, option="zoo.path", notes=builder.notes)
-    if builder.is_complete():  # needs no lock
+    if builder.is_complete():  # without a lock
         print(f"dws: {path} is already complete, {len(builder.ids)} {builder.noun}")
         return Zoo.open(path)
     with claim_folder(file, builder.identity, option="zoo.path", notes=builder.notes):
@@ -110,10 +109,10 @@ def build_zoo(
 
 @dataclass(frozen=True)
 class Builder:
-    """What ``build_zoo`` and ``build_part`` share: a plan, and the fits that fill it."""
+    """Plan and execution of the fits of a zoo, for ``build_zoo`` and ``build_part``."""
 
     path: Path
-    fitted: Fitted
+    problem: FitProblem
     zoo: ZooConfig
     fit: FitConfig
     preset: str
@@ -122,11 +121,11 @@ class Builder:
     @cached_property
     def splits(self) -> dict[str, Tensor]:
         """Signal ids of each split."""
-        return self.fitted.source.split(self.zoo.limit)
+        return self.problem.source.split(self.zoo.limit)
 
     @cached_property
     def ids(self) -> Tensor:
-        """Signal id of each row: split after split, the views of a signal in a row."""
+        """Signal id of each row, ordered by split; the views of a signal are consecutive."""
         return torch.cat([self.splits[s] for s in SPLITS]).repeat_interleave(self.zoo.num_views)
 
     @cached_property
@@ -136,21 +135,21 @@ class Builder:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that the zoo's content depends on; a folder belongs to one such."""
-        source = self.fitted.source
+        """All settings that determine the zoo's content. A folder is bound to one identity."""
+        source = self.problem.source
         return {
             "format_version": FORMAT_VERSION,
             "signals": {"name": source.name, **source.describe()},
             "zoo": asdict(self.zoo),
-            **self.fitted.architecture(),
+            **self.problem.architecture(),
             "fit": self.fit.identity(),
-            "dims": self.fitted.spec.dims,
+            "dims": self.problem.spec.dims,
             "num_rows": len(self.ids),
         }
 
     @cached_property
     def notes(self) -> dict[str, Any]:
-        """What else the manifest says, under the keys ``NOTES``."""
+        """Additional manifest entries, with the keys ``NOTES``."""
         sizes = {name: self.zoo.num_views * len(ids) for name, ids in self.splits.items()}
         return {
             "fit_preset": {
@@ -158,37 +157,37 @@ class Builder:
                 "hash": settings_hash(self.identity["fit"], num_digits=12),
             },
             "splits": split_rows(sizes),
-            "labels": sorted(self.fitted.source.labels(self.ids[:1])),
-            **self.fitted.domain(),
+            "labels": sorted(self.problem.source.labels(self.ids[:1])),
+            **self.problem.domain(),
         }
 
     @cached_property
     def plan(self) -> Plan:
-        """What is known of the zoo before it is fitted.
+        """The manifest without the entries that depend on fitted networks.
 
         Raises:
-            ValueError: If it could not be opened as a zoo.
+            ValueError: If the entries do not form a valid zoo.
         """
-        what = f"splits and a grid that make a zoo from the signals {self.fitted.source.name}"
+        what = f"zoo of the signals {self.problem.source.name}"
         return to_plan({**self.identity, **self.notes}, Plan, what=what)
 
     @property
     def noun(self) -> str:
-        """What is fitted, in the plural."""
+        """The kind of networks, in the plural."""
         return self.plan.noun
 
     def check(self) -> None:
-        """Refuse, before anything is fitted, what could not be fitted or opened as a zoo."""
-        self.fitted.check(self.fit)
-        self.fitted.data(self.ids[:1])
+        """Validate all settings before the first fit."""
+        self.problem.check(self.fit)
+        self.problem.data(self.ids[:1])
         _ = self.plan
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of each shard of the finished zoo, by file name.
+        """SHA-256 of each shard of the complete zoo, by file name.
 
         Raises:
-            FileNotFoundError: If there is no manifest.
-            ValueError: If it is damaged, or not that of this zoo.
+            FileNotFoundError: If the manifest does not exist.
+            ValueError: If the manifest is damaged, or belongs to another zoo.
         """
         manifest = read_manifest(self.path)
         content = manifest.content()
@@ -196,15 +195,15 @@ class Builder:
         for key in (*self.identity, "splits", "labels"):
             if content[key] != plan[key]:
                 raise UserError(
-                    f"expected {key}: {plan[key]} in {self.path / MANIFEST}, got "
-                    f"{content[key]}; {how_to_make_again(self.path)}"
+                    f"{self.path / MANIFEST} has {key}: {content[key]} instead of {plan[key]}; "
+                    f"{repair_advice(self.path)}"
                 )
         return {shard_name(index): digest for index, digest in enumerate(manifest.shards)}
 
     def is_complete(self) -> bool:
-        """Whether the whole zoo is there as it was written. Only reads."""
+        """Whether the zoo is complete and all checksums match. Does not write."""
         try:
-            return as_written(self.path, self.checksums())
+            return checksums_match(self.path, self.checksums())
         except OtherFormatError:
             raise
         except (FileNotFoundError, ValueError):
@@ -216,29 +215,38 @@ class Builder:
         return range(0, len(self.ids), self.zoo.shard_size)
 
     def rows(self, start: int) -> Tensor:
-        """The rows of the shard that begins there."""
+        """Row numbers of the shard that begins at ``start``."""
         return torch.arange(start, min(start + self.zoo.shard_size, len(self.ids)))
 
     def shard(self, start: int) -> Path:
-        """The file of the shard that begins there."""
+        """File of the shard that begins at row ``start``."""
         return self.path / shard_name(start // self.zoo.shard_size)
 
     def missing_shards(self, starts: Sequence[int], checksums: Mapping[str, str]) -> list[int]:
-        """Those of the shards, given by their first rows, that are not there, or damaged.
+        """Select the shards that are missing or damaged.
 
         Args:
-            starts: First rows.
-            checksums: SHA-256 of each shard, by file name, or nothing if they are not known yet.
+            starts: First row of each shard.
+            checksums: SHA-256 of each shard by file name; empty if the zoo is unfinished.
+
+        Returns:
+            First row of each missing or damaged shard.
         """
         files = {start: self.shard(start) for start in starts}
-        return [s for s, file in files.items() if not is_whole(file, checksums.get(file.name))]
+        return [s for s, file in files.items() if not is_intact(file, checksums.get(file.name))]
 
     def fit_shards(self, starts: Sequence[int], missing: Sequence[int]) -> None:
-        """Fit those of the shards that are missing and write them, with a progress bar."""
+        """Fit and write shards, with a progress bar.
+
+        Args:
+            starts: First row of each shard of this zoo or part.
+            missing: First row of each shard to fit.
+        """
         total, left = (sum(len(self.rows(s)) for s in part) for part in (starts, missing))
-        compiled = use_compiler(self.fit, len(self.ids))  # of the whole zoo: the same bytes
+        # depends on the size of the whole zoo, so that resuming gives the same bytes
+        compiled = use_compiler(self.fit, len(self.ids))
         if left < total:
-            print(f"dws: going on in {self.path}, {total - left} of {total} {self.noun} are there")
+            print(f"dws: resuming {self.path}: {total - left} of {total} {self.noun} are complete")
         print(f"dws: fitting {left} {self.noun} in {'a compiled' if compiled else 'an eager'} loop")
         jobs = (self.job(start, compiled) for start in missing)
         began = time.monotonic()
@@ -246,8 +254,8 @@ class Builder:
             _ProgressBar(
                 total=total,
                 initial=total - left,
-                quality=self.fitted.quality,
-                quality_text=self.fitted.quality_text,
+                quality=self.problem.quality,
+                quality_text=self.problem.quality_text,
                 unit=self.noun.removesuffix("s"),
                 desc=f"fitting {self.path.name}",
             ) as bar,
@@ -263,9 +271,9 @@ class Builder:
     def job(self, start: int, compiled: bool) -> FitJob:
         """The fit of one shard."""
         rows = self.rows(start)
-        inputs, targets = self.fitted.data(self.ids[rows])
+        inputs, targets = self.problem.data(self.ids[rows])
         return FitJob(
-            family=self.fitted.family,
+            family=self.problem.family,
             initial=self.initial(rows),
             inputs=inputs,
             targets=targets,
@@ -274,31 +282,32 @@ class Builder:
         )
 
     def write_shard(self, start: int, result: FitResult) -> None:
-        """Write one shard."""
+        """Write the result of one fit as a shard."""
         ids, views = self.ids[self.rows(start)], self.views[self.rows(start)]
         columns = {"num_steps": result.num_steps, self.plan.loss_column: result.loss}
         write_shard(
             self.shard(start),
             result.weights,
             {"signal_id": ids, "view": views, **columns},
-            self.fitted.source.labels(ids),
+            self.problem.source.labels(ids),
         )
 
     def initial(self, rows: Tensor) -> WeightBatch:
-        """Where the fits of these rows start."""
-        if self.fitted.shared_init:
+        """Initial networks of the fits of these rows."""
+        if self.problem.shared_init:
             seeds = [derive_seed(self.zoo.seed, INIT_STREAM)] * len(rows)
         else:
             pairs = zip(self.ids[rows].tolist(), self.views[rows].tolist(), strict=True)
             seeds = [derive_seed(self.zoo.seed, i, view, INIT_STREAM) for i, view in pairs]
-        return self.fitted.initial(seeds)
+        return self.problem.initial(seeds)
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]
-    """Counts networks, those under way by their steps, and shows how well finished ones fit.
+    """Progress bar that counts networks and shows the mean quality of finished fits.
 
-    The time that is left is estimated from the rate over the last third of the time since the first
-    step: compiling and the start of further workers come before that.
+    Fits in progress count by their fraction of steps. The remaining time is estimated from the rate
+    over the last third of the time since the first step, in order to exclude compilation and the
+    start of workers.
     """
 
     began: float | None = None
@@ -311,16 +320,16 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
         *,
         initial: int,
         quality: Callable[[Tensor], Tensor] = psnr,
-        quality_text: str = FittedInrs.quality_text,
+        quality_text: str = InrProblem.quality_text,
         **options: Any,
     ) -> None:
         self.quality, self.quality_text = quality, quality_text
-        self.reports: deque[tuple[float, float]] = deque()  # time, and work until then
+        self.reports: deque[tuple[float, float]] = deque()  # (time, total work until then)
         self.num_before = initial
         super().__init__(initial=initial, **options)
 
     def add(self, work: float, loss: Tensor) -> None:
-        """Take note of what an engine reports, see ``OnProgress``."""
+        """Update the bar from a report of an engine, see ``OnProgress``."""
         now = time.monotonic()
         self.began = self.began or now
         self.work += work
@@ -337,7 +346,7 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
 
     @property
     def rate(self) -> float | None:
-        """Networks a second, if known."""
+        """Networks per second; None if not known yet."""
         if not self.reports:
             return None
         began, before = self.reports[0]
@@ -346,5 +355,5 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What tqdm shows."""
+        """Values that tqdm displays."""
         return {**super().format_dict, "rate": self.rate}

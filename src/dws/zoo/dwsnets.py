@@ -1,9 +1,9 @@
 """Import and export of the format in which DWSNets (Navon et al. 2023) released INRs.
 
-An INR is a state dict with ``seq.<layer>.weight`` and ``seq.<layer>.bias``. A JSON file has the
-lists ``path`` and ``label`` for each split. Without it, the name of the INR's folder contains split
-and label, as in ``mnist_png_training_7_123/checkpoints/model_final.pth``; the last number counts
-the signals of training or of testing.
+An INR is a state dict with ``seq.<layer>.weight`` and ``seq.<layer>.bias``. A JSON file contains
+the lists ``path`` and ``label`` for each split. Without such a file, split and label are parsed
+from the name of the INR's folder, as in ``mnist_png_training_7_123/checkpoints/model_final.pth``;
+the last number identifies the signal within the training or the test set.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from dws.errors import NotFoundError, UserError
 from dws.inr import SirenConfig
 from dws.io.content import write_json
 from dws.io.folders import check_can_make
-from dws.io.names import beside, file_name
+from dws.io.names import file_name, sibling
 from dws.seeding import balanced_subset, derive_seed
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch
-from dws.zoo.imports import Entry, NewZoo, import_networks, some
+from dws.zoo.imports import Entry, NewZoo, import_networks, list_some
 from dws.zoo.store import Zoo
 
 SPLITS_FILE = "splits.json"
@@ -37,37 +37,37 @@ FOLDER_NAME = re.compile(
     r"(?P<name>.*)_(?P<phase>train|test)ing_(?P<label>[0-9]{1,18})_(?P<number>[0-9]+)",
     re.IGNORECASE,
 )
-Signal = tuple[str, str, int, int]  # name, phase, label and number in the name of a folder
+Signal = tuple[str, str, int, int]  # name, phase, label and number in a folder's name
 DEFAULT_NUM_VAL = 5000
 
 
 def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
-    """Write a zoo so that the released trainers can read it.
+    """Export a zoo in the format that the released training code reads.
 
     Args:
-        zoo: What to write.
+        zoo: The zoo.
         folder: The new folder; it must not exist.
-        label: The label to write, an integer or bool.
+        label: Name of the label to export. Its values must be integer or bool.
 
     Returns:
-        The JSON file with the splits, whose paths are absolute.
+        The JSON file with the splits. Its paths are absolute.
 
     Raises:
-        ValueError: If the folder exists, the label has no whole numbers, or the networks are no
-            INRs.
+        ValueError: If the folder exists, the label is not of an integer or bool dtype, or the
+            networks are not INRs.
     """
-    _ = zoo.inr  # trainers that read the format expect INRs
+    _ = zoo.inr  # raises for classifiers: the format is for INRs
     labels = zoo.split("train").labels
     whole = [name for name, values in labels.items() if not values.is_floating_point()]
     if label not in whole:
         raise UserError(
-            f"The export needs a label of whole numbers ({', '.join(whole) or 'this zoo has none'})"
-            f", got {label!r}"
+            f"The export needs a label with integer values, got {label!r}; choose from: "
+            f"{', '.join(whole) or 'none in this zoo'}"
         )
     if folder.exists():
         raise UserError(f"{folder} already exists; choose a new folder")
     check_can_make(folder)
-    part = beside(folder, "dws-export")  # renamed when all is there
+    part = sibling(folder, "dws-export")  # renamed when complete
     shutil.rmtree(part, ignore_errors=True)
     signals = file_name(zoo.manifest.signals.name)
     content: dict[str, dict[str, list[Any]]] = {}
@@ -94,7 +94,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
 def _state_dict(network: WeightBatch) -> dict[str, Tensor]:
     state = {}
     for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        # clones: torch.save writes all that a view is a view of
+        # clones: torch.save writes the whole storage of a view
         state[f"seq.{i}.weight"] = weight[0, :, :, 0].T.clone(memory_format=torch.contiguous_format)
         state[f"seq.{i}.bias"] = bias[0, :, 0].clone()
     return state
@@ -114,32 +114,33 @@ def import_dwsnets(
     shard_size: int = 512,
     skip_bad: bool = False,
 ) -> Zoo:
-    """Read INRs of the DWSNets format into a zoo. Nothing in the files is executed.
+    """Import INRs of the DWSNets format into a zoo. No code in the files is executed.
 
     Args:
         source: The JSON file with the splits, or a folder that is searched for ``.pth`` files.
         path: Folder of the new zoo.
         inr: Settings of the networks that the files do not contain; ``hidden`` is inferred.
-        grid: Points along each axis at which the signals were sampled.
-        domain: Lowest and highest coordinate of all inputs, or such a pair for each input.
-        num_val: INRs set aside for validation if ``source`` is a folder, balanced over the labels;
-            5000 if None.
-        file_name: Name or pattern of the file to read from each INR's folder, such as
-            ``checkpoints/model_final.pth``, if ``source`` is a folder and INRs have several files.
-        root: Folder to which the files of a JSON file were moved; it replaces the folder that all
-            listed paths have in common.
-        seed: Seed of the draw of validation INRs.
-        shard_size: INRs in one shard.
-        skip_bad: Leave out and print bad files instead of stopping.
+        grid: Number of points along each axis at which the signals were sampled.
+        domain: Lowest and highest coordinate, once for all inputs or once per input.
+        num_val: Number of training INRs to use for validation if ``source`` is a folder. They are
+            drawn at random, balanced over the labels. None for 5000.
+        file_name: Name or pattern of the file to import from each INR's folder, such as
+            ``checkpoints/model_final.pth``. Needed if ``source`` is a folder and the folders of
+            INRs contain several files.
+        root: Folder to which the listed files were moved. It replaces the common parent folder of
+            all paths in the JSON file.
+        seed: Seed of the random choice of validation INRs.
+        shard_size: Number of INRs per shard.
+        skip_bad: Skip and list files that cannot be imported instead of raising an error.
 
     Returns:
-        The zoo. Unknown values of its INRs are NaN (``mse``) or 0 (``num_steps``).
+        The zoo. The unknown columns are NaN (``mse``) or 0 (``num_steps``).
 
     Raises:
-        FileNotFoundError: If there is nothing to read.
-        ValueError: If a setting is invalid, the folder of the zoo has other content, the file or
-            label of an INR is ambiguous, or an INR is listed twice; unless ``skip_bad``, if files
-            cannot be read or have another architecture than most.
+        FileNotFoundError: If no file is found.
+        ValueError: If a setting is invalid, the zoo's folder has other content, the file or the
+            label of an INR is ambiguous, or an INR is listed twice. Also, unless ``skip_bad``, if a
+            file cannot be read or its architecture differs from the most frequent one.
     """
     new = NewZoo(path, inr, grid, domain, seed, shard_size)
     new.check()
@@ -151,13 +152,14 @@ def import_dwsnets(
         for option, value in {"--num-val": num_val, "--file-name": file_name}.items():
             if value is not None:
                 raise UserError(
-                    f"{option} is for a folder, but {source} is a file with splits; leave it out"
+                    f"{option} applies to a folder, but {source} is a JSON file with splits; omit "
+                    f"{option}"
                 )
         entries = _listed(source, root)
     else:
         if root is not None:
             raise UserError(
-                f"--root is for a JSON file with splits, but {source} is a folder; leave it out"
+                f"--root applies to a JSON file with splits, but {source} is a folder; omit --root"
             )
         entries = _found(
             source,
@@ -170,15 +172,15 @@ def import_dwsnets(
 
 
 def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
-    """The entries of a JSON file with splits; relative paths start at its folder."""
+    """The entries of a JSON file with splits; relative paths are relative to its folder."""
     remedy = f"each of {', '.join(SPLITS)} needs a list 'path' and a list 'label'"
     content = _read_splits(file)
     missing = [split for split in SPLITS if split not in content]
     if missing:
-        raise UserError(f"{file} has {some(content)} without {', '.join(missing)}; {remedy}")
+        raise UserError(f"{file} has {list_some(content)} but no {', '.join(missing)}; {remedy}")
     others = [split for split in content if split not in SPLITS]
     if others:
-        print(f"dws: {some(others)} in {file} is ignored; the splits are {', '.join(SPLITS)}")
+        print(f"dws: {list_some(others)} in {file} is ignored; the splits are {', '.join(SPLITS)}")
     labels: dict[str, list[int]] = {}
     for split in SPLITS:
         columns = content[split]
@@ -204,8 +206,8 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
         for position, name in enumerate(columns["path"]):
             if not isinstance(name, str) or not name.strip() or "\0" in name:
                 raise UserError(
-                    f"{file} has the path {name!r} ({split}, position {position}); a path is the "
-                    "name of a file"
+                    f"{file} has the path {name!r} ({split}, position {position}); a path must be "
+                    "a file name"
                 )
         labels[split] = [
             _class(label, f"{name} ({split}, position {position}) in {file}")
@@ -219,38 +221,38 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
     entries: dict[str, list[Entry]] = {split: [] for split in SPLITS}
     places: dict[Signal, tuple[str, Path]] = {}
     for split in SPLITS:
-        # labels first: at their end no row is taken
+        # zip stops at the end of the labels without consuming a row
         for label, (path, name) in zip(labels[split], rows, strict=False):
             entries[split].append((path, label))
             signal = next(filter(None, map(_signal, name.parents)), None)
             first = places.setdefault(signal, (split, path)) if signal else (split, path)
             if first[1] is not path:
                 raise UserError(
-                    f"{first[1]} ({first[0]}) and {path} ({split}) in {file} belong to one signal, "
-                    "because their folders have the same name; remove one of them"
+                    f"{first[1]} ({first[0]}) and {path} ({split}) in {file} belong to the same "
+                    "signal, because their folders have the same name; remove one of them"
                 )
     _check_folders(entries)
     files = [path for listed in entries.values() for path, _ in listed]
     if not any(path.exists() for path in files):
         raise NotFoundError(
             f"None of the {len(files)} files in {file} exists; the first is {files[0]}. Relative "
-            "paths start at the folder of the JSON file. If the files were moved, --root DIR looks "
-            f"in DIR for those listed in {begin or 'the folder of the JSON file'}"
+            "paths are relative to the folder of the JSON file. If the files were moved, --root "
+            f"DIR replaces {begin or 'the folder of the JSON file'} by DIR"
         )
     return entries
 
 
 def _check_folders(entries: dict[str, list[Entry]]) -> None:
-    """Raise a ``ValueError`` if a folder has two files where nearly all folders have one.
+    """Raise a ``ValueError`` if a folder has two files while nearly all folders have one.
 
-    They are usually an earlier and a later checkpoint of one INR.
+    Two files are usually an earlier and a later checkpoint of the same INR.
     """
-    # depth -> folder -> different files at any depth below it
+    # depth -> folder -> distinct files at any depth below it
     levels: dict[int, dict[Path, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for split, listed in entries.items():
         for path, _ in listed:
             file = os.path.realpath(path)
-            for folder in Path(os.path.abspath(path)).parents:  # noqa: PTH100 - not through links
+            for folder in Path(os.path.abspath(path)).parents:  # noqa: PTH100 - keeps links
                 levels[len(folder.parts)][folder].setdefault(file, f"{path} ({split})")
     for depth in sorted(levels):
         folders = levels[depth]
@@ -260,24 +262,24 @@ def _check_folders(entries: dict[str, list[Entry]]) -> None:
             folder, files = next(iter(shared.items()))
             first, second, *_ = files.values()
             raise UserError(
-                f"The folder {folder.name} has two networks, {first} and {second}, but {num_alone} "
-                "folders have one each; if they are checkpoints of one INR, list one only, "
-                "otherwise move one to a folder of its own"
+                f"The folder {folder.name} contains two networks, {first} and {second}, but "
+                f"{num_alone} folders contain one each; if both are checkpoints of the same INR, "
+                "list only one, otherwise move one to its own folder"
             )
 
 
 def _read_splits(file: Path) -> dict[str, Any]:
-    """A JSON object in which no key occurs twice."""
+    """Read a JSON object; a key that occurs twice is an error."""
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = Counter(key for key, _ in pairs)
-        twice = [key for key, count in keys.items() if count > 1]
-        if twice:
-            raise KeyError(twice[0])
+        repeated = [key for key, count in keys.items() if count > 1]
+        if repeated:
+            raise KeyError(repeated[0])
         return dict(pairs)
 
     try:
-        content = json.loads(file.read_text(), object_pairs_hook=once)
+        content = json.loads(file.read_text(), object_pairs_hook=unique)
     except KeyError as error:
         raise UserError(f"{file} has the key {error} twice; merge the two entries") from error
     except (ValueError, RecursionError) as error:
@@ -290,14 +292,14 @@ def _read_splits(file: Path) -> dict[str, Any]:
 
 
 def _class(label: object, place: str) -> int:
-    """A class as in the released files: a whole number from 0, often as text."""
+    """Parse a class label: a non-negative integer, often stored as text in the released files."""
     is_number = isinstance(label, int | float) and not isinstance(label, bool) and label % 1 == 0
     is_text = isinstance(label, str) and re.fullmatch("[+-]?[0-9]{1,20}", label)
     number = int(label) if is_number or is_text else -1  # type: ignore[call-overload]
     if not 0 <= number < 2**63:
         raise UserError(
-            f"{place} has the label {label!r:.60}. Labels are whole numbers from 0; "
-            "renumber the classes"
+            f"{place} has the label {label!r:.60}, but labels must be integers >= 0; renumber the "
+            "classes"
         )
     return number
 
@@ -305,12 +307,12 @@ def _class(label: object, place: str) -> int:
 def _resolved(
     names: Sequence[str], file: Path, root: Path | None
 ) -> tuple[list[PurePosixPath], str, list[Path]]:
-    """Find the files that a JSON file lists.
+    """Resolve the paths that a JSON file lists.
 
-    Backslashes separate folders, unless a file has them in its name.
+    Backslashes count as folder separators unless a file with this name exists.
 
     Returns:
-        The paths relative to the folder that all have in common, that folder, and the files.
+        The paths relative to their common parent folder, that folder, and the files.
     """
     paths = [file.parent / name for name in names]
     names = [
@@ -322,7 +324,7 @@ def _resolved(
     except ValueError as error:
         if root is not None:
             raise UserError(
-                f"--root needs paths with a folder in common, but {file} lists absolute and "
+                f"--root needs paths with a common parent folder, but {file} lists absolute and "
                 "relative paths"
             ) from error
         begin = ""
@@ -333,7 +335,7 @@ def _resolved(
 
 
 def _signal(folder: Path | PurePosixPath) -> Signal | None:
-    """The signal that the name of an INR's folder describes, or None."""
+    """Parse the name of an INR's folder; None if it does not have the format."""
     match = FOLDER_NAME.fullmatch(folder.name)
     if match is None:
         return None
@@ -347,9 +349,9 @@ def _network_folders(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
     others = []
     files = []
     for parent, folders, names in os.walk(folder, followlinks=True):
-        here = Path(parent)
-        folders[:] = [name for name in folders if not _leads_up(here / name)]
-        files += [here / name for name in names if name.lower().endswith(".pth")]
+        current = Path(parent)
+        folders[:] = [name for name in folders if not _is_cycle(current / name)]
+        files += [current / name for name in names if name.lower().endswith(".pth")]
     for file in sorted(files):
         parents = file.relative_to(folder).parents
         home = next((folder / parent for parent in parents if _signal(parent)), None)
@@ -360,39 +362,43 @@ def _network_folders(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
     return homes, others
 
 
-def _leads_up(folder: Path) -> bool:
-    """Whether a folder is a link to one of its parents, so that a walk would not end."""
+def _is_cycle(folder: Path) -> bool:
+    """Whether a folder is a link to one of its parents."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _choose(
     homes: dict[Path, list[Path]], pattern: str | None, *, skip_bad: bool
 ) -> dict[Signal, Path]:
-    """The one file of each signal.
+    """Select the file of each signal.
 
     Raises:
-        ValueError: If a folder does not have exactly one such file, or a signal has two folders.
+        ValueError: If not exactly one file in a folder matches, or a signal has two folders.
     """
     names = Counter(str(file.relative_to(home)) for home, files in homes.items() for file in files)
-    found = some(f"{name} ({count} of {len(homes)} folders)" for name, count in names.most_common())
+    found = list_some(
+        f"{name} ({count} of {len(homes)} folders)" for name, count in names.most_common()
+    )
     places: dict[Signal, Path] = {}
     files_of: dict[Signal, Path] = {}
     for home, files in homes.items():
-        fitting = [f for f in files if not pattern or f.relative_to(home).match(pattern)]
-        if skip_bad and not fitting:
-            print(f"dws: {home}: no file matches {pattern}, left out")
+        matching = [f for f in files if not pattern or f.relative_to(home).match(pattern)]
+        if skip_bad and not matching:
+            print(f"dws: skipped {home}: no file matches {pattern}")
             continue
-        if len(fitting) != 1:
+        if len(matching) != 1:
             raise UserError(
                 f"Each INR needs one file{f' that matches {pattern}' if pattern else ''}, got "
-                f"{len(fitting)} in {home}; choose one with --file-name: {found}"
+                f"{len(matching)} in {home}; choose one with --file-name: {found}"
             )
         signal = _signal(home)
         assert signal is not None
         first = places.setdefault(signal, home)
         if first is not home:
-            raise UserError(f"{first} and {home} are folders of one signal; remove one of them")
-        files_of[signal] = fitting[0]
+            raise UserError(
+                f"{first} and {home} are folders of the same signal; remove one of them"
+            )
+        files_of[signal] = matching[0]
     if pattern is None and len(names) > 1:
         print(f"dws: the files of the INRs have {len(names)} different names: {found}")
     _check_numbers(places)
@@ -400,9 +406,9 @@ def _choose(
 
 
 def _check_numbers(places: dict[Signal, Path]) -> None:
-    """Raise a ``ValueError`` if one signal has two labels.
+    """Raise a ``ValueError`` if a signal has two labels.
 
-    If most numbers occur with several labels, each class has its own numbers from 0.
+    If most numbers occur with several labels, the signals are numbered within each class instead.
     """
     numbered: dict[tuple[str, str, int], list[Path]] = defaultdict(list)
     for (name, phase, _, number), home in places.items():
@@ -410,13 +416,13 @@ def _check_numbers(places: dict[Signal, Path]) -> None:
     several = [homes for homes in numbered.values() if len(homes) > 1]
     if several and 2 * len(several) < len(numbered):
         raise UserError(
-            f"{several[0][0]} and {several[0][1]} have one signal number but two labels; remove "
-            "one of them"
+            f"{several[0][0]} and {several[0][1]} have the same signal number but different "
+            "labels; remove one of them"
         )
     both = sum((name, "test", number) in numbered for name, p, number in numbered if p == "train")
     if both:
         print(
-            f"dws: {both} numbers occur in folders of training and of testing; they count as "
+            f"dws: {both} numbers occur in training and in testing folders; they are treated as "
             "different signals, as in the released data"
         )
 
@@ -424,14 +430,14 @@ def _check_numbers(places: dict[Signal, Path]) -> None:
 def _found(
     folder: Path, num_val: int, seed: int, file_name: str | None, *, skip_bad: bool
 ) -> dict[str, list[Entry]]:
-    """The entries below a folder, by the names of the INRs' folders."""
+    """The entries below a folder, parsed from the names of the INRs' folders."""
     if (folder / SPLITS_FILE).is_file():
         print(f"dws: {folder / SPLITS_FILE} is ignored; give it as the source to use its splits")
     homes, others = _network_folders(folder)
     if others:
         print(
-            f"dws: {len(others)} files are left out because the names of their folders do not "
-            f"contain split and label; the first is {others[0]}"
+            f"dws: skipped {len(others)} files, because the names of their folders do not contain "
+            f"split and label; the first is {others[0]}"
         )
     files = _choose(homes, file_name, skip_bad=skip_bad)
     entries: dict[str, list[Entry]] = {name: [] for name in ("train", "test")}
@@ -440,9 +446,9 @@ def _found(
     if not entries["train"] or not entries["test"]:
         found = f", such as {others[0]}" if others else ""
         raise NotFoundError(
-            f"{folder} needs .pth files below folders like mnist_png_training_7_123 and "
-            f"mnist_png_testing_7_123, got {len(entries['train'])} of training, "
-            f"{len(entries['test'])} of testing and {len(others)} others{found}"
+            f"{folder} needs .pth files below folders such as mnist_png_training_7_123 and "
+            f"mnist_png_testing_7_123, but has {len(entries['train'])} for training, "
+            f"{len(entries['test'])} for testing and {len(others)} others{found}"
         )
     if not 0 < num_val < len(entries["train"]):
         raise UserError(

@@ -1,10 +1,10 @@
-"""Where the fits of a zoo run: in processes of this machine, or on the machines of a Ray cluster.
+"""Engines that run the fits of a zoo: worker processes of this machine, or a Ray cluster.
 
-An engine gets jobs, one for each shard, and gives back fitted networks. It writes nothing: only the
-process that builds the zoo does.
+An engine takes jobs, one per shard, and returns fitted networks. It writes no files; only the
+process that builds the zoo writes.
 
-Both engines cut a shard into the same chunks, and fit each with one thread, so that they give the
-same bytes wherever and beside how many others a chunk runs.
+Both engines split a shard into the same chunks and fit each chunk with one thread. The result
+therefore does not depend on the machine or on the number of concurrent chunks.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ from dws.runtime import (
 from dws.weightspace import WeightBatch
 from dws.zoo.workers import WorkerPool
 
-PATIENCE = 60  # seconds without a result after which the cluster is looked at again
+PATIENCE = 60  # seconds without a result after which the cluster's resources are checked again
 
-# Steps of networks, times points, from which on other processes pay: some 15 s of one core.
+# Steps x networks x points from which worker processes pay off: about 15 s of one core.
 WORK_FOR_WORKERS = 1e8
-MAX_SMALL_CHUNKS = 64  # that are looked at to see whether there is as much
+MAX_SMALL_CHUNKS = 64  # number of chunks that are examined for this decision
 
 Results = Generator[tuple[int, FitResult], None, None]
-ChunkKey = tuple[int, int]  # position of a job, and of a chunk in it
+ChunkKey = tuple[int, int]  # index of a job, and of a chunk within it
 
 
 @dataclass(frozen=True, eq=False)
 class FitJob:
-    """The fit of one shard or a chunk of it, with all that it needs to run on any machine.
+    """The fit of one shard, or of a chunk of it; contains all data to run on any machine.
 
     Attributes:
-        family: How the networks compute, and their loss.
-        initial: n networks to start from, with one channel.
-        inputs: The P inputs that all networks share, (P, d_0), or those of each, (n, P, d_0).
-        targets: What each network is to compute of them, (n, P, d_M).
-        config: How they are fitted.
-        compiled: Whether to run the compiled step.
+        family: Forward pass and loss of the networks.
+        initial: The n initial networks, with one channel.
+        inputs: P inputs that all networks share, (P, d_0), or separate ones, (n, P, d_0).
+        targets: Target values, (n, P, d_M).
+        config: Settings of the fit.
+        compiled: Whether to run the compiled training step.
     """
 
     family: Family
@@ -70,16 +70,16 @@ class FitJob:
 
     @property
     def work(self) -> int:
-        """Steps of networks, times points, at most."""
+        """Upper bound of steps x networks x points."""
         return self.initial.batch_size * self.config.num_steps * self.num_points
 
     @property
     def num_points(self) -> int:
-        """P."""
+        """Number of points P."""
         return self.targets.shape[1]
 
     def chunks(self, size: int) -> list[FitJob]:
-        """This job in parts of so many networks, which are fitted at once."""
+        """Split the job into jobs of at most ``size`` networks, which are fitted as one batch."""
         is_shared = self.inputs.ndim == 2
         return [
             replace(
@@ -92,10 +92,10 @@ class FitJob:
         ]
 
     def run(self, on_progress: OnProgress = lambda work, loss: None) -> FitResult:
-        """Fit all at once; the result is on the CPU.
+        """Fit all networks as one batch; the result is on the CPU.
 
         Raises:
-            ValueError: If the device is not there, or a fit became NaN or infinite.
+            ValueError: If the device is not available, or a fit diverges to NaN or infinity.
         """
         device = find_device(self.config.device, option="fit.device")
         result = fit_networks(
@@ -112,48 +112,48 @@ class FitJob:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Something that runs jobs."""
+    """Protocol of engines, which run jobs."""
 
     def run(self, jobs: Iterable[FitJob], on_progress: OnProgress) -> Results:
         """Run every job once.
 
         Args:
-            jobs: Taken one by one, when there is room for another.
+            jobs: The jobs. They are consumed one by one, when there is room for another.
             on_progress: Called as the fits progress, see ``OnProgress``.
 
         Yields:
-            A job's position and its result.
+            Index and result of a job.
         """
 
 
 @runtime_checkable
 class Pool(Protocol):
-    """Where chunks run."""
+    """Protocol of pools, which execute chunks."""
 
     def has_room(self, num_waiting: int) -> bool:
-        """Whether to submit one of the chunks that wait."""
+        """Whether to submit another of the waiting chunks."""
 
     def submit(self, key: ChunkKey, job: FitJob) -> None:
-        """Start a chunk, or have it wait for its turn."""
+        """Start or queue a chunk."""
 
     def collect(self) -> list[tuple[ChunkKey, FitResult]]:
-        """Wait until something happens; the chunks that are finished."""
+        """Wait for an event and return the chunks that are finished, possibly none."""
 
 
 def run_in_chunks(jobs: Iterable[tuple[int, list[FitJob]]], pool: Pool, *, ahead: int) -> Results:
-    """Run jobs, given as chunks, so that chunks of several are under way at a time.
+    """Run jobs in chunks; chunks of several jobs run concurrently.
 
     Args:
-        jobs: Position and chunks of each.
-        pool: Where they run.
-        ahead: How many chunks to have at hand for the pool.
+        jobs: Index and chunks of each job.
+        pool: Executes the chunks.
+        ahead: Number of chunks to prepare in advance.
 
     Yields:
-        Position and result of each job, in the order given.
+        Index and result of each job, in the given order.
     """
     numbered = iter(jobs)
     waiting: deque[tuple[ChunkKey, FitJob]] = deque()
-    parts: dict[int, list[FitResult | None]] = {}  # of jobs that are not finished
+    parts: dict[int, list[FitResult | None]] = {}  # results of unfinished jobs, by chunk
     while True:
         while len(waiting) < ahead and (job := next(numbered, None)):
             position, chunks = job
@@ -183,20 +183,20 @@ def _join(results: list[FitResult]) -> FitResult:
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes of this machine, one a core; on a GPU, this process alone.
+    """Engine that runs worker processes on this machine, or only this process if it uses a GPU.
 
-    On two cores, two processes fit 1.06 times as many INRs as one with two threads that wait for
-    each other at every step, and 17 times as many beside a busy process of another session
-    (``scripts/bench/fit.json``). They load PyTorch once for all, in 6 s of one core, and take 35 MB
-    each beside 440 MB in common.
+    On two cores, two single-threaded processes fit 1.06 times as many INRs as one process with two
+    threads, which synchronise at every step. Beside a busy process of another session, they fit 17
+    times as many (``scripts/bench/fit.json``). PyTorch is imported once for all workers, which
+    takes 6 s of one core. The workers share 440 MB of memory and use 35 MB each.
 
     Attributes:
-        num_workers: How many fit at a time, with one thread each; null for one on each core that
-            this process may use (see ``OMP_NUM_THREADS``, CPU affinity and cgroups), and for this
-            process alone in short fits. Results do not depend on it.
+        num_workers: Number of concurrent single-threaded workers. null for one per core that this
+            process may use (see ``OMP_NUM_THREADS``, CPU affinity and cgroups), and for no workers
+            in short fits. Results do not depend on it.
 
     Raises:
-        ValueError: If the number is out of range.
+        ValueError: If ``num_workers`` is out of range.
     """
 
     num_workers: int | None = None
@@ -204,84 +204,87 @@ class Workers:
     def __post_init__(self) -> None:
         if self.num_workers is not None and self.num_workers < 1:
             raise UserError(
-                f"expected engine.num_workers >= 1 or null, got {self.num_workers}; null takes "
-                "one a core"
+                f"engine.num_workers must be at least 1 or null (one per core), got "
+                f"{self.num_workers}"
             )
 
     def run(self, jobs: Iterable[FitJob], on_progress: OnProgress) -> Results:
-        """See ``Engine``. Results come in the order of the jobs.
+        """Run every job once, see ``Engine``. Results come in the order of the jobs.
 
         Raises:
-            ValueError: If a fit failed, or a worker process was ended from outside.
+            ValueError: If a fit failed, or a worker process was terminated.
         """
-        most = (self.num_workers or num_usable_cores()) if hasattr(os, "fork") else 1
-        jobs_in_chunks = ((n, job.chunks(_chunk_size_here(job))) for n, job in enumerate(jobs))
-        begun: list[tuple[int, list[FitJob]]] = []
-        chunks: list[FitJob] = []  # of these jobs, as many as it takes to decide
+        max_workers = (self.num_workers or num_usable_cores()) if hasattr(os, "fork") else 1
+        jobs_in_chunks = ((n, job.chunks(_local_chunk_size(job))) for n, job in enumerate(jobs))
+        first_jobs: list[tuple[int, list[FitJob]]] = []
+        chunks: list[FitJob] = []  # of the first jobs, to decide whether workers pay off
         work = 0
-        while len(chunks) < most or (work < WORK_FOR_WORKERS and len(chunks) < MAX_SMALL_CHUNKS):
+        while len(chunks) < max_workers or (
+            work < WORK_FOR_WORKERS and len(chunks) < MAX_SMALL_CHUNKS
+        ):
             if (item := next(jobs_in_chunks, None)) is None:
                 break
-            begun.append(item)
+            first_jobs.append(item)
             chunks += item[1]
             work += sum(chunk.work for chunk in item[1])
-        everything = chain(begun, jobs_in_chunks)
-        num_workers = min(most, len(chunks))
-        pays = self.num_workers or work >= WORK_FOR_WORKERS
+        all_jobs = chain(first_jobs, jobs_in_chunks)
+        num_workers = min(max_workers, len(chunks))
+        pays_off = self.num_workers or work >= WORK_FOR_WORKERS
         on_cpu = all(map(_is_on_cpu, chunks))
-        if on_cpu and num_workers > 1 and pays:
+        if on_cpu and num_workers > 1 and pays_off:
             compiled = chunks[0].compiled
             with WorkerPool(num_workers, compiled=compiled, on_progress=on_progress) as pool:
-                yield from run_in_chunks(everything, pool, ahead=2 * num_workers)
+                yield from run_in_chunks(all_jobs, pool, ahead=2 * num_workers)
         else:
-            num_together = 1 if on_cpu else _shards_at_once(chunks)
+            batch_chunks = 1 if on_cpu else _num_shards_in_a_batch(chunks)
             with one_thread() if on_cpu else nullcontext():
-                here = _ThisProcess(on_progress, num_together)
-                yield from run_in_chunks(everything, here, ahead=num_together)
+                local = _LocalPool(on_progress, batch_chunks)
+                yield from run_in_chunks(all_jobs, local, ahead=batch_chunks)
 
 
-def _chunk_size_here(job: FitJob) -> int:
+def _local_chunk_size(job: FitJob) -> int:
     device = find_device(job.config.device, option="fit.device")
     return chunk_size(job.config, job.initial.spec, job.num_points, device)
 
 
-def _shards_at_once(chunks: Sequence[FitJob]) -> int:
-    """How many shards of the size of the first the device takes at once."""
-    return max(1, _chunk_size_here(chunks[0]) // chunks[0].initial.batch_size) if chunks else 1
+def _num_shards_in_a_batch(chunks: Sequence[FitJob]) -> int:
+    """Number of shards, of the size of the first, that the device fits as one batch."""
+    return max(1, _local_chunk_size(chunks[0]) // chunks[0].initial.batch_size) if chunks else 1
 
 
 def _is_on_cpu(job: FitJob) -> bool:
     return find_device(job.config.device, option="fit.device").type == "cpu"
 
 
-class _ThisProcess:
-    """A ``Pool`` that fits chunks by itself, so many at once as one.
+class _LocalPool:
+    """A ``Pool`` that fits chunks in this process.
 
     Args:
         on_progress: See ``OnProgress``.
-        num_together: Chunks of shards that are smaller than what the device takes at once.
+        batch_chunks: Number of chunks that are fitted as one batch, for shards that are smaller
+            than the chunk size of the device.
     """
 
-    def __init__(self, on_progress: OnProgress, num_together: int = 1) -> None:
-        self._on_progress, self._num_together = on_progress, num_together
-        self._next: list[tuple[ChunkKey, FitJob]] = []
+    def __init__(self, on_progress: OnProgress, batch_chunks: int = 1) -> None:
+        self._on_progress, self._batch_chunks = on_progress, batch_chunks
+        self._queue: list[tuple[ChunkKey, FitJob]] = []
 
     def has_room(self, num_waiting: int) -> bool:
-        return len(self._next) < self._num_together
+        return len(self._queue) < self._batch_chunks
 
     def submit(self, key: ChunkKey, job: FitJob) -> None:
-        self._next.append((key, job))
+        self._queue.append((key, job))
 
     def collect(self) -> list[tuple[ChunkKey, FitResult]]:
-        keys, jobs = zip(*self._next, strict=True)
-        self._next = []
-        result = _together(jobs).run(self._on_progress)
+        keys, jobs = zip(*self._queue, strict=True)
+        self._queue = []
+        result = _concatenate(jobs).run(self._on_progress)
         sizes = [job.initial.batch_size for job in jobs]
         return list(zip(keys, _split(result, sizes), strict=True))
 
 
-def _together(jobs: Sequence[FitJob]) -> FitJob:
-    """One job for all, which differ in their networks and what these are fitted to only."""
+def _concatenate(jobs: Sequence[FitJob]) -> FitJob:
+    """Concatenate jobs that differ only in their networks, inputs and targets."""
     first, *others = jobs
     if not others:
         return first
@@ -304,17 +307,18 @@ def _split(result: FitResult, sizes: Sequence[int]) -> list[FitResult]:
 
 @dataclass(frozen=True)
 class Ray:
-    """Chunks as tasks of a Ray cluster; a task whose machine goes away is run again elsewhere.
+    """Engine that runs chunks as tasks of a Ray cluster.
 
-    Every machine needs dws with the extra ``cluster``. Each task takes one processor. Results are
-    the same bytes as those of this machine's workers, on processors of the same kind.
+    A task is restarted on another machine if its machine fails. Every machine needs dws with the
+    extra ``cluster``. Each task uses one processor. On processors of the same kind, the results are
+    identical to those of ``Workers``.
 
     Attributes:
-        address: Of the cluster, ``auto`` for the one that this machine belongs to, or None to start
-            one of this machine alone.
-        num_gpus: GPUs for each task, which then fits a whole shard; None for one if the cluster has
-            any and ``fit.device`` is not ``cpu``.
-        max_retries: How often a task is begun again after its machine or process went away.
+        address: Address of the cluster. ``auto`` for the cluster that this machine belongs to; None
+            to start a cluster on this machine alone.
+        num_gpus: GPUs per task; a task on a GPU fits a whole shard. None for one GPU if the cluster
+            has any and ``fit.device`` is not ``cpu``.
+        max_retries: How often a task is restarted after its machine or process failed.
 
     Raises:
         ValueError: If a number is out of range.
@@ -327,45 +331,47 @@ class Ray:
     def __post_init__(self) -> None:
         if (self.num_gpus or 0) < 0 or self.max_retries < 0:
             raise UserError(
-                "expected engine.num_gpus >= 0 and engine.max_retries >= 0, "
+                "engine.num_gpus and engine.max_retries must be at least 0, "
                 f"got {self.num_gpus} and {self.max_retries}"
             )
 
     def run(self, jobs: Iterable[FitJob], on_progress: OnProgress) -> Results:
-        """See ``Engine``. Results come in the order of the jobs; networks are reported by chunk.
+        """Run every job once, see ``Engine``. Results come in the order of the jobs.
+
+        Progress is reported once per chunk.
 
         Raises:
             ValueError: If Ray is not installed, or a fit failed.
-            ConnectionError: If there is no cluster at ``address``, none of its machines has room
-                for a task, or it lost a task for good.
+            ConnectionError: If no cluster is found at ``address``, no machine has the resources
+                for a task, or a task failed more than ``max_retries`` times.
         """
         ray = _connect(self.address)
         try:
             has_gpus = ray.cluster_resources().get("GPU", 0) >= 1
             num_gpus = float(has_gpus) if self.num_gpus is None else self.num_gpus
-            placed = (_place(job, num_gpus) for job in jobs)
-            chunks = (job.chunks(_chunk_size_there(job)) for job in placed)
-            pool = _RayTasks(ray, num_gpus, self.max_retries, on_progress)
+            placed = (_with_device(job, num_gpus) for job in jobs)
+            chunks = (job.chunks(_remote_chunk_size(job)) for job in placed)
+            pool = _RayPool(ray, num_gpus, self.max_retries, on_progress)
             yield from run_in_chunks(enumerate(chunks), pool, ahead=pool.size())
         finally:
             ray.shutdown()
 
 
-def _place(job: FitJob, num_gpus: float) -> FitJob:
-    """The job for the device that it will find on a machine that gives it so many GPUs."""
+def _with_device(job: FitJob, num_gpus: float) -> FitJob:
+    """Set the device of a job to the CPU if it is chosen automatically and tasks have no GPU."""
     if job.config.device == "auto" and num_gpus == 0:
         return replace(job, config=replace(job.config, device="cpu"))
     return job
 
 
-def _chunk_size_there(job: FitJob) -> int:
-    """A GPU of a machine that is not known takes a whole shard."""
+def _remote_chunk_size(job: FitJob) -> int:
+    """Chunk size on another machine; a GPU, whose memory is unknown here, fits a whole shard."""
     on_gpu = job.config.device != "cpu"
     return job.config.chunk_size or (job.initial.batch_size if on_gpu else CPU_CHUNK_SIZE)
 
 
-class _RayTasks:
-    """A ``Pool`` of tasks."""
+class _RayPool:
+    """A ``Pool`` that runs chunks as Ray tasks."""
 
     def __init__(
         self, ray: Any, num_gpus: float, max_retries: int, on_progress: OnProgress
@@ -375,7 +381,7 @@ class _RayTasks:
         self._running: dict[Any, tuple[ChunkKey, float]] = {}
 
     def size(self) -> int:
-        """How many tasks to have: one more waits on each processor, while results travel."""
+        """Maximum number of tasks: two per processor, so that none is idle during transfers."""
         return 2 * max(1, int(self._ray.cluster_resources().get("CPU", 0)))
 
     def has_room(self, num_waiting: int) -> bool:
@@ -404,7 +410,7 @@ class _RayTasks:
         return [(key, result)]
 
     def _result(self, reference: Any) -> FitResult:
-        """What a task gave, or its error as one of the documented kinds."""
+        """Result of a task; errors are converted to those that ``Ray.run`` documents."""
         exceptions = self._ray.exceptions
         try:
             return self._ray.get(reference)  # type: ignore[no-any-return]
@@ -413,25 +419,25 @@ class _RayTasks:
                 raise error.cause from error
             reason = str(error.cause).strip().splitlines() or [type(error.cause).__name__]
             raise UserError(
-                f"expected dws of this version and what it needs on every machine of the cluster, "
-                f"got a fit that failed there: {reason[-1]}"
+                f"a fit failed on a machine of the cluster: {reason[-1]}; check that every machine "
+                "has this version of dws and its dependencies"
             ) from error
         except exceptions.RayError as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UnreachableError(
-                f"expected machines that stay for one fit, got a fit that was lost "
-                f"{self._max_retries + 1} times ({reason[0]}); rerun the same command to "
-                "resume"
+                f"a fit was lost {self._max_retries + 1} times because its machine or process "
+                f"failed ({reason[0]}); rerun the same command to resume"
             ) from error
 
     def _check_room(self, num_gpus: float) -> None:
-        """Raise unless some machine of the cluster can run a task."""
-        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if not any(have.get("CPU", 0) >= 1 and have.get("GPU", 0) >= num_gpus for have in alive):
-            there = ", ".join(f"{h.get('CPU', 0):.0f} and {h.get('GPU', 0):.0f}" for h in alive)
+        """Raise an error unless a machine of the cluster has the resources for a task."""
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        pairs = [(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in machines]
+        if not any(num_cpus >= 1 and gpus >= num_gpus for num_cpus, gpus in pairs):
+            found = ", ".join(f"{num_cpus:.0f} and {gpus:.0f}" for num_cpus, gpus in pairs)
             raise UnreachableError(
-                f"expected a machine with 1 processor and {num_gpus:g} GPUs in the "
-                f"cluster, got {there or 'none'}; set engine.num_gpus"
+                f"No machine of the cluster has 1 processor and {num_gpus:g} GPUs, found: "
+                f"{found or 'no machine'}; set engine.num_gpus"
             )
 
 
@@ -441,8 +447,8 @@ def _connect(address: str | None) -> Any:
         import ray
     except ImportError as error:
         raise UserError(
-            "expected Ray for engine=ray, got none; install it in the project's folder: "
-            "pip install -e '.[cluster]'"
+            "engine=ray needs Ray, which is not installed; install it in the project's folder "
+            "with: pip install -e '.[cluster]'"
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
@@ -451,19 +457,19 @@ def _connect(address: str | None) -> Any:
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address or "local", **options)
-    except RuntimeError as error:  # another version, or connected already
+    except RuntimeError as error:  # other version, or already connected
         reason = " ".join(str(error).split())
-        raise UnreachableError(f"expected to join a Ray cluster, got: {reason}") from error
+        raise UnreachableError(f"cannot connect to the Ray cluster: {reason}") from error
     if in_main_thread:
-        signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there
+        signal.signal(signal.SIGTERM, on_terminate)  # ray.init replaces the handler
     return ray
 
 
 def _run_on_worker(job: FitJob) -> FitResult:
     if job.compiled and not compiler_works():
         raise UserError(
-            f"expected a C++ compiler that works on {socket.gethostname()}, as on the machine that "
-            f"began the fit, but {compiler_problem()}, or use fit.compile=never"
+            f"the fit is compiled, but no working C++ compiler was found on {socket.gethostname()}:"
+            f" {compiler_problem()}, or use fit.compile=never"
         )
     keep_freed_memory()
     with one_thread():

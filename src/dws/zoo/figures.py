@@ -1,4 +1,4 @@
-"""Figures of what the INRs of a zoo compute."""
+"""Figures of the reconstructions of a zoo's INRs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from dws.zoo.store import Zoo, ZooSplit
 
 
 def plot_reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: int = 8) -> None:
-    """The first training signals above what their INRs compute, with the PSNR of each."""
+    """Plot the first training signals above their reconstructions, with the PSNR of each.
+
+    Args:
+        path: File to write.
+        zoo: The zoo.
+        signals: The signals that the zoo was fitted to.
+        count: Number of signals.
+    """
     train = zoo.split("train")
     split = ZooSplit(zoo, train.start, min(train.start + count, train.stop))
     inr = zoo.inr
@@ -40,30 +47,35 @@ def plot_reconstructions(path: Path, zoo: Zoo, signals: SignalSource, *, count: 
 
 
 def plot_rows(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) -> None:
-    """What some INRs of a zoo compute, from their weights alone.
+    """Plot the functions that INRs of a zoo compute, from their weights alone.
 
     Args:
-        path: File to write, PNG or another format of Matplotlib by its name.
+        path: File to write; its suffix chooses PNG or another format of Matplotlib.
         zoo: The zoo.
-        rows: Rows of the zoo to draw, from 0.
-        magnify: Points along each axis, relative to those that were fitted.
+        rows: Rows of the zoo, from 0.
+        magnify: Resolution along each axis, relative to the fitted grid.
 
     Raises:
-        ValueError: If the networks are no INRs, a row is not there, ``magnify`` is below 1, INRs
-            have more than two inputs, or the file's name is of no format or a folder's.
+        ValueError: If the networks are not INRs, a row does not exist, ``magnify`` is below 1, the
+            INRs have more than two inputs, or ``path`` is a folder or has an unknown suffix.
     """
     if magnify < 1:
-        raise UserError(f"expected magnify >= 1, got {magnify}")
+        raise UserError(f"magnify must be at least 1, got {magnify}")
     if not rows or not all(0 <= row < len(zoo) for row in rows):
-        raise UserError(f"expected rows from 0 to {len(zoo) - 1}, got {list(rows)}")
+        raise UserError(f"rows must be between 0 and {len(zoo) - 1}, got {list(rows)}")
     domain = zoo.domain
     if len(domain.low) > 2:
-        raise UserError(f"expected INRs with one or two inputs, got {len(domain.low)}")
+        raise UserError(
+            f"only INRs with one or two inputs can be rendered, but those of {zoo.path} have "
+            f"{len(domain.low)}"
+        )
     formats = supported_formats()
     if path.suffix[1:].lower() not in formats:
-        raise UserError(f"expected a picture of {'|'.join(formats)} to write, got {path}")
+        raise UserError(
+            f"{path} has no suffix of an image format; choose one of {', '.join(formats)}"
+        )
     if path.is_dir():
-        raise UserError(f"expected a file to write, got {path}, which is a folder")
+        raise UserError(f"{path} is a folder; give the name of a file to write")
     check_can_make(path)
     grid = [magnify * n for n in domain.grid]
     coordinates = grid_points(domain, grid)
@@ -74,13 +86,13 @@ def plot_rows(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) ->
 
 
 def _title(row: int, single: ZooSplit) -> str:
-    """Row, labels and PSNR of an INR; the latter is not known of imported ones."""
-    labels = ", ".join(f"{name} {_number(label)}" for name, label in single.labels.items())
+    """Row, labels and PSNR of an INR; the PSNR of imported INRs is unknown."""
+    labels = ", ".join(f"{name} {_format(label)}" for name, label in single.labels.items())
     quality = float(psnr(single.column("mse")))
-    known = "" if math.isnan(quality) else f"\n{quality:.1f} dB"
-    return f"{row}: {labels}{known}"
+    quality_line = "" if math.isnan(quality) else f"\n{quality:.1f} dB"
+    return f"{row}: {labels}{quality_line}"
 
 
-def _number(label: Tensor) -> str:
-    """A label as text, classes in full."""
+def _format(label: Tensor) -> str:
+    """A label as text: integers in full, other numbers with three digits."""
     return f"{label.item():.3g}" if label.is_floating_point() else str(int(label))

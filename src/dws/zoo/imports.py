@@ -1,7 +1,8 @@
-"""Import of INRs that other projects fitted: one file with a PyTorch state dict for each INR.
+"""Import of INRs of other projects, from one file with a PyTorch state dict per INR.
 
-Weights are (d_out, d_in) and biases (d_out,), from the first layer to the last. Nothing in a file
-is executed. Every floating dtype is converted to float32; numbers too large for it are refused.
+Weights have the shape (d_out, d_in) and biases (d_out,), from the first layer to the last. No code
+in a file is executed. Every floating-point dtype is converted to float32; values that float32
+cannot represent are an error.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.build import CONFIG
 from dws.zoo.manifest import FORMAT_VERSION, split_rows
-from dws.zoo.rendering import doubt
+from dws.zoo.rendering import plausibility_warning
 from dws.zoo.store import Zoo, shard_name, write_manifest, write_shard
 
 LAYER_KEY = re.compile(r"(?P<stem>.*[0-9].*)\.(?P<kind>weight|bias)", re.DOTALL)
 EXPECTED_KEYS = "; expected keys like seq.0.weight and seq.0.bias"
-NUM_LISTED = 10  # bad files that are printed
-Entry = tuple[Path, int]  # file and label
+NUM_LISTED = 10  # number of bad files that are printed
+Entry = tuple[Path, int]  # (file, label)
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ class NewZoo:
     Attributes:
         path: The zoo's folder.
         inr: Settings of the networks that the files do not contain.
-        grid: Points along each axis at which the signals were sampled.
-        domain: Lowest and highest coordinate of all inputs, or such a pair for each input.
-        seed: Seed of random draws.
-        shard_size: INRs in one shard.
+        grid: Number of points along each axis at which the signals were sampled.
+        domain: Lowest and highest coordinate, once for all inputs or once per input.
+        seed: Seed of random choices.
+        shard_size: Number of INRs per shard.
 
     Raises:
         ValueError: If a number is out of range.
@@ -72,12 +73,12 @@ class NewZoo:
         if len(self.domain) not in (2, 2 * len(self.grid)) or not is_range:
             raise UserError(
                 f"A domain needs LOW < HIGH, once for all inputs or once for each of the "
-                f"{len(self.grid)} inputs that the grid has, got {tuple(self.domain)}"
+                f"{len(self.grid)} inputs of the grid, got {tuple(self.domain)}"
             )
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of the zoo that are known before a file is read."""
+        """The settings of the zoo that do not depend on the files."""
         domain = list(map(float, self.domain)) * (1 if len(self.domain) > 2 else len(self.grid))
         return {
             "format_version": FORMAT_VERSION,
@@ -94,14 +95,14 @@ class NewZoo:
         }
 
     def check(self) -> None:
-        """Refuse a folder that has other content or is not writable, before a file is read."""
+        """Check that the folder has no other content and is writable, before files are read."""
         file = self.path / CONFIG
-        there = read_yaml(file) if file.is_file() else {}
-        if isinstance(there, Mapping) and there:
+        existing = read_yaml(file) if file.is_file() else {}
+        if isinstance(existing, Mapping) and existing:
             settings = self.settings
-            if isinstance(there.get("inr"), Mapping):
-                settings["inr"]["hidden"] = there["inr"].get("hidden")  # not known yet
-            check_claim(file, {**there, **settings}, option="path")
+            if isinstance(existing.get("inr"), Mapping):
+                settings["inr"]["hidden"] = existing["inr"].get("hidden")  # inferred from files
+            check_claim(file, {**existing, **settings}, option="path")
         else:
             check_claim(file, {}, option="path")
         if self.path.is_dir():
@@ -113,7 +114,7 @@ class NewZoo:
 
 @dataclass(frozen=True)
 class _Network:
-    """What was read from one file."""
+    """Network from one file."""
 
     split: str
     file: Path
@@ -123,44 +124,49 @@ class _Network:
 
 
 def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip_bad: bool) -> Zoo:
-    """Read the files of each split into a zoo.
+    """Import the files of each split into a zoo.
 
-    The zoo has the architecture that most files have. A network may belong to one split only,
-    whatever its files are called. A second file with the same weights in one split is a bad file,
-    like one that cannot be read, because its signal would count twice.
+    The zoo has the most frequent architecture; files with other architectures are bad. A network
+    may belong to one split only, whatever its files are called. A second file with the same weights
+    in the same split is bad as well, because its signal would count twice.
+
+    Args:
+        entries: Files and labels of each split.
+        new: Settings of the zoo.
+        skip_bad: Skip and list bad files instead of raising an error.
 
     Raises:
-        ValueError: If two paths are one file, a network is in two splits, no architecture is the
-            most frequent, the grid has another number of inputs, a split is empty, or, unless
-            ``skip_bad``, if files are bad.
+        ValueError: If two paths lead to the same file, a network is in two splits, no architecture
+            is the most frequent, the grid has another number of inputs, or a split is empty. Also,
+            unless ``skip_bad``, if a file is bad.
     """
     _check_files_differ(entries)
     networks, problems = _read_all(entries)
     spec = _most_frequent([network.spec for network in networks])
     if spec.dims[0] != len(new.grid):
         raise UserError(
-            f"The networks have {spec.dims[0]} inputs, but the grid {tuple(new.grid)} is for "
-            f"{len(new.grid)}; give --grid a number of points for each input"
+            f"The networks have {spec.dims[0]} inputs, but the grid {tuple(new.grid)} has "
+            f"{len(new.grid)} axes; set --grid to the number of points for each input"
         )
-    fitting = []
+    candidates = []
     for network in networks:
         if network.spec == spec:
-            fitting.append(network)
+            candidates.append(network)
         else:
             problems[network.file] = (
                 f"widths {network.spec.dims}, but most networks have {spec.dims}"
             )
-    networks = list(_without_copies(fitting, problems))
+    networks = list(_without_copies(candidates, problems))
     total = sum(map(len, entries.values()))
     bad = [f"{file}: {problems[file]}" for files in entries.values() for file, _ in files
            if file in problems]  # fmt: skip
     for line in bad if skip_bad else bad[:NUM_LISTED]:
-        print(f"dws: {line}{', left out' if skip_bad else ''}")
+        print(f"dws: {'skipped ' if skip_bad else ''}{line}")
     if bad and not skip_bad:
         listed = f"the first {NUM_LISTED} are listed above; " if len(bad) > NUM_LISTED else ""
         raise UserError(
             f"{len(bad)} of {total} files cannot be imported: {bad[0]} "
-            f"({listed}--skip-bad leaves such files out)"
+            f"({listed}--skip-bad skips such files)"
         )
     counts = Counter(network.split for network in networks)
     sizes: dict[str, int] = {split: counts[split] for split in SPLITS}
@@ -169,26 +175,26 @@ def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip
             f"Each of {', '.join(SPLITS)} needs at least one INR that can be imported, got {sizes}"
         )
     zoo = _write(networks, spec, sizes, new)
-    question = doubt(zoo)
-    if question:
-        print(f"dws: {question}")
+    if warning := plausibility_warning(zoo):
+        print(f"dws: {warning}")
     return zoo
 
 
 def _check_files_differ(entries: Mapping[str, Sequence[Entry]]) -> None:
-    """Raise a ``ValueError`` if two paths lead to one file."""
+    """Raise a ``ValueError`` if two paths lead to the same file."""
     places: dict[str, tuple[str, Path]] = {}
     for split, files in entries.items():
         for file, _ in files:
             first = places.setdefault(os.path.realpath(file), (split, file))
             if first[1] is not file:
                 raise UserError(
-                    f"{first[1]} ({first[0]}) and {file} ({split}) are one file; remove one of them"
+                    f"{first[1]} ({first[0]}) and {file} ({split}) are the same file; remove one "
+                    "of them"
                 )
 
 
 def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], dict[Path, str]]:
-    """The networks of all files that can be read, and what is wrong with the others."""
+    """Read all files: the networks, and the reason of failure for each bad file."""
     networks: list[_Network] = []
     problems: dict[Path, str] = {}
     num_unchecked = 0
@@ -209,14 +215,15 @@ def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], d
         raise UserError(f"None of {total} files can be imported; the first is {file}: {reason}")
     if num_unchecked:
         print(
-            f"dws: {num_unchecked} of {total} files have no checksums (they are in PyTorch's "
-            "format from before 1.6, or were saved without): damaged numbers cannot be detected"
+            f"dws: {num_unchecked} of {total} files have no checksums, because they are in "
+            "PyTorch's format from before 1.6 or were saved without checksums; altered weights "
+            "cannot be detected in them"
         )
     return networks, problems
 
 
 def _reason(error: OSError | ValueError) -> str:
-    """What is wrong with a file, without its path."""
+    """Reason of an error, without the file's path."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -226,27 +233,28 @@ def _most_frequent(specs: Sequence[WeightSpaceSpec]) -> WeightSpaceSpec:
     (spec, count), *others = Counter(specs).most_common(2)
     if others and others[0][1] == count:
         raise UserError(
-            f"The networks have several architectures, {count} of widths {spec.dims} and as many "
-            f"of widths {others[0][0].dims}; import one architecture only"
+            f"The networks have several architectures: {count} have widths {spec.dims}, and as "
+            f"many have widths {others[0][0].dims}; import only one architecture"
         )
     return spec
 
 
 def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> Iterator[_Network]:
-    """The networks; copies within a split become problems.
+    """Yield networks without copies; a copy within a split is added to ``problems``.
 
-    Copies may have been rounded to float16 or bfloat16, which preserves signs.
+    Networks are compared only if all signs agree, as copies may have been rounded to float16 or
+    bfloat16, which preserves signs.
 
     Raises:
         ValueError: If the same weights are in two splits.
     """
-    known: dict[bytes, list[_Network]] = defaultdict(list)
+    same_signs: dict[bytes, list[_Network]] = defaultdict(list)
     pairs: list[tuple[_Network, _Network]] = []
     for network in networks:
-        alike = known[hashlib.sha256((network.flat < 0).numpy().tobytes()).digest()]
-        first = next((other for other in alike if _is_copy(other, network)), None)
+        similar = same_signs[hashlib.sha256((network.flat < 0).numpy().tobytes()).digest()]
+        first = next((other for other in similar if _is_copy(other, network)), None)
         if first is None:
-            alike.append(network)
+            similar.append(network)
             yield network
         elif first.split == network.split:
             problems[network.file] = f"the same weights as {first.file}"
@@ -255,20 +263,20 @@ def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> 
     if pairs:
         places = " and ".join(f"{network.file} ({network.split})" for network in pairs[0])
         raise UserError(
-            f"The weights of {places} are the same up to rounding, but a network may be in one "
-            f"split only (such pairs: {len(pairs)}); remove one of the two files"
+            f"The weights of {places} are equal up to rounding, but a network may be in one split "
+            f"only ({len(pairs)} such pairs); remove one of the two files"
         )
 
 
 def _is_copy(first: _Network, second: _Network) -> bool:
-    """Whether the weights differ by no more than their rounding to bfloat16 or float16."""
+    """Whether the weights are equal up to rounding to bfloat16 or float16."""
     return torch.allclose(first.flat, second.flat, rtol=2**-8, atol=2**-24)
 
 
 def _write(
     networks: Sequence[_Network], spec: WeightSpaceSpec, sizes: Mapping[str, int], new: NewZoo
 ) -> Zoo:
-    """Write the zoo."""
+    """Write imported networks as a zoo."""
     flat = torch.cat([network.flat for network in networks])
     labels = torch.tensor([network.label for network in networks])
     settings = new.settings
@@ -301,70 +309,78 @@ def _write(
 
 
 def read_state_dict(file: Path) -> WeightBatch:
-    """One network from a state dict of an MLP, which may be nested in other dictionaries.
+    """Read one network from a file with the state dict of an MLP.
 
-    Layers are ordered by the number in their keys, such as ``seq.0.weight``,
-    ``net.0.linear.weight``, ``module.seq.0.weight`` or ``0.weight``; all keys have the same prefix
-    before the number. Plain values, the state of an optimizer, and tensors outside the dictionary
-    with the layers are ignored. Floating dtypes become float32. Files without checksums are read
-    unchecked, see ``dws.io.checked_load``.
+    The state dict may be nested in other dictionaries. Layers are ordered by the number in their
+    keys, such as ``seq.0.weight``, ``net.0.linear.weight``, ``module.seq.0.weight`` or
+    ``0.weight``. All keys must have the same prefix before the number. Plain values, optimizer
+    states, and tensors outside the dictionary with the layers are ignored. Floating-point dtypes
+    are converted to float32. Files without checksums are read unchecked, see
+    ``dws.io.checked_load``.
+
+    Args:
+        file: The file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, has not exactly one state dict, or this has other tensors than
-            the finite weights and biases of one MLP.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged, does not contain exactly one state dict, or the state
+            dict contains other tensors than the finite weights and biases of one MLP.
     """
     return _read(file)[0]
 
 
 def _read(file: Path) -> tuple[WeightBatch, bool]:
-    """The network, and whether checksums confirm it."""
+    """Read a network, and whether checksums were present and correct."""
     content, is_checked = load_tensors(file)
     if not isinstance(content, Mapping):
-        raise UserError(f"not a state dict but {type(content).__name__}")
+        raise UserError(f"contains {type(content).__name__} instead of a state dict")
     candidates, others = _search(content)
     if len(candidates) > 1:
         names = " and ".join(repr(name) if name else "the file itself" for name in candidates)
         raise UserError(f"{len(candidates)} state dicts, {names}; save one of them alone")
     if not candidates:
-        raise UserError(f"not a state dict of an MLP{EXPECTED_KEYS}, got {some(content)}")
-    ((place, state),) = candidates.items()
+        raise UserError(f"not a state dict of an MLP{EXPECTED_KEYS}, got {list_some(content)}")
+    ((prefix, state),) = candidates.items()
     for other in others:
-        if not place or other.startswith(f"{place}."):
+        if not prefix or other.startswith(f"{prefix}."):
             raise UserError(_unexpected(other))
     stems = _stems([str(key) for key, value in state.items() if isinstance(value, Tensor)])
     return _mlp(stems, state), is_checked
 
 
 def _search(content: object) -> tuple[dict[str, Mapping[Any, Any]], list[str]]:
-    """The state dicts of MLPs in a file, by their place, and the places of all other tensors."""
+    """Find the state dicts of MLPs in a file, and all other tensors.
+
+    Returns:
+        State dicts by their dotted path in the content, and dotted paths of other tensors.
+    """
     states: dict[str, Mapping[Any, Any]] = {}
     others: list[str] = []
-    seen: set[int] = set()  # a file may hold one dictionary in two places, or in itself
+    seen: set[int] = set()  # a dictionary may occur twice, or contain itself
     waiting: deque[tuple[str, object]] = deque([("", content)])
     while waiting:
-        place, here = waiting.popleft()
-        if isinstance(here, Tensor):
-            others.append(place)
-        if not isinstance(here, Mapping | list | tuple) or id(here) in seen:
+        path, node = waiting.popleft()
+        if isinstance(node, Tensor):
+            others.append(path)
+        if not isinstance(node, Mapping | list | tuple) or id(node) in seen:
             continue
-        seen.add(id(here))
-        if not isinstance(here, Mapping):
-            waiting += ((f"{place}.{index}", value) for index, value in enumerate(here))
+        seen.add(id(node))
+        if not isinstance(node, Mapping):
+            waiting += ((f"{path}.{index}", value) for index, value in enumerate(node))
             continue
-        is_state = any(_is_of_layer(key, value) for key, value in here.items())
+        is_state = any(_is_layer_entry(key, value) for key, value in node.items())
         if is_state:
-            states[place] = here
-        if set(here) != {"state", "param_groups"}:  # those of an optimizer
+            states[path] = node
+        if set(node) != {"state", "param_groups"}:  # keys of an optimizer's state
             waiting += (
-                (f"{place}.{key}".lstrip("."), value)
-                for key, value in here.items()
+                (f"{path}.{key}".lstrip("."), value)
+                for key, value in node.items()
                 if not (is_state and isinstance(value, Tensor))
             )
     return states, others
 
 
-def _is_of_layer(key: object, value: object) -> bool:
+def _is_layer_entry(key: object, value: object) -> bool:
     return isinstance(value, Tensor) and isinstance(key, str) and bool(LAYER_KEY.fullmatch(key))
 
 
@@ -372,15 +388,15 @@ def _unexpected(key: str) -> str:
     return f"unexpected entry {key!r}, not a weight or bias of a layer{EXPECTED_KEYS}"
 
 
-def some(names: Iterable[object], *, count: int = 6) -> str:
-    """The first names of a list."""
+def list_some(names: Iterable[object], *, count: int = 6) -> str:
+    """The first ``count`` names, separated by commas, and the number of further names."""
     listed = [str(name) for name in names]
     more = f" and {len(listed) - count} more" if len(listed) > count else ""
     return (", ".join(listed[:count]) or "nothing") + more
 
 
 def _stems(keys: Sequence[str]) -> list[str]:
-    """What stands before ``.weight`` and ``.bias`` of each layer, from the first to the last.
+    """Keys of the layers without ``.weight`` and ``.bias``, from the first layer to the last.
 
     Raises:
         ValueError: If a key belongs to no layer, two layers have the same number, a weight or bias
@@ -392,21 +408,21 @@ def _stems(keys: Sequence[str]) -> list[str]:
     stems = list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
     names = [re.split("[0-9]", stem, maxsplit=1)[0] for stem in stems]
     ((name, _),) = Counter(names).most_common(1)
-    shared = os.path.commonprefix(  # noqa: RUF071 - of letters
+    shared = os.path.commonprefix(  # noqa: RUF071 - character by character
         [s for s in stems if re.fullmatch(f"{re.escape(name)}[0-9].*", s)]
     )
-    head = re.sub("[0-9]+$", "", shared)  # of net.10 and net.11, net.
+    head = re.sub("[0-9]+$", "", shared)  # "net." for net.10 and net.11
     layers: dict[int, str] = {}
     for key in keys if len(stems) > 1 else []:
         stem, _, kind = key.rpartition(".")
         number = re.search("[0-9]+", stem.removeprefix(head))
         if number and layers.setdefault(int(number[0]), stem) != stem:
             raise UserError(
-                f"a second {kind} of layer {int(number[0])}: {key!r}; layers are called {head!r} "
-                "and a number"
+                f"a second {kind} of layer {int(number[0])}: {key!r}; keys must start with "
+                f"{head!r} and a number"
             )
         if number is None or not stem.startswith(head + number[0]):
-            raise UserError(f"{_unexpected(key)}; layers are called {head!r} and a number")
+            raise UserError(f"{_unexpected(key)}; keys must start with {head!r} and a number")
     missing = [
         f"{stem}.{kind}"
         for stem in stems
@@ -414,19 +430,19 @@ def _stems(keys: Sequence[str]) -> list[str]:
         if f"{stem}.{kind}" not in keys
     ]
     if missing or len(layers) < 2:
-        what = f"without {some(missing)}" if missing else f"only {some(keys)}"
+        found = f"without {list_some(missing)}" if missing else f"only {list_some(keys)}"
         is_bias = any(key.endswith("bias") for key in missing)
         remedy = "; store zero biases for layers without a bias" if is_bias else ""
-        raise UserError(f"not an MLP of at least two layers with weight and bias, {what}{remedy}")
+        raise UserError(f"not an MLP of at least two layers with weight and bias, {found}{remedy}")
     return [layers[number] for number in sorted(layers)]
 
 
 def _mlp(stems: Sequence[str], state: Mapping[Any, Any]) -> WeightBatch:
-    """One network from the layers with these names.
+    """Build a network from the layers with these keys.
 
     Raises:
-        ValueError: If a tensor has no floating dtype, is not finite or not complete in the file, or
-            if shapes do not match.
+        ValueError: If a tensor is not floating-point, not finite or not complete in the file, or if
+            shapes do not match.
     """
     state = {str(key): value for key, value in state.items()}
     weights = [_as_float32(f"{stem}.weight", state[f"{stem}.weight"]) for stem in stems]
@@ -447,7 +463,7 @@ def _mlp(stems: Sequence[str], state: Mapping[Any, Any]) -> WeightBatch:
 
 
 def _as_float32(key: str, value: Tensor) -> Tensor:
-    """A float32 copy of a tensor whose numbers are all in the file."""
+    """A float32 copy of a dense floating-point tensor that is completely stored in the file."""
     if value.layout != torch.strided or value.device.type != "cpu":
         kind = str(value.layout).removeprefix("torch.") if value.device.type == "cpu" else "meta"
         raise UserError(f"{key} is a {kind} tensor; save a dense one")
@@ -455,12 +471,13 @@ def _as_float32(key: str, value: Tensor) -> Tensor:
         raise UserError(f"{key} is larger than its data in the file; save a copy of the tensor")
     if not value.is_floating_point():
         raise UserError(
-            f"{key} has the dtype {value.dtype}, which is not floating; convert it to torch.float32"
+            f"{key} has the dtype {value.dtype}, which is not a floating-point type; convert it to "
+            "torch.float32"
         )
     numbers = value.detach().to(torch.float32, copy=True)
     if not bool(numbers.isfinite().all()):
         largest = value.detach().double().abs().max().item()
         if math.isfinite(largest):
             raise UserError(f"{largest:.3g} in {key} is too large for float32")
-        raise UserError(f"{key} contains NaN or infinite numbers")
+        raise UserError(f"{key} contains NaN or infinity")
     return numbers

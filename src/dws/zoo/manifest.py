@@ -1,4 +1,4 @@
-"""What a ``manifest.json`` holds, and whether its parts fit each other."""
+"""The content of ``manifest.json``, and its validation."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from dws.weightspace import WeightSpaceSpec
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-CONFIG = "config.yaml"  # beside it: the settings that the folder belongs to
-ALIGNED_TO = "aligned_to"  # key of the manifest of a zoo that ``align_zoo`` made
+CONFIG = "config.yaml"  # settings that the zoo's folder is bound to
+ALIGNED_TO = "aligned_to"  # manifest key of a zoo that ``align_zoo`` created
 Size = Annotated[int, Field(ge=1)]
-Number = int | float  # as in the file, where 30 and 30.0 have different hashes
+Number = int | float  # not converted: 30 and 30.0 have different hashes
 
 
 class Section(Record):
-    """Part of a manifest, whose other keys are kept as they are."""
+    """Section of a manifest. Unknown keys are preserved."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class Versioned(Section):
-    """What every manifest has had."""
+    """The entry that manifests of all format versions have."""
 
     format_version: int
 
 
 class Preset(Section):
-    """What the settings of the fit are called."""
+    """Name of the settings of the fit."""
 
     name: str
 
 
 class Signals(Section):
-    """What was fitted; other keys are those of ``SignalSource.describe``."""
+    """Source of the zoo; other keys come from ``SignalSource.describe``."""
 
     name: str
 
 
 class Sharding(Section):
-    """Of ``ZooConfig``."""
+    """Section of ``ZooConfig``."""
 
     seed: int
     num_views: Size
@@ -55,28 +55,28 @@ class Sharding(Section):
 
 
 class Architecture(Section):
-    """Of ``SirenConfig``."""
+    """Section of ``SirenConfig``."""
 
     omega_0: Number
     output_offset: Number
 
 
 class ClassifierArchitecture(Section):
-    """Of ``ClassifierConfig``.
+    """Section of ``ClassifierConfig``.
 
     Attributes:
-        activation: Of the hidden levels.
+        activation: Activation function of the hidden levels.
     """
 
     activation: Literal["relu"]
 
 
 class Domain(Section):
-    """Where the signals are defined.
+    """Domain on which the signals are defined.
 
     Attributes:
-        low: Lower end of each input.
-        high: Upper end of each input.
+        low: Lowest coordinate of each input.
+        high: Highest coordinate of each input.
         grid: Number of points along each input.
     """
 
@@ -86,11 +86,11 @@ class Domain(Section):
 
 
 class AlignedTo(Section):
-    """The network that all others of an aligned zoo are aligned to.
+    """The reference network of an aligned zoo.
 
     Attributes:
-        row: Its row.
-        source: Digest of the zoo that was aligned.
+        row: Row of the reference network.
+        source: Digest of the original zoo.
     """
 
     row: int
@@ -98,7 +98,7 @@ class AlignedTo(Section):
 
 
 class Quantiles(Section):
-    """Of the PSNR in dB or the cross-entropy in nats."""
+    """Quantiles of the PSNR in dB, or of the cross-entropy in nats."""
 
     q05: float
     median: float
@@ -106,22 +106,22 @@ class Quantiles(Section):
 
 
 class Plan(Versioned):
-    """A zoo whose shards need not be there yet.
+    """The manifest entries that do not depend on the fitted networks.
 
     Attributes:
-        format_version: Of the file.
-        signals: What is fitted.
+        format_version: Version of the file format.
+        signals: Source of the zoo.
         zoo: Seed and sizes.
-        inr: The architecture of INRs; None if the networks are none.
-        classifier: The architecture of classifiers; None if the networks are none.
-        fit: How they are fitted; None for imported networks.
-        fit_preset: Name of the settings of the fit; None if it is not known.
+        inr: The architecture of INRs; None for classifiers.
+        classifier: The architecture of classifiers; None for INRs.
+        fit: Settings of the fit; None for imported networks.
+        fit_preset: Name of the settings of the fit; None if unknown.
         dims: Widths of the networks.
         num_rows: Number of networks.
-        splits: First row and end of each split.
+        splits: First row (inclusive) and last row (exclusive) of each split.
         labels: Names of the labels.
-        domain: Where the signals are defined; None for classifiers.
-        aligned_to: Which network all others are aligned to; None if they are not aligned.
+        domain: Domain of the signals; None for classifiers.
+        aligned_to: Reference network of an aligned zoo; None for other zoos.
     """
 
     signals: Signals
@@ -139,22 +139,22 @@ class Plan(Versioned):
 
     @property
     def noun(self) -> str:
-        """What the networks are, in the plural."""
+        """The kind of networks, in the plural."""
         return "INRs" if self.inr else "classifiers"
 
     @property
     def loss_column(self) -> str:
-        """Name of the column of the shards that says how well each network fits."""
+        """Name of the shard column with the final loss of each fit."""
         return "mse" if self.inr else "cross_entropy"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of a shard, beside networks and labels."""
+        """Names of the shard columns besides weights and labels."""
         return ("signal_id", "view", "num_steps", self.loss_column)
 
     @property
     def num_shards(self) -> int:
-        """Number of files of the zoo."""
+        """Number of shards of the zoo."""
         return -(-self.num_rows // self.zoo.shard_size)
 
 
@@ -163,13 +163,13 @@ class Manifest(Plan):
 
     Attributes:
         shards: SHA-256 of each shard.
-        train_mean: Mean of the weights and biases of each layer, over the training split.
-        train_std: Their standard deviation.
+        train_mean: Mean of the weights and of the biases of each layer, over the training split.
+        train_std: Standard deviation of the weights and of the biases of each layer.
         train_psnr: Quantiles over the training split; None for imported networks and classifiers.
         train_cross_entropy: Quantiles over the training split; None for INRs.
-        train_num_steps_median: Steps of the fit, median over the training split; None for imported
-            networks.
-        versions: Of dws and torch, which made the zoo.
+        train_num_steps_median: Median number of steps of a fit in the training split; None for
+            imported networks.
+        versions: Versions of dws and torch that created the zoo.
     """
 
     shards: list[str]
@@ -185,7 +185,11 @@ AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
 
 def split_rows(sizes: Mapping[str, int]) -> dict[str, list[int]]:
-    """First row and end of each split, of so many rows; they follow each other as in ``SPLITS``."""
+    """First row (inclusive) and last row (exclusive) of each split, in the order of ``SPLITS``.
+
+    Args:
+        sizes: Number of rows of each split.
+    """
     splits: dict[str, list[int]] = {}
     start = 0
     for name in SPLITS:
@@ -194,19 +198,19 @@ def split_rows(sizes: Mapping[str, int]) -> dict[str, list[int]]:
 
 
 class OtherFormatError(UserError):
-    """A zoo of an older or newer format: not damaged, and not to be written over."""
+    """Error for a zoo of an older or newer format, which must not be overwritten."""
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a zoo.
 
     Raises:
-        FileNotFoundError: If there is none.
-        OtherFormatError: If it is of another format.
-        ValueError: If it is damaged; the message says what to do.
+        FileNotFoundError: If the manifest does not exist.
+        OtherFormatError: If it has another format version.
+        ValueError: If it is damaged.
     """
     file = folder / MANIFEST
-    what = f"the manifest of a zoo in {file}"
+    what = f"zoo manifest in {file}"
     try:
         content = read_json(file)
         version = check_content(content, Versioned, what=what).format_version
@@ -215,23 +219,23 @@ def read_manifest(folder: Path) -> Manifest:
                 "update dws" if version > FORMAT_VERSION else f"remove {folder} and fit it again"
             )
             raise OtherFormatError(
-                f"expected format version {FORMAT_VERSION} in {file}, got {version}; {remedy}"
+                f"{file} has format version {version}, but this version of dws supports "
+                f"{FORMAT_VERSION}; {remedy}"
             )
         manifest = to_plan(content, Manifest, what=what)
         if len(manifest.shards) != manifest.num_shards:
             raise UserError(
-                f"expected {what}, got one that does not fit: {len(manifest.shards)} shards "
-                f"instead of {manifest.num_shards}"
+                f"invalid {what}: {len(manifest.shards)} shards instead of {manifest.num_shards}"
             )
     except OtherFormatError:
         raise
     except ValueError as error:
-        raise UserError(f"{error}; {how_to_make_again(folder)}") from error
+        raise UserError(f"{error}; {repair_advice(folder)}") from error
     return manifest
 
 
-def how_to_make_again(folder: Path) -> str:
-    """Which command repairs a zoo with a damaged file, as the settings in its folder tell."""
+def repair_advice(folder: Path) -> str:
+    """How to repair a zoo with a damaged file, depending on the settings in its folder."""
     try:
         settings = read_yaml(folder / CONFIG)
     except (OSError, ValueError):
@@ -239,22 +243,22 @@ def how_to_make_again(folder: Path) -> str:
     if not isinstance(settings, Mapping):
         return f"remove {folder} and fit or import the zoo again"
     if ALIGNED_TO in settings:
-        return f"remove {folder}, and the command that needs it makes it again"
+        return f"remove {folder}; the command that needs it creates it again"
     if settings.get("fit") is None:
-        return "the dws-zoo import command that made the zoo makes it again"
-    return "dws-fit-inrs with the zoo's settings makes it again"
+        return "rerun the dws-zoo import command that created the zoo"
+    return "run dws-fit-inrs with the zoo's settings to repair it"
 
 
 def to_plan(content: object, kind: type[AnyPlan], *, what: str) -> AnyPlan:
-    """Plain values as a plan or manifest whose widths, domain and splits fit each other.
+    """Convert plain values to a plan or manifest; checks that its entries are consistent.
 
     Args:
         content: The values.
         kind: ``Plan`` or a class derived from it.
-        what: What it should be, and where it is, for the message.
+        what: Name of the content for the error message, such as "zoo manifest in FILE".
 
     Raises:
-        ValueError: With what does not fit.
+        ValueError: If an entry is missing, invalid or inconsistent. The message names it.
     """
     plan = check_content(content, kind, what=what)
     domain = plan.domain
@@ -266,14 +270,15 @@ def to_plan(content: object, kind: type[AnyPlan], *, what: str) -> AnyPlan:
             raise UserError("needs a domain for INRs, and none for classifiers")
         if domain and {len(domain.low), len(domain.high), len(domain.grid)} != {spec.dims[0]}:
             raise UserError(
-                f"a domain that is not one of {spec.dims[0]} inputs: {domain.content()}"
+                f"the domain must have {spec.dims[0]} inputs, as the networks, got "
+                f"{domain.content()}"
             )
         end = 0
-        for split in SPLITS:  # each begins where the one before it ends, so that none overlap
+        for split in SPLITS:  # splits are contiguous and do not overlap
             start, stop = plan.splits.get(split, (0, 0))
             if not end == start < stop <= plan.num_rows:
                 raise UserError(f"rows {start} to {stop} for split {split}")
             end = stop
     except ValueError as error:
-        raise UserError(f"expected {what}, got one that does not fit: {error}") from error
+        raise UserError(f"invalid {what}: {error}") from error
     return plan

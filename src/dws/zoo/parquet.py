@@ -1,4 +1,4 @@
-"""Zoos as Parquet, for tools that know nothing of networks: one row for each."""
+"""Export of zoos to Parquet, with one row per network."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from dws.zoo.store import Zoo, ZooSplit
 
 
 def export_parquet(zoo: Zoo, file: Path) -> None:
-    """Write a zoo as one Parquet file, a row for each network in the order of the zoo.
+    """Write a zoo as one Parquet file, with one row per network in the order of the zoo.
 
-    Its columns are ``split`` and those of the shards (see ``dws.zoo.store``); weights and biases
-    are flattened to lists of float32 of fixed length, inputs before outputs. The manifest is in the
-    file's metadata, as JSON under ``dws``. One shard at a time is in memory.
+    The columns are ``split`` and the columns of the shards (see ``dws.zoo.store``). Weights and
+    biases are flattened to float32 lists of fixed length, inputs before outputs. The file's
+    metadata contain the manifest as JSON under the key ``dws``. Only one shard at a time is kept in
+    memory.
 
     Args:
-        zoo: What to write.
-        file: Where to; it must not be there.
+        zoo: The zoo.
+        file: The new file; it must not exist.
 
     Raises:
-        ValueError: If the file is there, or pyarrow is not installed.
+        ValueError: If the file exists, or pyarrow is not installed.
     """
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise UserError(
-            "expected pyarrow for --format parquet, got none; install it: "
+            "--format parquet needs pyarrow, which is not installed; install it with: "
             "pip install -e '.[parquet]'"
         ) from error
     if file.exists():
-        raise UserError(f"expected a new file, got {file}, which is there")
+        raise UserError(f"{file} already exists; choose a new file")
     check_can_make(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"dws": json.dumps(zoo.manifest.content())}
@@ -52,14 +53,14 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
 
 
 def _table(rows: ZooSplit, split: str) -> Any:
-    """Rows as a table of Arrow."""
+    """Rows of a zoo as an Arrow table."""
     import pyarrow as pa
 
     weights = rows.weights()
     columns = {"split": pa.array([split] * len(rows))}
     columns |= {name: pa.array(rows.column(name).numpy()) for name in rows.zoo.manifest.columns}
     for name, label in rows.labels.items():
-        is_half = label.dtype == torch.bfloat16  # which NumPy does not know
+        is_half = label.dtype == torch.bfloat16  # not supported by NumPy
         columns[f"label.{name}"] = pa.array((label.float() if is_half else label).numpy())
     for kind, tensors in (("weight", weights.weights), ("bias", weights.biases)):
         for i, tensor in enumerate(tensors):

@@ -1,4 +1,4 @@
-"""A zoo in parts that are fitted apart, and put together again."""
+"""Fitting a zoo in parts, such as on several machines, and merging them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from dws.inr import ClassifierConfig, FitConfig, SirenConfig
 from dws.io.atomic import write_atomically
 from dws.io.content import check_content, read_json, read_yaml, write_json
 from dws.io.folders import check_can_make, check_claim, claim_folder
-from dws.io.hashing import as_written, sha256
-from dws.io.names import beside
+from dws.io.hashing import checksums_match, sha256
+from dws.io.names import sibling
 from dws.settings import ZooConfig
 from dws.signals import BinaryTasks, SignalSource
 from dws.zoo.build import CONFIG, NOTES, Builder
 from dws.zoo.engine import Engine, Workers
-from dws.zoo.fitted import to_fitted
 from dws.zoo.manifest import (
     MANIFEST,
     OtherFormatError,
@@ -25,10 +24,11 @@ from dws.zoo.manifest import (
     Preset,
     to_plan,
 )
+from dws.zoo.problem import to_problem
 from dws.zoo.store import Zoo, shard_name, write_manifest
 
-PART = "part"  # key of a part's settings: which, and of how many
-CHECKSUMS = "checksums.json"  # of a part's shards, written when all are there
+PART = "part"  # settings key of a part: its index and the number of parts
+CHECKSUMS = "checksums.json"  # checksums of a part's shards, written when all are complete
 
 
 def build_part(
@@ -44,38 +44,40 @@ def build_part(
     preset: str = "custom",
     engine: Engine | None = None,
 ) -> Path:
-    """Fit one of several disjoint ranges of a zoo's shards, for ``merge_parts``; resume if begun.
+    """Fit one of several disjoint ranges of a zoo's shards, for ``merge_parts``.
 
-    A complete part is returned as it is and nothing is written.
+    An unfinished part is resumed. A complete part is returned as it is, without writing.
 
     Args:
-        path: The folder that the whole zoo will have.
-        part: Which range, from 0.
-        num_parts: How many there are.
-        signals: What to fit.
+        path: Folder of the whole zoo.
+        part: Index of the range, from 0.
+        num_parts: Number of ranges.
+        signals: The signals, or the binary tasks.
         zoo: Seed, size and sharding of the whole zoo.
         inr: The architecture of INRs; None for the default.
         classifier: The architecture of classifiers; None for the default.
-        fit: How they are fitted.
-        preset: What these settings of the fit are called, for the manifest.
-        engine: Where the fits run; on this machine, one worker a core, if None.
+        fit: Settings of the fit.
+        preset: Name of these settings, for the manifest.
+        engine: Where the fits run; None for one worker process per core of this machine.
 
     Returns:
-        The folder of the part, beside the zoo's.
+        The folder of the part, ``<path>.parts/<part>-of-<num_parts>``.
 
     Raises:
-        ValueError: If there is no such part, or on the complaints of ``build_zoo``.
+        ValueError: If ``part`` or ``num_parts`` is out of range, or for the reasons that
+            ``build_zoo`` lists.
     """
     path = Path(path)
-    folder = beside(path, "parts") / f"{part}-of-{num_parts}"
-    fitted = to_fitted(signals, inr, classifier)
-    builder = Builder(folder, fitted, zoo, fit, preset, engine or Workers())
+    folder = sibling(path, "parts") / f"{part}-of-{num_parts}"
+    problem = to_problem(signals, inr, classifier)
+    builder = Builder(folder, problem, zoo, fit, preset, engine or Workers())
     builder.check()
     starts = builder.starts
     if not 0 <= part < num_parts <= len(starts):
         raise UserError(
-            f"expected zoo.part from 0 to zoo.num_parts - 1 and at most {len(starts)} parts, one "
-            f"for each shard, got zoo.part={part} and zoo.num_parts={num_parts}"
+            f"zoo.part={part} and zoo.num_parts={num_parts} are out of range: zoo.part must be "
+            f"between 0 and zoo.num_parts - 1, and zoo.num_parts at most {len(starts)}, the number "
+            "of shards"
         )
     starts = starts[part * len(starts) // num_parts : (part + 1) * len(starts) // num_parts]
     identity = {**builder.identity, PART: [part, num_parts]}
@@ -88,7 +90,7 @@ def build_part(
     except ValueError as error:
         print(f"dws: {error}")
         checksums = {}
-    if sorted(checksums) == names and as_written(folder, checksums):  # needs no lock
+    if sorted(checksums) == names and checksums_match(folder, checksums):  # without a lock
         return folder
     with claim_folder(folder / CONFIG, identity, option="zoo.path", notes=builder.notes):
         missing = builder.missing_shards(starts, checksums)
@@ -99,26 +101,27 @@ def build_part(
 
 
 def read_checksums(part: Path) -> dict[str, str]:
-    """SHA-256 of each shard of a finished part, by file name.
+    """SHA-256 of each shard of a complete part, by file name.
 
     Raises:
-        FileNotFoundError: If the part is not finished.
-        ValueError: If the file holds something else.
+        FileNotFoundError: If the part is not complete.
+        ValueError: If the file is damaged.
     """
     file = part / CHECKSUMS
     try:
         checksums = read_json(file)
-        check_content(checksums, dict[str, str], what=f"checksums of shards in {file}")
+        check_content(checksums, dict[str, str], what=f"shard checksums in {file}")
     except ValueError as error:
-        raise UserError(f"{error}; the dws-fit-inrs command of the part makes it again") from error
+        raise UserError(f"{error}; rerun the dws-fit-inrs command of the part") from error
     return dict(checksums)
 
 
 class PartPlan(Plan):
-    """The ``config.yaml`` of a part: a plan of the whole zoo.
+    """The ``config.yaml`` of a part: the plan of the whole zoo and the index of the part.
 
     Attributes:
-        part: Which part, and of how many.
+        part: Index of the part, and number of parts.
+        fit_preset: Name of the settings of the fit.
     """
 
     part: list[int]
@@ -126,35 +129,34 @@ class PartPlan(Plan):
 
 
 def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
-    """Copy the shards of parts, as ``build_part`` makes them, into one zoo.
+    """Merge parts that ``build_part`` created into one zoo.
 
-    The zoo is the same bytes as one that ``build_zoo`` makes in one go.
+    The files are identical to those that ``build_zoo`` creates.
 
     Args:
         parts: Folders of all parts, in any order.
-        path: Folder of the zoo. Shards that it has already, as they were written, are not copied
-            again.
+        path: Folder of the zoo. Intact shards in it are not copied again.
 
     Returns:
         The zoo.
 
     Raises:
-        ValueError: If a folder is no finished part, the parts do not belong together, or a shard
-            is missing or not as it was written.
+        ValueError: If a folder is not a complete part, the parts belong to different zoos, or a
+            shard is missing or damaged.
     """
     if not parts:
-        raise UserError("expected the parts of a zoo, got none")
+        raise UserError("no parts given; give the folders of all parts of a zoo")
     if not path.exists():
         check_can_make(path)
-    elif not (path / CONFIG).is_file():  # otherwise compared with the parts
+    elif not (path / CONFIG).is_file():  # otherwise compared with the parts below
         check_claim(path / CONFIG, {}, option="path")
     plans = [_plan(part) for part in parts]
     for part, plan in zip(parts, plans, strict=True):
         different = sorted(key for key in {*plan, *plans[0]} if plan.get(key) != plans[0].get(key))
         if different:
             raise UserError(
-                f"expected parts of one zoo, got {parts[0]} and {part}, which differ in "
-                f"{', '.join(different)}"
+                f"{parts[0]} and {part} are parts of different zoos: they differ in "
+                f"{', '.join(different)}; give the parts of one zoo"
             )
     checksums = {
         part / name: digest for part in parts for name, digest in read_checksums(part).items()
@@ -165,43 +167,39 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
     missing = [name for name in names if name not in files]
     if missing:
         raise UserError(
-            f"expected all {len(names)} shards in the parts, got none of {len(missing)}, the first "
-            f"of which is {missing[0]}; give all parts"
+            f"{len(missing)} of {len(names)} shards are missing in the parts, the first is "
+            f"{missing[0]}; give all parts"
         )
     for file, digest in checksums.items():
         if not file.is_file() or sha256(file) != digest:
             raise UserError(
-                f"expected {file} as it was written (SHA-256 {digest}), got something else; copy "
-                "the part again, or fit it again with the command that made it"
+                f"{file} is missing or damaged: its SHA-256 is not {digest}; copy the part again, "
+                "or rerun the dws-fit-inrs command of the part"
             )
     notes = {key: plans[0].pop(key) for key in NOTES if key in plans[0]}
     digests = {name: checksums[files[name]] for name in names}
     check_claim(path / CONFIG, plans[0], option="path", notes=notes)
-    if (path / MANIFEST).is_file() and as_written(path, digests):
+    if (path / MANIFEST).is_file() and checksums_match(path, digests):
         try:
-            return Zoo.open(path)  # needs no lock
+            return Zoo.open(path)  # without a lock
         except OtherFormatError:
             raise
         except ValueError as error:
-            print(f"dws: {error}; merging does it now")
+            print(f"dws: {error}; rewriting the manifest")
     with claim_folder(path / CONFIG, plans[0], option="path", notes=notes):
         for name, digest in digests.items():
-            if not as_written(path, {name: digest}):
+            if not checksums_match(path, {name: digest}):
                 write_atomically(path / name, files[name].read_bytes())
         write_manifest(path, {**plans[0], **notes})
     return Zoo.open(path)
 
 
 def _plan(part: Path) -> dict[str, Any]:
-    """What the whole zoo is to be, as a part tells it."""
+    """Read the plan of the whole zoo from a part."""
     file = part / CONFIG
     plan: Any = read_yaml(file) if file.is_file() else None
-    what = f"a part of a zoo, made with zoo.part and zoo.num_parts, in {part}"
-    to_plan(plan, PartPlan, what=what)
+    to_plan(plan, PartPlan, what=f"part of a zoo in {part} (made with zoo.part and zoo.num_parts)")
     if not (part / CHECKSUMS).is_file():
-        raise UserError(
-            f"expected a finished part of a zoo in {part}, got an unfinished one; go on with the "
-            "command that began it"
-        )
+        raise UserError(f"the part in {part} is unfinished; rerun its dws-fit-inrs command")
     del plan[PART]
     return dict(plan)

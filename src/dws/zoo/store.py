@@ -1,16 +1,16 @@
-"""The format of a zoo, and reading it.
+"""File format of a zoo: writing shards and the manifest, and reading them.
 
-A zoo is a folder of safetensors shards and a ``manifest.json`` that is written last: a folder
-without one is unfinished. Row r of the zoo is row ``r % shard_size`` of shard ``r // shard_size``;
-the rows of each split are contiguous. A shard holds, each with its rows first,
+A zoo is a folder of safetensors shards and a ``manifest.json``. The manifest is written last; a
+folder without a manifest is an unfinished zoo. Row r of the zoo is row ``r % shard_size`` of shard
+``r // shard_size``. The rows of each split are contiguous. A shard of n rows contains
 
 - ``weight.<i>`` (n, d_i, d_{i+1}) and ``bias.<i>`` (n, d_{i+1}), float32, inputs before outputs,
-- ``signal_id``, ``view``, ``num_steps`` (n,) int64 and (n,) float32 ``mse`` of INRs or
-  ``cross_entropy`` of classifiers,
+- ``signal_id``, ``view`` and ``num_steps`` (n,), int64,
+- ``mse`` (n,) of INRs or ``cross_entropy`` (n,) of classifiers, float32,
 - ``label.<name>`` (n,) for each label of the signals.
 
-The manifest holds the SHA-256 of each shard; one that does not match is refused when it is read.
-Weights that another program wrote in another dtype are converted to float32 when they are read.
+The manifest contains the SHA-256 of each shard. It is verified before a shard is read. Weights that
+another program wrote in another dtype are converted to float32 on reading.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from dws.zoo.manifest import (
     Architecture,
     Domain,
     Manifest,
-    how_to_make_again,
     read_manifest,
+    repair_advice,
     to_plan,
 )
 
@@ -61,25 +61,25 @@ def write_shard(
     """Write one shard atomically.
 
     Args:
-        path: Where to.
+        path: File to write.
         weights: n networks with one channel.
-        columns: What else is known of each row, (n,) each.
-        labels: Labels of each row, (n,) each.
+        columns: Further columns, (n,) each.
+        labels: Labels, (n,) each.
     """
     tensors = {f"weight.{i}": w.squeeze(-1).contiguous() for i, w in enumerate(weights.weights)}
     tensors |= {f"bias.{i}": b.squeeze(-1).contiguous() for i, b in enumerate(weights.biases)}
     tensors |= {**columns, **{LABEL_PREFIX + name: label for name, label in labels.items()}}
-    # of its own each: safetensors refuses columns of one tensor
+    # clones: safetensors does not save tensors that share memory
     write_atomically(path, save({name: t.clone().contiguous() for name, t in tensors.items()}))
 
 
-def is_whole(file: Path, expected: str | None = None) -> bool:
-    """Whether a safetensors file is there, whole; says so if it is there and damaged.
+def is_intact(file: Path, expected: str | None = None) -> bool:
+    """Whether a safetensors file exists and is undamaged; prints a message if it is damaged.
 
     Args:
-        file: A shard, or what else is kept so.
-        expected: Its SHA-256, of a finished zoo or part. In an unfinished one, None: renaming made
-            sure that it was whole, and its size is in its header.
+        file: A shard or another safetensors file.
+        expected: SHA-256 of the file. None if it is unknown, as in an unfinished zoo; then only the
+            header is checked, which contains the size. Atomic writes exclude incomplete files.
     """
     try:
         with safe_open(file, framework="pt"):
@@ -87,33 +87,39 @@ def is_whole(file: Path, expected: str | None = None) -> bool:
     except FileNotFoundError:
         return False
     except SafetensorError as error:
-        print(f"dws: {file} is damaged ({error}) and will be made again")
+        print(f"dws: {file} is damaged ({error}) and will be created again")
         return False
     if expected is not None and sha256(file) != expected:
-        print(f"dws: {file} is not what was written there and will be made again")
+        print(f"dws: the checksum of {file} does not match; it will be created again")
         return False
     return True
 
 
+def describe_missing(path: Path) -> str:
+    """Error message, without advice, for a folder that contains no complete zoo."""
+    num_shards = len(list(path.glob("*.safetensors")))
+    if num_shards:
+        return f"the zoo in {path} is unfinished ({num_shards} shards so far)"
+    return f"no zoo found in {path} (no {MANIFEST})"
+
+
 def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
-    """Declare the shards in a folder a finished zoo.
+    """Write the manifest of a zoo whose shards are complete.
 
     Args:
         path: The zoo's folder.
-        plan: What the zoo's content depends on, with ``format_version``, ``dims``, ``num_rows``,
-            ``splits``, ``labels``, ``zoo.shard_size``, and ``inr`` and ``domain`` (of the signals:
-            ``low`` and ``high`` of each input, ``grid`` of points) or ``classifier`` among it.
+        plan: The entries of ``dws.zoo.manifest.Plan``.
     """
-    not_known: dict[str, Any] = {"shards": [], "train_mean": {}, "train_std": {}, "versions": {}}
-    not_known |= {"train_psnr": None, "train_num_steps_median": None}
-    draft = to_plan({**plan, **not_known}, Manifest, what=f"the plan of a zoo in {path}")
+    unknown: dict[str, Any] = {"shards": [], "train_mean": {}, "train_std": {}, "versions": {}}
+    unknown |= {"train_psnr": None, "train_num_steps_median": None}
+    draft = to_plan({**plan, **unknown}, Manifest, what=f"plan of a zoo in {path}")
     shards = [sha256(path / shard_name(index)) for index in range(draft.num_shards)]
     train = Zoo(path, draft.model_copy(update={"shards": shards})).split("train")
     mean, std = layer_moments(piece.weights() for piece in train.pieces())
     layers = range(train.zoo.spec.num_layers)
     names = [f"{kind}.{i}" for i in layers for kind in ("weight", "bias")]
     loss = train.column(draft.loss_column).float()
-    is_known = not bool(loss.isnan().any())  # it is not for imported networks
+    is_known = not bool(loss.isnan().any())  # the loss of imported networks is NaN
     quality = psnr(loss) if draft.inr else loss
     values = quality.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
     quantiles = dict(zip(("q05", "median", "q95"), values, strict=True)) if is_known else None
@@ -130,11 +136,11 @@ def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Zoo:
-    """A finished zoo, opened read-only.
+    """A complete zoo, opened read-only.
 
     Attributes:
-        path: Its folder.
-        manifest: Its ``manifest.json``.
+        path: Folder of the zoo.
+        manifest: Content of ``manifest.json``.
     """
 
     path: Path
@@ -143,18 +149,18 @@ class Zoo:
 
     @classmethod
     def open(cls, path: str | Path) -> Zoo:
-        """Read the manifest; weights are read when asked for.
+        """Open a zoo. Only the manifest is read; weights are read on demand.
 
         Raises:
-            FileNotFoundError: If there is no zoo, or an unfinished one.
-            ValueError: If the manifest is damaged or of a newer format.
+            FileNotFoundError: If the folder contains no zoo, or an unfinished one.
+            ValueError: If the manifest is damaged or has another format version.
         """
         path = Path(path)
         file = path / MANIFEST
         if not file.is_file():
-            found = len(list(path.glob("*.safetensors")))
-            state = f"unfinished, {found} shards so far" if found else "no manifest.json there"
-            raise NotFoundError(f"expected a zoo in {path}, got none ({state})")
+            raise NotFoundError(
+                f"{describe_missing(path)}; create or resume it with dws-fit-inrs or dws-zoo import"
+            )
         return cls(path, read_manifest(path))
 
     def __len__(self) -> int:
@@ -172,76 +178,79 @@ class Zoo:
         Raises:
             ValueError: If the networks are classifiers.
         """
-        return self._of_inrs(self.manifest.inr)
+        return self._require_inrs(self.manifest.inr)
 
     @property
     def domain(self) -> Domain:
-        """Where the signals of the INRs are defined.
+        """The domain of the signals of the INRs.
 
         Raises:
             ValueError: If the networks are classifiers.
         """
-        return self._of_inrs(self.manifest.domain)
+        return self._require_inrs(self.manifest.domain)
 
-    def _of_inrs(self, section: AnySection | None) -> AnySection:
+    def _require_inrs(self, section: AnySection | None) -> AnySection:
         if section is None:
             raise UserError(
-                f"expected a zoo of INRs, got one of {self.manifest.noun} in {self.path}; they "
-                "compute no signal"
+                f"{self.path} is a zoo of {self.manifest.noun}, which compute no signals; choose a "
+                "zoo of INRs"
             )
         return section
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all shards: what tells its networks from those of another fit."""
+        """SHA-256 over the checksums of all shards, which identifies the networks of the zoo."""
         return hashlib.sha256(" ".join(self.manifest.shards).encode()).hexdigest()
 
     def split(self, name: str) -> ZooSplit:
-        """One of "train", "val" and "test".
+        """The rows of one split.
+
+        Args:
+            name: "train", "val" or "test".
 
         Raises:
-            ValueError: On another name.
+            ValueError: If there is no such split.
         """
         if name not in SPLITS:
-            raise UserError(f"expected a split of {', '.join(SPLITS)}, got {name!r}")
+            raise UserError(f"unknown split {name!r}; choose one of {', '.join(SPLITS)}")
         start, stop = self.manifest.splits[name]
         return ZooSplit(self, start, stop)
 
     @property
     def labels(self) -> dict[str, Tensor]:
-        """All labels of all rows, each (len,)."""
+        """Labels of all rows by name, (len,) each."""
         return ZooSplit(self, 0, len(self)).labels
 
     def shard(self, index: int) -> Path:
-        """A shard's file, whose content was checked once.
+        """File of a shard. Its checksum is verified on the first call.
 
         Raises:
-            FileNotFoundError: If it is missing.
-            ValueError: If it is not what the manifest says.
+            FileNotFoundError: If the file is missing.
+            ValueError: If the checksum does not match.
         """
         file = self.path / shard_name(index)
         if index not in self._verified:
-            remedy = how_to_make_again(self.path)
+            remedy = repair_advice(self.path)
             expected = self.manifest.shards[index]
             try:
-                got = sha256(file)
+                digest = sha256(file)
             except FileNotFoundError:
-                raise NotFoundError(f"expected shard {file}, got no such file; {remedy}") from None
-            if got != expected:
+                raise NotFoundError(f"shard {file} is missing; {remedy}") from None
+            if digest != expected:
                 raise UserError(
-                    f"expected SHA-256 {expected} of shard {file}, got {got}: it was truncated, "
-                    f"edited or is another zoo's; {remedy}"
+                    f"shard {file} is damaged or belongs to another zoo: its SHA-256 is {digest} "
+                    f"instead of {expected}; {remedy}"
                 )
             self._verified.add(index)
         return file
 
     def find_problems(self) -> list[str]:
-        """Check every byte; one line for each shard that is missing, altered or not finite."""
+        """Verify all shards; returns one line for each that is missing, damaged or not finite."""
         problems = []
         for rows in ZooSplit(self, 0, len(self)).pieces():
             try:
                 if not bool(rows.weights().flatten().isfinite().all()):
-                    problems.append(f"rows {rows.start} to {rows.stop - 1} hold NaN or infinity")
+                    problems.append(f"rows {rows.start} to {rows.stop - 1} contain NaN or infinity")
             except (OSError, ValueError) as error:
                 problems.append(str(error))
         return problems
@@ -249,7 +258,7 @@ class Zoo:
 
 @dataclass(frozen=True)
 class ZooSplit:
-    """Rows ``start`` to ``stop`` of a zoo."""
+    """Rows ``start`` (inclusive) to ``stop`` (exclusive) of a zoo."""
 
     zoo: Zoo
     start: int
@@ -260,38 +269,46 @@ class ZooSplit:
 
     @property
     def labels(self) -> dict[str, Tensor]:
-        """Labels by name, each (len,)."""
+        """Labels by name, (len,) each."""
         return {name: self.column(LABEL_PREFIX + name) for name in self.zoo.manifest.labels}
 
     def weights(self) -> WeightBatch:
-        """All networks of the split, (len, ..., C=1) float32, in memory."""
+        """Load all networks of the split as one batch with one channel, in float32.
+
+        Raises:
+            FileNotFoundError: If a shard is missing.
+            ValueError: If a shard is damaged.
+        """
         layers = range(self.zoo.spec.num_layers)
         names = [f"weight.{i}" for i in layers] + [f"bias.{i}" for i in layers]
         tensors = [t.unsqueeze(-1).float() for t in self._read(names)]
         batch = WeightBatch(tuple(tensors[: len(layers)]), tuple(tensors[len(layers) :]))
         if batch.spec != self.zoo.spec:
             raise UserError(
-                f"expected networks of widths {self.zoo.spec.dims} in {self.zoo.path}, "
-                f"got {batch.spec.dims}; {how_to_make_again(self.zoo.path)}"
+                f"the networks in {self.zoo.path} have widths {batch.spec.dims}, but its manifest "
+                f"says {self.zoo.spec.dims}; {repair_advice(self.zoo.path)}"
             )
         return batch
 
     def images(self, root: Path) -> Float[Tensor, "n p d_m"]:
-        """The images that the networks of the split were fitted to, pixels row by row.
+        """The images that the networks of the split were fitted to.
 
         Args:
-            root: Data folder; see ``ImageSignals``.
+            root: Data folder, see ``ImageSignals``.
+
+        Returns:
+            Pixel values, row by row.
 
         Raises:
-            ValueError: If the manifest does not say which images these are.
-            FileNotFoundError: If the images are not there and cannot be fetched.
+            ValueError: If the zoo was not fitted to images that the manifest identifies.
+            FileNotFoundError: If the images are missing and cannot be downloaded.
         """
         record = self.zoo.manifest.signals.content()
         what = f"The manifest of {self.zoo.path}"
         return images_of(record, root, what=what).values(self.column("signal_id"))
 
     def pieces(self) -> Iterator[ZooSplit]:
-        """The split cut at the ends of shards, so that each piece reads one file."""
+        """Divide the rows at the ends of shards, so that each piece reads one file."""
         size = self.zoo.manifest.zoo.shard_size
         cuts = [*range((self.start // size + 1) * size, self.stop, size), self.stop]
         start = self.start
@@ -300,11 +317,11 @@ class ZooSplit:
             start = stop
 
     def column(self, name: str) -> Tensor:
-        """One column of the shards, such as ``mse``, (len,)."""
+        """Load one column of the shards, such as ``mse``, (len,)."""
         return self._read([name])[0]
 
     def _read(self, names: list[str]) -> list[Tensor]:
-        """Rows of the named tensors, from every shard that they touch.
+        """Load rows of the named tensors from all shards that contain them.
 
         Raises:
             FileNotFoundError: If a shard is missing.
@@ -325,15 +342,14 @@ class ZooSplit:
                         expected = (len(piece), *columns[name].shape[1:])
                         if part.shape != expected or part.dtype != columns[name].dtype:
                             raise UserError(
-                                f"expected {name} of shape {expected} and {columns[name].dtype} in "
-                                f"{file}, got {tuple(part.shape)} and {part.dtype}; "
-                                f"{how_to_make_again(self.zoo.path)}"
+                                f"{name} in {file} has shape {tuple(part.shape)} and "
+                                f"{part.dtype} instead of {expected} and {columns[name].dtype}; "
+                                f"{repair_advice(self.zoo.path)}"
                             )
-                        # copied at once: a slice keeps its whole file in memory
+                        # copied immediately, as a slice keeps the whole file in memory
                         columns[name][piece.start - self.start : piece.stop - self.start] = part
             except SafetensorError as error:
                 raise UserError(
-                    f"expected a shard of a zoo in {file}, got: {error}; "
-                    f"{how_to_make_again(self.zoo.path)}"
+                    f"{file} is not a valid shard ({error}); {repair_advice(self.zoo.path)}"
                 ) from error
         return [columns[name] for name in names]

@@ -1,4 +1,4 @@
-"""What a zoo's manifest says, for people."""
+"""Text summary of a zoo's manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dws.zoo.store import Zoo
 
 
 def summarise(zoo: Zoo) -> str:
-    """Splits, architecture, fit, labels and statistics of a zoo, one a line."""
+    """Summarise splits, architecture, fit, labels and statistics of a zoo, one per line."""
     manifest = zoo.manifest
     fit, quality, loss = manifest.fit, manifest.train_psnr, manifest.train_cross_entropy
     architecture = manifest.inr or manifest.classifier
@@ -23,7 +23,7 @@ def summarise(zoo: Zoo) -> str:
         ),
         f"  widths {zoo.spec.dims}, {zoo.spec.num_params:,} parameters",
         f"  {'inr   ' if manifest.inr else 'classifier'} {_settings(architecture.content())}",
-        f"  fit    {preset}{_settings(fit) if fit else 'not known'}",
+        f"  fit    {preset}{_settings(fit) if fit else 'unknown'}",
         f"  zoo    {_settings(manifest.zoo.content())}",
         f"  labels {', '.join(manifest.labels)}",
     ]
@@ -45,7 +45,7 @@ def summarise(zoo: Zoo) -> str:
 
 
 def _inputs(signals: Mapping[str, object]) -> str:
-    """How the images were prepared that are the inputs of classifiers."""
+    """Preprocessing of the images that are the inputs of classifiers."""
     return (
         f"{signals['images']}, averaged to {signals['size']} pixels, minus {signals['mean']}, "
         f"divided by {signals['std']}"

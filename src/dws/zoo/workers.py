@@ -1,9 +1,9 @@
-"""Processes of one thread each that fit chunks for this one.
+"""Single-threaded worker processes that fit chunks.
 
-A first process loads PyTorch, computes nothing, and forks the workers, which start in an instant
-and share its memory. All of them form a process group of their own, which Ctrl-C does not reach:
-this process ends it. Should this process be killed, the workers see their connections end, and end
-the group.
+A source process imports PyTorch and forks the workers, which therefore start immediately and share
+its memory. It computes nothing itself. Source and workers form a separate process group, which
+Ctrl-C does not reach; the main process ends the group. If the main process is killed, the workers
+detect that their connections are closed and end the group.
 """
 
 from __future__ import annotations
@@ -37,17 +37,19 @@ from dws.runtime import keep_freed_memory
 if TYPE_CHECKING:
     from dws.zoo.engine import ChunkKey, FitJob
 
-REPORT_SECONDS = 0.2  # least time between two reports of a worker
-SIGNALLED = 128  # added to the number of the signal that ended a worker, as shells do
+REPORT_SECONDS = 0.2  # minimum time between two reports of a worker
+SIGNALLED = 128  # exit status of a process that signal n ended: 128 + n, as in shells
 
 
 class WorkerPool:
-    """Worker processes, while the context is open; a ``Pool`` of the engines.
+    """Pool of worker processes, which exist while the context is open.
+
+    Implements the protocol ``Pool`` of the engines.
 
     Args:
-        num_workers: How many.
-        compiled: Whether chunks run the compiled step.
-        on_progress: Called with what workers report.
+        num_workers: Number of workers.
+        compiled: Whether chunks run the compiled training step.
+        on_progress: Called with the reports of workers.
     """
 
     def __init__(self, num_workers: int, *, compiled: bool, on_progress: OnProgress) -> None:
@@ -88,10 +90,11 @@ class WorkerPool:
             connection.close()
 
     def has_room(self, num_waiting: int) -> bool:
-        """Whether to submit one of the chunks that wait.
+        """Whether to submit another of the waiting chunks.
 
-        The first chunk runs alone until it has compiled, so that the others find its code on disk.
-        A worker gets a second chunk only while others wait for all: the last ones must not queue.
+        The first chunk runs alone until it is compiled, so that the others load its code from disk.
+        A worker gets a second chunk only while more chunks wait than there are workers, so that the
+        last chunks are not queued behind others.
         """
         num_chunks = [len(keys) for keys in self._running.values()]
         if not self._has_reported:
@@ -99,16 +102,16 @@ class WorkerPool:
         return min(num_chunks) == 0 or (min(num_chunks) == 1 and num_waiting > len(num_chunks))
 
     def submit(self, key: ChunkKey, job: FitJob) -> None:
-        """Give a chunk to the worker that has least to do."""
+        """Send a chunk to the worker with the fewest chunks."""
         connection = min(self._running, key=lambda each: len(self._running[each]))
         self._running[connection].append(key)
         try:
             connection.send_bytes(pickle.dumps(job))
         except OSError:
-            self._complain()
+            self._raise_worker_ended()
 
     def collect(self) -> list[tuple[ChunkKey, FitResult]]:
-        """Wait for messages of workers; the chunks that are finished.
+        """Wait for messages of workers and return the chunks that are finished, possibly none.
 
         Raises:
             ValueError: If a fit failed, or a worker ended.
@@ -119,7 +122,7 @@ class WorkerPool:
             try:
                 message: Any = pickle.loads(connection.recv_bytes())
             except (EOFError, OSError):
-                self._complain()
+                self._raise_worker_ended()
             self._has_reported = True
             if isinstance(message, Exception):
                 raise message
@@ -129,33 +132,38 @@ class WorkerPool:
                 finished.append((self._running[connection].popleft(), result))
         return finished
 
-    def _complain(self) -> NoReturn:
+    def _raise_worker_ended(self) -> NoReturn:
         status = self._source.wait()
         number = status - SIGNALLED if status > SIGNALLED else -status
-        how = signal.Signals(number).name if number > 0 else f"status {status}"
+        cause = signal.Signals(number).name if number > 0 else f"status {status}"
         raise UserError(
-            f"expected worker processes that last as long as the fit, got one that ended with {how}"
-            "; if memory ran out, set engine.num_workers to fewer; rerun the same command to resume"
+            f"a worker process ended with {cause}; if memory ran out, decrease engine.num_workers; "
+            "rerun the same command to resume"
         )
 
 
 def fork_workers(descriptors: Sequence[int], *, compiled: bool) -> NoReturn:
-    """Fork a worker for each connection; ends when one of them does, with what ended it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system sends it to all processes
+    """Fork a worker for each connection; exits when one of them ends, with its exit status.
+
+    Args:
+        descriptors: File descriptors of the connections.
+        compiled: Whether chunks run the compiled training step.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # batch systems send it to all processes
     torch.set_num_threads(1)
     keep_freed_memory()
-    # these load what compiling takes, and what optimisers do, once for all workers
+    # imports the modules for compilation and for optimizers once for all workers
     import_module("torch._inductor.compile_fx" if compiled else "torch._dynamo")
-    gc.freeze()  # or the collector would write to the pages that are shared
+    gc.freeze()  # the garbage collector would write to shared pages
     connections = [Connection(descriptor) for descriptor in descriptors]
-    for mine in connections:
+    for own in connections:
         if os.fork() == 0:
             try:
                 for other in connections:
-                    if other is not mine:
+                    if other is not own:
                         other.close()
-                _serve(mine)
-            except BrokenPipeError:  # who has started this has ended
+                _serve(own)
+            except BrokenPipeError:  # the main process has ended
                 os.killpg(0, signal.SIGKILL)
             except Exception:
                 traceback.print_exc()
@@ -168,14 +176,14 @@ def fork_workers(descriptors: Sequence[int], *, compiled: bool) -> NoReturn:
 
 
 def _serve(connection: Connection) -> NoReturn:
-    """Fit the chunks that arrive, one after the other."""
+    """Fit chunks in the order in which they arrive."""
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
         try:
             while True:
                 inbox.put(connection.recv_bytes())
-        finally:  # who has started this has ended
+        finally:  # the main process has ended
             os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=listen, daemon=True).start()
@@ -191,7 +199,7 @@ def _serve(connection: Connection) -> NoReturn:
 
 
 class _Report:
-    """Collects what a fit reports, and sends it now and then."""
+    """Collects progress reports of a fit and sends them at most every ``REPORT_SECONDS``."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -200,21 +208,21 @@ class _Report:
         self._loss: list[Tensor] = []
 
     def add(self, work: float, loss: Tensor) -> None:
-        """See ``OnProgress``."""
+        """Add a report, see ``OnProgress``."""
         self._work += work
         self._loss.append(loss)
         if time.monotonic() - self._last >= REPORT_SECONDS:
             self.send(None)
 
     def send(self, result: FitResult | None) -> None:
-        """Send what there is, with the result if this is the end."""
+        """Send the collected reports, with the result if the fit is finished."""
         message = self._work, torch.cat(self._loss), result
         self._connection.send_bytes(pickle.dumps(message))
         self._work, self._loss, self._last = 0.0, [torch.empty(0)], time.monotonic()
 
 
 def _portable(error: Exception) -> Exception:
-    """The error as one that any process can load, with its traceback as a note."""
+    """Convert an error to a type that every process can unpickle, with its traceback as a note."""
     if not isinstance(error, UserError | OSError | MemoryError):
         error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
     error.add_note("".join(traceback.format_exception(error)))

@@ -100,10 +100,10 @@ def other_zip() -> bytes:
         (WHOLE[: len(WHOLE) // 2], "damaged"),
         (other_zip(), "not written by torch.save"),
         (pickle.dumps({"a": 1}, protocol=2), "not written by torch.save"),
-        (pickle.dumps(Bomb(), protocol=2), f"not a file of tensors only but of {os.name}.mkdir"),
+        (pickle.dumps(Bomb(), protocol=2), f"contains {os.name}.mkdir"),
         (pickle.dumps(Bomb()), "nothing in it was executed"),
-        (saved({"a": Bomb()}), f"not a file of tensors only but of {os.name}.mkdir"),
-        (saved(torch.nn.Linear(1, 1)), "tensors only but of torch.nn.modules.linear.Linear"),
+        (saved({"a": Bomb()}), f"contains {os.name}.mkdir"),
+        (saved(torch.nn.Linear(1, 1)), "contains torch.nn.modules.linear.Linear"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "run: git lfs pull"),
     ],
 )

@@ -16,7 +16,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
 def test_invalid_json_file_is_named(content: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text(content + "\n")
-    with pytest.raises(ValueError, match=f"expected JSON in {file}"):
+    with pytest.raises(ValueError, match=f"{file} is not valid JSON"):
         read_json(file)
 
 
@@ -31,7 +31,7 @@ def test_too_deeply_nested_json_line_is_named(tmp_path: Path) -> None:
 def test_invalid_content_is_named(tmp_path: Path, read: object, kind: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"{: \xff")
-    with pytest.raises(ValueError, match=f"expected {kind} in {path}"):
+    with pytest.raises(ValueError, match=f"{path} is not valid {kind}"):
         read(path)
 
 
@@ -44,5 +44,5 @@ def test_incomplete_last_json_line_is_ignored(tmp_path: Path) -> None:
     append_json_line(file, {"a": 2})
     assert read_json_lines(file) == [{"a": 1}, {"a": 2}]
     file.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
-    with pytest.raises(ValueError, match="expected a JSON object in line 2 of"):
+    with pytest.raises(ValueError, match=f"line 2 of {file}"):
         read_json_lines(file)

@@ -53,7 +53,7 @@ def test_folder_of_another_kind_must_not_be_removed(
     file = tmp_path / "new" / "config.yaml"
     with claim_folder(file, existing, option="path"):
         pass
-    expected = f"expected {kinds[0]} or an empty folder in {file.parent}, got {kinds[1]}; choose"
+    expected = f"{file.parent} contains {kinds[1]}, not {kinds[0]}"
     with pytest.raises(ValueError, match=re.escape(expected)) as error:
         check_claim(file, requested, option="path")
     assert "remove" not in str(error.value)
@@ -67,7 +67,7 @@ def test_folder_with_unknown_settings_must_not_be_removed(tmp_path: Path) -> Non
 
 def test_rejected_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "letter").touch()
-    refused = pytest.raises(ValueError, match=r"expected an empty folder or one with config.yaml")
+    refused = pytest.raises(ValueError, match=re.escape(f"{tmp_path} contains files but no config"))
     with refused, claim_folder(tmp_path / "config.yaml", {}, option="run_dir"):
         pass
     assert list(tmp_path.iterdir()) == [tmp_path / "letter"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dws.io.names import beside, distinct_file_name
+from dws.io.names import distinct_file_name, sibling
 
 
 def test_file_names_are_distinct_and_plain_names_are_unchanged() -> None:
@@ -26,4 +26,4 @@ def test_file_names_are_distinct_and_plain_names_are_unchanged() -> None:
 def test_sibling_folder_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "zoo/down").mkdir(parents=True)
     monkeypatch.chdir(tmp_path if name == "zoo" else tmp_path / "zoo")
-    assert beside(Path(name), "aligned").resolve() == tmp_path / "zoo.aligned"
+    assert sibling(Path(name), "aligned").resolve() == tmp_path / "zoo.aligned"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dws.report.evidence import Evidence
+from dws.report.data import ReportData
 from dws.report.page import make_sections
 from dws.report.raw_weights import RawWeights
 from dws.report.results import read_kept, to_frame
@@ -28,8 +28,8 @@ def made_again(name: str, folder: Path) -> dict[str, Table]:
     kept = read_kept(KEPT / name / "results.json")
     results = to_frame((result, None) for result in kept.results)
     raw = {task: RawWeights(None, scores) for task, scores in kept.raw_weights.items()}
-    evidence = Evidence(results, kept.zoos, raw, kept.scale, make={})
-    return {t.name: t for section in make_sections(evidence, folder) for t in section.tables}
+    report = ReportData(results, kept.zoos, raw, kept.scale, make={})
+    return {t.name: t for section in make_sections(report, folder) for t in section.tables}
 
 
 @pytest.mark.parametrize("name", ["small", "phase", "ablation"])

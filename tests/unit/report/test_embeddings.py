@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.unit.report.test_sections import evidence, result
+from tests.unit.report.test_sections import report_data, result
 from torch import Tensor
 
 from dws.evaluation.result import EmbeddingScores
@@ -26,7 +26,7 @@ def figure(folder: Path, targets: Tensor, *outputs: Tensor, **more: Any) -> Embe
         content = {"outputs": output, "targets": targets, "tsne": POINTS}
         save_file(content, folder / name / "predictions.safetensors")
         runs.append(result("mine", name, 0.5, folder=str(folder / name)))
-    shown = evidence(*runs)
+    shown = report_data(*runs)
     for name, parts in more.items():
         getattr(shown, name).update(parts)
     (folder / "pictures").mkdir()

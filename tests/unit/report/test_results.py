@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import write_result
 
 import dws
-from dws.report.evidence import Evidence
+from dws.report.data import ReportData
 from dws.report.results import collect, load_results, read_kept
 
 
@@ -58,7 +58,7 @@ def test_kept_results_follow_new_results(tmp_path: Path) -> None:
     kept = keep(tmp_path, tmp_path / "gone/a", tmp_path / "gone/b")
     results = load_results(tmp_path / "runs", kept=kept)
     assert list(results["test"]) == [0.5, 0.1, 0.7]
-    runs = Evidence(results, zoos={}, raw={}, scale="small", make={}).runs
+    runs = ReportData(results, zoos={}, raw={}, scale="small", make={}).runs
     assert list(runs["test"]) == [0.5, 0.7]
     # the folder of a kept result may contain another run
     assert list(runs["folder"].dropna()) == [str(tmp_path / "runs/a")]
@@ -67,7 +67,7 @@ def test_kept_results_follow_new_results(tmp_path: Path) -> None:
 def test_invalid_kept_results_are_rejected(tmp_path: Path) -> None:
     kept = tmp_path / "results.json"
     kept.write_text('{"scale": "small"}')
-    expected = r"expected the results.json of a report in .*results: Field"
+    expected = r"invalid results of a report in .*results: Field"
     with pytest.raises(ValueError, match=expected):
         read_kept(kept)
     kept.write_text('{"scale": "small", "results": []}')
@@ -75,15 +75,13 @@ def test_invalid_kept_results_are_rejected(tmp_path: Path) -> None:
 
 
 def test_missing_results_name_the_commands(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run dws-train and dws-evaluate"):
+    with pytest.raises(FileNotFoundError, match="dws-train and dws-evaluate"):
         load_results(tmp_path)
 
 
 def test_foreign_result_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"expected a result in .*result.json.*task: Field required"
-    ):
+    with pytest.raises(ValueError, match=r"invalid result in .*result.json.*task: Field required"):
         load_results(tmp_path)
 
 
@@ -100,11 +98,11 @@ def test_damaged_results_are_named_and_others_are_loaded(tmp_path: Path) -> None
 
 def test_kept_result_without_its_metric_is_rejected(tmp_path: Path) -> None:
     write_result(tmp_path / "a", test={"loss": 1.0})
-    with pytest.raises(ValueError, match=r"expected accuracy of all splits in .*results\.json"):
+    with pytest.raises(ValueError, match=r"results\.json lacks accuracy"):
         read_kept(keep(tmp_path, tmp_path / "a"))
 
 
 def test_kept_results_of_a_newer_version_require_an_update(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"format_version": 99}')
-    with pytest.raises(ValueError, match=r"results\.json, got 99; update dws"):
+    with pytest.raises(ValueError, match=r"results\.json has format version 99.*; update dws"):
         read_kept(tmp_path / "results.json")

@@ -11,8 +11,8 @@ import pytest
 
 from dws.evaluation.result import Result
 from dws.report import headline, sections
+from dws.report.data import ReportData, Scope
 from dws.report.embeddings import embedding_figure
-from dws.report.evidence import Evidence, Scope
 from dws.report.methods import PAPER_METHODS
 from dws.report.results import to_frame
 from dws.report.tables import Table
@@ -57,9 +57,9 @@ def result(
     }
 
 
-def evidence(*results: dict[str, object], scope: Scope = NOTHING) -> Evidence:
+def report_data(*results: dict[str, object], scope: Scope = NOTHING) -> ReportData:
     frame = to_frame((Result(**content), content["folder"]) for content in results)
-    return Evidence(frame, zoos={}, raw={}, scale="small", make={"SCALE": "small"}, scope=scope)
+    return ReportData(frame, zoos={}, raw={}, scale="small", make={"SCALE": "small"}, scope=scope)
 
 
 def row(table: Table, method: str) -> dict[str, str]:
@@ -68,7 +68,7 @@ def row(table: Table, method: str) -> dict[str, str]:
 
 
 def classification(*runs: dict[str, object]) -> Sequence[Table]:
-    return sections.results_of(evidence(*runs), CLASSIFICATION).tables
+    return sections.results_of(report_data(*runs), CLASSIFICATION).tables
 
 
 def test_table_has_measured_and_published_values() -> None:
@@ -92,7 +92,7 @@ def edited(model: str, mse: float, **changes: object) -> dict[str, object]:
 
 def test_editing_table_includes_reference_metrics() -> None:
     runs = [edited("dwsnet", 0.02), edited("nfn", 0.03), edited("ng_t", 0.015)]
-    section = sections.results_of(evidence(*runs), EDITING)
+    section = sections.results_of(report_data(*runs), EDITING)
     (table,) = section.tables
     assert list(table.text["method"])[:2] == ["No edit", "INRs fitted to the edited images"]
     assert row(table, "No edit")["here"] == "8.50 ×10⁻²"
@@ -106,23 +106,23 @@ def test_editing_table_includes_reference_metrics() -> None:
 def test_user_defined_task_has_its_references() -> None:
     references = {"No change": {"mse": 0.5}}
     runs = [result("mine", "dwsnet", {"mse": 0.2}, metric="mse", labels=[], references=references)]
-    shown = evidence(*runs)
+    shown = report_data(*runs)
     (table,) = sections.results_of(shown, shown.describe("mine").family).tables
     assert row(table, "No change")["test mse"] == "0.5000"
 
 
 def test_references_are_not_in_the_main_table() -> None:
-    (table,) = headline.main_table(evidence(edited("dwsnet", 0.02))).tables
+    (table,) = headline.main_table(report_data(edited("dwsnet", 0.02))).tables
     assert list(table.frame["method"]) == ["dwsnet"]
     assert list(table.frame)[-1] == "MNIST, dilation: MSE ↓"
 
 
 def test_tasks_without_embeddings_have_no_embedding_scores() -> None:
     runs = [edited("dwsnet", 0.02), result("mnist", "mlp", 0.5)]
-    (table,) = sections.embeddings(evidence(*runs), []).tables
+    (table,) = sections.embeddings(report_data(*runs), []).tables
     assert [title for title in table.frame if "dilation" in title] == []
     assert list(table.frame["method"]) == ["mlp", "weights as they are"]
-    assert sections.embeddings(evidence(runs[0]), []).is_empty
+    assert sections.embeddings(report_data(runs[0]), []).is_empty
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_unrecorded_training_settings_are_not_guessed() -> None:
 
 def test_methods_of_the_paper_come_first() -> None:
     names = ["probe", "my_net", "dwsnet", "mlp", "a_net", "dwsnet_sign"]
-    shown = headline.main_table(evidence(*(result("mnist", name, 0.5) for name in names)))
+    shown = headline.main_table(report_data(*(result("mnist", name, 0.5) for name in names)))
     (table,) = shown.tables
     methods = ["mlp", "dwsnet", "dwsnet_sign", "probe", "a_net", "my_net"]
     assert list(table.frame["method"]) == methods
@@ -162,7 +162,7 @@ def test_best_value_of_each_column_is_emphasised() -> None:
         *(result("mnist", name, share) for name, share in (("mlp", 0.5), ("dwsnet", 0.75))),
         *(result("sine", name, mse) for name, mse in (("mlp", 0.5), ("dwsnet", 0.75))),
     ]
-    (table,) = headline.main_table(evidence(*runs)).tables
+    (table,) = headline.main_table(report_data(*runs)).tables
     assert list(table.frame)[2:] == ["MNIST: accuracy ↑", "sine regression: MSE of b ↓"]
     assert table.emphasis == [[False, False, False, True], [False, False, True, False]]
     assert "| **0.5000 (n = 1)** " in table.document()
@@ -174,14 +174,14 @@ def test_diverged_methods_and_function_probes_are_not_emphasised() -> None:
     probe = result("mnist", "probe", 0.9, reads="raw")
     equal = [result("mnist", name, 0.5) for name in ("dwsnet", "inr2vec")]
     lower = result("mnist", "transformer", 0.25)
-    (table,) = headline.main_table(evidence(*diverged, probe, *equal, lower)).tables
+    (table,) = headline.main_table(report_data(*diverged, probe, *equal, lower)).tables
     best = [name for name, row in zip(table.frame["method"], table.emphasis, strict=True) if row[2]]
     assert best == ["inr2vec", "dwsnet"]
 
 
 def test_incomparable_metrics_have_separate_columns() -> None:
     other = result("mnist", "mine", {"mse": 2.0}, metric="mse", higher_is_better=False)
-    (table,) = headline.main_table(evidence(result("mnist", "mlp", 0.5), other)).tables
+    (table,) = headline.main_table(report_data(result("mnist", "mlp", 0.5), other)).tables
     assert list(table.frame)[2:] == ["MNIST: accuracy ↑", "MNIST: mse ↓"]
     assert not any(map(any, table.emphasis))
 
@@ -190,7 +190,7 @@ def test_unselected_runs_do_not_replace_selected_ones() -> None:
     selected = [result("mnist", name, 0.5, num_train=900) for name in ("mlp", "dwsnet")]
     others = [result("mnist", name, 0.25) for name in ("inr2vec", "transformer", "mine")]
     shown = headline.main_table(
-        evidence(*selected, *others, scope=Scope(["mnist"], ["mlp", "dwsnet"]))
+        report_data(*selected, *others, scope=Scope(["mnist"], ["mlp", "dwsnet"]))
     )
     assert shown.command is None
     assert row(shown.tables[0], "mlp")["MNIST: accuracy ↑"] == "50.0 % (n = 1)"
@@ -198,7 +198,7 @@ def test_unselected_runs_do_not_replace_selected_ones() -> None:
 
 def test_unselected_training_set_sizes_are_not_missing() -> None:
     runs = [result("sine", "mlp", 0.5), result("sine", "my_net", 0.5, num_train=7)]
-    assert headline.main_table(evidence(*runs, scope=Scope(["sine"], ["mlp"]))).command is None
+    assert headline.main_table(report_data(*runs, scope=Scope(["sine"], ["mlp"]))).command is None
 
 
 def test_titles_are_escaped_in_markdown() -> None:
@@ -237,7 +237,7 @@ def test_new_runs_take_precedence_over_kept_results() -> None:
 
 def test_lower_is_better_for_errors() -> None:
     runs = [result("ssl", "mlp", mse, settings_hash=str(mse)) for mse in (7.0, 5.0)]
-    (table,) = sections.results_of(evidence(*runs), EMBEDDING).tables
+    (table,) = sections.results_of(report_data(*runs), EMBEDDING).tables
     assert row(table, "mlp")["here"] == "5.0000 (n = 1)"
     assert row(table, "mlp")["frequency"] == "2.0000"
 
@@ -262,28 +262,28 @@ def test_function_probes_are_separate_from_metanets() -> None:
 def test_training_set_sizes_are_columns(tmp_path: Path) -> None:
     runs = [result("sine", "dwsnet", mse, num_train=n) for n, mse in ((100, 2.0), (900, 1.0))]
     few = result("sine", "mlp", 3.0, num_train=100)
-    (table,) = sections.results_of(evidence(*runs, few), REGRESSION).tables
+    (table,) = sections.results_of(report_data(*runs, few), REGRESSION).tables
     cells = row(table, "dwsnet")
     assert (cells["100 networks"], cells["900 networks"]) == ("2.0000 (n = 1)", "1.0000 (n = 1)")
     assert (
         row(table, "mlp")["100 networks"] == "3.0000 (n = 1)"
     )  # although most results have other sizes
     assert row(table, "mlp")["900 networks"] == "–"
-    (curve,) = headline.data_efficiency(evidence(*runs), tmp_path).pictures
+    (curve,) = headline.data_efficiency(report_data(*runs), tmp_path).pictures
     assert curve.source.startswith("data:image/svg+xml;base64,")
 
 
 def test_several_training_set_sizes_have_a_table_and_a_curve(tmp_path: Path) -> None:
     runs = [result("mnist", "dwsnet", a, num_train=n) for n, a in ((100, 0.5), (900, 0.75))]
     once = result("mnist", "mlp", 0.1)
-    several = evidence(*runs, once)
-    (table,) = sections.learning_from_more(several).tables
+    several = report_data(*runs, once)
+    (table,) = sections.training_set_sizes(several).tables
     assert list(table.frame["method"]) == ["dwsnet"]
     assert row(table, "dwsnet")["900 networks"] == "75.0 % (n = 1)"
     assert table.note.endswith("100: 2 epochs, 50 test networks; 900: 2 epochs, 50 test networks.")
     assert len(headline.data_efficiency(several, tmp_path).pictures) == 1
-    assert not sections.learning_from_more(evidence(once)).tables
-    assert not headline.data_efficiency(evidence(once), tmp_path).pictures
+    assert not sections.training_set_sizes(report_data(once)).tables
+    assert not headline.data_efficiency(report_data(once), tmp_path).pictures
 
 
 def test_other_settings_list_their_differences() -> None:
@@ -297,7 +297,7 @@ def test_other_settings_list_their_differences() -> None:
         result("mnist", "dwsnet", 0.25, settings_hash="older"),
         result("mnist", "dwsnet", 0.5, num_train=900),
     ]
-    (table,) = sections.other_settings(evidence(*runs)).tables
+    (table,) = sections.other_settings(report_data(*runs)).tables
     assert table.name == "settings-mnist-dwsnet-100"
     assert table.text.iloc[:, :2].to_numpy().tolist() == [
         ["nothing", "75.0 % (n = 1)"],
@@ -314,7 +314,7 @@ def test_better_ablation_does_not_replace_its_recipe() -> None:
         result("mnist", "dwsnet", figure, settings_hash=str(figure), settings=recipe | changes)
         for figure, changes in zip((0.5, 0.75, 0.25), ({}, *others), strict=True)
     ]
-    (table,) = sections.other_settings(evidence(*runs)).tables
+    (table,) = sections.other_settings(report_data(*runs)).tables
     assert list(table.text["differs in"]) == [
         "nothing", "optim.weight_decay=0.0", "augment.noise=0.0",
     ]  # fmt: skip
@@ -329,29 +329,29 @@ def test_cells_of_different_test_splits_are_marked() -> None:
 def test_run_without_predictions_is_named_and_not_plotted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = evidence(result("mnist", "mlp", 0.5, folder=str(tmp_path)))
+    run = report_data(result("mnist", "mlp", 0.5, folder=str(tmp_path)))
     assert embedding_figure(run, "mnist", tmp_path) is None
-    expected = f"No predictions found in {tmp_path}/predictions.safetensors; mlp is not"
+    expected = f"no predictions found in {tmp_path}/predictions.safetensors; mlp is omitted"
     assert expected in capsys.readouterr().out
 
 
 def test_kept_results_are_in_tables_but_not_in_figures(tmp_path: Path) -> None:
-    kept = evidence(result("mnist", "mlp", 0.5, pictures=["outcome.png"]))
+    kept = report_data(result("mnist", "mlp", 0.5, pictures=["outcome.png"]))
     section = sections.results_of(kept, CLASSIFICATION)
     assert row(section.tables[0], "mlp")["here"] == "50.0 % (n = 1)"
     assert section.details == []
     assert embedding_figure(kept, "mnist", tmp_path) is None
-    assert sections.learning(kept, tmp_path).pictures == []
+    assert sections.learning_curves(kept, tmp_path).pictures == []
 
 
 def test_missing_point_of_the_curve_has_a_command() -> None:
     runs = [result("sine", m, 1.0, num_train=n) for m in PAPER_METHODS for n in (100, 900)]
     scope = Scope(["sine"], PAPER_METHODS)
-    assert headline.main_table(evidence(*runs, scope=scope)).command is None
+    assert headline.main_table(report_data(*runs, scope=scope)).command is None
     runs.remove(result("sine", "mlp", 1.0, num_train=100))
-    command = headline.main_table(evidence(*runs, scope=scope)).command
+    command = headline.main_table(report_data(*runs, scope=scope)).command
     assert command == (
-        "1 of the selected results is missing. To run what is missing:",
+        "1 of the selected results is missing. To run the missing experiments:",
         "make reproduce-all SCALE=small TASKS=sine METHODS=mlp SIZES=100",
     )
 
@@ -359,18 +359,20 @@ def test_missing_point_of_the_curve_has_a_command() -> None:
 def test_missing_selected_cells_have_commands() -> None:
     scope = Scope(["ssl", "mnist"], ["mlp", "dwsnet", "inr2vec"])
     runs = [result("ssl", method, 1.0) for method in ("mlp", "dwsnet", "transformer")]
-    shown = headline.main_table(evidence(*runs, scope=scope))
+    shown = headline.main_table(report_data(*runs, scope=scope))
     (table,) = shown.tables
     assert row(table, "inr2vec")["MNIST"] == "not run"
     assert row(table, "transformer")["MNIST"] == "–"
     assert shown.command == (
-        "4 of the selected results are missing. To run what is missing:",
+        "4 of the selected results are missing. To run the missing experiments:",
         "make reproduce-all SCALE=small TASKS='mnist ssl' METHODS='mlp dwsnet inr2vec'",
     )
 
 
 def test_nothing_is_missing_without_a_selection() -> None:
-    shown = headline.main_table(evidence(result("ssl", "mlp", 1.0), result("mnist", "mine", 0.5)))
+    shown = headline.main_table(
+        report_data(result("ssl", "mlp", 1.0), result("mnist", "mine", 0.5))
+    )
     assert shown.command is None
     assert "not run" not in shown.tables[0].csv()
 
@@ -383,7 +385,7 @@ def test_unknown_task_has_a_table_of_all_metrics() -> None:
         )
         for method, x in (("mlp", 0.5), ("my_net", 0.25))
     ]  # fmt: skip
-    shown = sections.results_of(evidence(*runs), evidence(*runs).describe("mine").family)
+    shown = sections.results_of(report_data(*runs), report_data(*runs).describe("mine").family)
     (table,) = shown.tables
     assert (shown.title, table.name, shown.text) == ("My task", "task-mine", "")
     assert row(table, "my_net") == {
@@ -406,7 +408,7 @@ def test_image_tasks_outside_the_paper_are_additional_columns() -> None:
 
 def test_published_values_of_plugin_tasks_are_shown() -> None:
     runs = result("mine", "mlp", 0.5, published={"mlp": (49.0, 1.0)}, source="Me et al. 2026")
-    shown = evidence(runs)
+    shown = report_data(runs)
     (table,) = sections.results_of(shown, shown.describe("mine").family).tables
     assert row(table, "mlp")["published"] == "49.00 ± 1.00 %"
     assert "Me et al. 2026" in table.note
@@ -417,6 +419,6 @@ def test_missing_metric_differs_from_nonfinite_metric() -> None:
         result("mine", "a", {"accuracy": 0.5, "loss": math.nan}),
         result("mine", "b", {"accuracy": 0.5}),
     ]
-    (table,) = sections.results_of(evidence(*runs), describe("mine").family).tables
+    (table,) = sections.results_of(report_data(*runs), describe("mine").family).tables
     assert row(table, "a")["test loss"] == "nan (n = 1)"
     assert row(table, "b")["test loss"] == "not known (n = 1)"

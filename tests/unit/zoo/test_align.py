@@ -37,7 +37,7 @@ def test_aligned_copy_preserves_functions(zoo: Zoo) -> None:
         assert torch.equal(new, old)
     assert aligned.find_problems() == []
     assert aligned.manifest.aligned_to.row == 0
-    with pytest.raises(ValueError, match="expected a zoo whose networks are not aligned yet"):
+    with pytest.raises(ValueError, match="is already an aligned copy"):
         align_zoo(aligned)
 
 

@@ -95,7 +95,7 @@ def test_different_settings_are_rejected_by_name(sine_zoo: Zoo) -> None:
 
 def test_folder_with_other_files_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="expected an empty folder"):
+    with pytest.raises(ValueError, match=r"contains files but no config.yaml"):
         rebuild(tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_locked_zoo_folder_is_rejected(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=f"process {other.pid} on .* is writing there"):
+        with pytest.raises(ValueError, match=f"process {other.pid} on .* is writing to it"):
             rebuild(path, limit=12)
         other.kill()
     with hold_folder(path):  # locks of dead processes are released
@@ -224,6 +224,6 @@ def test_manifest_of_a_newer_version_is_not_overwritten(sine_zoo: Zoo, tmp_path:
     path = Path(shutil.copytree(sine_zoo.path, tmp_path / "zoo"))
     file = path / "manifest.json"
     file.write_text(newer := file.read_text().replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(ValueError, match="got 3; update dws"):
+    with pytest.raises(ValueError, match=r"format version 3.*; update dws"):
         rebuild(path)
     assert file.read_text() == newer

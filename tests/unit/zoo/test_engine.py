@@ -25,7 +25,7 @@ from dws.signals import SineSignals
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Ray, Workers, Zoo, ZooConfig, build_zoo
 from dws.zoo import engine as engine_module
-from dws.zoo.engine import ChunkKey, Engine, FitJob, _place, run_in_chunks
+from dws.zoo.engine import ChunkKey, Engine, FitJob, _with_device, run_in_chunks
 
 
 def job(**config: object) -> FitJob:
@@ -70,12 +70,12 @@ def test_gpu_fit_matches_cpu_fit() -> None:
 
 @pytest.mark.parametrize("bad", [{"num_gpus": -1.0}, {"max_retries": -1}])
 def test_invalid_cluster_settings_are_rejected(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"expected engine.num_gpus >= 0"):
+    with pytest.raises(ValueError, match=r"engine.num_gpus .* at least 0"):
         Ray(**bad)  # type: ignore[arg-type]
 
 
 def test_number_of_workers_must_be_positive() -> None:
-    with pytest.raises(ValueError, match=r"expected engine.num_workers >= 1 or null, got 0"):
+    with pytest.raises(ValueError, match=r"engine.num_workers .* got 0"):
         Workers(0)
 
 
@@ -224,9 +224,9 @@ def test_pickled_job_contains_only_its_data() -> None:
 
 def test_ray_job_requests_its_device() -> None:
     auto, cpu = job(device="auto"), job(device="cpu")
-    assert _place(auto, 0.25) == auto
-    assert _place(cpu, 1.0) == cpu
-    assert _place(auto, 0.0).config.device == "cpu"
+    assert _with_device(auto, 0.25) == auto
+    assert _with_device(cpu, 1.0) == cpu
+    assert _with_device(auto, 0.0).config.device == "cpu"
 
 
 def test_missing_ray_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +296,7 @@ def test_lost_ray_node_does_not_change_the_result(
         assert trace.exists()
 
     try:
-        with pytest.raises(ConnectionError, match="a fit that was lost 1 times"):
+        with pytest.raises(ConnectionError, match="a fit was lost 1 times"):
             lose_a_node(max_retries=0)
         assert len(list(path.glob("shard-*"))) < 14
         assert not (path / "manifest.json").exists()

@@ -31,7 +31,7 @@ def test_each_format_has_its_default_output_offset(
 def test_option_of_another_format_is_rejected(
     format: Any, option: dict[str, Any], name: str
 ) -> None:
-    with pytest.raises(UserError, match=f"{name} is for --format .* leave it out"):
+    with pytest.raises(UserError, match=f"{name} applies to --format"):
         import_zoo(Path("a"), Path("b"), format=format, **option)
 
 
@@ -45,7 +45,7 @@ def test_option_out_of_range_is_named(option: dict[str, Any], name: str) -> None
 
 
 def test_parquet_contains_all_labels(sine_zoo: Zoo, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--label is for --format dwsnets"):
+    with pytest.raises(UserError, match="--label applies to --format dwsnets"):
         export_zoo(sine_zoo, tmp_path / "zoo.parquet", format="parquet", label="frequency")
     file = export_zoo(sine_zoo, tmp_path / "zoo.parquet", format="parquet")
     assert file.is_file()

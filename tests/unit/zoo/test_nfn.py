@@ -45,30 +45,32 @@ def test_nfn_networks_are_imported(nfn: Path, tmp_path: Path) -> None:
 
 def test_duplicate_numbers_are_rejected(nfn: Path, tmp_path: Path) -> None:
     shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_1s/net0.pth")
-    with pytest.raises(ValueError, match=r"0s/net0.* and .*1s/net0.* have one number"):
+    with pytest.raises(ValueError, match=r"0s/net0.* and .*1s/net0.* have the same number"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
 
 
 def test_wrong_prefix_is_reported(nfn: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"files like other_7s/net123.pth .* --prefix"):
+    with pytest.raises(FileNotFoundError, match=r"files such as other_7s/net123.pth .* --prefix"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), prefix="other")
 
 
 def test_equal_weights_in_two_splits_are_rejected(nfn: Path, tmp_path: Path) -> None:
     shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_1s/net7.pth")
-    with pytest.raises(ValueError, match=r"net0.pth \(train\) and .*net7.pth \(val\) are the same"):
+    with pytest.raises(ValueError, match=r"net0.pth \(train\) and .*net7.pth \(val\) are equal"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8))
 
 
 def test_duplicate_files_are_rejected(nfn: Path, tmp_path: Path) -> None:
     (nfn / "randinit_smaller_1s/net50.pth").symlink_to(nfn / "randinit_smaller_0s/net0.pth")
-    with pytest.raises(ValueError, match=r"net0.pth \(train\) and .*net50.pth \(test\) are one"):
+    with pytest.raises(
+        ValueError, match=r"net0.pth \(train\) and .*net50.pth \(test\) are the same file"
+    ):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig(), split_points=(6, 8))
 
 
 def test_numbers_that_differ_in_leading_zeros_are_rejected(nfn: Path, tmp_path: Path) -> None:
     shutil.copy(nfn / "randinit_smaller_0s/net0.pth", nfn / "randinit_smaller_0s/net000.pth")
-    with pytest.raises(ValueError, match="have one number"):
+    with pytest.raises(ValueError, match="have the same number"):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
 
 
@@ -82,7 +84,7 @@ def test_unordered_split_points_are_rejected(
 
 def test_split_points_beyond_the_last_number_are_rejected(nfn: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"numbers 0 to 11 and none for val, test; .*--split-points"
+        ValueError, match=r"numbers 0 to 11 leave none for val, test; .*--split-points"
     ):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
 

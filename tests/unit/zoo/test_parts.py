@@ -36,13 +36,13 @@ def test_part_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     folder = part(tmp_path / "sine", 1)
     (folder / "shard-00002.safetensors").unlink()
     part(tmp_path / "sine", 1)
-    assert "20 of 36 INRs are there" in capsys.readouterr().out
+    assert "20 of 36 INRs are complete" in capsys.readouterr().out
 
 
 def test_missing_part_is_detected(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected the parts of a zoo, got none"):
+    with pytest.raises(ValueError, match="no parts given"):
         merge_parts([], tmp_path / "sine")
-    with pytest.raises(ValueError, match=r"none of 2, the first of which is shard-00001"):
+    with pytest.raises(ValueError, match=r"2 of 3 shards are missing .* shard-00001"):
         merge_parts([part(tmp_path / "sine", 0)], tmp_path / "sine")
 
 
@@ -51,11 +51,11 @@ def test_damaged_part_is_detected(tmp_path: Path) -> None:
     parts = [part(path, index) for index in (0, 1)]
     last = parts[1] / "shard-00002.safetensors"
     last.write_bytes(last.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"expected .*shard-00002.safetensors as it was written"):
+    with pytest.raises(ValueError, match=r"shard-00002.safetensors is missing or damaged"):
         merge_parts(parts, path)
     assert not path.exists()
     (parts[1] / "checksums.json").unlink()
-    with pytest.raises(ValueError, match="got an unfinished one"):
+    with pytest.raises(ValueError, match="is unfinished"):
         merge_parts(parts, path)
 
 
@@ -68,7 +68,7 @@ def test_damaged_part_is_repaired_by_its_command(
     whole = last.read_bytes()
     last.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     part(path, 1)
-    assert "is not what was written there and will be made again" in capsys.readouterr().out
+    assert "checksum of" in capsys.readouterr().out
     assert last.read_bytes() == whole
     merge_parts(parts, path)
     assert Zoo.open(path).manifest == sine_zoo.manifest
@@ -95,19 +95,19 @@ def test_shard_damaged_after_merging_is_copied_again(sine_zoo: Zoo, tmp_path: Pa
 
 def test_parts_of_different_zoos_are_rejected(tmp_path: Path) -> None:
     parts = [part(tmp_path / "a", 0), part(tmp_path / "b", 1, seed=1)]
-    with pytest.raises(ValueError, match=r"expected parts of one zoo, got .*, which differ in zoo"):
+    with pytest.raises(ValueError, match=r"different zoos: they differ in zoo"):
         merge_parts(parts, tmp_path / "sine")
 
 
 def test_folder_that_is_not_a_part_is_rejected(sine_zoo: Zoo, tmp_path: Path) -> None:
     for folder in (tmp_path, sine_zoo.path):
-        with pytest.raises(ValueError, match="expected a part of a zoo"):
+        with pytest.raises(ValueError, match="invalid part of a zoo"):
             merge_parts([folder], tmp_path / "sine")
 
 
 @pytest.mark.parametrize(("index", "num_parts"), [(2, 2), (-1, 2), (0, 4), (0, 0)])
 def test_invalid_part_numbers_are_rejected(index: int, num_parts: int, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"at most 3 parts, one for each shard"):
+    with pytest.raises(ValueError, match=r"zoo.num_parts at most 3"):
         part(tmp_path / "sine", index, num_parts)
 
 
@@ -120,8 +120,8 @@ def test_part_covers_its_own_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("checksums.json", "[]", "expected checksums of shards in"),
-        ("config.yaml", "zoo: {shard_size: 0}", "expected a part of a zoo, made with zoo.part"),
+        ("checksums.json", "[]", "invalid shard checksums in"),
+        ("config.yaml", "zoo: {shard_size: 0}", "invalid part of a zoo in"),
     ],
 )
 def test_invalid_files_of_a_part_are_named(

@@ -1,4 +1,4 @@
-"""Warnings about zoos whose INRs are rendered with other settings than those of their fits."""
+"""Warnings about imported INRs that are fitted with other settings than the manifest states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dws.signals import SineSignals
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, import_dwsnets
 from dws.zoo.manifest import Domain
-from dws.zoo.rendering import doubt, grid_points
+from dws.zoo.rendering import grid_points, plausibility_warning
 
 SIZE = 20  # points along each axis
 IMAGE = Domain(low=[-1, -1], high=[1, 1], grid=[SIZE, SIZE])
@@ -100,7 +100,7 @@ def test_correct_rendering_settings_raise_no_warning(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     zoo = imported(kind, tmp_path)
-    assert doubt(zoo) is None
+    assert plausibility_warning(zoo) is None
     assert "warning" not in capsys.readouterr().out
 
 
@@ -134,19 +134,19 @@ def test_wrong_output_offset_raises_a_warning(
 def test_different_number_of_points_raises_no_warning(
     grid: tuple[int, int], tmp_path: Path
 ) -> None:
-    assert doubt(imported("images", tmp_path, grid=grid)) is None
+    assert plausibility_warning(imported("images", tmp_path, grid=grid)) is None
 
 
 def test_rendering_uses_the_domain_of_the_manifest(tmp_path: Path) -> None:
     zoo = imported("images", tmp_path, domain=(-30, 30))
-    assert "noise" in str(doubt(zoo))
-    assert "--domain -30 30" in str(doubt(zoo))
+    assert "noise" in str(plausibility_warning(zoo))
+    assert "--domain -30 30" in str(plausibility_warning(zoo))
 
 
 def test_rendering_of_three_inputs_is_not_checked(sine_zoo: Zoo) -> None:
     domain = Domain(low=[0] * 3, high=[1] * 3, grid=[4] * 3)
     manifest = sine_zoo.manifest.model_copy(update={"domain": domain})
-    assert doubt(Zoo(sine_zoo.path, manifest)) is None
+    assert plausibility_warning(Zoo(sine_zoo.path, manifest)) is None
 
 
 def test_last_axis_of_grid_points_is_the_fastest() -> None:

@@ -99,7 +99,7 @@ def test_shard_with_too_few_rows_is_rejected(copy: Path) -> None:
     shutil.copy(copy / "shard-00002.safetensors", copy / "shard-00000.safetensors")
     manifest["shards"][0] = manifest["shards"][2]
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=r"weight.0 of shape \(20, 1, 8\) .* got \(16, 1,"):
+    with pytest.raises(ValueError, match=r"weight.0 in .* \(16, 1, 8\) .*\(20, 1, 8\)"):
         Zoo.open(copy).split("train").weights()
 
 
@@ -114,18 +114,18 @@ def test_moved_zoo_can_be_opened(sine_zoo: Zoo, copy: Path) -> None:
 
 
 def test_unknown_split_lists_the_choices(sine_zoo: Zoo) -> None:
-    with pytest.raises(ValueError, match="expected a split of train, val, test, got 'tset'"):
+    with pytest.raises(ValueError, match="'tset'; choose one of train, val, test"):
         sine_zoo.split("tset")
 
 
 def test_empty_folder_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"expected a zoo in .* \(no manifest.json there\)"):
+    with pytest.raises(FileNotFoundError, match=r"no zoo found in .* \(no manifest.json\)"):
         Zoo.open(tmp_path)
 
 
 def test_unfinished_zoo_is_reported(copy: Path) -> None:
     (copy / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match="unfinished, 3 shards so far"):
+    with pytest.raises(FileNotFoundError, match=r"unfinished \(3 shards so far\)"):
         Zoo.open(copy)
 
 
@@ -147,7 +147,7 @@ def test_invalid_manifest_is_rejected(
     manifest = json.loads(file.read_text())
     edit(manifest)
     file.write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=rf"expected the manifest of a zoo in {file}"):
+    with pytest.raises(ValueError, match=f"invalid zoo manifest in {file}"):
         Zoo.open(copy)
 
 
@@ -162,14 +162,14 @@ def test_manifest_may_have_additional_entries(copy: Path, sine_zoo: Zoo) -> None
 
 def test_truncated_manifest_is_rejected(copy: Path) -> None:
     (copy / "manifest.json").write_text('{"format_version": 1')
-    with pytest.raises(ValueError, match="expected JSON in"):
+    with pytest.raises(ValueError, match="is not valid JSON"):
         Zoo.open(copy)
 
 
 def test_truncated_shard_is_named(copy: Path) -> None:
     shard = copy / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=rf"expected SHA-256 \w+ of shard {shard}"):
+    with pytest.raises(ValueError, match=rf"shard {shard} .* SHA-256 is \w+ instead"):
         Zoo.open(copy).split("train").weights()
 
 
@@ -179,14 +179,14 @@ def test_shard_with_a_flipped_bit_is_named(copy: Path) -> None:
     content[-3] ^= 1
     shard.write_bytes(content)
     zoo = Zoo.open(copy)
-    with pytest.raises(ValueError, match=rf"expected SHA-256 \w+ of shard {shard}, got"):
+    with pytest.raises(ValueError, match=rf"shard {shard} .* SHA-256 is \w+ instead"):
         zoo.split("train").weights()
     assert [str(shard) in problem for problem in zoo.find_problems()] == [True]
 
 
 def test_foreign_shard_is_named(copy: Path) -> None:
     shutil.copy(copy / "shard-00000.safetensors", copy / "shard-00001.safetensors")
-    with pytest.raises(ValueError, match="another zoo's"):
+    with pytest.raises(ValueError, match="belongs to another zoo"):
         Zoo.open(copy).split("train").weights()
 
 
@@ -200,9 +200,7 @@ def test_verify_finds_no_problems_in_a_complete_zoo(sine_zoo: Zoo) -> None:
 def test_unsupported_format_version_is_reported(version: int, remedy: str, copy: Path) -> None:
     file = copy / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": version}))
-    with pytest.raises(
-        ValueError, match=rf"expected format version 2 in .*got {version}; {remedy}"
-    ):
+    with pytest.raises(ValueError, match=rf"{file} has format version {version}, .* 2; {remedy}"):
         Zoo.open(copy)
 
 
@@ -210,9 +208,9 @@ def test_unsupported_format_version_is_reported(version: int, remedy: str, copy:
     ("config", "remedy"),
     [
         (None, "remove .* and fit or import the zoo again"),
-        ("fit: null", "the dws-zoo import command that made the zoo makes it again"),
-        ("fit: {num_steps: 3}", "dws-fit-inrs with the zoo's settings makes it again"),
-        ("aligned_to: {row: 0}", "remove .*, and the command that needs it makes it again"),
+        ("fit: null", "rerun the dws-zoo import command that created the zoo"),
+        ("fit: {num_steps: 3}", "run dws-fit-inrs with the zoo's settings to repair it"),
+        ("aligned_to: {row: 0}", "remove .*; the command that needs it creates it again"),
         ("[", "remove .* and fit or import the zoo again"),
     ],
 )
@@ -254,7 +252,7 @@ def test_missing_shard_is_named(copy: Path) -> None:
     ("changes", "message"),
     [
         ({"splits": {"train": [0, 6], "val": [0, 6], "test": [0, 6]}}, "rows 0 to 6 for split val"),
-        ({"domain": {"low": [0.0], "high": [1.0], "grid": [2, 2]}}, "not one of 1 inputs"),
+        ({"domain": {"low": [0.0], "high": [1.0], "grid": [2, 2]}}, "must have 1 inputs"),
     ],
 )
 def test_contradictory_manifest_is_rejected(

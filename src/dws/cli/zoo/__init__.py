@@ -1,4 +1,4 @@
-"""``dws-zoo``: look at a zoo, check it, render it, and exchange it with other projects."""
+"""``dws-zoo``: inspect, verify, render, align, merge, import and export zoos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ for function in (info, verify, render, align, import_, merge, export):
 
 @app.callback(epilog=f"{EXAMPLES}\n{TRACEBACKS}")
 def zoo(version: Version = False) -> None:
-    """Look at a zoo, check it, render it, and exchange it with other projects."""
+    """Inspect, verify, render, align, merge, import and export zoos."""
 
 
 def main() -> None:

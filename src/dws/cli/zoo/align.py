@@ -6,12 +6,11 @@ from dws.cli.zoo.arguments import ZooPath
 
 
 def align(path: ZooPath) -> None:
-    """Copy the zoo with all neurons in the order of the first INR's.
+    """Create a copy of the zoo in which the neurons of all networks are aligned to the first.
 
-    The copy lies beside the zoo, in <zoo>.aligned. dws-train model=mlp_alignment makes it by
-    itself.
+    The copy is written to <zoo>.aligned. dws-train model=mlp_alignment creates it if it is missing.
     """
-    from dws.zoo import Zoo, align_zoo  # loads torch, for seconds
+    from dws.zoo import Zoo, align_zoo  # deferred: imports torch
 
     zoo = align_zoo(Zoo.open(path))
     print(f"zoo {zoo.path}: {len(zoo):,} {zoo.manifest.noun}, aligned to the first of {path}")

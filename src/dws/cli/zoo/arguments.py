@@ -10,38 +10,46 @@ from typer import Argument, Option
 ZooPath = Annotated[Path, Argument(help="The zoo's folder.")]
 
 Source = Annotated[
-    Path, Argument(help="Folder of .pth files, or for dwsnets a JSON file with splits.")
+    Path, Argument(help="Folder of .pth files, or for dwsnets a JSON file with the splits.")
 ]
-SkipBad = Annotated[bool, Option("--skip-bad", help="Leave out unreadable files.")]
+SkipBad = Annotated[
+    bool, Option("--skip-bad", help="Skip files that cannot be imported, and list them.")
+]
 NumVal = Annotated[
     int | None,
-    Option(help="dwsnets: number of training INRs for validation, if source is a folder (5000)."),
+    Option(
+        help="dwsnets: number of training INRs to use for validation if SOURCE is a folder (5000)."
+    ),
 ]
 FileName = Annotated[
     str | None,
     Option(
-        help="dwsnets: which file to read if INRs' folders have several; a name or pattern like "
-        "checkpoints/model_final.pth."
+        help="dwsnets: file to import if the folder of an INR contains several; a name or pattern "
+        "such as checkpoints/model_final.pth."
     ),
 ]
 Root = Annotated[
     Path | None,
     Option(
-        help="dwsnets: folder to which the files of a JSON file were moved; it replaces the folder "
-        "that all its paths have in common."
+        help="dwsnets: folder to which the listed files were moved; it replaces the common parent "
+        "folder of all paths in the JSON file."
     ),
 ]
 Prefix = Annotated[
-    str | None, Option(help="nfn: prefix of the folders to read (randinit_smaller).")
+    str | None, Option(help="nfn: prefix of the folders to import (randinit_smaller).")
 ]
 SplitPoints = Annotated[
     tuple[int, int] | None,
-    Option(help="nfn: number of the first INR for validation and for testing (45000 50000)."),
+    Option(help="nfn: numbers of the first validation and the first test INR (45000 50000)."),
 ]
-Grid = Annotated[list[int] | None, Option(help="Points along each axis of a signal (28 28).")]
+Grid = Annotated[
+    list[int] | None, Option(help="Number of points along each axis of a signal (28 28).")
+]
 Domain = Annotated[
     list[float] | None,
-    Option(help="Lowest and highest coordinate of all inputs, or such a pair for each (-1 1)."),
+    Option(help="Lowest and highest coordinate, once for all inputs or once per input (-1 1)."),
 ]
-Omega0 = Annotated[float, Option("--omega-0", help="ω0 of the sines.")]
-OutputOffset = Annotated[float | None, Option(help="Added to the output (dwsnets 0.5, nfn 0).")]
+Omega0 = Annotated[float, Option("--omega-0", help="Frequency factor ω0 of the sines.")]
+OutputOffset = Annotated[
+    float | None, Option(help="Constant added to the output (dwsnets 0.5, nfn 0).")
+]

@@ -12,15 +12,17 @@ from dws.cli.zoo.arguments import ZooPath
 
 def export(
     path: ZooPath,
-    target: Annotated[Path, typer.Argument(help="New folder, for parquet a new file.")],
+    target: Annotated[Path, typer.Argument(help="New folder, or new file for parquet.")],
     format: Annotated[Literal["dwsnets", "parquet"], typer.Option()],
-    label: Annotated[str | None, typer.Option(help="dwsnets: the label to write (label).")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="dwsnets: name of the label to export (label).")
+    ] = None,
 ) -> None:
-    """Write a zoo for another project."""
-    from dws.zoo import Zoo  # loads torch, for seconds
+    """Export a zoo to the format of another project, or to Parquet."""
+    from dws.zoo import Zoo  # deferred: imports torch
     from dws.zoo.exchange import export_zoo
 
     zoo = Zoo.open(path)
     written = export_zoo(zoo, target, format=format, label=label)
-    listed = "" if written == target else f", listed in {written}"
-    print(f"{len(zoo):,} {zoo.manifest.noun} of {path} are in {target}{listed}")
+    listed = "" if written == target else f"; {written} lists the files"
+    print(f"exported {len(zoo):,} {zoo.manifest.noun} of {path} to {target}{listed}")

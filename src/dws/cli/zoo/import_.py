@@ -24,12 +24,12 @@ def import_(
     omega_0: of.Omega0 = 30.0,
     output_offset: of.OutputOffset = None,
 ) -> None:
-    """Make a zoo of the files of another project.
+    """Create a zoo from the files of another project.
 
-    Nothing in them is executed. Weights of any floating dtype become float32. Checksums are
-    compared; PyTorch's format from before 1.6 has none.
+    No code in the files is executed. Weights of any floating-point type are converted to float32.
+    Checksums are compared; files in PyTorch's format from before version 1.6 have none.
     """
-    from dws.zoo.exchange import import_zoo  # loads torch, for seconds
+    from dws.zoo.exchange import import_zoo  # deferred: imports torch
 
     zoo = import_zoo(
         source, path, format=format, skip_bad=skip_bad, grid=grid or None, domain=domain or None,

@@ -6,8 +6,8 @@ from dws.cli.zoo.arguments import ZooPath
 
 
 def info(path: ZooPath) -> None:
-    """Print what the zoo holds and how it was made."""
-    from dws.zoo import Zoo  # loads torch, for seconds
+    """Print the content of the zoo and the settings that it was made with."""
+    from dws.zoo import Zoo  # deferred: imports torch
     from dws.zoo.summary import summarise
 
     print(summarise(Zoo.open(path)))

@@ -13,8 +13,8 @@ from dws.cli.zoo.arguments import ZooPath
 def merge(
     parts: Annotated[list[Path], typer.Argument(help="Folders of all parts.")], path: ZooPath
 ) -> None:
-    """Make one zoo of parts that were fitted separately."""
-    from dws.zoo import merge_parts  # loads torch, for seconds
+    """Merge parts that were fitted separately into one zoo."""
+    from dws.zoo import merge_parts  # deferred: imports torch
 
     zoo = merge_parts(parts, path)
-    print(f"zoo {zoo.path}: {len(zoo):,} {zoo.manifest.noun} of {len(parts)} parts")
+    print(f"zoo {zoo.path}: {len(zoo):,} {zoo.manifest.noun} from {len(parts)} parts")

@@ -13,16 +13,18 @@ from dws.cli.zoo.arguments import ZooPath
 def render(
     path: ZooPath,
     rows: Annotated[
-        list[int] | None, typer.Option(help="Rows to render, such as 0 1 2 (first 8).")
+        list[int] | None, typer.Option(help="Rows to render, such as 0 1 2 (the first 8).")
     ] = None,
-    magnify: Annotated[int, typer.Option(help="Points along an axis for each fitted point.")] = 1,
-    output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("render.png"),
+    magnify: Annotated[
+        int, typer.Option(help="Resolution along each axis, relative to the fitted grid.")
+    ] = 1,
+    output: Annotated[Path, typer.Option(help="Image file to write.")] = Path("render.png"),
 ) -> None:
-    """Render INRs from their weights."""
-    from dws.zoo import Zoo  # loads torch, for seconds
+    """Render INRs as images, from their weights alone."""
+    from dws.zoo import Zoo  # deferred: imports torch
     from dws.zoo.figures import plot_rows
 
     zoo = Zoo.open(path)
     chosen = rows or range(min(8, len(zoo)))
     plot_rows(output, zoo, chosen, magnify=magnify)
-    print(f"{len(chosen)} INRs of {zoo.path} are rendered in {output}")
+    print(f"rendered {len(chosen)} INRs of {zoo.path} to {output}")

@@ -6,9 +6,9 @@ from dws.cli.zoo.arguments import ZooPath
 
 
 def verify(path: ZooPath) -> None:
-    """Check every byte; the exit status is 1 on any damage."""
+    """Verify the checksums of all shards; the exit status is 1 if any is damaged."""
     from dws.errors import UserError
-    from dws.zoo import Zoo  # loads torch, for seconds
+    from dws.zoo import Zoo  # deferred: imports torch
 
     zoo = Zoo.open(path)
     problems = zoo.find_problems()
@@ -20,6 +20,5 @@ def verify(path: ZooPath) -> None:
             f"{len(problems)} of {num_shards} shards in {zoo.path} are missing or altered"
         )
     print(
-        f"{zoo.path}: {num_shards} shards with {len(zoo):,} {zoo.manifest.noun} are as they were "
-        "written"
+        f"{zoo.path}: all checksums match ({num_shards} shards, {len(zoo):,} {zoo.manifest.noun})"
     )

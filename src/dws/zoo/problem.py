@@ -1,4 +1,4 @@
-"""What a zoo is fitted to, and what is fitted: INRs to signals, or classifiers to binary tasks."""
+"""Fitting problems of a zoo: INRs fitted to signals, or classifiers fitted to binary tasks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 
 @runtime_checkable
-class Fitted(Protocol):
-    """Networks of one architecture and what each of them is fitted to.
+class FitProblem(Protocol):
+    """Protocol of an architecture and the data that its networks are fitted to.
 
     Attributes:
-        quality_text: What the progress bar shows, a format of one number.
-        source: Gives names, splits and labels.
+        quality_text: Format string of the quality in the progress bar, with one number.
+        source: Source of names, splits and labels.
     """
 
     quality_text: str
@@ -45,34 +45,34 @@ class Fitted(Protocol):
 
     @property
     def family(self) -> Family:
-        """How they compute, and their loss."""
+        """Forward pass and loss of the networks."""
 
     @property
     def shared_init(self) -> bool:
         """Whether all networks start from the same weights."""
 
     def architecture(self) -> dict[str, Any]:
-        """The section of the manifest that says what the networks compute, by its name."""
+        """The manifest section of the architecture, by its name."""
 
     def domain(self) -> dict[str, Any]:
-        """The section of the manifest that says where signals are defined, by its name, if any."""
+        """The manifest section of the domain of the signals, by its name; empty for no signals."""
 
     def initial(self, seeds: Sequence[int]) -> WeightBatch:
-        """Networks to start from."""
+        """Initialise one network per seed."""
 
     def data(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of the networks with these ids."""
+        """Inputs and targets of the networks with these ids, see ``FitJob``."""
 
     def check(self, fit: FitConfig) -> None:
-        """Refuse settings of the fit that have no meaning here."""
+        """Raise a ``ValueError`` for settings of the fit that do not apply to these networks."""
 
     def quality(self, loss: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """How well networks with these losses fit, whose mean the progress bar shows."""
+        """Convert losses to the quality whose mean the progress bar shows."""
 
 
 @dataclass(frozen=True)
-class FittedInrs:
-    """SIRENs, one for each signal.
+class InrProblem:
+    """Fits of SIRENs, one for each signal.
 
     Attributes:
         source: The signals.
@@ -86,26 +86,26 @@ class FittedInrs:
 
     @property
     def spec(self) -> WeightSpaceSpec:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         d_0 = self.source.coordinates.shape[1]
         return WeightSpaceSpec((d_0, *self.inr.hidden, self.source.num_outputs))
 
     @property
     def family(self) -> Family:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return Siren(self.inr.omega_0, self.inr.output_offset)
 
     @property
     def shared_init(self) -> bool:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return self.inr.shared_init
 
     def architecture(self) -> dict[str, Any]:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return {"inr": asdict(self.inr)}
 
     def domain(self) -> dict[str, Any]:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         coordinates = self.source.coordinates
         return {
             "domain": {
@@ -116,15 +116,15 @@ class FittedInrs:
         }
 
     def initial(self, seeds: Sequence[int]) -> WeightBatch:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return init_siren(self.spec, seeds, omega_0=self.inr.omega_0, init=self.inr.init)
 
     def data(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return self.source.coordinates, self.source.values(ids)
 
     def check(self, fit: FitConfig) -> None:
-        """All settings of a fit are for INRs."""
+        """Do nothing: all settings of a fit apply to INRs."""
 
     def quality(self, loss: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """PSNR in dB."""
@@ -132,8 +132,8 @@ class FittedInrs:
 
 
 @dataclass(frozen=True)
-class FittedClassifiers:
-    """ReLU classifiers, one for each binary task.
+class ClassifierProblem:
+    """Fits of ReLU classifiers, one for each binary task.
 
     Attributes:
         source: The tasks.
@@ -147,79 +147,79 @@ class FittedClassifiers:
 
     @property
     def spec(self) -> WeightSpaceSpec:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         hidden = self.classifier.hidden
         return WeightSpaceSpec((self.source.num_inputs, *hidden, self.source.num_outputs))
 
     @property
     def family(self) -> Family:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return Classifier()
 
     @property
     def shared_init(self) -> bool:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return self.classifier.shared_init
 
     def architecture(self) -> dict[str, Any]:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return {"classifier": {"activation": "relu", **asdict(self.classifier)}}
 
     def domain(self) -> dict[str, Any]:
-        """Inputs are no coordinates."""
+        """Empty: the inputs of classifiers are not coordinates."""
         return {}
 
     def initial(self, seeds: Sequence[int]) -> WeightBatch:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return init_classifier(self.spec, seeds)
 
     def data(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``Fitted``."""
+        """See ``FitProblem``."""
         return self.source.examples(ids)
 
     def check(self, fit: FitConfig) -> None:
-        """Refuse to stop at a mean squared error.
+        """Check that the fit does not stop at a mean squared error.
 
         Raises:
-            ValueError: If that is requested.
+            ValueError: If ``fit.stop_mse`` is set.
         """
         if fit.stop_mse:
             raise UserError(
-                "expected fit.stop_mse=0 for classifiers, which have a cross-entropy instead, got "
-                f"{fit.stop_mse}"
+                f"fit.stop_mse is {fit.stop_mse}, but the loss of classifiers is the "
+                "cross-entropy; set fit.stop_mse=0"
             )
 
     def quality(self, loss: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The cross-entropy itself."""
+        """The cross-entropy, in nats."""
         return loss
 
 
-def to_fitted(
+def to_problem(
     source: SignalSource | BinaryTasks,
     inr: SirenConfig | None,
     classifier: ClassifierConfig | None,
-) -> Fitted:
-    """What is fitted to a source: classifiers to binary tasks, INRs to signals.
+) -> FitProblem:
+    """Create the fitting problem of a source: classifiers for binary tasks, INRs for signals.
 
     Args:
-        source: The source.
+        source: The signals or binary tasks.
         inr: The architecture of INRs; None for the default.
         classifier: The architecture of classifiers; None for the default.
 
     Raises:
-        ValueError: If the architecture is for the other kind of source, or the source lacks
-            something.
+        ValueError: If the architecture does not fit the source, or the source violates its
+            protocol.
     """
     if isinstance(source, BinaryTasks):
         if inr is not None:
             raise UserError(
-                "expected the architecture of classifiers for binary tasks, got that of INRs; set "
+                "binary tasks are fitted by classifiers, got the architecture of INRs; set "
                 "zoo.classifier instead of inr"
             )
-        return FittedClassifiers(source, classifier or ClassifierConfig())
+        return ClassifierProblem(source, classifier or ClassifierConfig())
     if classifier is not None:
         raise UserError(
-            f"expected dws.signals.BinaryTasks for classifiers, got {type(source).__name__}; set "
-            "zoo.signals, or zoo.classifier=null to fit INRs"
+            f"classifiers need a source of dws.signals.BinaryTasks, got {type(source).__name__}; "
+            "set zoo.signals, or zoo.classifier=null to fit INRs"
         )
-    return FittedInrs(CheckedSignals(source), inr or SirenConfig())
+    return InrProblem(CheckedSignals(source), inr or SirenConfig())
