@@ -1,9 +1,9 @@
-"""How well metanets read INRs that were fitted in different ways: accuracy on validation.
+"""Validation accuracy of metanets on INRs that were fitted with different settings.
 
-Run from the repository's root: ``python -m scripts.study_reading fashion_mnist``. Fits the same
-images with each setting, trains DWSNet and the sign-equivariant network on 2,500 of the INRs with
-their recipes, and appends a row for each run to a CSV. Zoos and runs are kept in
-``outputs/reading``, and an interrupted study resumes.
+Run from the repository's root: ``python -m scripts.study_reading fashion_mnist``. The same images
+are fitted with each setting. DWSNet and the sign-equivariant network are trained on 2,500 of the
+INRs with their recipes. A row for each run is appended to a CSV file. Zoos and runs are stored in
+``outputs/reading``; an interrupted study resumes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scripts.study_fit import append, read
 import dws
 
 OUTPUT = Path("scripts/bench/fit_reading.csv")
-# 2,500 signals for training, 834 for validation and 556 for testing, which are not read
+# 2,500 signals for training, 834 for validation, and 556 for testing, which are not used
 SIGNALS = {"zoo.limit": 3890, "zoo.signals.num_val": 15000}
 COSINE = {"fit.schedule": "cosine", "fit.betas": [0.9, 0.97]}
 SETTINGS: dict[str, Mapping[str, Any]] = {
@@ -33,16 +33,16 @@ NUM_EPOCHS = 30
 
 
 def study(name: str, settings: list[str], *, num_seeds: int, output: Path) -> None:
-    """A row for each setting, model and seed that has none yet."""
-    done = {(row["zoo"], row["fit"], row["model"], row["seed"]) for row in read(output)}
+    """Append a row for each setting, model and seed without one."""
+    complete = {(row["zoo"], row["fit"], row["model"], row["seed"]) for row in read(output)}
     for setting in settings:
         folder = Path("outputs/reading", name, setting.replace(" ", "_").replace(",", ""))
         zoo = dws.fit_zoo(name, path=folder / "zoo", settings={**SIGNALS, **SETTINGS[setting]})
         quality = zoo.manifest.train_psnr
-        assert quality is not None  # known of a zoo that was fitted here
+        assert quality is not None  # None for imported zoos only
         for seed in range(num_seeds):
             for model in MODELS:
-                if (name, setting, model, str(seed)) in done:
+                if (name, setting, model, str(seed)) in complete:
                     continue
                 run = dws.train(
                     name,
