@@ -79,7 +79,7 @@ class FitConfig:
         weight_decay: L2 penalty of Adam.
         stop_mse: Mean squared error at which the fit of an INR stops, checked every 10 steps;
             0 disables early stopping. 1e-4 corresponds to a PSNR of 40 dB. Classifiers require 0.
-        chunk_size: Number of networks fitted at once. None selects the fastest: 32 on a CPU, where
+        chunk_size: Number of networks fitted at once. null selects the fastest: 32 on a CPU, where
             they stay in the cache, and as many as fit into memory on a GPU, if necessary from
             several shards.
         device: ``auto`` (a GPU if available), ``cpu`` or ``cuda``.
@@ -125,7 +125,7 @@ class ZooConfig:
 
     Attributes:
         seed: Seed of the initialisations and of generated signals.
-        limit: Number of signals in all splits together, or None for all.
+        limit: Number of signals in all splits together, or null for all.
         num_views: Number of independently initialised networks for each signal.
         shard_size: Number of networks in one file.
     """
@@ -189,13 +189,13 @@ class OptimConfig:
         lr: Peak learning rate.
         muon_lr: Peak learning rate of Muon (Jordan et al. 2024, with update sizes matched to
             AdamW's: Liu et al. 2025). Muon then trains the weights of every ``nn.Linear`` of the
-            metanet, with steps in bf16, and AdamW trains the other parameters. None uses AdamW
+            metanet, with steps in bf16, and AdamW trains the other parameters. null uses AdamW
             alone.
         weight_decay: Decoupled weight decay.
         amsgrad: Use the AMSGrad variant.
         schedule: ``cosine`` decay to zero, or ``constant``; both after the warm-up.
         warmup_fraction: Fraction of all steps over which the learning rate grows linearly.
-        clip_norm: Maximum norm of the gradient; larger gradients are scaled down to it. None
+        clip_norm: Maximum norm of the gradient; larger gradients are scaled down to it. null
             disables clipping.
     """
 
@@ -234,7 +234,7 @@ class TrainerConfig:
         ema_decay: Decay per step of the exponential moving average of the weights that is
             evaluated; 0 evaluates the weights themselves.
         patience: Number of epochs without a better validation metric after which training stops;
-            None disables early stopping.
+            null disables early stopping.
         checkpoint_minutes: Maximum time between two checkpoints, in minutes.
     """
 
@@ -293,8 +293,8 @@ class ReconstructionConfig:
     """The auxiliary reconstruction loss: the values of each INR on a grid as additional targets.
 
     Attributes:
-        weight: Weight of this loss relative to the loss of the task; 0 disables it. The zoo's
-            manifest has to contain the correct domain and ω0.
+        weight: Weight of the auxiliary reconstruction loss relative to the loss of the task; 0
+            disables it. The zoo's manifest has to contain the correct domain and ω0.
         resolution: Number of points along each axis of the domain.
     """
 
@@ -313,7 +313,7 @@ class WandbConfig:
     Attributes:
         mode: ``offline`` (writes to the run folder, needs no account), ``online`` or ``disabled``.
         project: W&B project.
-        group: W&B group, or None.
+        group: W&B group, or null.
     """
 
     mode: Literal["offline", "online", "disabled"] = "offline"
