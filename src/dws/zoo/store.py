@@ -97,7 +97,7 @@ def is_intact(file: Path, expected: str | None = None) -> bool:
 
 def describe_missing(path: Path) -> str:
     """Error message, without advice, for a folder that contains no complete zoo."""
-    num_shards = len(list(path.glob("*.safetensors")))
+    num_shards = len(list(path.glob("shard-*.safetensors")))
     if num_shards:
         return f"the zoo in {path} is unfinished ({num_shards} shards so far)"
     return f"no zoo found in {path} (no {MANIFEST})"
