@@ -331,7 +331,7 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (link, ("n000.pth (train)", "n010.pth (test)", "the same file")),
     (
         lambda: shutil.copy("nets/n000.pth", "nets/n010.pth"),
-        ("n000.pth (train)", "n010.pth (test)", "are equal", "remove one of"),
+        ("n000.pth (train)", "n010.pth (test)", "are equal", "Remove one of"),
     ),
     (
         lambda: os.link(shutil.move("nets/n010.pth", "nets/x.pth") and "nets/n000.pth",
@@ -563,8 +563,8 @@ EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
     (lambda: None, ("--domain", "-inf", "1"), ("LOW < HIGH", "-inf")),
     (lambda: None, ("--omega-0", "0"), ("--omega-0 0.0", "greater than 0")),
     (lambda: None, ("--output-offset", "nan"), ("--output-offset nan", "finite")),
-    (lambda: None, ("--num-val", "3"), ("omit --num-val",)),
-    (lambda: None, ("--file-name", "x"), ("omit --file-name",)),
+    (lambda: None, ("--num-val", "3"), ("Omit --num-val",)),
+    (lambda: None, ("--file-name", "x"), ("Omit --file-name",)),
     (lambda: None, ("--prefix", "x"), ("--prefix applies to --format nfn",)),
     (SPLITS_FILE.unlink, (), ("nets/splits.json", "does not exist")),
 ]
@@ -681,7 +681,7 @@ FOLDERS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ..
     (lambda: shutil.rmtree("released") or Path("released").mkdir(), (), ("and 0 others",)),
     (lambda: None, ("--num-val", "8"), ("between 1 and 7, got 8", "--num-val")),
     (lambda: None, ("--num-val", "0"), ("between 1 and 7, got 0", "--num-val")),
-    (lambda: None, ("--root", "x"), ("omit --root",)),
+    (lambda: None, ("--root", "x"), ("Omit --root",)),
 ]  # fmt: skip
 
 

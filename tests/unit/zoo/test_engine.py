@@ -296,7 +296,7 @@ def test_lost_ray_node_does_not_change_the_result(
         assert trace.exists()
 
     try:
-        with pytest.raises(ConnectionError, match="a fit was lost 1 times"):
+        with pytest.raises(ConnectionError, match="A fit was lost 1 times"):
             lose_a_node(max_retries=0)
         assert len(list(path.glob("shard-*"))) < 14
         assert not (path / "manifest.json").exists()
