@@ -284,7 +284,7 @@ def test_all_damaged_runs_are_counted(copy: Path, command: Command, complaint: C
     cut(files[3])
     line = complaint(*REPORT)
     assert str(files[0]) in line
-    assert "none can be read" in line
+    assert "none of 4 results can be read" in line
 
 
 def test_damaged_result_says_how_to_recreate_it(
