@@ -536,7 +536,7 @@ def test_multirun_flag_may_precede_or_follow_settings(
 
 def test_fit_that_fails_at_start_leaves_no_files(complaint: Command, command: Command) -> None:
     small = ("zoo=sine", "zoo.limit=3", "inr.hidden=[4]", "fit.num_steps=3", "zoo.path=zoo")
-    assert "got fit.device=cuda:7" in complaint("dws-fit-inrs", *small, "fit.device=cuda:7")
+    assert "fit.device=cuda:7" in complaint("dws-fit-inrs", *small, "fit.device=cuda:7")
     assert not Path("zoo").exists()
     printed = command("dws-fit-inrs", *small, "inr.omega_0=31")
     assert "warning: a PSNR below 15 dB" in printed
