@@ -55,7 +55,7 @@ def test_fit_is_independent_of_chunks() -> None:
 
 
 def test_unavailable_device_is_rejected() -> None:
-    with pytest.raises(ValueError, match=r"got fit.device=abacus"):
+    with pytest.raises(ValueError, match=r"fit.device=abacus"):
         job(device="abacus").run()
 
 
