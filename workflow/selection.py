@@ -82,7 +82,7 @@ class Variables(BaseModel):
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
                 choices = ", ".join(cls.model_fields)
-                raise UserError(f"unknown variable {name}; choose from {choices}") from error
+                raise UserError(f"Unknown variable {name}. Choose from {choices}") from error
             raise UserError(f"{name}={_text(values[name])}: {first['msg']}") from error
 
 
@@ -224,7 +224,7 @@ class Selection:
         self.curve = [task for task in variables.CURVE or ("sine",) if task in variables.TASKS]
         if variables.CURVE and len(self.curve) < len(variables.CURVE):
             raise UserError(
-                f"CURVE={' '.join(variables.CURVE)} contains tasks that are not selected; choose "
+                f"CURVE={' '.join(variables.CURVE)} contains tasks that are not selected. Choose "
                 f"from TASKS={' '.join(variables.TASKS)}"
             )
         self.zoos: dict[str, Zoo] = {}

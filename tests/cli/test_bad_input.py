@@ -149,7 +149,7 @@ def copy(world: Path, tmp_path: Path, command: Command) -> Path:
 
 DAMAGED = [
     # a zoo
-    (remove(MANIFEST), TRAIN, "the zoo in zoo is unfinished (3 shards so far); create or resume"),
+    (remove(MANIFEST), TRAIN, "The zoo in zoo is unfinished (3 shards so far). Create or resume"),
     (put(MANIFEST, ""), INFO, "zoo/manifest.json is not valid JSON"),
     (cut(MANIFEST), INFO, "zoo/manifest.json is not valid JSON"),
     (put(MANIFEST, b"\xff\xfe\x00"), INFO, "zoo/manifest.json is not valid JSON"),
@@ -162,7 +162,7 @@ DAMAGED = [
     (edit(MANIFEST, format_version="2"), INFO, "format_version: Input should be a valid integer"),
     (without(MANIFEST, "dims"), INFO, "dims: Field required"),
     (edit(MANIFEST, dims=[1, 0, 1]), INFO, "dims.1: Input should be greater than or equal to 1"),
-    (edit(MANIFEST, dims=[1, 8, 1]), TRAIN, "networks in zoo have widths (1, 8, 8, 1)"),
+    (edit(MANIFEST, dims=[1, 8, 1]), TRAIN, "networks in zoo have widths (1, 8, 8)"),
     (edit(MANIFEST, dims=[2, 8, 8, 1]), INFO, "the domain must have 2 inputs"),
     (edit(MANIFEST, num_rows=10**9), INFO, "3 shards instead of 50000000"),
     (edit(MANIFEST, splits={"train": [0, 99]}), INFO, "rows 0 to 99 for split train"),
@@ -172,7 +172,7 @@ DAMAGED = [
     (without(MANIFEST, "inr"), TRAIN, "needs one of inr and classifier"),
     (without(MANIFEST, "train_std"), INFO, "train_std: Field required"),
     (edit(MANIFEST, train_psnr="x"), INFO, "train_psnr"),
-    (remove(SHARD), TRAIN, "zoo/shard-00001.safetensors is missing; run dws-fit-inrs"),
+    (remove(SHARD), TRAIN, "zoo/shard-00001.safetensors is missing. Run dws-fit-inrs"),
     (put(SHARD, ""), TRAIN, "zoo/shard-00001.safetensors is damaged"),
     (cut(SHARD), TRAIN, "zoo/shard-00001.safetensors is damaged"),
     (flip(SHARD), TRAIN, "zoo/shard-00001.safetensors is damaged"),
@@ -233,7 +233,7 @@ DAMAGED = [
     (rename(BEST, "net.head.bias"), EVALUATE, '"x.net.head.bias"'),
     # a run's settings
     (remove(CONFIG), EVALUATE, "No run found in run: there is no config.yaml"),
-    (put(CONFIG, ""), EVALUATE, "invalid run settings in run/config.yaml"),
+    (put(CONFIG, ""), EVALUATE, "Invalid run settings in run/config.yaml"),
     (put(CONFIG, "- a"), AGAIN, "run/config.yaml contains ['a']"),
     (put(CONFIG, "a: [b"), EVALUATE, "run/config.yaml is not valid YAML"),
     (
@@ -264,7 +264,7 @@ DAMAGED = [
     # a result
     (put(RESULT, ""), REPORT, "run/result.json is not valid JSON"),
     (cut(RESULT), REPORT, "run/result.json is not valid JSON"),
-    (put(RESULT, "[]"), REPORT, "invalid result in run/result.json"),
+    (put(RESULT, "[]"), REPORT, "Invalid result in run/result.json"),
     (put(RESULT, "{}"), REPORT, "task: Field required"),
     (edit(RESULT, test={}), REPORT, "run/result.json lacks mse"),
     (edit(RESULT, seed="x"), REPORT, "seed: Input should be a valid integer"),
@@ -331,11 +331,11 @@ NEW_RUN = [  # rejected with their names and values
         ("run_dir=zoo/manifest.json", "zoo/manifest.json is a file, but a folder is needed"),
         (
             "run_dir=zoo",
-            "zoo contains a zoo, not a run; choose another run_dir",
+            "zoo contains a zoo, not a run. Choose another run_dir",
         ),
-        ("zoo.path=", "no zoo found in ."),
-        ("task.name=../x", "and ../x/mlp leads out of it"),
-        ("model.name=/x", "and /x leads out of it"),
+        ("zoo.path=", "No zoo found in ."),
+        ("task.name=../x", "but ../x/mlp leads out of it"),
+        ("model.name=/x", "but /x leads out of it"),
         ("optim.lrr=1", "Could not override 'optim.lrr'"),
         ("+nothing=1", "nothing: no such setting"),
         ("++trainer.foo=1", "trainer.foo: no such setting"),
@@ -384,7 +384,7 @@ def test_invalid_edit_is_rejected(
         ("zoo.signals.frequency=[1]", "expected ranges (low, high), got frequency=[1]"),
         ("zoo.signals.amplitude=[0,1,2]", "got frequency="),
         on_linux("zoo.path=/proc/x/y", "/proc/x cannot be used"),
-        ("zoo.path=run", "run contains a run, not a zoo; choose another zoo.path"),
+        ("zoo.path=run", "run contains a run, not a zoo. Choose another zoo.path"),
         ("scale=huge", "Could not find 'scale/huge'"),
         ("+zoo.colour=3", "zoo.colour: no such setting"),
     ],
@@ -401,8 +401,8 @@ def test_invalid_fit_setting_is_rejected_before_writing(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("dws-zoo", "align", "run"), "no zoo found in run"),
-        (("dws-zoo", "merge", "zoo", "new"), "invalid part of a zoo in zoo"),
+        (("dws-zoo", "align", "run"), "No zoo found in run"),
+        (("dws-zoo", "merge", "zoo", "new"), "Invalid part of a zoo in zoo"),
         (("dws-zoo", "render", "zoo", "--rows", "-1"), "between 0 and 55, got [-1]"),
         (("dws-zoo", "render", "zoo", "--magnify", "0"), "magnify"),
         (("dws-zoo", "render", "zoo", "--magnify", str(10**11)), "Not enough memory: "),
@@ -411,7 +411,7 @@ def test_invalid_fit_setting_is_rejected_before_writing(
         (("dws-zoo", "import", "--format", "nfn", "zoo", "new"), "no files such as"),
         (("dws-evaluate", "run=run", "device=cuda:7"), "device=cuda:7 is not an available device"),
         (("dws-evaluate", "run=run", "batch_size=0"), "batch_size=0"),
-        (("dws-evaluate", "run=zoo"), "invalid run settings in zoo/config.yaml"),
+        (("dws-evaluate", "run=zoo"), "Invalid run settings in zoo/config.yaml"),
         (("dws-evaluate", "runs=run"), "'runs'"),
         on_linux(("dws-report", "runs=.", "report=/proc/x"), "/proc/x cannot be used"),
         (("dws-report", "runs=.", "kept=nowhere"), "nowhere cannot be used: No such file"),

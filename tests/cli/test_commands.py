@@ -277,7 +277,7 @@ def test_report_lists_missing_runs_and_zoos(command: Command, sine_zoo: Zoo) -> 
     stale.parent.mkdir(parents=True)
     stale.touch()
     printed = command("dws-report", "runs=runs")
-    assert printed.count("no zoo found in zoo (no manifest.json)") == 1
+    assert printed.count("No zoo found in zoo (no manifest.json)") == 1
     assert stale.exists()  # no report wrote it
     listed = printed.partition("1 runs are not included, because they are not evaluated:\n")[2]
     command(*shlex.split(listed.splitlines()[0]), "zoo_path=moved")
@@ -341,7 +341,7 @@ def test_unfinished_run_is_not_evaluated(
     command("dws-train", "task=sine", f"zoo.path={sine_zoo.path}", "run_dir=run", *SMALL)
     last = load_checkpoint(tmp_path / "run/checkpoint-last.pt")
     save_checkpoint(tmp_path / "run/checkpoint-last.pt", {**last, "finished": False})
-    assert "the run of 3 epochs in run is not complete" in complaint("dws-evaluate", "run=run")
+    assert "The run of 3 epochs in run is not complete" in complaint("dws-evaluate", "run=run")
 
 
 def test_offline_wandb_files_are_readable_and_contain_no_secret(
@@ -400,7 +400,7 @@ def test_offline_wandb_files_are_readable_and_contain_no_secret(
         (["optim.lr=-1"], "optim.lr=-1"),
         (["trainer.device=abacus"], "trainer.device=abacus is not an available device"),
         (["wandb.mode=perhaps"], "wandb.mode=perhaps: Input should be 'offline', 'online' or"),
-        (["zoo.path=."], "no zoo found in . (no manifest.json); create or resume it with: dws-fit"),
+        (["zoo.path=."], "No zoo found in . (no manifest.json). Create or resume it with: dws-fit"),
         (["task=sine"], "dws-fit-inrs zoo=sine zoo.path=outputs/zoos/sine scale=paper"),
         (["zoo=mnist"], "zoo"),
         (["experiment=mnist/mpl"], "'experiment/mnist/mpl'"),
@@ -422,7 +422,7 @@ def test_repeat_train_requires_num_train(complaint: Command, sine_zoo: Zoo) -> N
 
 def test_contrastive_batches_contain_no_duplicates(complaint: Command, sine_zoo: Zoo) -> None:
     line = complaint("dws-train", "task=ssl", "task.repeat_train=true", f"zoo.path={sine_zoo.path}")
-    assert "set task.repeat_train=false" in line
+    assert "Set task.repeat_train=false" in line
 
 
 def test_graph_metanet_with_probes_evaluates_functions(command: Command, sine_zoo: Zoo) -> None:
@@ -442,7 +442,7 @@ def test_probes_with_a_different_omega_0_are_rejected(
         "dws-train", "task=sine", f"zoo.path={sine_zoo.path}", *model, "model.omega_0=10"
     )
     assert "model.omega_0 is 10" in line
-    assert "set model.omega_0=30.0" in line
+    assert "Set model.omega_0=30.0" in line
 
 
 def test_target_outside_of_dws_is_rejected(complaint: Command, sine_zoo: Zoo) -> None:
@@ -486,7 +486,7 @@ def test_constant_label_is_rejected(complaint: Command, sine_zoo: Zoo) -> None:
 
 
 def test_zoo_folder_is_not_accepted_as_run(complaint: Command, sine_zoo: Zoo) -> None:
-    assert "invalid run settings in" in complaint("dws-evaluate", f"run={sine_zoo.path}")
+    assert "Invalid run settings in" in complaint("dws-evaluate", f"run={sine_zoo.path}")
 
 
 def test_printed_next_commands_can_be_pasted(command: Command, sine_zoo: Zoo) -> None:
@@ -536,7 +536,7 @@ def test_multirun_flag_may_precede_or_follow_settings(
 
 def test_fit_that_fails_at_start_leaves_no_files(complaint: Command, command: Command) -> None:
     small = ("zoo=sine", "zoo.limit=3", "inr.hidden=[4]", "fit.num_steps=3", "zoo.path=zoo")
-    assert "got fit.device=cuda:7" in complaint("dws-fit-inrs", *small, "fit.device=cuda:7")
+    assert "fit.device=cuda:7" in complaint("dws-fit-inrs", *small, "fit.device=cuda:7")
     assert not Path("zoo").exists()
     printed = command("dws-fit-inrs", *small, "inr.omega_0=31")
     assert "warning: a PSNR below 15 dB" in printed
@@ -570,7 +570,7 @@ def test_task_without_its_label_in_the_zoo_is_rejected(complaint: Command, sine_
             "The zoo sine does not have this fit preset. Available presets: authors, fast",
         ),
         (["zoo=sine", "zoo.part=7"], "zoo.part=7 and zoo.num_parts=1 are out of range"),
-        (["zoo=sine", "zoo.num_parts=7"], "needs zoo.part; set it to a value from 0 to 6"),
+        (["zoo=sine", "zoo.num_parts=7"], "needs zoo.part. Set it to a value from 0 to 6"),
         (["zoo=sine", "engine=slurm"], "'engine': ray workers"),
         (["zoo=sine", "inr.hidden=[]"], "inr.hidden=[]"),
         (["zoo=sine", "inr.hidden=[8,0]"], "inr.hidden.1=0"),

@@ -130,9 +130,9 @@ def test_killed_worker_is_reported_and_complete_shards_remain(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     line = errors.strip().splitlines()[-1]
-    assert line.startswith("dws-fit-inrs: a worker process ended with")
+    assert line.startswith("dws-fit-inrs: A worker process ended with")
     assert "SIGKILL" in line
-    assert "rerun the same command to resume" in line
+    assert "Rerun the same command to resume" in line
     assert "Traceback" not in errors
     assert all_end_soon(workers)
     remaining = content(tmp_path / "zoo")

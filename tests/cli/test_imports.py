@@ -205,7 +205,7 @@ ONE_BAD = ("1 of 12 files cannot be imported", "n003.pth", "--skip-bad")
 STATE = network(3)
 BAD_FILES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (put_bytes(flip), ("damaged", "checksum")),
-    (put_bytes(lambda content: content[:-100]), ("damaged", "end is missing")),
+    (put_bytes(lambda content: content[:-100]), ("damaged", "end of the file")),
     (put_bytes(lambda content: b""), ("damaged, or not written by torch.save",)),
     (put_bytes(lambda content: b"hello"), ("damaged, or not written by torch.save",)),
     (
@@ -304,7 +304,7 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     ),
     (edit(lambda c: c["val"]["label"].pop()), ("2 paths and 1 labels for val",)),
     (edit(lambda c: c["val"]["path"].pop()), ("1 paths and 2 labels for val",)),
-    (edit(lambda c: c.pop("val")), ("train, test without val",)),
+    (edit(lambda c: c.pop("val")), ("train, test but no val",)),
     (edit(lambda c: c["test"].pop("label")), ("test",)),
     (edit(lambda c: c.update(test={"path": [], "label": []})), ("lists no path for test",)),
     (edit(lambda c: c.update(test={"path": "abc", "label": "123"})), ("'abc' for path of test",)),
@@ -331,7 +331,7 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (link, ("n000.pth (train)", "n010.pth (test)", "the same file")),
     (
         lambda: shutil.copy("nets/n000.pth", "nets/n010.pth"),
-        ("n000.pth (train)", "n010.pth (test)", "are equal", "remove one of"),
+        ("n000.pth (train)", "n010.pth (test)", "are equal", "Remove one of"),
     ),
     (
         lambda: os.link(shutil.move("nets/n010.pth", "nets/x.pth") and "nets/n000.pth",
@@ -457,7 +457,7 @@ def test_rounded_copies_in_two_splits_are_rejected(
     torch.save(first, nets / NAMES[0])
     torch.save(second, nets / NAMES[10])
     line = complaint(*IMPORT, str(SPLITS_FILE), "zoo", "--skip-bad")
-    facts = ("n000.pth (train)", "n010.pth (test)", "are the same", "rounding")
+    facts = ("n000.pth (train)", "n010.pth (test)", "are equal", "rounding")
     assert [fact for fact in facts if fact not in line] == []
 
 
@@ -563,8 +563,8 @@ EARLY: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
     (lambda: None, ("--domain", "-inf", "1"), ("LOW < HIGH", "-inf")),
     (lambda: None, ("--omega-0", "0"), ("--omega-0 0.0", "greater than 0")),
     (lambda: None, ("--output-offset", "nan"), ("--output-offset nan", "finite")),
-    (lambda: None, ("--num-val", "3"), ("omit --num-val",)),
-    (lambda: None, ("--file-name", "x"), ("omit --file-name",)),
+    (lambda: None, ("--num-val", "3"), ("Omit --num-val",)),
+    (lambda: None, ("--file-name", "x"), ("Omit --file-name",)),
     (lambda: None, ("--prefix", "x"), ("--prefix applies to --format nfn",)),
     (SPLITS_FILE.unlink, (), ("nets/splits.json", "does not exist")),
 ]
@@ -681,7 +681,7 @@ FOLDERS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...], tuple[str, ..
     (lambda: shutil.rmtree("released") or Path("released").mkdir(), (), ("and 0 others",)),
     (lambda: None, ("--num-val", "8"), ("between 1 and 7, got 8", "--num-val")),
     (lambda: None, ("--num-val", "0"), ("between 1 and 7, got 0", "--num-val")),
-    (lambda: None, ("--root", "x"), ("omit --root",)),
+    (lambda: None, ("--root", "x"), ("Omit --root",)),
 ]  # fmt: skip
 
 
@@ -710,7 +710,7 @@ def test_option_selects_one_file_of_each_folder_by_name(
 def test_a_number_may_occur_in_train_and_test_splits(folder: Path, command: Command) -> None:
     other("released/mnist_png_testing_0_0")()
     printed = command(*IMPORT, "released", "zoo", "--num-val", "2")
-    assert "1 numbers occur in folders of training and of testing" in printed
+    assert "1 numbers occur in training and in testing folders" in printed
     assert len(Zoo.open("zoo")) == 13
 
 

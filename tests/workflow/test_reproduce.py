@@ -288,7 +288,7 @@ def test_workflow_resumes_after_kills_in_fit_and_training(
     [
         ("SCALE=large", "Could not find 'scale/large'"),
         ("OUT=it's; touch stolen", "OUT=it's; touch stolen: "),
-        ("EXPERIMENTS=sine/mlp", "unknown variable EXPERIMENTS; choose from SCALE, SEEDS"),
+        ("EXPERIMENTS=sine/mlp", "Unknown variable EXPERIMENTS. Choose from SCALE, SEEDS"),
     ],
 )
 def test_user_error_is_one_line(given: str, complaint: str) -> None:

@@ -204,12 +204,12 @@ def test_only_data_sets_are_downloaded(select: Select) -> None:
         ("SEEDS", "x", "SEEDS=x: .* integer"),
         ("JOBS", "0", "JOBS=0: .* greater"),
         ("SIZES", "5 abc", "SIZES=5 abc: .* integer"),
-        ("CURVE", "ssl", "choose from TASKS=sine"),
+        ("CURVE", "ssl", "Choose from TASKS=sine"),
         ("OUT", "it's; touch stolen", "OUT=it's; touch stolen: "),
         ("OUT", "", "OUT=: "),
         ("FIT", "fit.nope=3", "fit.nope"),
         ("FIT", "'fit=fast", "FIT='fit=fast: .* No closing quotation"),
-        ("EXPERIMENTS", "sine/mlp", "unknown variable EXPERIMENTS; choose from SCALE, SEEDS"),
+        ("EXPERIMENTS", "sine/mlp", "Unknown variable EXPERIMENTS. Choose from SCALE, SEEDS"),
     ],
 )
 def test_invalid_variable_is_rejected(

@@ -47,8 +47,8 @@ class LogRegression:
         values = pick_number(labels, self.label)
         if not bool((values > 0).all()):
             raise UserError(
-                f"label {self.label} has values <= 0, whose logarithm is undefined; set task.label "
-                "to a positive label"
+                f"Label {self.label} has values <= 0, whose logarithm is undefined. Set task.label "
+                "to a positive label."
             )
         return values
 

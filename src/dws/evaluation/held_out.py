@@ -97,7 +97,9 @@ def evaluate(
     start = time.perf_counter()
     epochs = run.metrics()
     if not epochs:
-        raise UserError(f"{run.metrics_file} contains no epochs; remove {run.path} and train again")
+        raise UserError(
+            f"{run.metrics_file} contains no epochs. Remove {run.path} and train again."
+        )
     checkpoint = load_best(run.best_checkpoint, task.monitor)
     load_weights(model, checkpoint["reader"], run.best_checkpoint)
     if isinstance(task, NetworkTask):

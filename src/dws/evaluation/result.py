@@ -202,21 +202,22 @@ def read_result(file: Path) -> Result:
     Raises:
         UserError: If the file cannot be read, is damaged, or was written by a newer version of dws.
     """
-    remedy = "delete that file and rerun dws-evaluate"
+    remedy = "Delete that file and rerun dws-evaluate."
     try:
         content = read_json(file)
     except ValueError as error:
-        raise UserError(f"{error}; {remedy}") from error
+        raise UserError(f"{error}. {remedy}") from error
     except OSError as error:
         raise UserError(
-            f"{file} cannot be read ({error.strerror}); make it readable, or {remedy}"
+            f"{file} cannot be read ({error.strerror}). Make it readable, or delete it and rerun "
+            "dws-evaluate."
         ) from error
     check_version(content, file)
     try:
         result = check_content(content, Result, what=f"result in {file}")
         check_metric(result, file)
     except ValueError as error:
-        raise UserError(f"{error}; {remedy}") from error
+        raise UserError(f"{error}. {remedy}") from error
     return with_current_settings(result)
 
 

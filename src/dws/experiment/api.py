@@ -49,7 +49,7 @@ def fit_zoo(
     result = fit_inrs(compose_settings("fit_inrs", _overrides(arguments, settings)))
     if result is None:
         raise UserError(
-            "fit_zoo fits whole zoos; to fit a part, use dws-fit-inrs or dws.zoo.build_part"
+            "fit_zoo fits whole zoos. To fit a part, use dws-fit-inrs or dws.zoo.build_part."
         )
     return result
 

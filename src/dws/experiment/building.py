@@ -41,7 +41,7 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
         zoo = Zoo.open(path)
     except FileNotFoundError as error:
         raise NotFoundError(
-            f"{describe_missing(Path(path))}; create or resume it with: {command}"
+            f"{describe_missing(Path(path))}. Create or resume it with: {command}"
         ) from error
     return align_zoo(zoo) if aligned else zoo
 
@@ -66,13 +66,13 @@ def load_training_split(
     if repeat and task.num_views > 1:
         raise UserError(
             f"task.repeat_train=true does not apply to {settings.task['name']}, which contrasts "
-            "each network with all others of a batch; set task.repeat_train=false and train for "
-            "more epochs"
+            "each network with all others of a batch. Set task.repeat_train=false and train for "
+            "more epochs."
         )
     if repeat and num_train is None:
         raise UserError(
             "task.repeat_train=true repeats a subset of the training split, but task.num_train is "
-            "not set; set task.num_train to the size of the subset"
+            "not set. Set task.num_train to the size of the subset."
         )
     return LabelledNetworks.load(
         zoo.split("train"),
@@ -103,8 +103,8 @@ def build_task(settings: TaskSettings) -> AnyTask:
     if not isinstance(task, kind):
         missing = sorted(name for name in _members(kind) if not hasattr(task, name))
         raise UserError(
-            f"task._target_={settings['_target_']} does not implement dws.tasks.{kind.__name__}; "
-            f"define {', '.join(missing)}"
+            f"task._target_={settings['_target_']} does not implement dws.tasks.{kind.__name__}. "
+            f"Define {', '.join(missing)}."
         )
     return cast(AnyTask, task)
 
@@ -178,7 +178,7 @@ def _build_update(settings: AnySettings, spec: WeightSpaceSpec) -> NetworkUpdate
     if settings.reconstruction.weight:
         raise UserError(
             f"reconstruction.weight is {settings.reconstruction.weight}, but the loss of "
-            f"{settings.task['name']} compares reconstructions already; set reconstruction.weight=0"
+            f"{settings.task['name']} compares reconstructions. Set reconstruction.weight=0."
         )
     arguments = _arguments(settings.model)
     with torch.random.fork_rng():
@@ -211,8 +211,8 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
         or not hasattr(net, "embed")
     ):
         raise UserError(
-            f"model: {name} is not an nn.Module with the methods forward(batch) and embed(batch); "
-            "define them, or set model._target_ to another class"
+            f"model: {name} is not an nn.Module with the methods forward(batch) and embed(batch). "
+            "Define them, or set model._target_ to another class."
         )
     batch = WeightBatch.from_flat(spec, torch.zeros(2, spec.num_params, 1))
     net.eval()
@@ -223,7 +223,7 @@ def _check_metanet(net: Any, spec: WeightSpaceSpec, out_features: int) -> None:
         if len(shape) != 2 or shape[0] != 2 or width not in (None, shape[1]):
             raise UserError(
                 f"model: {name}.{method}(batch) returned {shape or type(output).__name__} for two "
-                f"networks; return a tensor of shape (2, {width or 'E'})"
+                f"networks. Return a tensor of shape (2, {width or 'E'})."
             )
     net.train()
 

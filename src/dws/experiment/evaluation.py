@@ -105,12 +105,12 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
     if other.spec != zoo.spec:
         raise UserError(
             f"The run in {run.path} was trained on networks of widths {zoo.spec.dims}, but those "
-            f"in {path} have widths {other.spec.dims}; choose an other_zoo of the same widths"
+            f"in {path} have widths {other.spec.dims}. Choose an other_zoo of the same widths."
         )
     if zoo_hash(other) == zoo_hash(zoo):
         raise UserError(
-            f"{path} is the zoo that {run.path} was trained on, or a copy of it; omit other_zoo to "
-            "evaluate on it"
+            f"{path} is the zoo that {run.path} was trained on, or a copy of it. Omit other_zoo to "
+            "evaluate on it."
         )
     data = _data_folder(record, settings)
     task, own_task = (task_on(record.task, z, data=data, device=device) for z in (other, zoo))
@@ -163,8 +163,8 @@ def _complete_record(run: RunDir) -> RunRecord:
         run.check_new()
     if not is_finished(run.last_checkpoint):
         raise UserError(
-            f"the run of {record.trainer.num_epochs} epochs in {run.path} is not complete: it was "
-            "interrupted or is still running; rerun its dws-train command to resume"
+            f"The run of {record.trainer.num_epochs} epochs in {run.path} is not complete: it was "
+            "interrupted or is still running. Rerun its dws-train command to resume."
         )
     run.check_whole(num_epochs_done(run.last_checkpoint))
     return record
@@ -183,8 +183,8 @@ def _training_zoo(run: RunDir, record: RunRecord, settings: EvaluateSettings) ->
     if zoo_hash(zoo) != record.notes.zoo:
         raise UserError(
             f"{path} is not the zoo that {run.path} was trained on: its hash is {zoo_hash(zoo)} "
-            f"instead of {record.notes.zoo}; set zoo_path to the zoo of the training, or train "
-            "again"
+            f"instead of {record.notes.zoo}. Set zoo_path to the zoo of the training, or train "
+            "again."
         )
     run.check_zoo(path, zoo.digest)
     return zoo

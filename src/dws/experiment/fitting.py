@@ -40,8 +40,8 @@ def fit_inrs(settings: FitInrsSettings) -> Zoo | None:
     architecture = settings.zoo.classifier
     if architecture and settings.inr != SirenConfig():
         raise UserError(
-            f"inr=... applies to INRs, but zoo={settings.zoo.name} has classifiers; set "
-            "zoo.classifier.hidden or zoo.classifier.shared_init instead"
+            f"inr=... applies to INRs, but zoo={settings.zoo.name} has classifiers. Set "
+            "zoo.classifier.hidden or zoo.classifier.shared_init instead."
         )
     signals = build(
         settings.zoo.signals,
@@ -66,7 +66,8 @@ def fit_inrs(settings: FitInrsSettings) -> Zoo | None:
     path, part, num_parts = settings.zoo.path, settings.zoo.part, settings.zoo.num_parts
     if part is None and num_parts != 1:
         raise UserError(
-            f"zoo.num_parts={num_parts} needs zoo.part; set it to a value from 0 to {num_parts - 1}"
+            f"zoo.num_parts={num_parts} needs zoo.part. Set it to a value from 0 to "
+            f"{num_parts - 1}."
         )
     if part is not None:
         folder = build_part(path, signals, part=part, num_parts=num_parts, **common)

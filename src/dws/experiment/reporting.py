@@ -150,14 +150,12 @@ def _open_zoo(runs: Sequence[pd.Series], report: ReportData) -> tuple[Zoo, TaskS
         try:
             zoo = Zoo.open(path)
         except FileNotFoundError:
-            print(f"dws: {describe_missing(Path(path))}; it is omitted from the report")
+            print(f"dws: {describe_missing(Path(path))}. It is omitted from the report.")
             continue
         except (ValueError, OSError) as error:
             report.omit(describe(error))
             continue
         if zoo_hash(zoo) == expected:
             return zoo, task_settings
-        print(
-            f"dws: {path} is not the zoo of the training of {folder}; it is omitted from the report"
-        )
+        print(f"dws: {path} is not the training zoo of {folder}. It is omitted from the report.")
     return None

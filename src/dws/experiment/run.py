@@ -138,12 +138,12 @@ def load_trained(run: str | Path, spec: WeightSpaceSpec | Sequence[int] | None =
     if not dims:
         raise UserError(
             f"The run in {run} was created by an earlier version, which did not record the widths "
-            "of the networks; pass them as spec, such as (2, 32, 32, 1)"
+            "of the networks. Pass them as spec, such as (2, 32, 32, 1)."
         )
     if requested not in (None, dims):
         raise UserError(
-            f"The run in {run} was trained on networks of widths {dims}, not {requested}; omit "
-            "spec, or train a model on networks of these widths"
+            f"The run in {run} was trained on networks of widths {dims}, not {requested}. Omit "
+            "spec, or train a model on networks of these widths."
         )
     spec = WeightSpaceSpec(dims)
     folder.check_whole(num_epochs_done(folder.last_checkpoint))

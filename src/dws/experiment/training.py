@@ -160,13 +160,13 @@ def _build_model(
     if zoo.manifest.classifier and (is_for_sirens or getattr(model.net, "odd_activations", False)):
         reason = "evaluates them as SIRENs" if is_for_sirens else "assumes odd activations"
         raise UserError(
-            f"{zoo.path} contains ReLU networks, but model={settings.model['name']} {reason}; use "
-            "another metanet, such as model=dwsnet"
+            f"{zoo.path} contains ReLU networks, but model={settings.model['name']} {reason}. Use "
+            "another metanet, such as model=dwsnet."
         )
     if getattr(model.net, "omega_0", None) not in (None, omega_0):
         raise UserError(
-            f"model.omega_0 is {model.net.omega_0}, but ω0 of the zoo is {omega_0}; set "
-            f"model.omega_0={omega_0}"
+            f"model.omega_0 is {model.net.omega_0}, but ω0 of the zoo is {omega_0}. Set "
+            f"model.omega_0={omega_0}."
         )
     return model
 
@@ -179,7 +179,7 @@ def _reconstruction_loss(
     if zoo.manifest.classifier:
         raise UserError(
             f"reconstruction.weight is {settings.reconstruction.weight}, but {zoo.path} is a zoo "
-            "of classifiers, which have no reconstructions; set reconstruction.weight=0"
+            "of classifiers, which have no reconstructions. Set reconstruction.weight=0."
         )
     return ReconstructionLoss(
         settings.reconstruction,
@@ -205,7 +205,7 @@ def run_folder(settings: TrainSettings, notes: Notes) -> Path:
     if names.is_absolute() or ".." in names.parts:
         raise UserError(
             f"The default run folder is {settings.paths.runs}/<task.name>/<model.name>, but "
-            f"{names} leads out of it; choose other names, or set run_dir"
+            f"{names} leads out of it. Choose other names, or set run_dir."
         )
     folder = Path(settings.paths.runs, names)
     seed = f"seed{settings.seed}"

@@ -37,8 +37,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
         reason = (
-            f"{error.strerror} while writing {path}; free disk space and rerun the same command to "
-            "resume"
+            f"{error.strerror} while writing {path}. Free disk space and rerun the same command to "
+            "resume."
         )
         raise OSError(error.errno, reason) from error
     finally:

@@ -61,7 +61,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise UserError(f"line {number} of {path} is not a JSON object; remove that line")
+            raise UserError(f"Line {number} of {path} is not a JSON object. Remove that line.")
         rows.append(row)
     return rows
 
@@ -122,9 +122,9 @@ def check_content(content: object, kind: type[Kind] | GenericAlias, *, what: str
         place = "".join(f"{key}." for key in first["loc"]).removesuffix(".")
         is_unknown = first["type"] == "unexpected_keyword_argument"
         reason = "there is no such setting" if is_unknown else first["msg"]
-        raise UserError(f"invalid {what}: {place + ': ' if place else ''}{reason}") from error
+        raise UserError(f"Invalid {what}: {place + ': ' if place else ''}{reason}") from error
     except (TypeError, ValueError, RecursionError) as error:  # keys and references of YAML
-        raise UserError(f"invalid {what}: {error}") from error
+        raise UserError(f"Invalid {what}: {error}") from error
 
 
 def is_same(value: object, other: object) -> bool:

@@ -48,8 +48,8 @@ def hold_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
             process = "another process"
         if not wait:
             raise UserError(
-                f"{folder} is locked: {process} is writing to it; wait until that process ends, or "
-                "stop it"
+                f"{folder} is locked: {process} is writing to it. Wait until that process ends, or "
+                "stop it."
             ) from None
         print(f"dws: {process} is writing to {folder}; waiting until it ends", flush=True)
         lock.acquire()
@@ -129,34 +129,34 @@ def check_claim(
         UserError: If it is neither.
     """
     folder = file.parent
-    remedy = f"restore it from a copy or choose another {option}"
+    remedy = f"Restore it from a copy or choose another {option}."
     try:
         existing = read_yaml(file)
     except FileNotFoundError:
         # checked again: another process may have written the file meanwhile
         if folder.exists() and _visible(folder) and not file.is_file():
             raise UserError(
-                f"{folder} contains files but no {file.name}; choose another {option}"
+                f"{folder} contains files but no {file.name}. Choose another {option}."
             ) from None
         return
     except UserError as error:
-        raise UserError(f"{error}; {remedy}") from error
+        raise UserError(f"{error}. {remedy}") from error
     if not isinstance(existing, Mapping):
-        raise UserError(f"{file} contains {existing!r} instead of settings; {remedy}")
+        raise UserError(f"{file} contains {existing!r} instead of settings. {remedy}")
     found, requested = _kind(existing), _kind(settings)
     if found and requested and found != requested:
-        raise UserError(f"{folder} contains {found}, not {requested}; choose another {option}")
+        raise UserError(f"{folder} contains {found}, not {requested}. Choose another {option}.")
     try:
         old = comparable(existing) if comparable else existing
     except UserError as error:
-        raise UserError(f"{error}; {remedy}") from error
+        raise UserError(f"{str(error).removesuffix('.')}. {remedy}") from error
     old = {key: value for key, value in old.items() if key not in (notes or {})}
     different = _differences(_json_values(old), _json_values(settings))
     if different:
         or_remove = " or remove the folder" if found == requested else ""
         raise UserError(
-            f"{folder} was made with other settings ({'; '.join(different)}); "
-            f"choose another {option}{or_remove}"
+            f"{folder} was made with other settings ({'; '.join(different)}). "
+            f"Choose another {option}{or_remove}."
         )
 
 

@@ -47,6 +47,6 @@ def check_version(content: object, file: Path, *, newest: int) -> None:
     version = content.get("format_version") if isinstance(content, Mapping) else None
     if isinstance(version, int) and version > newest:
         raise UserError(
-            f"{file} has format version {version}, but the newest supported version is {newest}; "
-            "update dws"
+            f"{file} has format version {version}, but the newest supported version is {newest}. "
+            "Update dws."
         )

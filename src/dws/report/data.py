@@ -73,9 +73,10 @@ class ReportData:
 
     def omit(self, reason: str) -> None:
         """Record that a part of the report is omitted, and print the reason, once."""
+        reason = reason.removesuffix(".")
         if reason not in self.omitted:
             self.omitted.append(reason)
-            print(f"dws: {reason.removesuffix('.')}; it is omitted from the report")
+            print(f"dws: omitted from the report: {reason}")
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def edited_images(report: ReportData, task: str, pictures: Path) -> Iterator[Pic
             print(f"dws: no predictions found in {file}; {run['model']} is omitted from the figure")
             continue
         except ValueError as error:
-            report.omit(f"{error}; {run['model']} is omitted from the figure")
+            report.omit(f"{run['model']} in the figure of {task}: {error}")
             continue
         *references, (_, prediction) = images.items()
         title = method_title(run["model"])
@@ -63,15 +63,15 @@ def read_images(file: Path) -> dict[str, Tensor]:
         FileNotFoundError: If the file does not exist.
         UserError: If the file is damaged or contains no images.
     """
-    remedy = "remove it together with result.json and rerun dws-evaluate"
+    remedy = "Remove it together with result.json and rerun dws-evaluate."
     try:
         tensors = load_file(file)
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is damaged ({error}); {remedy}") from error
+        raise UserError(f"{file} is damaged ({error}). {remedy}") from error
     names = sorted(name for name in tensors if name.startswith(PICTURE))
     images = {name.split(".", 2)[2]: tensors[name] for name in names}
     if len(images) < 2 or len({tuple(image.shape) for image in images.values()}) != 1:
-        raise UserError(f"{file} contains no images of test networks; {remedy}")
+        raise UserError(f"{file} contains no images of test networks. {remedy}")
     return images

@@ -92,9 +92,9 @@ class _Predictions:
         elif targets.dtype == torch.bool:
             targets = targets.long()
         if not targets.isfinite().all():
-            raise UserError(f"targets in {file} are not finite")
+            raise UserError(f"Targets in {file} are not finite")
         if targets.numel() != len(targets) * len(labels):
-            raise UserError(f"targets in {file} do not match the labels {labels}")
+            raise UserError(f"Targets in {file} do not match the labels {labels}")
         return cls(run, file, tsne.float(), targets, tensors.get("outputs"))
 
 
@@ -162,7 +162,7 @@ def _load_predictions(report: ReportData, task: str) -> Iterator[_Predictions]:
         except FileNotFoundError:
             print(f"dws: no predictions found in {file}; {run['model']} is omitted from the figure")
         except ValueError as error:
-            report.omit(f"{error}; {run['model']} is omitted from the figure")
+            report.omit(f"{run['model']} in the figure of {task}: {error}")
 
 
 def _comparable(
@@ -175,8 +175,8 @@ def _comparable(
             problem = f"the test targets in {one.file} and {reference.file} differ"
             labels = [r["result"].labels for r in (run, reference.run)]
             if run["zoo"] == reference.run["zoo"] and labels[0] == labels[1]:
-                remedy = "delete result.json of the damaged run and rerun dws-evaluate"
-                report.omit(f"{problem}, but the zoo is the same; {remedy}")
+                remedy = "Delete result.json of the damaged run and rerun dws-evaluate."
+                report.omit(f"{problem}, but the zoo is the same. {remedy}")
             else:
                 print(f"dws: {problem}; {run['model']} is omitted from the figure")
         elif not is_map(one.points):

@@ -143,7 +143,7 @@ class OwnFiles:
         for path in map(PurePosixPath, files):
             if path.is_absolute() or ".." in path.parts:
                 raise UserError(
-                    f"{file} lists {path}, which is not below {self.folder}; remove this entry"
+                    f"{file} lists {path}, which is not below {self.folder}. Remove this entry."
                 )
         return files
 

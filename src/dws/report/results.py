@@ -147,11 +147,11 @@ def collect(folder: Path, *, kept: Sequence[Result] = ()) -> tuple[pd.DataFrame,
     results += [(result, None) for result in kept]
     if problems and not results:
         count = f" (none of {len(problems)} results can be read)" if len(problems) > 1 else ""
-        raise UserError(problems[0] + count)
+        raise UserError(f"{problems[0].removesuffix('.')}{count}.")
     if not results:
         raise NotFoundError(
-            f"no results found below {folder} (no result.json); create them with dws-train and "
-            "dws-evaluate"
+            f"No results found below {folder} (no result.json). Create them with dws-train and "
+            "dws-evaluate."
         )
     return to_frame(results), problems
 

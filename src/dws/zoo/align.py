@@ -31,7 +31,7 @@ def align_zoo(zoo: Zoo) -> Zoo:
         ValueError: If ``zoo`` is an aligned copy, or the folder contains the copy of another zoo.
     """
     if zoo.manifest.aligned_to:
-        raise UserError(f"{zoo.path} is already an aligned copy; give the zoo that it was made of")
+        raise UserError(f"{zoo.path} is already an aligned copy. Give the zoo that it was made of.")
     path = sibling(zoo.path, "aligned")
     plan = {**zoo.manifest.content(), ALIGNED_TO: {"row": 0, "source": zoo.digest}}
     for key in ("shards", "train_mean", "train_std", "versions"):
@@ -64,5 +64,5 @@ def _open_complete(path: Path) -> Zoo | None:
     except OtherFormatError:
         raise
     except ValueError as error:
-        print(f"dws: {error}; rewriting the manifest")
+        print(f"dws: {error} The manifest is rewritten.")
         return None

@@ -61,11 +61,11 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
     whole = [name for name, values in labels.items() if not values.is_floating_point()]
     if label not in whole:
         raise UserError(
-            f"The export needs a label with integer values, got {label!r}; choose from: "
+            f"The export needs a label with integer values, got {label!r}. Choose from: "
             f"{', '.join(whole) or 'none in this zoo'}"
         )
     if folder.exists():
-        raise UserError(f"{folder} already exists; choose a new folder")
+        raise UserError(f"{folder} already exists. Choose a new folder.")
     check_can_make(folder)
     part = sibling(folder, "dws-export")  # renamed when complete
     shutil.rmtree(part, ignore_errors=True)
@@ -146,20 +146,20 @@ def import_dwsnets(
     new.check()
     if not source.exists():
         raise NotFoundError(
-            f"{source} does not exist; give a folder of .pth files or a JSON file with splits"
+            f"{source} does not exist. Give a folder of .pth files or a JSON file with splits."
         )
     if source.is_file():
         for option, value in {"--num-val": num_val, "--file-name": file_name}.items():
             if value is not None:
                 raise UserError(
-                    f"{option} applies to a folder, but {source} is a JSON file with splits; omit "
-                    f"{option}"
+                    f"{option} applies to a folder, but {source} is a JSON file with splits. Omit "
+                    f"{option}."
                 )
         entries = _listed(source, root)
     else:
         if root is not None:
             raise UserError(
-                f"--root applies to a JSON file with splits, but {source} is a folder; omit --root"
+                f"--root applies to a JSON file with splits, but {source} is a folder. Omit --root."
             )
         entries = _found(
             source,
@@ -173,11 +173,11 @@ def import_dwsnets(
 
 def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
     """The entries of a JSON file with splits; relative paths are relative to its folder."""
-    remedy = f"each of {', '.join(SPLITS)} needs a list 'path' and a list 'label'"
+    remedy = f"Each of {', '.join(SPLITS)} needs a list 'path' and a list 'label'."
     content = _read_splits(file)
     missing = [split for split in SPLITS if split not in content]
     if missing:
-        raise UserError(f"{file} has {list_some(content)} but no {', '.join(missing)}; {remedy}")
+        raise UserError(f"{file} has {list_some(content)} but no {', '.join(missing)}. {remedy}")
     others = [split for split in content if split not in SPLITS]
     if others:
         print(f"dws: {list_some(others)} in {file} is ignored; the splits are {', '.join(SPLITS)}")
@@ -185,23 +185,23 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
     for split in SPLITS:
         columns = content[split]
         if not isinstance(columns, dict) or not {"path", "label"} <= set(columns):
-            raise UserError(f"{split} in {file} lacks 'path' or 'label'; {remedy}")
+            raise UserError(f"{split} in {file} lacks 'path' or 'label'. {remedy}")
         sizes = []
         for column in ("path", "label"):
             if not isinstance(columns[column], list):
                 raise UserError(
-                    f"{file} has {columns[column]!r:.60} for {column} of {split}; {remedy}"
+                    f"{file} has {columns[column]!r:.60} for {column} of {split}. {remedy}"
                 )
             if not columns[column]:
                 raise UserError(
-                    f"{file} lists no {column} for {split}; each of {', '.join(SPLITS)} needs at "
-                    "least one network"
+                    f"{file} lists no {column} for {split}. Each of {', '.join(SPLITS)} needs at "
+                    "least one network."
                 )
             sizes.append(len(columns[column]))
         if sizes[0] != sizes[1]:
             raise UserError(
-                f"{file} lists {sizes[0]} paths and {sizes[1]} labels for {split}; each path needs "
-                "one label"
+                f"{file} lists {sizes[0]} paths and {sizes[1]} labels for {split}. Each path needs "
+                "one label."
             )
         for position, name in enumerate(columns["path"]):
             if not isinstance(name, str) or not name.strip() or "\0" in name:
@@ -229,15 +229,15 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
             if first[1] is not path:
                 raise UserError(
                     f"{first[1]} ({first[0]}) and {path} ({split}) in {file} belong to the same "
-                    "signal, because their folders have the same name; remove one of them"
+                    "signal, because their folders have the same name. Remove one of them."
                 )
     _check_folders(entries)
     files = [path for listed in entries.values() for path, _ in listed]
     if not any(path.exists() for path in files):
         raise NotFoundError(
-            f"None of the {len(files)} files in {file} exists; the first is {files[0]}. Relative "
+            f"None of the {len(files)} files in {file} exists. The first is {files[0]}. Relative "
             "paths are relative to the folder of the JSON file. If the files were moved, --root "
-            f"DIR replaces {begin or 'the folder of the JSON file'} by DIR"
+            f"DIR replaces {begin or 'the folder of the JSON file'} by DIR."
         )
     return entries
 
@@ -263,8 +263,8 @@ def _check_folders(entries: dict[str, list[Entry]]) -> None:
             first, second, *_ = files.values()
             raise UserError(
                 f"The folder {folder.name} contains two networks, {first} and {second}, but "
-                f"{num_alone} folders contain one each; if both are checkpoints of the same INR, "
-                "list only one, otherwise move one to its own folder"
+                f"{num_alone} folders contain one each. If both are checkpoints of the same INR, "
+                "list only one, otherwise move one to its own folder."
             )
 
 
@@ -281,7 +281,7 @@ def _read_splits(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(), object_pairs_hook=unique)
     except KeyError as error:
-        raise UserError(f"{file} has the key {error} twice; merge the two entries") from error
+        raise UserError(f"{file} has the key {error} twice. Merge the two entries.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
@@ -298,8 +298,8 @@ def _class(label: object, place: str) -> int:
     number = int(label) if is_number or is_text else -1  # type: ignore[call-overload]
     if not 0 <= number < 2**63:
         raise UserError(
-            f"{place} has the label {label!r:.60}, but labels must be integers >= 0; renumber the "
-            "classes"
+            f"{place} has the label {label!r:.60}, but labels must be integers >= 0. Renumber the "
+            "classes."
         )
     return number
 
@@ -389,14 +389,14 @@ def _choose(
         if len(matching) != 1:
             raise UserError(
                 f"Each INR needs one file{f' that matches {pattern}' if pattern else ''}, got "
-                f"{len(matching)} in {home}; choose one with --file-name: {found}"
+                f"{len(matching)} in {home}. Choose one with --file-name: {found}"
             )
         signal = _signal(home)
         assert signal is not None
         first = places.setdefault(signal, home)
         if first is not home:
             raise UserError(
-                f"{first} and {home} are folders of the same signal; remove one of them"
+                f"{first} and {home} are folders of the same signal. Remove one of them."
             )
         files_of[signal] = matching[0]
     if pattern is None and len(names) > 1:
@@ -417,7 +417,7 @@ def _check_numbers(places: dict[Signal, Path]) -> None:
     if several and 2 * len(several) < len(numbered):
         raise UserError(
             f"{several[0][0]} and {several[0][1]} have the same signal number but different "
-            "labels; remove one of them"
+            "labels. Remove one of them."
         )
     both = sum((name, "test", number) in numbered for name, p, number in numbered if p == "train")
     if both:
@@ -452,8 +452,8 @@ def _found(
         )
     if not 0 < num_val < len(entries["train"]):
         raise UserError(
-            f"num_val must be between 1 and {len(entries['train']) - 1}, got {num_val}; set it "
-            "with --num-val"
+            f"num_val must be between 1 and {len(entries['train']) - 1}, got {num_val}. Set it "
+            "with --num-val."
         )
     classes = torch.tensor([label for _, label in entries["train"]])
     generator = torch.Generator().manual_seed(derive_seed(seed))

@@ -419,14 +419,14 @@ class _RayPool:
                 raise error.cause from error
             reason = str(error.cause).strip().splitlines() or [type(error.cause).__name__]
             raise UserError(
-                f"a fit failed on a machine of the cluster: {reason[-1]}; check that every machine "
-                "has this version of dws and its dependencies"
+                f"A fit failed on a machine of the cluster: {reason[-1]}. Check that every machine "
+                "has this version of dws and its dependencies."
             ) from error
         except exceptions.RayError as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UnreachableError(
-                f"a fit was lost {self._max_retries + 1} times because its machine or process "
-                f"failed ({reason[0]}); rerun the same command to resume"
+                f"A fit was lost {self._max_retries + 1} times because its machine or process "
+                f"failed ({reason[0]}). Rerun the same command to resume."
             ) from error
 
     def _check_room(self, num_gpus: float) -> None:
@@ -437,7 +437,7 @@ class _RayPool:
             found = ", ".join(f"{num_cpus:.0f} and {gpus:.0f}" for num_cpus, gpus in pairs)
             raise UnreachableError(
                 f"No machine of the cluster has 1 processor and {num_gpus:g} GPUs, found: "
-                f"{found or 'no machine'}; set engine.num_gpus"
+                f"{found or 'no machine'}. Set engine.num_gpus."
             )
 
 
@@ -447,7 +447,7 @@ def _connect(address: str | None) -> Any:
         import ray
     except ImportError as error:
         raise UserError(
-            "engine=ray needs Ray, which is not installed; install it in the project's folder "
+            "engine=ray needs Ray, which is not installed. Install it in the project's folder "
             "with: pip install -e '.[cluster]'"
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -459,7 +459,7 @@ def _connect(address: str | None) -> Any:
         ray.init(address=address or "local", **options)
     except RuntimeError as error:  # other version, or already connected
         reason = " ".join(str(error).split())
-        raise UnreachableError(f"cannot connect to the Ray cluster: {reason}") from error
+        raise UnreachableError(f"Cannot connect to the Ray cluster: {reason}") from error
     if in_main_thread:
         signal.signal(signal.SIGTERM, on_terminate)  # ray.init replaces the handler
     return ray
@@ -468,8 +468,8 @@ def _connect(address: str | None) -> Any:
 def _run_on_worker(job: FitJob) -> FitResult:
     if job.compiled and not compiler_works():
         raise UserError(
-            f"the fit is compiled, but no working C++ compiler was found on {socket.gethostname()}:"
-            f" {compiler_problem()}, or use fit.compile=never"
+            f"The fit is compiled, but no working C++ compiler was found on {socket.gethostname()}:"
+            f" {compiler_problem()}, or use fit.compile=never."
         )
     keep_freed_memory()
     with one_thread():

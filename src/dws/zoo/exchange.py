@@ -106,8 +106,8 @@ def _check_options(options: dict[str, Any], format: str) -> dict[str, Any]:
     for name in set_options:
         if FORMAT_OF_OPTION[name] != format:
             raise UserError(
-                f"{_option(name)} applies to --format {FORMAT_OF_OPTION[name]}, not to {format}; "
-                "omit it"
+                f"{_option(name)} applies to --format {FORMAT_OF_OPTION[name]}, not to {format}. "
+                "Omit it."
             )
     return set_options
 

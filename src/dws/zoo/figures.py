@@ -62,20 +62,20 @@ def plot_rows(path: Path, zoo: Zoo, rows: Sequence[int], *, magnify: int = 1) ->
     if magnify < 1:
         raise UserError(f"magnify must be at least 1, got {magnify}")
     if not rows or not all(0 <= row < len(zoo) for row in rows):
-        raise UserError(f"rows must be between 0 and {len(zoo) - 1}, got {list(rows)}")
+        raise UserError(f"Rows must be between 0 and {len(zoo) - 1}, got {list(rows)}")
     domain = zoo.domain
     if len(domain.low) > 2:
         raise UserError(
-            f"only INRs with one or two inputs can be rendered, but those of {zoo.path} have "
+            f"Only INRs with one or two inputs can be rendered, but those of {zoo.path} have "
             f"{len(domain.low)}"
         )
     formats = supported_formats()
     if path.suffix[1:].lower() not in formats:
         raise UserError(
-            f"{path} has no suffix of an image format; choose one of {', '.join(formats)}"
+            f"{path} has no suffix of an image format. Choose one of {', '.join(formats)}"
         )
     if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a file to write")
+        raise UserError(f"{path} is a folder. Give the name of a file to write.")
     check_can_make(path)
     grid = [magnify * n for n in domain.grid]
     coordinates = grid_points(domain, grid)

@@ -146,7 +146,7 @@ def import_networks(entries: Mapping[str, Sequence[Entry]], new: NewZoo, *, skip
     if spec.dims[0] != len(new.grid):
         raise UserError(
             f"The networks have {spec.dims[0]} inputs, but the grid {tuple(new.grid)} has "
-            f"{len(new.grid)} axes; set --grid to the number of points for each input"
+            f"{len(new.grid)} axes. Set --grid to the number of points for each input."
         )
     candidates = []
     for network in networks:
@@ -188,8 +188,8 @@ def _check_files_differ(entries: Mapping[str, Sequence[Entry]]) -> None:
             first = places.setdefault(os.path.realpath(file), (split, file))
             if first[1] is not file:
                 raise UserError(
-                    f"{first[1]} ({first[0]}) and {file} ({split}) are the same file; remove one "
-                    "of them"
+                    f"{first[1]} ({first[0]}) and {file} ({split}) are the same file. Remove one "
+                    "of them."
                 )
 
 
@@ -212,7 +212,7 @@ def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], d
                 networks.append(_Network(split, file, label, network.flatten(), network.spec))
     if not networks:
         file, reason = next(iter(problems.items()))
-        raise UserError(f"None of {total} files can be imported; the first is {file}: {reason}")
+        raise UserError(f"None of {total} files can be imported. The first is {file}: {reason}")
     if num_unchecked:
         print(
             f"dws: {num_unchecked} of {total} files have no checksums, because they are in "
@@ -234,7 +234,7 @@ def _most_frequent(specs: Sequence[WeightSpaceSpec]) -> WeightSpaceSpec:
     if others and others[0][1] == count:
         raise UserError(
             f"The networks have several architectures: {count} have widths {spec.dims}, and as "
-            f"many have widths {others[0][0].dims}; import only one architecture"
+            f"many have widths {others[0][0].dims}. Import only one architecture."
         )
     return spec
 
@@ -264,7 +264,7 @@ def _without_copies(networks: Sequence[_Network], problems: dict[Path, str]) -> 
         places = " and ".join(f"{network.file} ({network.split})" for network in pairs[0])
         raise UserError(
             f"The weights of {places} are equal up to rounding, but a network may be in one split "
-            f"only ({len(pairs)} such pairs); remove one of the two files"
+            f"only ({len(pairs)} such pairs). Remove one of the two files."
         )
 
 

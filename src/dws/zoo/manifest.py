@@ -216,21 +216,21 @@ def read_manifest(folder: Path) -> Manifest:
         version = check_content(content, Versioned, what=what).format_version
         if version != FORMAT_VERSION:
             remedy = (
-                "update dws" if version > FORMAT_VERSION else f"remove {folder} and fit it again"
+                "Update dws." if version > FORMAT_VERSION else f"Remove {folder} and fit it again."
             )
             raise OtherFormatError(
                 f"{file} has format version {version}, but this version of dws supports "
-                f"{FORMAT_VERSION}; {remedy}"
+                f"{FORMAT_VERSION}. {remedy}"
             )
         manifest = to_plan(content, Manifest, what=what)
         if len(manifest.shards) != manifest.num_shards:
             raise UserError(
-                f"invalid {what}: {len(manifest.shards)} shards instead of {manifest.num_shards}"
+                f"Invalid {what}: {len(manifest.shards)} shards instead of {manifest.num_shards}"
             )
     except OtherFormatError:
         raise
     except ValueError as error:
-        raise UserError(f"{error}; {repair_advice(folder)}") from error
+        raise UserError(f"{error}. {repair_advice(folder)}") from error
     return manifest
 
 
@@ -241,12 +241,12 @@ def repair_advice(folder: Path) -> str:
     except (OSError, ValueError):
         settings = None
     if not isinstance(settings, Mapping):
-        return f"remove {folder} and fit or import the zoo again"
+        return f"Remove {folder} and fit or import the zoo again."
     if ALIGNED_TO in settings:
-        return f"remove {folder}; the command that needs it creates it again"
+        return f"Remove {folder}. The command that needs it creates it again."
     if settings.get("fit") is None:
-        return "rerun the dws-zoo import command that created the zoo"
-    return "run dws-fit-inrs with the zoo's settings to repair it"
+        return "Rerun the dws-zoo import command that created the zoo."
+    return "Run dws-fit-inrs with the zoo's settings to repair it."
 
 
 def to_plan(content: object, kind: type[AnyPlan], *, what: str) -> AnyPlan:
@@ -280,5 +280,5 @@ def to_plan(content: object, kind: type[AnyPlan], *, what: str) -> AnyPlan:
                 raise UserError(f"rows {start} to {stop} for split {split}")
             end = stop
     except ValueError as error:
-        raise UserError(f"invalid {what}: {error}") from error
+        raise UserError(f"Invalid {what}: {error}") from error
     return plan

@@ -67,7 +67,7 @@ def import_nfn(
     if not source.is_dir():
         state = "is not a folder" if source.exists() else "does not exist"
         raise NotFoundError(
-            f"{source} {state}; give a folder with files such as {prefix}_7s/net123.pth"
+            f"{source} {state}. Give a folder with files such as {prefix}_7s/net123.pth."
         )
     numbered: dict[int, Entry] = {}
     num_others = 0  # files with other names, such as augmentations
@@ -79,15 +79,15 @@ def import_nfn(
         number = int(match["number"])
         if number in numbered:
             raise UserError(
-                f"{numbered[number][0]} and {file} have the same number; remove one of them"
+                f"{numbered[number][0]} and {file} have the same number. Remove one of them."
             )
         numbered[number] = (file, int(match["label"]))
     if not numbered:
         others = sorted(source.glob("**/*.pth"))
         found = f"{len(others)} others such as {others[0]}" if others else "no .pth file"
         raise NotFoundError(
-            f"{source} has no files such as {prefix}_7s/net123.pth but {found}; choose other "
-            "folders with --prefix"
+            f"{source} has no files such as {prefix}_7s/net123.pth but {found}. Choose other "
+            "folders with --prefix."
         )
     if num_others:
         print(f"dws: skipped {num_others} files with other names in {prefix}_*")
@@ -99,7 +99,7 @@ def import_nfn(
     if missing:
         raise UserError(
             f"Each of {', '.join(SPLITS)} needs INRs, but the numbers {min(numbered)} to "
-            f"{max(numbered)} leave none for {', '.join(missing)}; set the first numbers of val "
-            f"({first_val}) and test ({first_test}) with --split-points"
+            f"{max(numbered)} leave none for {', '.join(missing)}. Set the first numbers of val "
+            f"({first_val}) and test ({first_test}) with --split-points."
         )
     return import_networks(entries, new, skip_bad=skip_bad)

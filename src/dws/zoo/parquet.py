@@ -35,11 +35,11 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise UserError(
-            "--format parquet needs pyarrow, which is not installed; install it with: "
+            "--format parquet needs pyarrow, which is not installed. Install it with: "
             "pip install -e '.[parquet]'"
         ) from error
     if file.exists():
-        raise UserError(f"{file} already exists; choose a new file")
+        raise UserError(f"{file} already exists. Choose a new file.")
     check_can_make(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"dws": json.dumps(zoo.manifest.content())}

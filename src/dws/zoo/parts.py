@@ -112,7 +112,7 @@ def read_checksums(part: Path) -> dict[str, str]:
         checksums = read_json(file)
         check_content(checksums, dict[str, str], what=f"shard checksums in {file}")
     except ValueError as error:
-        raise UserError(f"{error}; rerun the dws-fit-inrs command of the part") from error
+        raise UserError(f"{error}. Rerun the dws-fit-inrs command of the part.") from error
     return dict(checksums)
 
 
@@ -145,7 +145,7 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
             shard is missing or damaged.
     """
     if not parts:
-        raise UserError("no parts given; give the folders of all parts of a zoo")
+        raise UserError("No parts given. Give the folders of all parts of a zoo.")
     if not path.exists():
         check_can_make(path)
     elif not (path / CONFIG).is_file():  # otherwise compared with the parts below
@@ -156,7 +156,7 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
         if different:
             raise UserError(
                 f"{parts[0]} and {part} are parts of different zoos: they differ in "
-                f"{', '.join(different)}; give the parts of one zoo"
+                f"{', '.join(different)}. Give the parts of one zoo."
             )
     checksums = {
         part / name: digest for part in parts for name, digest in read_checksums(part).items()
@@ -168,13 +168,13 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
     if missing:
         raise UserError(
             f"{len(missing)} of {len(names)} shards are missing in the parts, the first is "
-            f"{missing[0]}; give all parts"
+            f"{missing[0]}. Give all parts."
         )
     for file, digest in checksums.items():
         if not file.is_file() or sha256(file) != digest:
             raise UserError(
-                f"{file} is missing or damaged: its SHA-256 is not {digest}; copy the part again, "
-                "or rerun the dws-fit-inrs command of the part"
+                f"{file} is missing or damaged: its SHA-256 is not {digest}. Copy the part again, "
+                "or rerun the dws-fit-inrs command of the part."
             )
     notes = {key: plans[0].pop(key) for key in NOTES if key in plans[0]}
     digests = {name: checksums[files[name]] for name in names}
@@ -185,7 +185,7 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
         except OtherFormatError:
             raise
         except ValueError as error:
-            print(f"dws: {error}; rewriting the manifest")
+            print(f"dws: {error} The manifest is rewritten.")
     with claim_folder(path / CONFIG, plans[0], option="path", notes=notes):
         for name, digest in digests.items():
             if not checksums_match(path, {name: digest}):
@@ -200,6 +200,6 @@ def _plan(part: Path) -> dict[str, Any]:
     plan: Any = read_yaml(file) if file.is_file() else None
     to_plan(plan, PartPlan, what=f"part of a zoo in {part} (made with zoo.part and zoo.num_parts)")
     if not (part / CHECKSUMS).is_file():
-        raise UserError(f"the part in {part} is unfinished; rerun its dws-fit-inrs command")
+        raise UserError(f"The part in {part} is unfinished. Rerun its dws-fit-inrs command.")
     del plan[PART]
     return dict(plan)

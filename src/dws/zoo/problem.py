@@ -186,7 +186,7 @@ class ClassifierProblem:
         if fit.stop_mse:
             raise UserError(
                 f"fit.stop_mse is {fit.stop_mse}, but the loss of classifiers is the "
-                "cross-entropy; set fit.stop_mse=0"
+                "cross-entropy. Set fit.stop_mse=0."
             )
 
     def quality(self, loss: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -213,13 +213,13 @@ def to_problem(
     if isinstance(source, BinaryTasks):
         if inr is not None:
             raise UserError(
-                "binary tasks are fitted by classifiers, got the architecture of INRs; set "
-                "zoo.classifier instead of inr"
+                "Binary tasks are fitted by classifiers, got the architecture of INRs. Set "
+                "zoo.classifier instead of inr."
             )
         return ClassifierProblem(source, classifier or ClassifierConfig())
     if classifier is not None:
         raise UserError(
-            f"classifiers need a source of dws.signals.BinaryTasks, got {type(source).__name__}; "
-            "set zoo.signals, or zoo.classifier=null to fit INRs"
+            f"Classifiers need a source of dws.signals.BinaryTasks, got {type(source).__name__}. "
+            "Set zoo.signals, or zoo.classifier=null to fit INRs."
         )
     return InrProblem(CheckedSignals(source), inr or SirenConfig())

@@ -96,11 +96,11 @@ def is_intact(file: Path, expected: str | None = None) -> bool:
 
 
 def describe_missing(path: Path) -> str:
-    """Error message, without advice, for a folder that contains no complete zoo."""
-    num_shards = len(list(path.glob("*.safetensors")))
+    """First sentence, without a period, of the message about a folder without a complete zoo."""
+    num_shards = len(list(path.glob("shard-*.safetensors")))
     if num_shards:
-        return f"the zoo in {path} is unfinished ({num_shards} shards so far)"
-    return f"no zoo found in {path} (no {MANIFEST})"
+        return f"The zoo in {path} is unfinished ({num_shards} shards so far)"
+    return f"No zoo found in {path} (no {MANIFEST})"
 
 
 def write_manifest(path: Path, plan: Mapping[str, Any]) -> None:
@@ -159,7 +159,8 @@ class Zoo:
         file = path / MANIFEST
         if not file.is_file():
             raise NotFoundError(
-                f"{describe_missing(path)}; create or resume it with dws-fit-inrs or dws-zoo import"
+                f"{describe_missing(path)}. Create or resume it with dws-fit-inrs or dws-zoo "
+                "import."
             )
         return cls(path, read_manifest(path))
 
@@ -192,8 +193,8 @@ class Zoo:
     def _require_inrs(self, section: AnySection | None) -> AnySection:
         if section is None:
             raise UserError(
-                f"{self.path} is a zoo of {self.manifest.noun}, which compute no signals; choose a "
-                "zoo of INRs"
+                f"{self.path} is a zoo of {self.manifest.noun}, which compute no signals. Choose a "
+                "zoo of INRs."
             )
         return section
 
@@ -212,7 +213,7 @@ class Zoo:
             ValueError: If there is no such split.
         """
         if name not in SPLITS:
-            raise UserError(f"unknown split {name!r}; choose one of {', '.join(SPLITS)}")
+            raise UserError(f"Unknown split {name!r}. Choose one of {', '.join(SPLITS)}")
         start, stop = self.manifest.splits[name]
         return ZooSplit(self, start, stop)
 
@@ -235,11 +236,11 @@ class Zoo:
             try:
                 digest = sha256(file)
             except FileNotFoundError:
-                raise NotFoundError(f"shard {file} is missing; {remedy}") from None
+                raise NotFoundError(f"Shard {file} is missing. {remedy}") from None
             if digest != expected:
                 raise UserError(
-                    f"shard {file} is damaged or belongs to another zoo: its SHA-256 is {digest} "
-                    f"instead of {expected}; {remedy}"
+                    f"Shard {file} is damaged or belongs to another zoo: its SHA-256 is {digest} "
+                    f"instead of {expected}. {remedy}"
                 )
             self._verified.add(index)
         return file
@@ -285,8 +286,8 @@ class ZooSplit:
         batch = WeightBatch(tuple(tensors[: len(layers)]), tuple(tensors[len(layers) :]))
         if batch.spec != self.zoo.spec:
             raise UserError(
-                f"the networks in {self.zoo.path} have widths {batch.spec.dims}, but its manifest "
-                f"says {self.zoo.spec.dims}; {repair_advice(self.zoo.path)}"
+                f"The networks in {self.zoo.path} have widths {batch.spec.dims}, but its manifest "
+                f"says {self.zoo.spec.dims}. {repair_advice(self.zoo.path)}"
             )
         return batch
 
@@ -350,6 +351,6 @@ class ZooSplit:
                         columns[name][piece.start - self.start : piece.stop - self.start] = part
             except SafetensorError as error:
                 raise UserError(
-                    f"{file} is not a valid shard ({error}); {repair_advice(self.zoo.path)}"
+                    f"{file} is not a valid shard ({error}). {repair_advice(self.zoo.path)}"
                 ) from error
         return [columns[name] for name in names]

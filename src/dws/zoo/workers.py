@@ -137,8 +137,8 @@ class WorkerPool:
         number = status - SIGNALLED if status > SIGNALLED else -status
         cause = signal.Signals(number).name if number > 0 else f"status {status}"
         raise UserError(
-            f"a worker process ended with {cause}; if memory ran out, decrease engine.num_workers; "
-            "rerun the same command to resume"
+            f"A worker process ended with {cause}. If memory ran out, decrease engine.num_workers. "
+            "Rerun the same command to resume."
         )
 
 

@@ -42,14 +42,14 @@ def test_result_may_lack_fields_of_later_versions(tmp_path: Path) -> None:
 
 def test_result_of_a_newer_version_requires_an_update(tmp_path: Path) -> None:
     write_result(tmp_path / "a", format_version=FORMAT_VERSION + 1)
-    with pytest.raises(UserError, match=r"a/result\.json has format version \d+.*; update dws$"):
+    with pytest.raises(UserError, match=r"a/result\.json has format version \d+.*\. Update dws\.$"):
         read_result(tmp_path / "a/result.json")
 
 
 @pytest.mark.parametrize("value", ["0.5", None, [0.5]])
 def test_metric_of_wrong_type_is_named(value: object, tmp_path: Path) -> None:
     write_result(tmp_path / "a", test={"accuracy": value})
-    with pytest.raises(UserError, match=r"test\.accuracy: .*; delete that file"):
+    with pytest.raises(UserError, match=r"test\.accuracy: .*\. Delete that file"):
         read_result(tmp_path / "a/result.json")
 
 

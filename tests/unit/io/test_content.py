@@ -23,7 +23,7 @@ def test_invalid_json_file_is_named(content: str, tmp_path: Path) -> None:
 def test_too_deeply_nested_json_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_text("{}\n" + "[" * 100_000 + "\n")
-    with pytest.raises(ValueError, match=f"line 2 of {file}"):
+    with pytest.raises(ValueError, match=f"Line 2 of {file}"):
         read_json_lines(file)
 
 
@@ -44,5 +44,5 @@ def test_incomplete_last_json_line_is_ignored(tmp_path: Path) -> None:
     append_json_line(file, {"a": 2})
     assert read_json_lines(file) == [{"a": 1}, {"a": 2}]
     file.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
-    with pytest.raises(ValueError, match=f"line 2 of {file}"):
+    with pytest.raises(ValueError, match=f"Line 2 of {file}"):
         read_json_lines(file)

@@ -14,7 +14,7 @@ def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
     for _ in range(2):
         with claim_folder(file, settings, option="run_dir"):
             pass
-    refused = r"lr: 1e-05 \(existing\) vs 0.1 \(requested\)\); choose another run_dir"
+    refused = r"lr: 1e-05 \(existing\) vs 0.1 \(requested\)\). Choose another run_dir"
     other = claim_folder(file, {**settings, "lr": 0.1}, option="run_dir")
     with pytest.raises(ValueError, match=refused), other:
         pass
@@ -61,7 +61,7 @@ def test_folder_of_another_kind_must_not_be_removed(
 
 def test_folder_with_unknown_settings_must_not_be_removed(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("letters: mine")
-    with pytest.raises(ValueError, match=r"choose another zoo\.path$"):
+    with pytest.raises(ValueError, match=r"Choose another zoo\.path\.$"):
         check_claim(tmp_path / "config.yaml", ZOO, option="zoo.path")
 
 

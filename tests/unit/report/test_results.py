@@ -67,7 +67,7 @@ def test_kept_results_follow_new_results(tmp_path: Path) -> None:
 def test_invalid_kept_results_are_rejected(tmp_path: Path) -> None:
     kept = tmp_path / "results.json"
     kept.write_text('{"scale": "small"}')
-    expected = r"invalid results of a report in .*results: Field"
+    expected = r"Invalid results of a report in .*results: Field"
     with pytest.raises(ValueError, match=expected):
         read_kept(kept)
     kept.write_text('{"scale": "small", "results": []}')
@@ -81,7 +81,7 @@ def test_missing_results_name_the_commands(tmp_path: Path) -> None:
 
 def test_foreign_result_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"invalid result in .*result.json.*task: Field required"):
+    with pytest.raises(ValueError, match=r"Invalid result in .*result.json.*task: Field required"):
         load_results(tmp_path)
 
 
@@ -104,5 +104,5 @@ def test_kept_result_without_its_metric_is_rejected(tmp_path: Path) -> None:
 
 def test_kept_results_of_a_newer_version_require_an_update(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"format_version": 99}')
-    with pytest.raises(ValueError, match=r"results\.json has format version 99.*; update dws"):
+    with pytest.raises(ValueError, match=r"results\.json has format version 99.*\. Update dws"):
         read_kept(tmp_path / "results.json")

@@ -82,7 +82,7 @@ def test_text_without_a_format_version_is_not_unescaped(file: Path) -> None:
 
 def test_record_of_a_newer_version_is_rejected(file: Path) -> None:
     change(file, format_version=99)
-    with pytest.raises(ValueError, match=rf"format version \d or lower in {file}, got 99; update"):
+    with pytest.raises(ValueError, match=rf"{file} has format version 99.*Update"):
         read_record(file)
 
 
@@ -102,7 +102,7 @@ def test_damaged_record_names_the_setting(
     text = file.read_text()
     assert before in text
     file.write_text(text.replace(before, after))
-    with pytest.raises(ValueError, match=rf"the settings of a run .* in {file}.*{expected}"):
+    with pytest.raises(ValueError, match=rf"Invalid run settings in {file}.*{expected}"):
         read_record(file)
 
 

@@ -114,9 +114,9 @@ def test_functions_for_inrs_reject_classifiers(classifier_zoo: Zoo, tmp_path: Pa
 
 
 def test_settings_of_the_other_family_are_rejected(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"set fit.stop_mse=0"):
+    with pytest.raises(ValueError, match=r"Set fit.stop_mse=0"):
         build_zoo(tmp_path / "zoo", tasks(pictures), **{**SETTINGS, "fit": FitConfig()})
-    with pytest.raises(ValueError, match=r"set zoo.classifier instead of inr"):
+    with pytest.raises(ValueError, match=r"Set zoo.classifier instead of inr"):
         build_zoo(tmp_path / "zoo", tasks(pictures), inr=SirenConfig(), **SETTINGS)
     with pytest.raises(ValueError, match=r"BinaryTasks, got SineSignals"):
         build_zoo(tmp_path / "zoo", SineSignals(), **SETTINGS)

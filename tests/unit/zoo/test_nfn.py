@@ -84,7 +84,7 @@ def test_unordered_split_points_are_rejected(
 
 def test_split_points_beyond_the_last_number_are_rejected(nfn: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"numbers 0 to 11 leave none for val, test; .*--split-points"
+        ValueError, match=r"numbers 0 to 11 leave none for val, test\. .*--split-points"
     ):
         import_nfn(nfn, tmp_path / "zoo", inr=SirenConfig())
 

@@ -40,7 +40,7 @@ def test_part_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_missing_part_is_detected(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no parts given"):
+    with pytest.raises(ValueError, match="No parts given"):
         merge_parts([], tmp_path / "sine")
     with pytest.raises(ValueError, match=r"2 of 3 shards are missing .* shard-00001"):
         merge_parts([part(tmp_path / "sine", 0)], tmp_path / "sine")
@@ -101,7 +101,7 @@ def test_parts_of_different_zoos_are_rejected(tmp_path: Path) -> None:
 
 def test_folder_that_is_not_a_part_is_rejected(sine_zoo: Zoo, tmp_path: Path) -> None:
     for folder in (tmp_path, sine_zoo.path):
-        with pytest.raises(ValueError, match="invalid part of a zoo"):
+        with pytest.raises(ValueError, match="Invalid part of a zoo"):
             merge_parts([folder], tmp_path / "sine")
 
 
@@ -120,8 +120,8 @@ def test_part_covers_its_own_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("checksums.json", "[]", "invalid shard checksums in"),
-        ("config.yaml", "zoo: {shard_size: 0}", "invalid part of a zoo in"),
+        ("checksums.json", "[]", "Invalid shard checksums in"),
+        ("config.yaml", "zoo: {shard_size: 0}", "Invalid part of a zoo in"),
     ],
 )
 def test_invalid_files_of_a_part_are_named(

@@ -114,12 +114,12 @@ def test_moved_zoo_can_be_opened(sine_zoo: Zoo, copy: Path) -> None:
 
 
 def test_unknown_split_lists_the_choices(sine_zoo: Zoo) -> None:
-    with pytest.raises(ValueError, match="'tset'; choose one of train, val, test"):
+    with pytest.raises(ValueError, match=r"'tset'\. Choose one of train, val, test"):
         sine_zoo.split("tset")
 
 
 def test_empty_folder_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no zoo found in .* \(no manifest.json\)"):
+    with pytest.raises(FileNotFoundError, match=r"No zoo found in .* \(no manifest.json\)"):
         Zoo.open(tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_invalid_manifest_is_rejected(
     manifest = json.loads(file.read_text())
     edit(manifest)
     file.write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=f"invalid zoo manifest in {file}"):
+    with pytest.raises(ValueError, match=f"Invalid zoo manifest in {file}"):
         Zoo.open(copy)
 
 
@@ -169,7 +169,7 @@ def test_truncated_manifest_is_rejected(copy: Path) -> None:
 def test_truncated_shard_is_named(copy: Path) -> None:
     shard = copy / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=rf"shard {shard} .* SHA-256 is \w+ instead"):
+    with pytest.raises(ValueError, match=rf"Shard {shard} .* SHA-256 is \w+ instead"):
         Zoo.open(copy).split("train").weights()
 
 
@@ -179,7 +179,7 @@ def test_shard_with_a_flipped_bit_is_named(copy: Path) -> None:
     content[-3] ^= 1
     shard.write_bytes(content)
     zoo = Zoo.open(copy)
-    with pytest.raises(ValueError, match=rf"shard {shard} .* SHA-256 is \w+ instead"):
+    with pytest.raises(ValueError, match=rf"Shard {shard} .* SHA-256 is \w+ instead"):
         zoo.split("train").weights()
     assert [str(shard) in problem for problem in zoo.find_problems()] == [True]
 
@@ -195,23 +195,23 @@ def test_verify_finds_no_problems_in_a_complete_zoo(sine_zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "remedy"), [(99, "update dws"), (1, "remove .* and fit it again")]
+    ("version", "remedy"), [(99, "Update dws"), (1, "Remove .* and fit it again")]
 )
 def test_unsupported_format_version_is_reported(version: int, remedy: str, copy: Path) -> None:
     file = copy / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": version}))
-    with pytest.raises(ValueError, match=rf"{file} has format version {version}, .* 2; {remedy}"):
+    with pytest.raises(ValueError, match=rf"{file} has format version {version}, .* 2\. {remedy}"):
         Zoo.open(copy)
 
 
 @pytest.mark.parametrize(
     ("config", "remedy"),
     [
-        (None, "remove .* and fit or import the zoo again"),
-        ("fit: null", "rerun the dws-zoo import command that created the zoo"),
-        ("fit: {num_steps: 3}", "run dws-fit-inrs with the zoo's settings to repair it"),
-        ("aligned_to: {row: 0}", "remove .*; the command that needs it creates it again"),
-        ("[", "remove .* and fit or import the zoo again"),
+        (None, "Remove .* and fit or import the zoo again"),
+        ("fit: null", "Rerun the dws-zoo import command that created the zoo"),
+        ("fit: {num_steps: 3}", "Run dws-fit-inrs with the zoo's settings to repair it"),
+        ("aligned_to: {row: 0}", "Remove .*. The command that needs it creates it again"),
+        ("[", "Remove .* and fit or import the zoo again"),
     ],
 )
 @pytest.mark.parametrize("content", ["", "[1]", "{}", '{"format_version": 2}'])
@@ -221,7 +221,7 @@ def test_damaged_manifest_says_how_to_recreate_it(
     (tmp_path / "manifest.json").write_text(content)
     if config is not None:
         (tmp_path / "config.yaml").write_text(config)
-    with pytest.raises(ValueError, match=f"; {remedy}$") as error:
+    with pytest.raises(ValueError, match=rf"\. {remedy}\.$") as error:
         Zoo.open(tmp_path)
     assert str(tmp_path / "manifest.json") in str(error.value)
 
