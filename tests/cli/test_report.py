@@ -350,7 +350,7 @@ def test_methods_of_different_zoos_have_separate_targets_and_a_note(
 ) -> None:
     with_tensors(targets=torch.zeros(8))(Path("runs/b/seed0/predictions.safetensors"))
     edit(Path("runs/b/seed0/result.json"), zoo="another")
-    assert "omitted from the report: b in" in command(*REPORT)
+    assert "predictions.safetensors differ; b is omitted" in command(*REPORT)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e5m2])
