@@ -302,13 +302,15 @@ class Selection:
 
     def _others(self, settings: TrainSettings) -> list[Zoo]:
         """Zoos of other selected tasks with the same edit, to evaluate domain generalisation."""
+        own: Mapping[str, Any] = settings.task
+        if "edit" not in own:
+            return []
         tasks: list[Mapping[str, Any]] = [
             compose("train", *self.common, as_override("task", task)).task
             for task in self.variables.TASKS
         ]
-        own: Mapping[str, Any] = settings.task
-        names = [t["zoo"] for t in tasks if "edit" in own and t.get("edit") == own["edit"]]
-        return [self._zoo(name) for name in dict.fromkeys(names) if name != own["zoo"]]
+        names = dict.fromkeys(task["zoo"] for task in tasks if task.get("edit") == own["edit"])
+        return [self._zoo(name) for name in names if name != own["zoo"]]
 
     def _zoo(self, name: str, choice: str | None = None, *signals: str) -> Zoo:
         if name not in self.zoos:
