@@ -30,7 +30,10 @@ def describe(error: BaseException) -> str:
     """Format an exception as one line: what went wrong and what to do."""
     message = " ".join(str(error).split())
     if is_out_of_memory(error):
-        return f"Not enough memory: {message}. Use a smaller batch or a smaller model."
+        return (
+            f"Not enough memory: {message}. Process fewer networks at a time, or use a smaller "
+            "model."
+        )
     if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename is not None:
         path = Path(error.filename)
         file = next((p for p in (path, *path.parents) if p.is_file()), path)

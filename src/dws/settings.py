@@ -457,7 +457,7 @@ class TrainSettings:
             ``task.num_train`` signals.
         run_dir: Folder of the run; null derives it from task, model, seed and identity.
         plugins: Packages of the user whose classes ``_target_`` may name.
-        record: Ignored; earlier versions wrote it into ``config.yaml``.
+        record: Ignored; the record that a run writes into its ``config.yaml``.
     """
 
     paths: Paths

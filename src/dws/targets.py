@@ -100,8 +100,8 @@ def build(
     missing = [name for name in methods if not callable(getattr(constructor, name, None))]
     if missing:
         raise UserError(
-            f"_target_={target} is not {what}: it has no method {', '.join(missing)}. Define it or "
-            "name another class."
+            f"_target_={target} is not {what}: it lacks methods: {', '.join(missing)}. Define them "
+            "or name another class."
         )
     configured = {key: value for key, value in settings.items() if key != "_target_"}
     factory = getattr(constructor, by) if by else constructor

@@ -279,7 +279,7 @@ def test_report_lists_missing_runs_and_zoos(command: Command, sine_zoo: Zoo) -> 
     printed = command("dws-report", "runs=runs")
     assert printed.count("No zoo found in zoo (no manifest.json)") == 1
     assert stale.exists()  # no report wrote it
-    listed = printed.partition("1 runs are not included, because they are not evaluated:\n")[2]
+    listed = printed.partition("because they have not been evaluated: 1\n")[2]
     command(*shlex.split(listed.splitlines()[0]), "zoo_path=moved")
     assert "not included" not in command("dws-report", "runs=runs")
 

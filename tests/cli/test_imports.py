@@ -351,10 +351,10 @@ SPLITS_REFUSED: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     ),
     (
         paths(lambda name: f"/home/other/data/zoo/{name}"),
-        ("None of the 12", "/home/other/data/zoo by DIR", "folder of the JSON file", "--root DIR"),
+        ("None of the 12", "/home/other/data/zoo with DIR", "folder of the JSON file", "--root"),
     ),
     (paths(lambda name: f"x\\{name}"), ("None of the 12", "nets/x/n000.pth", "--root DIR")),
-    (paths(lambda name: f"C:\\data\\{name}"), ("None of the 12", "C:/data by DIR", "--root DIR")),
+    (paths(lambda name: f"C:\\data\\{name}"), ("None of the 12", "C:/data with DIR", "--root DIR")),
 ]  # fmt: skip
 
 

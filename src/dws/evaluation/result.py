@@ -238,7 +238,9 @@ def check_metric(result: Result, file: Path) -> None:
     """
     names = [name for split in SPLITS for name in result[split]]
     if names.count(result.metric) != len(SPLITS):
-        raise UserError(f"{file} lacks {result.metric} for one of {', '.join(SPLITS)}, got {names}")
+        raise UserError(
+            f"{file} does not have {result.metric} for each of {', '.join(SPLITS)}; it has {names}"
+        )
 
 
 def with_current_settings(result: Result) -> Result:

@@ -25,12 +25,13 @@ AnySettings = TrainSettings | RunRecord  # of a new run, or of an existing one
 NOT_ARGUMENTS = ("name", "zoo", "num_train", "repeat_train")
 
 
-def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
+def open_zoo(path: str, *, command: str, hint: str = "", aligned: bool) -> Zoo:
     """Open a zoo.
 
     Args:
         path: The zoo's folder.
         command: Command that creates or resumes the zoo, for the error message.
+        hint: Further advice for the error message, before the command.
         aligned: Open the aligned copy, which is created if necessary.
 
     Raises:
@@ -41,7 +42,7 @@ def open_zoo(path: str, *, command: str, aligned: bool) -> Zoo:
         zoo = Zoo.open(path)
     except FileNotFoundError as error:
         raise NotFoundError(
-            f"{describe_missing(Path(path))}. Create or resume it with: {command}"
+            f"{describe_missing(Path(path))}. {hint}Create or resume it with: {command}"
         ) from error
     return align_zoo(zoo) if aligned else zoo
 
@@ -178,7 +179,8 @@ def _build_update(settings: AnySettings, spec: WeightSpaceSpec) -> NetworkUpdate
     if settings.reconstruction.weight:
         raise UserError(
             f"reconstruction.weight is {settings.reconstruction.weight}, but the loss of "
-            f"{settings.task['name']} compares reconstructions. Set reconstruction.weight=0."
+            f"{settings.task['name']} already compares the functions of networks. Set "
+            "reconstruction.weight=0."
         )
     arguments = _arguments(settings.model)
     with torch.random.fork_rng():

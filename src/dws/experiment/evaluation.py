@@ -178,8 +178,8 @@ def _training_zoo(run: RunDir, record: RunRecord, settings: EvaluateSettings) ->
         UserError: If its folder contains another zoo.
     """
     path = settings.zoo_path or record.zoo.path
-    command = "dws-fit-inrs, or set zoo_path if it was moved"
-    zoo = open_zoo(path, command=command, aligned=record.zoo.aligned)
+    hint = "Set zoo_path if the zoo was moved. "
+    zoo = open_zoo(path, command="dws-fit-inrs", hint=hint, aligned=record.zoo.aligned)
     if zoo_hash(zoo) != record.notes.zoo:
         raise UserError(
             f"{path} is not the zoo that {run.path} was trained on: its hash is {zoo_hash(zoo)} "

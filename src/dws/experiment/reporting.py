@@ -82,7 +82,8 @@ def report_runs(settings: ReportSettings) -> None:
     not_evaluated = [f.parent for f in sorted(Path(settings.runs).rglob("metrics.jsonl"))]
     not_evaluated = [run for run in not_evaluated if not os.path.lexists(run / "result.json")]
     if not_evaluated:
-        print(f"\n{len(not_evaluated)} runs are not included, because they are not evaluated:")
+        count = len(not_evaluated)
+        print(f"\nruns that are not included, because they have not been evaluated: {count}")
         allowed = as_plugins(settings.plugins)
         commands = (f"dws-evaluate {as_argument('run', run)}{allowed}" for run in not_evaluated)
         print("\n".join(commands))

@@ -86,7 +86,7 @@ class _Predictions:
             or tsne.is_complex()
             or targets.is_complex()
         ):
-            raise UserError(f"{file} lacks the t-SNE and the targets of the test networks")
+            raise UserError(f"{file} has no valid t-SNE and targets of the test networks")
         if targets.is_floating_point():
             targets = targets.float()  # NumPy does not support bfloat16
         elif targets.dtype == torch.bool:

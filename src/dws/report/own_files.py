@@ -89,9 +89,9 @@ class OwnFiles:
             listed = ", ".join(obstacles[:5])
             more = f" and {len(obstacles) - 5} more" if len(obstacles) > 5 else ""
             raise UserError(
-                f"Nothing was written, because these files would be overwritten: {listed}{more}. "
-                "This command did not write them, or they were changed since. Move or rename them, "
-                f"or {self.remedy}"
+                f"Nothing was written, because these files or folders are in the way: {listed}"
+                f"{more}. This command did not write them, or they were changed since. Move or "
+                f"rename them, or {self.remedy}"
             )
 
     def write(self, files: Mapping[str, bytes]) -> None:
@@ -136,8 +136,8 @@ class OwnFiles:
             check_content(content, Record, what=f"record of files in {file}")
         except (OSError, ValueError) as error:
             raise UserError(
-                f"Nothing was written, because {file}, the record of files in this folder, is "
-                f"damaged ({error}). Restore it from a copy, or {self.remedy}"
+                f"Nothing was written, because {file}, the record of files in this folder, cannot "
+                f"be read ({error}). Restore it from a copy, or {self.remedy}"
             ) from error
         files: dict[str, list[str]] = content["files"]
         for path in map(PurePosixPath, files):

@@ -30,8 +30,8 @@ def files_of_reports(folder: Path) -> OwnFiles:
         ValueError: If other files are in the way of a report.
     """
     remedy = (
-        "choose another folder with report=DIR. If an earlier version of dws-report wrote them, "
-        "move the whole folder"
+        "choose another folder with report=DIR. If an earlier version of dws-report wrote the "
+        "files, move the whole folder"
     )
     own = OwnFiles(folder, RECORD, cache=RAW_WEIGHTS, remedy=remedy)
     own.check(["results.json", PAGE])

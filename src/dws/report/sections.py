@@ -403,9 +403,9 @@ def embeddings(report: ReportData, figures: Sequence[EmbeddingFigure]) -> Sectio
         by_method([*runs["model"].unique(), RAW_WEIGHTS], columns),
         "neighbours: for classes, the fraction of the 10 nearest networks of other signals with "
         "the same class; for numbers, R² of their mean. probe: accuracy of a ridge classifier or "
-        "R² of a ridge regression, fitted to the training split (for raw weights, to its first "
-        "10,000 networks). Unknown if there are 10 or fewer test networks, all labels are equal, "
-        "or an embedding is not finite. " + training_sizes(report, tasks),
+        "R² of a ridge regression, fitted to the training split (for the weights as they are, to "
+        "its first 10,000 networks). Unknown if there are 10 or fewer test networks, all labels "
+        "are equal, or an embedding is not finite. " + training_sizes(report, tasks),
     )
     tables = [table] if tasks else []
     return Section("Embeddings: other tasks and scores", embeddings=figures, tables=tables)

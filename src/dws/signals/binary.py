@@ -282,7 +282,7 @@ class BinaryTasks:
         actual = tasks.describe()
         if different := sorted(key for key in actual if actual[key] != recorded.get(key)):
             raise UserError(
-                f"The images in {root} differ from those that the classifiers were fitted to: "
-                f"{', '.join(different)} differ. Restore the original files."
+                f"The images in {root} differ from those that the classifiers were fitted to "
+                f"({', '.join(different)}). Restore the original files."
             )
         return tasks

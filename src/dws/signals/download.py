@@ -169,8 +169,9 @@ def _fetch(dataset: Dataset, folder: Path) -> None:
                         raise NotFoundError(f"{file} was not among the files")
                     _install(found[0], folder / file, dataset.sha256[file])
             except Exception as error:  # any failure: try the next source
-                reasons.append(f"{source}: {_one_line(error)}")
-                print(f"dws: download failed from {reasons[-1]}", file=sys.stderr)
+                reason = _one_line(error)
+                reasons.append(f"{source}: {reason}")
+                print(f"dws: download from {source} failed: {reason}", file=sys.stderr)
             else:
                 print(f"dws: saved {dataset.title} from {source} in {folder}", file=sys.stderr)
                 return

@@ -63,6 +63,6 @@ def _open_complete(path: Path) -> Zoo | None:
         return None
     except OtherFormatError:
         raise
-    except ValueError as error:
-        print(f"dws: {error} The manifest is rewritten.")
+    except ValueError:
+        print(f"dws: rewriting the manifest of {path}, which is damaged")
         return None

@@ -97,8 +97,8 @@ def build_zoo(
             checksums = builder.checksums()
         except FileNotFoundError:
             checksums = {}
-        except ValueError as error:
-            print(f"dws: {error}")
+        except ValueError:
+            print(f"dws: rewriting the manifest of {path}, which is damaged")
             checksums = {}
         missing = builder.missing_shards(builder.starts, checksums)
         if missing:
@@ -195,7 +195,7 @@ class Builder:
         for key in (*self.identity, "splits", "labels"):
             if content[key] != plan[key]:
                 raise UserError(
-                    f"{self.path / MANIFEST} has {key}: {content[key]} instead of {plan[key]}; "
+                    f"{self.path / MANIFEST} has {key}: {content[key]} instead of {plan[key]}. "
                     f"{repair_advice(self.path)}"
                 )
         return {shard_name(index): digest for index, digest in enumerate(manifest.shards)}

@@ -237,7 +237,7 @@ def _listed(file: Path, root: Path | None) -> dict[str, list[Entry]]:
         raise NotFoundError(
             f"None of the {len(files)} files in {file} exists. The first is {files[0]}. Relative "
             "paths are relative to the folder of the JSON file. If the files were moved, --root "
-            f"DIR replaces {begin or 'the folder of the JSON file'} by DIR."
+            f"DIR replaces {begin or 'the folder of the JSON file'} with DIR."
         )
     return entries
 

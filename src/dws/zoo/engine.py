@@ -434,7 +434,9 @@ class _RayPool:
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         pairs = [(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in machines]
         if not any(num_cpus >= 1 and gpus >= num_gpus for num_cpus, gpus in pairs):
-            found = ", ".join(f"{num_cpus:.0f} and {gpus:.0f}" for num_cpus, gpus in pairs)
+            found = ", ".join(
+                f"{num_cpus:.0f} processors and {gpus:.0f} GPUs" for num_cpus, gpus in pairs
+            )
             raise UnreachableError(
                 f"No machine of the cluster has 1 processor and {num_gpus:g} GPUs, found: "
                 f"{found or 'no machine'}. Set engine.num_gpus."

@@ -184,8 +184,8 @@ def merge_parts(parts: Sequence[Path], path: Path) -> Zoo:
             return Zoo.open(path)  # without a lock
         except OtherFormatError:
             raise
-        except ValueError as error:
-            print(f"dws: {error} The manifest is rewritten.")
+        except ValueError:
+            print(f"dws: rewriting the manifest of {path}, which is damaged")
     with claim_folder(path / CONFIG, plans[0], option="path", notes=notes):
         for name, digest in digests.items():
             if not checksums_match(path, {name: digest}):

@@ -344,7 +344,7 @@ class ZooSplit:
                         if part.shape != expected or part.dtype != columns[name].dtype:
                             raise UserError(
                                 f"{name} in {file} has shape {tuple(part.shape)} and "
-                                f"{part.dtype} instead of {expected} and {columns[name].dtype}; "
+                                f"{part.dtype} instead of {expected} and {columns[name].dtype}. "
                                 f"{repair_advice(self.zoo.path)}"
                             )
                         # copied immediately, as a slice keeps the whole file in memory

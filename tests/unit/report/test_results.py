@@ -98,7 +98,7 @@ def test_damaged_results_are_named_and_others_are_loaded(tmp_path: Path) -> None
 
 def test_kept_result_without_its_metric_is_rejected(tmp_path: Path) -> None:
     write_result(tmp_path / "a", test={"loss": 1.0})
-    with pytest.raises(ValueError, match=r"results\.json lacks accuracy"):
+    with pytest.raises(ValueError, match=r"results\.json does not have accuracy"):
         read_kept(keep(tmp_path, tmp_path / "a"))
 
 
