@@ -6,6 +6,7 @@
 - ``<!-- bench: fit -->``: the benchmark ``scripts/bench/fit.json``
 - ``<!-- settings: train -->``: all settings of ``dws-train``
 - ``<!-- choices: train -->``: the choices of its configuration groups
+- ``<!-- cards: shipped -->``: the cards of all models that ship with dws
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from pydantic import TypeAdapter
 
 from dws.cli.help import arguments_explained, explanations
 from dws.config import config_dir
+from dws.experiment import load
+from dws.pretrained import shipped_models
 from dws.report.methods import method_title
 from dws.settings import COMMANDS
 
@@ -34,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "outputs/results"
 BENCH = ROOT / "scripts/bench"
 TABLES = re.compile(r"<!-- table: (?P<folder>\w+)/(?P<name>[\w.-]+) -->")
-MARKER = re.compile(r"<!-- (table|bench|settings|choices): ([\w./-]+) -->")
+MARKER = re.compile(r"<!-- (table|bench|settings|choices|cards): ([\w./-]+) -->")
 COPIES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -82,6 +85,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         "bench": bench_table,
         "settings": settings_table,
         "choices": choices_table,
+        "cards": cards,
     }
     return MARKER.sub(lambda match: makers[match[1]](match[2]), markdown)
 
@@ -197,6 +201,12 @@ def bench_table(name: str) -> str:
         titles = [_title(key) for key in rest]
         cells = [[_cell(data[key]) for key in rest]]
     return f"{markdown_table(titles, cells)}\n\n{machine}"
+
+
+def cards(which: str) -> str:
+    """The cards of the models that ship with dws, from the metadata of their files."""
+    assert which == "shipped"
+    return "\n\n".join(load(name).card.markdown(name) for name in shipped_models())
 
 
 def _title(key: str) -> str:

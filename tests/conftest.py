@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dws.inr import ClassifierConfig, FitConfig, SirenConfig
 from dws.runtime import compiler_found
@@ -67,6 +68,16 @@ def run_block(page: str, containing: str, smaller: Mapping[str, str] = {}) -> di
     names: dict[str, Any] = {}
     exec(code, names)
     return names
+
+
+def read_digits() -> WeightBatch:
+    """One INR of each digit, of the validation split of a zoo of MNIST (fit=authors)."""
+    tensors = load_file(Path(__file__).parent / "golden/digits.safetensors")
+    weights, biases = (
+        tuple(tensors[f"{kind}.{layer}"].float().unsqueeze(-1) for layer in range(3))
+        for kind in ("weight", "bias")
+    )
+    return WeightBatch(weights, biases)
 
 
 SMALL_SIGNALS = {"num_points": 50, "num_train": 40, "num_val": 8, "num_test": 8}

@@ -5,11 +5,20 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dws.experiment import Run, fit_zoo, load_trained, train
+    from dws.experiment import PretrainedModel, Run, fit_zoo, load, load_trained, train
     from dws.report.results import load_results
     from dws.targets import allow_plugins
 
-__all__ = ["Run", "allow_plugins", "fit_zoo", "load_results", "load_trained", "train"]
+__all__ = [
+    "PretrainedModel",
+    "Run",
+    "allow_plugins",
+    "fit_zoo",
+    "load",
+    "load_results",
+    "load_trained",
+    "train",
+]
 __version__ = "0.2.0"
 
 # OpenMP reads these variables when torch is loaded. On a busy machine, waiting threads that spin

@@ -286,7 +286,7 @@ def test_report_lists_missing_runs_and_zoos(command: Command, sine_zoo: Zoo) -> 
 
 def test_documented_layers_and_symmetry_checks_run(command: Command, sine_zoo: Zoo) -> None:
     shutil.copytree(sine_zoo.path, "outputs/demo/zoos/sine")
-    assert run_block(LIBRARY, "Zoo.open")["logits"].shape == (8, 10)
+    assert run_block(LIBRARY, "logits")["logits"].shape == (8, 10)
 
 
 def test_documented_use_of_trained_models_runs(command: Command) -> None:

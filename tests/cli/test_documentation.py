@@ -13,9 +13,12 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from tests.cli.conftest import Command
-from tests.conftest import code_blocks, run_block
+from tests.conftest import code_blocks, read_digits, run_block
 
 import dws
+from dws.inr import SirenConfig
+from dws.zoo import Zoo, import_dwsnets
+from dws.zoo.dwsnets import _state_dict
 
 NOTEBOOKS = Path(__file__).parents[2] / "docs/notebooks"
 SMALLER = {
@@ -60,6 +63,41 @@ def test_documented_python_calls_fit_train_and_evaluate(command: Command) -> Non
     assert dws.Run.open(names["run"].path).path == names["run"].path
     results = run_with_runs_of("outputs")
     assert list(results["model"]) == ["dwsnet"]
+
+
+@pytest.fixture
+def zoo_of_digits(tmp_path: Path) -> Zoo:
+    """A zoo of one INR of each digit, where the documentation has one of MNIST."""
+    networks = read_digits()
+    files = [tmp_path / f"{digit}.pth" for digit in range(10)]
+    for digit, file in enumerate(files):
+        torch.save(_state_dict(networks[digit : digit + 1]), file)
+    splits = {"train": range(3), "val": range(3, 6), "test": range(6, 10)}
+    content = {
+        name: {"path": [str(files[digit]) for digit in part], "label": list(part)}
+        for name, part in splits.items()
+    }
+    (tmp_path / "splits.json").write_text(json.dumps(content))
+    path = tmp_path / "outputs/zoos/mnist"
+    return import_dwsnets(tmp_path / "splits.json", path, inr=SirenConfig())
+
+
+def test_the_documented_commands_predict(command: Command, zoo_of_digits: Zoo) -> None:
+    (block,) = code_blocks("docs/guides/pretrained.md", "bash")
+    fit, *others = block.splitlines()
+    assert fit == "dws-fit-inrs zoo=mnist zoo.limit=200"
+    printed = [command(*shlex.split(line)) for line in others]
+    assert [len(text.splitlines()) for text in printed] == [4, 0, 4]
+    assert len(Path("predictions.csv").read_text().splitlines()) == 5
+    assert len(list(Path("pictures").iterdir())) == 1
+
+
+def test_the_documented_calls_predict(command: Command, zoo_of_digits: Zoo) -> None:
+    names = run_block("docs/guides/pretrained.md", "is_typical")
+    assert names["probabilities"].shape == (4, 10)
+    assert names["classes"] == ["6", "7", "8", "9"]
+    assert names["images"].shape == (4, 14, 14, 1)
+    assert bool(names["is_typical"].all())
 
 
 def run_notebook(name: str, smaller: Mapping[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dws.pretrained import shipped_models
 from dws.signals.download import DATASETS
 
 # Runs a command, then writes the imported modules.
@@ -32,7 +33,10 @@ REFUSED = {  # an unknown setting, one of the wrong type, one out of range, an u
     "dws-report": ("x=1", "+x=1", "runs=1", "kept=true", "scale=huge"),
     "dws-zoo": ("inof zoo", "info", "render zoo --rows x", "import --fomat nfn", "info --x zoo"),
     "dws-data": ("minst", "", "mnist --rot x", "--x"),
+    "dws-predict": ("", "--modle x zoo", "zoo --format xml", "zoo --split x", "--x"),
+    "dws-export": ("", "run", "run x.safetensors more", "--x"),
 }
+OF_TYPER = ("dws-zoo", "dws-data", "dws-predict", "dws-export")
 SUBCOMMANDS = ("info", "verify", "render", "align", "import", "merge", "export")
 QUICK = [
     *((name, "--help", 0) for name in REFUSED),
@@ -56,7 +60,7 @@ def run(
         capture_output=True, timeout=200, env={**os.environ, **environment},
     )  # fmt: skip
     file = folder / "loaded.json"
-    slow = SLOW | (ALSO_SLOW if name in ("dws-zoo", "dws-data") else set())
+    slow = SLOW | (ALSO_SLOW if name in OF_TYPER else set())
     assert slow & set(json.loads(file.read_text())) == set()
     file.unlink()
     return done
@@ -89,6 +93,9 @@ def test_help_version_and_errors_import_no_slow_libraries(
         ("dws-zoo import --format ", {"dwsnets", "nfn"}),
         ("dws-zoo import --o", {"--omega-0", "--output-offset"}),
         ("dws-data ", {*DATASETS, "cifar10"}),
+        ("dws-predict --model ", set(shipped_models())),
+        ("dws-predict --format ", {"text", "csv", "json"}),
+        ("dws-export run --cl", {"--classes"}),
     ],
 )
 def test_completion_imports_no_slow_libraries(
@@ -100,7 +107,6 @@ def test_completion_imports_no_slow_libraries(
         "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")),  # for typer
         f"_{name.replace('-', '_').upper()}_COMPLETE": "complete_bash",
     }  # fmt: skip
-    of_typer = name in ("dws-zoo", "dws-data")
-    done = run(tmp_path, name, *([] if of_typer else ["-sc", "query=bash"]), **variables)
+    done = run(tmp_path, name, *([] if name in OF_TYPER else ["-sc", "query=bash"]), **variables)
     assert set(done.stdout.split()) == expected
     assert done.stderr == ""

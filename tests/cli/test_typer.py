@@ -1,4 +1,4 @@
-"""``dws-zoo`` and ``dws-data``: help, completion, usage errors and tracebacks."""
+"""``dws-zoo``, ``dws-data``, ``dws-predict``, ``dws-export``: help and usage errors."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ MISUSE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("dws-zoo", "import", "--format", "nfn", "--split-points", "3", "a", "b"), ("integer",)),
     (("dws-zoo", "merge", "part"), ("Missing argument",)),
     (("dws-data", "minst"), ("'minst'", "mnist")),
+    (("dws-predict",), ("Missing argument", "INPUT")),
+    (("dws-predict", "zoo", "--format", "xml"), ("'xml'", "text", "csv", "json")),
+    (("dws-predict", "zoo", "--split", "all"), ("'all'", "train", "val", "test")),
+    (("dws-export", "run"), ("Missing argument",)),
 ]
 
 
@@ -39,6 +43,8 @@ MISUSE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
         ("dws-zoo", "--help"),
         *(("dws-zoo", name, "--help") for name in SUBCOMMANDS),
         ("dws-data", "--help"),
+        ("dws-predict", "--help"),
+        ("dws-export", "--help"),
     ],
 )
 def test_help_explains_every_option(
@@ -52,7 +58,7 @@ def test_help_explains_every_option(
         assert "HYDRA_FULL_ERROR=1" in text
 
 
-@pytest.mark.parametrize("name", ["dws-zoo", "dws-data"])
+@pytest.mark.parametrize("name", ["dws-zoo", "dws-data", "dws-predict", "dws-export"])
 def test_version_matches_the_package(name: str, command: Command) -> None:
     assert command(name, "--version") == f"{name} {dws.__version__}\n"
 

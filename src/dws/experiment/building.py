@@ -11,10 +11,18 @@ from torch import nn
 
 from dws.errors import NotFoundError, UserError
 from dws.io.hashing import settings_hash
-from dws.settings import TaskSettings, TrainSettings
+from dws.settings import ReconstructionConfig, TaskSettings, TrainSettings
 from dws.targets import build, class_of
 from dws.tasks import AnyTask, NetworkTask, Task
-from dws.training import LabelledNetworks, Model, NetworkUpdate, RunRecord, WeightSpaceModel
+from dws.training import (
+    LabelledNetworks,
+    Model,
+    NetworkUpdate,
+    ReconstructionLoss,
+    RunDir,
+    RunRecord,
+    WeightSpaceModel,
+)
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -83,6 +91,44 @@ def load_training_split(
         repeat=repeat,
         seed=settings.seed,
     )
+
+
+def zoo_of_run(run: RunDir, record: RunRecord, zoo_path: str | Path | None) -> Zoo:
+    """Open the zoo that a run was trained on.
+
+    Args:
+        run: The run.
+        record: Its record.
+        zoo_path: The folder of the zoo, if it was moved after the training.
+
+    Raises:
+        NotFoundError: If the zoo does not exist.
+        UserError: If its folder contains another zoo.
+    """
+    path = str(zoo_path or record.zoo.path)
+    hint = "Set zoo_path if the zoo was moved. "
+    zoo = open_zoo(path, command="dws-fit-inrs", hint=hint, aligned=record.zoo.aligned)
+    if zoo_hash(zoo) != record.notes.zoo:
+        raise UserError(
+            f"{path} is not the zoo that {run.path} was trained on: its hash is {zoo_hash(zoo)} "
+            f"instead of {record.notes.zoo}. Set zoo_path to the zoo of the training, or train "
+            "again."
+        )
+    run.check_zoo(path, zoo.digest)
+    return zoo
+
+
+def num_train(record: RunRecord, zoo: Zoo) -> int:
+    """Number of distinct training networks."""
+    num_signals = record.task.get("num_train")
+    num_views = zoo.manifest.zoo.num_views
+    return num_views * num_signals if num_signals else len(zoo.split("train"))
+
+
+def num_parameters(record: RunRecord, zoo: Zoo, task: AnyTask) -> int:
+    """Number of parameters without the outputs of the auxiliary reconstruction loss."""
+    plain = record.model_copy(update={"reconstruction": ReconstructionConfig()})
+    return sum(p.numel() for p in build_model(plain, zoo.spec, task, None).parameters())
 
 
 def zoo_hash(zoo: Zoo) -> str:
@@ -166,6 +212,36 @@ def build_model(
         output_layer,
         embeds_output=task.num_views > 1,
         num_reconstructed=num_reconstructed,
+    )
+
+
+def reconstruction_loss(
+    settings: AnySettings, zoo: Zoo, train_set: LabelledNetworks
+) -> ReconstructionLoss | None:
+    """Build the auxiliary reconstruction loss of a run, or return None if its weight is 0.
+
+    Args:
+        settings: Settings of the run.
+        zoo: The zoo of INRs.
+        train_set: The training split, which standardises the values.
+
+    Raises:
+        UserError: If the networks are classifiers, or all of them compute the same values.
+    """
+    if not settings.reconstruction.weight:
+        return None
+    if zoo.manifest.classifier:
+        raise UserError(
+            f"reconstruction.weight is {settings.reconstruction.weight}, but {zoo.path} is a zoo "
+            "of classifiers, which have no reconstructions. Set reconstruction.weight=0."
+        )
+    return ReconstructionLoss(
+        settings.reconstruction,
+        train_set.weights,
+        low=zoo.domain.low,
+        high=zoo.domain.high,
+        omega_0=zoo.inr.omega_0,
+        output_offset=zoo.inr.output_offset,
     )
 
 

@@ -22,16 +22,19 @@ from dws.evaluation.result import (
 from dws.experiment.building import (
     build_model,
     load_training_split,
+    num_parameters,
+    num_train,
     open_zoo,
     task_on,
     zoo_hash,
+    zoo_of_run,
 )
 from dws.experiment.origin import describe_origin
 from dws.io.folders import hold_folder
 from dws.runtime import find_device, keep_freed_memory
-from dws.settings import EvaluateSettings, ReconstructionConfig, WandbConfig
+from dws.settings import EvaluateSettings, WandbConfig
 from dws.targets import allow_plugins
-from dws.tasks import AnyTask, NetworkTask
+from dws.tasks import NetworkTask
 from dws.training import LabelledNetworks, RunDir, RunRecord
 from dws.training.checkpoint import is_finished, load_best, load_weights, num_epochs_done
 from dws.training.identity import with_defaults
@@ -100,7 +103,7 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
     device = find_device(settings.device, option="device")
     run = RunDir.open(settings.run)
     record = _complete_record(run)
-    zoo, path = _training_zoo(run, record, settings), str(settings.other_zoo)
+    zoo, path = zoo_of_run(run, record, settings.zoo_path), str(settings.other_zoo)
     other = open_zoo(path, command="dws-fit-inrs", aligned=False)
     if other.spec != zoo.spec:
         raise UserError(
@@ -132,7 +135,7 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
         model=record.model["name"],
         seed=record.seed,
         settings_hash=run.identity(),
-        num_train=_num_train(record, zoo),
+        num_train=num_train(record, zoo),
         zoo=zoo_hash(other),
         zoo_path=path,
         signals=other.manifest.signals.name,
@@ -170,26 +173,6 @@ def _complete_record(run: RunDir) -> RunRecord:
     return record
 
 
-def _training_zoo(run: RunDir, record: RunRecord, settings: EvaluateSettings) -> Zoo:
-    """Open the zoo that a run was trained on.
-
-    Raises:
-        NotFoundError: If the zoo does not exist.
-        UserError: If its folder contains another zoo.
-    """
-    path = settings.zoo_path or record.zoo.path
-    hint = "Set zoo_path if the zoo was moved. "
-    zoo = open_zoo(path, command="dws-fit-inrs", hint=hint, aligned=record.zoo.aligned)
-    if zoo_hash(zoo) != record.notes.zoo:
-        raise UserError(
-            f"{path} is not the zoo that {run.path} was trained on: its hash is {zoo_hash(zoo)} "
-            f"instead of {record.notes.zoo}. Set zoo_path to the zoo of the training, or train "
-            "again."
-        )
-    run.check_zoo(path, zoo.digest)
-    return zoo
-
-
 def _data_folder(record: RunRecord, settings: EvaluateSettings) -> str:
     return settings.data_path or (record.paths.data if record.paths else "")
 
@@ -198,7 +181,7 @@ def _evaluate(
     run: RunDir, settings: EvaluateSettings, command: str, device: torch.device
 ) -> Result:
     record = _complete_record(run)
-    zoo = _training_zoo(run, record, settings)
+    zoo = zoo_of_run(run, record, settings.zoo_path)
     settings_without_seed = with_defaults(record.outcome())
     del settings_without_seed["seed"]
     task = task_on(record.task, zoo, data=_data_folder(record, settings), device=device)
@@ -219,27 +202,14 @@ def _evaluate(
             "seed": record.seed,
             "settings": settings_without_seed,  # equal for runs that differ only in the seed
             "settings_hash": run.identity(),
-            "num_train": _num_train(record, zoo),
-            "num_parameters": _num_parameters(record, zoo, task),
+            "num_train": num_train(record, zoo),
+            "num_parameters": num_parameters(record, zoo, task),
             "zoo": record.notes.zoo,
             "zoo_path": settings.zoo_path or record.zoo.path,
             "origin": record.notes.origin,
             "evaluated": describe_origin(command, device),
         },
     )
-
-
-def _num_train(record: RunRecord, zoo: Zoo) -> int:
-    """Number of distinct training networks."""
-    num_signals = record.task.get("num_train")
-    num_views = zoo.manifest.zoo.num_views
-    return num_views * num_signals if num_signals else len(zoo.split("train"))
-
-
-def _num_parameters(record: RunRecord, zoo: Zoo, task: AnyTask) -> int:
-    """Number of parameters without the outputs of the auxiliary reconstruction loss."""
-    plain = record.model_copy(update={"reconstruction": ReconstructionConfig()})
-    return sum(p.numel() for p in build_model(plain, zoo.spec, task, None).parameters())
 
 
 def _log(run: RunDir, wandb: WandbConfig, result: Result) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dws.config import as_argument, validate
 from dws.errors import UserError
@@ -16,6 +16,9 @@ from dws.training.checkpoint import load_best, load_checkpoint, load_weights, nu
 from dws.weightspace import WeightSpaceSpec
 from dws.zoo import Zoo
 
+if TYPE_CHECKING:
+    from dws.experiment.pretrained import PretrainedModel
+
 
 @dataclass(frozen=True)
 class Run(RunDir):
@@ -24,6 +27,15 @@ class Run(RunDir):
     Attributes:
         path: Folder of the run.
     """
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run that was trained earlier.
+
+        Raises:
+            FileNotFoundError: If the folder holds no run.
+        """
+        return cls(RunDir.open(path).path)
 
     def evaluate(
         self,
@@ -106,6 +118,36 @@ class Run(RunDir):
         """
         monitor = build_task(self.record().task).monitor
         return float(load_best(self.best_checkpoint, monitor)["metrics"][f"val_{monitor}"])
+
+    def export(
+        self,
+        file: str | Path,
+        *,
+        classes: Sequence[str] | None = None,
+        zoo_path: str | Path | None = None,
+    ) -> PretrainedModel:
+        """Write the model to one file, from which ``dws.load`` predicts, as ``dws-export`` does.
+
+        The file holds the weights as float16, the model card and statistics of the training
+        networks. Test metrics are on the card if the run is evaluated before. Paths and commands
+        of the training are on it too.
+
+        Args:
+            file: The file to write; its name ends with ``.safetensors``.
+            classes: Names of the classes, in the order of the labels; None for their numbers.
+            zoo_path: The zoo's folder if it is no longer where the training found it.
+
+        Returns:
+            The model as the file has it.
+
+        Raises:
+            ValueError: If the run is damaged, not of a classification or regression, or its zoo is
+                another.
+            FileNotFoundError: If the run has no checkpoint yet, or the zoo is gone.
+        """
+        from dws.experiment.pretrained import export_run  # which uses this module
+
+        return export_run(self, Path(file), classes=classes, zoo_path=zoo_path)
 
     def load(self) -> Model:
         """Load the trained model, see ``load_trained``."""

@@ -14,6 +14,7 @@ from dws.experiment.building import (
     build_model,
     load_training_split,
     open_zoo,
+    reconstruction_loss,
     task_on,
     zoo_hash,
 )
@@ -24,7 +25,7 @@ from dws.runtime import find_device, keep_freed_memory
 from dws.settings import TrainSettings, WandbConfig
 from dws.targets import allow_plugins
 from dws.tasks import AnyTask
-from dws.training import LabelledNetworks, Model, ReconstructionLoss, RunDir, train
+from dws.training import LabelledNetworks, Model, RunDir, train
 from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.identity import identity
@@ -92,7 +93,7 @@ def _train(
     claimed = run.claim(settings, notes)
     with claimed if processes.is_first else nullcontext():
         processes.wait()
-        reconstruction = _reconstruction_loss(settings, zoo, train_set)
+        reconstruction = reconstruction_loss(settings, zoo, train_set)
         if processes.is_first:
             print(
                 f"dws: {settings.task['name']} with {settings.model['name']}, "
@@ -169,25 +170,6 @@ def _build_model(
             f"model.omega_0={omega_0}."
         )
     return model
-
-
-def _reconstruction_loss(
-    settings: TrainSettings, zoo: Zoo, train_set: LabelledNetworks
-) -> ReconstructionLoss | None:
-    if not settings.reconstruction.weight:
-        return None
-    if zoo.manifest.classifier:
-        raise UserError(
-            f"reconstruction.weight is {settings.reconstruction.weight}, but {zoo.path} is a zoo "
-            "of classifiers, which have no reconstructions. Set reconstruction.weight=0."
-        )
-    return ReconstructionLoss(
-        settings.reconstruction,
-        train_set.weights,
-        low=zoo.domain.low,
-        high=zoo.domain.high,
-        omega_0=zoo.inr.omega_0,
-    )
 
 
 def run_folder(settings: TrainSettings, notes: Notes) -> Path:

@@ -1,4 +1,4 @@
-"""Safe loading of ``torch.save`` files: no code execution, checksums compared where present."""
+"""Safe loading of files of tensors: no code execution, checksums compared where present."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load as load_safetensors
 
 from dws.errors import UserError
 
 GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 FOLDER = 0x10  # attribute of a zip entry
+SAFETENSORS = ".safetensors"  # suffix of files of that format
 UNSAFE = re.compile(r"GLOBAL (\S+)|(TorchScript)")  # in PyTorch's message about a refused class
 
 
 def load_tensors(file: Path) -> tuple[Any, bool]:
     """Load a file of tensors and plain values onto the CPU.
+
+    Files whose names end with ``.safetensors`` are in that format, which has no checksums. All
+    others are files of ``torch.save``.
 
     ``torch.load`` does not detect a flipped bit in a tensor, therefore the checksums in the file
     are compared first. Files in PyTorch's format from before version 1.6 have no checksums, nor
@@ -40,6 +45,13 @@ def load_tensors(file: Path) -> tuple[Any, bool]:
         head = stream.read(len(GIT_LFS_POINTER))
     if head == GIT_LFS_POINTER:
         raise UserError("a Git LFS pointer instead of the file's content; run: git lfs pull")
+    if file.suffix.lower() == SAFETENSORS:
+        try:
+            return load_safetensors(file.read_bytes()), False
+        except Exception as error:  # a damaged file can raise anything
+            if isinstance(error, OSError):
+                raise
+            raise UserError(f"damaged, or not a safetensors file ({error})") from error
     try:
         is_zip = zipfile.is_zipfile(file)
         if head.startswith(b"PK") and not is_zip:

@@ -3,7 +3,11 @@
 from dws.plots.curves import drawable, plot_curves, plot_learning_curve
 from dws.plots.embeddings import plot_embedding, plot_embeddings
 from dws.plots.figure import supported_formats
-from dws.plots.functions import plot_functions, plot_reconstructions
+from dws.plots.functions import (
+    plot_functions,
+    plot_reconstructions,
+    plot_rendered_and_reconstructed,
+)
 from dws.plots.images import plot_images
 from dws.plots.predictions import plot_confusion_matrix, plot_predicted_against_true
 
@@ -18,5 +22,6 @@ __all__ = [
     "plot_learning_curve",
     "plot_predicted_against_true",
     "plot_reconstructions",
+    "plot_rendered_and_reconstructed",
     "supported_formats",
 ]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dws.plots.figure import save_figure
+from dws.plots.figure import plain_text, save_figure
 
 
 def plot_reconstructions(
@@ -83,6 +83,49 @@ def plot_functions(
             # the range of the fitted signals is unknown
             _show(axes, signal.view(*grid, -1), float(signal.min()), float(signal.max()))
         axes.set_title(title, fontsize=7)
+    save_figure(figure, path)
+
+
+def plot_rendered_and_reconstructed(
+    path: Path,
+    rendered: Float[Tensor, "n ... c"],
+    reconstructed: Float[Tensor, "n ... c"],
+    names: Sequence[str],
+    predictions: Sequence[str],
+) -> None:
+    """What INRs show above what a model reconstructs from their weights.
+
+    Args:
+        path: File to write.
+        rendered: Values of n INRs on a grid of one or two axes.
+        reconstructed: The same, as the model predicts them, on a grid that may be coarser.
+        names: Title of each INR; the end is shown if it is long.
+        predictions: What the model predicts for each.
+    """
+    columns = min(len(names), 8)
+    bands = -(-len(names) // columns)
+    figure = Figure(figsize=(1.4 * columns, 3.4 * bands), layout="constrained")
+    panels = figure.subplots(2 * bands, columns, squeeze=False)
+    for axes in panels.flatten():
+        axes.axis("off")
+    for number, both in enumerate(zip(rendered, reconstructed, strict=True)):
+        band, column = divmod(number, columns)
+        low, high = float(both[0].nan_to_num().min()), float(both[0].nan_to_num().max())
+        low, high = min(0.0, low), max(1.0, high)
+        name = names[number] if len(names[number]) <= 22 else f"…{names[number][-21:]}"
+        for axes, values, title in zip(
+            panels[2 * band : 2 * band + 2, column], both, (name, predictions[number]), strict=True
+        ):
+            axes.set_axis_on()
+            axes.set(xticks=[], yticks=[])
+            if values.ndim == 2:
+                axes.plot(values.numpy(), linewidth=0.8)
+            else:
+                _show(axes, values, low, high)
+            axes.set_title(plain_text(title), fontsize=7)
+    for band in range(bands):
+        panels[2 * band, 0].set_ylabel("INR", fontsize=8)
+        panels[2 * band + 1, 0].set_ylabel("model", fontsize=8)
     save_figure(figure, path)
 
 

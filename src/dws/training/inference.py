@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from dws.tasks import AnyTask
 from dws.training.loader import LabelledNetworks
 from dws.training.model import Model, WeightSpaceModel
+from dws.weightspace import WeightBatch
 
 
 @torch.no_grad()
@@ -41,8 +43,7 @@ def predict(
     """
     model.eval()
     if task.num_views == 1:
-        outputs = [model(weights) for weights, _ in split.batches(batch_size)]
-        return torch.cat(outputs), split.targets
+        return in_batches(model, split.weights, batch_size), split.targets
     assert isinstance(model, WeightSpaceModel)  # true for tasks with two views
     if train_embedding is None:
         train_embedding = embed(model, train_set, batch_size=batch_size)
@@ -62,4 +63,22 @@ def predict(
 def embed(model: WeightSpaceModel, split: LabelledNetworks, *, batch_size: int) -> Tensor:
     """Compute the embeddings of a whole split in order, (n, E)."""
     model.eval()
-    return torch.cat([model.embed(weights) for weights, _ in split.batches(batch_size)])
+    return in_batches(model.embed, split.weights, batch_size)
+
+
+@torch.no_grad()
+def in_batches(
+    function: Callable[[WeightBatch], Tensor], networks: WeightBatch, batch_size: int
+) -> Tensor:
+    """What a function of networks returns for all of them, computed batch after batch.
+
+    Args:
+        function: Of B networks, to (B, ...), such as a model.
+        networks: n networks.
+        batch_size: Networks at once.
+
+    Returns:
+        (n, ...), in order.
+    """
+    starts = range(0, max(networks.batch_size, 1), batch_size)  # of no networks: (0, ...)
+    return torch.cat([function(networks[start : start + batch_size]) for start in starts])

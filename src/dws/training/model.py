@@ -121,6 +121,10 @@ class WeightSpaceModel(Model):
         inputs = self._input(batch)
         return self.split(self.net(inputs))[0] if self.embeds_output else net.embed(inputs)
 
+    def reconstruct(self, batch: WeightBatch) -> Float[Tensor, "b v"]:
+        """The values that the ``ReconstructionLoss`` compares with its targets, in its units."""
+        return self.split(self.net(self._input(batch)))[1].float()
+
     def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:
         """Split outputs of the metanet, or of the model in training, see ``Model.split``."""
         num_for_task = outputs.shape[1] - self.num_reconstructed

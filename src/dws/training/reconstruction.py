@@ -31,6 +31,11 @@ class ReconstructionLoss:
         low: Lower end of the domain along each axis, d_0 numbers.
         high: Upper end of the domain along each axis, d_0 numbers.
         omega_0: ω0 of the networks.
+        output_offset: Added to their outputs, see ``siren_apply``.
+
+    Attributes:
+        mean: Mean of the values of the reference, (P d_M,).
+        std: Standard deviation of all its values from these means, one number.
 
     Raises:
         ValueError: If all networks have the same values.
@@ -44,8 +49,10 @@ class ReconstructionLoss:
         low: Sequence[float],
         high: Sequence[float],
         omega_0: float,
+        output_offset: float = 0.5,
     ) -> None:
-        self.weight, self.omega_0 = config.weight, omega_0
+        self.weight = config.weight
+        self.omega_0, self.output_offset = omega_0, output_offset
         cells = (torch.arange(config.resolution) + 0.5) / config.resolution
         axes = [a + (b - a) * cells for a, b in zip(low, high, strict=True)]
         points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
@@ -67,4 +74,7 @@ class ReconstructionLoss:
         return (self._values(networks) - self.mean) / self.std
 
     def _values(self, networks: WeightBatch) -> Tensor:
-        return siren_apply(networks, self.points, omega_0=self.omega_0).flatten(1)
+        values = siren_apply(
+            networks, self.points, omega_0=self.omega_0, output_offset=self.output_offset
+        )
+        return values.flatten(1)

@@ -8,6 +8,7 @@ from dws.weightspace.groups import (
     SignFlip,
     wrap_phases,
 )
+from dws.weightspace.scales import ScaleReference, layer_scales
 from dws.weightspace.spec import WeightSpaceSpec
 from dws.weightspace.statistics import Standardize, layer_moments
 from dws.weightspace.symmetry import Symmetry
@@ -16,6 +17,7 @@ from dws.weightspace.testing import assert_equivariant, assert_invariant
 __all__ = [
     "Permutation",
     "PhaseShift",
+    "ScaleReference",
     "SignFlip",
     "SignedPermutation",
     "Standardize",
@@ -25,5 +27,6 @@ __all__ = [
     "assert_equivariant",
     "assert_invariant",
     "layer_moments",
+    "layer_scales",
     "wrap_phases",
 ]

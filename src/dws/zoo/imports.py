@@ -1,5 +1,6 @@
-"""Import of INRs of other projects, from one file with a PyTorch state dict per INR.
+"""Import of INRs of other projects, from one file with a state dict per INR.
 
+Files whose names end with ``.safetensors`` are in that format, all others are of ``torch.save``.
 Weights have the shape (d_out, d_in) and biases (d_out,), from the first layer to the last. No code
 in a file is executed. Every floating-point dtype is converted to float32; values that float32
 cannot represent are an error.
@@ -206,7 +207,7 @@ def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], d
                 try:
                     network, is_checked = _read(file)
                 except (OSError, ValueError) as error:
-                    problems[file] = _reason(error)
+                    problems[file] = reason_of(error)
                     continue
                 num_unchecked += not is_checked
                 networks.append(_Network(split, file, label, network.flatten(), network.spec))
@@ -215,14 +216,14 @@ def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], d
         raise UserError(f"None of {total} files can be imported. The first is {file}: {reason}")
     if num_unchecked:
         print(
-            f"dws: {num_unchecked} of {total} files have no checksums, because they are in "
-            "PyTorch's format from before 1.6 or were saved without checksums; altered weights "
-            "cannot be detected in them"
+            f"dws: {num_unchecked} of {total} files have no checksums, because they are "
+            "safetensors, in PyTorch's format from before 1.6 or were saved without checksums; "
+            "altered weights cannot be detected in them"
         )
     return networks, problems
 
 
-def _reason(error: OSError | ValueError) -> str:
+def reason_of(error: OSError | ValueError) -> str:
     """Reason of an error, without the file's path."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
@@ -332,6 +333,19 @@ def read_state_dict(file: Path) -> WeightBatch:
 def _read(file: Path) -> tuple[WeightBatch, bool]:
     """Read a network, and whether checksums were present and correct."""
     content, is_checked = load_tensors(file)
+    return to_network(content), is_checked
+
+
+def to_network(content: object) -> WeightBatch:
+    """Convert a state dict of an MLP to one network, see ``read_state_dict``.
+
+    Args:
+        content: The state dict, or dictionaries around it.
+
+    Raises:
+        ValueError: If it has not exactly one state dict, or this has other tensors than the finite
+            weights and biases of one MLP.
+    """
     if not isinstance(content, Mapping):
         raise UserError(f"contains {type(content).__name__} instead of a state dict")
     candidates, others = _search(content)
@@ -345,7 +359,7 @@ def _read(file: Path) -> tuple[WeightBatch, bool]:
         if not prefix or other.startswith(f"{prefix}."):
             raise UserError(_unexpected(other))
     stems = _stems([str(key) for key, value in state.items() if isinstance(value, Tensor)])
-    return _mlp(stems, state), is_checked
+    return _mlp(stems, state)
 
 
 def _search(content: object) -> tuple[dict[str, Mapping[Any, Any]], list[str]]:

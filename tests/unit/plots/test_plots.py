@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from dws.plots import (
     figure,
+    functions,
     images,
     plot_confusion_matrix,
     plot_curves,
@@ -15,6 +16,7 @@ from dws.plots import (
     plot_embeddings,
     plot_images,
     plot_predicted_against_true,
+    plot_rendered_and_reconstructed,
 )
 
 
@@ -43,6 +45,34 @@ def test_image_grid_has_one_row_for_each_title(
     torch.testing.assert_close(shown, (2 * values[2] - 0.5).clamp(0, 1).expand(4, 5, 3))
 
 
+def test_reconstructions_stand_below_renderings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(functions, "save_figure", lambda made, path: drawn.append(made))
+    rendered, reconstructed = torch.rand(10, 6, 6, 1), torch.rand(10, 3, 3, 1)
+    names, predictions = [f"n{i}" for i in range(10)], [f"p{i}" for i in range(10)]
+    plot_rendered_and_reconstructed(tmp_path / "x.png", rendered, reconstructed, names, predictions)
+    panels = drawn[0].axes  # four rows of eight
+    titles = [axes.get_title() for axes in panels]
+    assert titles == [*names[:8], *predictions[:8], *names[8:], *[""] * 6, *predictions[8:],
+                      *[""] * 6]  # fmt: skip
+    shown = torch.from_numpy(panels[25].get_images()[0].get_array().data)  # below that of n9
+    torch.testing.assert_close(shown, reconstructed[9, :, :, 0])
+
+
+def test_reconstructions_of_curves_are_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(functions, "save_figure", lambda made, path: drawn.append(made))
+    rendered, reconstructed = torch.rand(1, 6, 1), torch.rand(1, 3, 1)
+    plot_rendered_and_reconstructed(tmp_path / "x.png", rendered, reconstructed, ["n"], ["p"])
+    lines = [axes.get_lines()[0].get_ydata() for axes in drawn[0].axes]
+    assert [len(line) for line in lines] == [6, 3]
+    assert list(lines[1]) == reconstructed.flatten().tolist()
+
+
 @pytest.mark.parametrize("name", ["$x^$", r"$\frac$", "_hidden", "y" * 300, "日本", "a\nb"])
 def test_plots_accept_any_name(name: str, tmp_path: Path) -> None:
     plot_curves(tmp_path / "c.png", {name: ([1.0], [[1.0]])}, x_label=name, y_label=name)
@@ -50,3 +80,5 @@ def test_plots_accept_any_name(name: str, tmp_path: Path) -> None:
     plot_embeddings(tmp_path / "f.png", {name: torch.randn(4, 2)}, torch.arange(4), name)
     plot_predicted_against_true(tmp_path / "p.png", torch.randn(4), torch.randn(4), name)
     plot_images(tmp_path / "i.png", {name: torch.rand(2, 3, 3, 1)})
+    curve = torch.rand(1, 3, 1)
+    plot_rendered_and_reconstructed(tmp_path / "r.png", curve, curve, [name], [name])

@@ -1,0 +1,10 @@
+"""Trained models that ship with dws, one ``<name>.safetensors`` each; see ``dws.load``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def shipped_models() -> dict[str, Path]:
+    """The file of each shipped model, by its name."""
+    return {file.stem: file for file in sorted(Path(__file__).parent.glob("*.safetensors"))}

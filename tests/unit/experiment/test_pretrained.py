@@ -1,0 +1,466 @@
+"""Trained models that predict: from runs, from files, and those that ship with dws."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.conftest import random_batch, read_digits
+
+import dws
+from dws.config import compose_settings
+from dws.experiment.building import reconstruction_loss
+from dws.experiment.card import ModelCard
+from dws.experiment.pretrained import Networks
+from dws.inr import siren_apply
+from dws.inr.siren import init_siren
+from dws.pretrained import shipped_models
+from dws.training import LabelledNetworks
+from dws.training.record import Notes, Origin
+from dws.weightspace import Permutation, SignFlip, WeightBatch, WeightSpaceSpec
+from dws.zoo import Zoo, ZooSplit
+from dws.zoo.dwsnets import _state_dict
+from dws.zoo.rendering import grid_points, render
+
+SMALL = {
+    "model.hidden_channels": 4, "model.edge_channels": 2, "model.read_channels": 4,
+    "model.num_layers": 1, "model.head_layers": 1, "trainer.num_epochs": 1,
+    "trainer.batch_size": 8, "reconstruction.resolution": 4, "wandb": "disabled",
+    "trainer.compile": "never",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(picture_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dws.Run:
+    folder = tmp_path_factory.mktemp("runs") / "pictures"
+    trained = dws.train("mnist", "dwsnet_sign", zoo=picture_zoo, run_dir=folder, settings=SMALL)
+    trained.evaluate(wandb="disabled")
+    return trained
+
+
+@pytest.fixture(scope="module")
+def of_run(run: dws.Run) -> dws.PretrainedModel:
+    return dws.load(run.path)
+
+
+@pytest.fixture(scope="module")
+def file(run: dws.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("models") / "pictures.safetensors"
+    run.export(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def of_file(file: Path) -> dws.PretrainedModel:
+    return dws.load(file)
+
+
+# --- predictions ----------------------------------------------------------------------------------
+
+
+def test_probabilities_are_those_of_the_module(
+    run: dws.Run, of_run: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    weights = picture_zoo.split("test").weights()
+    with torch.no_grad():
+        expected = run.load()(weights).softmax(dim=1)
+    assert torch.equal(of_run.predict(weights), expected)
+
+
+NETWORKS: dict[str, Callable[[Zoo], Networks]] = {
+    "a zoo": lambda zoo: zoo,
+    "a split": lambda zoo: ZooSplit(zoo, 0, len(zoo)),
+    "a batch": lambda zoo: ZooSplit(zoo, 0, len(zoo)).weights(),
+    "state dicts": lambda zoo: [
+        _state_dict(ZooSplit(zoo, row, row + 1).weights()) for row in range(len(zoo))
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_networks_may_be_given_in_several_ways(
+    kind: str, of_file: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    networks = NETWORKS[kind](picture_zoo)
+    everything = ZooSplit(picture_zoo, 0, 48).weights()
+    expected = of_file.predict(everything)
+    assert expected.shape == (48, 10)
+    assert torch.allclose(of_file.predict(networks, batch_size=5), expected, atol=1e-6)
+    assert torch.equal(of_file.distance(networks), of_file.distance(everything))
+
+
+def test_one_state_dict_is_one_network(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
+    network = picture_zoo.split("val").weights()[:1]
+    state = {key: value.requires_grad_() for key, value in _state_dict(network).items()}
+    assert torch.allclose(of_file.predict(state), of_file.predict(network))
+
+
+def test_an_empty_batch_has_no_predictions(of_file: dws.PretrainedModel) -> None:
+    empty = random_batch(of_file.spec, 3, dtype=torch.float32)[:0]
+    assert of_file.predict(empty).shape == (0, 10)
+    with pytest.raises(ValueError, match="no networks"):
+        of_file.predict([])
+
+
+def test_training_networks_are_within_the_limit(
+    of_file: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    train = picture_zoo.split("train").weights()
+    limit = of_file.card.scales.limit
+    assert bool((of_file.distance(train) <= limit).all())
+    assert bool((of_file.distance(train.map(lambda t: 4 * t)) > limit).all())
+
+
+# --- reconstructions ------------------------------------------------------------------------------
+
+
+def test_reconstructions_are_images_in_the_units_of_the_signals(
+    run: dws.Run, of_file: dws.PretrainedModel, picture_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that reconstructs the targets of its loss exactly shows what the INRs show."""
+    record = run.record()
+    train = picture_zoo.split("train").weights()
+    loss = reconstruction_loss(record, picture_zoo, LabelledNetworks(train, torch.zeros(32)))
+    assert loss is not None
+    monkeypatch.setattr(of_file.model, "reconstruct", loss.targets)
+    networks = picture_zoo.split("test").weights()
+    images = of_file.reconstruct(networks)
+    assert images.shape == (8, 4, 4, 1)
+    row, column = 1, 3  # cells of a width of 0.5, from -1
+    point = torch.tensor([[-1 + 0.5 * (column + 0.5), -1 + 0.5 * (row + 0.5)]])  # x first
+    expected = siren_apply(networks, point)[:, 0]
+    assert torch.allclose(images[:, row, column], expected, atol=1e-4)
+
+
+def test_reconstructions_are_what_the_model_predicts_beside_the_classes(
+    of_run: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    networks = picture_zoo.split("test").weights()
+    model = of_run.model.train()  # in which the reconstructed values follow the prediction
+    with torch.no_grad():
+        expected = model(networks)[:, 10:]
+    model.eval()
+    assert of_run.reconstruction is not None
+    units = of_run.reconstruction
+    images = of_run.reconstruct(networks)
+    back = (images.permute(0, 2, 1, 3).flatten(1) - units.mean) / units.std
+    assert torch.allclose(back, expected, atol=1e-4)
+
+
+def test_renderings_are_those_of_the_zoo(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
+    points = grid_points(picture_zoo.domain, [5, 5])
+    expected = render(picture_zoo, range(48), points).view(48, 5, 5, 1)
+    assert torch.allclose(of_file.render(picture_zoo), expected, atol=1e-5)
+    shifted = of_file.render(picture_zoo, output_offset=1.5)
+    assert torch.allclose(shifted, expected + 1, atol=1e-5)
+
+
+# --- architectures --------------------------------------------------------------------------------
+
+
+def test_networks_of_other_widths_are_refused(
+    of_file: dws.PretrainedModel, sine_zoo: Zoo, classifier_zoo: Zoo
+) -> None:
+    expected = r"takes SIRENs of widths 2-8-8-1 with ω0 = 30, and "
+    with pytest.raises(ValueError, match=rf"{expected}.* SIRENs of widths 1-8-8-1 with ω0 = 30"):
+        of_file.predict(sine_zoo)
+    with pytest.raises(ValueError, match=rf"{expected}.* ReLU networks of widths 4-8-8-1"):
+        of_file.predict(classifier_zoo)
+    with pytest.raises(ValueError, match=rf"{expected}these are networks of widths 3-4-1"):
+        of_file.reconstruct(random_batch(WeightSpaceSpec((3, 4, 1)), 2))
+
+
+def test_networks_of_any_precision_are_taken(
+    of_file: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    networks = picture_zoo.split("test").weights()
+    double = networks.to(torch.float64)
+    assert torch.equal(of_file.predict(double), of_file.predict(networks))
+    assert torch.equal(of_file.reconstruct(double), of_file.reconstruct(networks))
+    assert torch.equal(of_file.render(double), of_file.render(networks))
+
+
+def test_predictions_are_made_in_evaluation_mode(
+    of_file: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    expected = of_file.predict(picture_zoo)
+    of_file.model.train()
+    assert torch.equal(of_file.predict(picture_zoo), expected)
+
+
+def test_networks_with_another_frequency_are_refused(
+    of_file: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    inr = picture_zoo.inr.model_copy(update={"omega_0": 10.0})
+    other = replace(picture_zoo, manifest=picture_zoo.manifest.model_copy(update={"inr": inr}))
+    with pytest.raises(ValueError, match="ω0 = 10"):
+        of_file.predict(other)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_file_has_the_card_of_its_run(
+    of_run: dws.PretrainedModel, of_file: dws.PretrainedModel
+) -> None:
+    assert of_file.card == of_run.card
+    card = of_file.card
+    assert card.classes == [str(number) for number in range(10)]
+    assert (card.num_train, card.spec.dims, card.monitor) == (32, (2, 8, 8, 1), "accuracy")
+    assert card.recipe["optim"]["muon_lr"] > 0
+    assert card.test is not None
+    assert card.test.num_networks == 8
+    assert set(card.zoo.train_std) == {f"{k}.{i}" for k in ("weight", "bias") for i in range(3)}
+
+
+def test_matrices_are_stored_as_float16_and_nothing_else(file: Path) -> None:
+    tensors = load_file(file)
+    kinds = {(name.startswith("model.") and t.ndim > 1, t.dtype) for name, t in tensors.items()}
+    assert kinds == {(True, torch.float16), (False, torch.float32)}
+
+
+def test_rounding_changes_probabilities_little(
+    of_run: dws.PretrainedModel, of_file: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
+    before, after = of_run.predict(picture_zoo), of_file.predict(picture_zoo)
+    assert torch.allclose(before, after, atol=5e-3)
+    assert not torch.equal(before, after)
+
+
+def test_a_file_is_the_same_when_it_is_written_again(
+    file: Path, of_file: dws.PretrainedModel, tmp_path: Path
+) -> None:
+    of_file.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
+
+
+def test_the_export_says_what_rounding_changes(
+    run: dws.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported = run.export(tmp_path / "new/model.safetensors", classes=list("abcdefghij"))
+    assert exported.card.classes == list("abcdefghij")
+    printed = capsys.readouterr().out
+    assert "accuracy on 8 validation networks" in printed
+    assert "predicted classes changed" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("model.pth", r"ends with \.safetensors, not .*model\.pth"),
+        ("model", r"ends with \.safetensors"),
+        ("folder.safetensors", "is a folder"),
+    ],
+)
+def test_a_model_is_not_written_to_a_file_of_another_name(
+    name: str, expected: str, run: dws.Run, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(ValueError, match=expected):
+        run.export(tmp_path / name)
+
+
+def test_weights_beyond_float16_are_refused(of_file: dws.PretrainedModel, tmp_path: Path) -> None:
+    parameter = next(p for p in of_file.model.parameters() if p.ndim > 1)
+    before = parameter.detach().clone()
+    with torch.no_grad():
+        parameter.view(-1)[0] = 1e6
+    with pytest.raises(ValueError, match=r"entries up to 1e\+06, which float16 cannot hold"):
+        of_file.save(tmp_path / "x.safetensors")
+    parameter.data.copy_(before)
+
+
+def flip(content: bytearray) -> None:
+    content[-1] ^= 1  # of a tensor
+
+
+def alter_card(content: bytearray) -> None:
+    found = re.search(rb"num_parameters\W+\d*(\d)", content)
+    assert found
+    content[found.start(1)] ^= 1
+
+
+def cut(content: bytearray) -> None:
+    del content[len(content) // 2 :]
+
+
+def empty(content: bytearray) -> None:
+    content.clear()
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (flip, "checksum does not match"),
+        (alter_card, "checksum does not match"),
+        (cut, "damaged, or not a safetensors file"),
+        (empty, "damaged, or not a safetensors file"),
+    ],
+)
+def test_a_damaged_file_is_refused(
+    damage: Callable[[bytearray], None], expected: str, file: Path, tmp_path: Path
+) -> None:
+    content = bytearray(file.read_bytes())
+    damage(content)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match=expected):
+        dws.load(damaged)
+
+
+def test_a_file_of_networks_is_no_model(tmp_path: Path) -> None:
+    save_file({"seq.0.weight": torch.zeros(2, 2)}, tmp_path / "network.safetensors")
+    with pytest.raises(ValueError, match="has no model card"):
+        dws.load(tmp_path / "network.safetensors")
+
+
+def saved(model: dws.PretrainedModel, file: Path, **changes: Any) -> Path:
+    card = model.card.model_copy(update=changes)
+    replace(model, card=card).save(file)
+    return file
+
+
+def test_a_file_of_a_newer_version_is_refused(of_file: dws.PretrainedModel, tmp_path: Path) -> None:
+    file = saved(of_file, tmp_path / "new.safetensors", format_version=99)
+    with pytest.raises(ValueError, match="99"):
+        dws.load(file)
+
+
+@pytest.mark.parametrize("target", ["os.mkdir", "mypackage.Net"])
+def test_a_file_runs_no_code_of_packages_that_are_not_allowed(
+    target: str, of_file: dws.PretrainedModel, tmp_path: Path
+) -> None:
+    record = of_file.card.run.model_copy(update={"model": {"_target_": target, "name": "x"}})
+    file = saved(of_file, tmp_path / "code.safetensors", run=record)
+    with pytest.raises(ValueError, match=f"_target_={target} "):
+        dws.load(file)
+
+
+def test_weights_that_do_not_fit_the_settings_are_refused(
+    of_file: dws.PretrainedModel, tmp_path: Path
+) -> None:
+    settings = {**of_file.card.run.model, "hidden_channels": 8}
+    record = of_file.card.run.model_copy(update={"model": settings})
+    file = saved(of_file, tmp_path / "other.safetensors", run=record)
+    with pytest.raises(ValueError, match=r"do not fit dws\.metanets\.SignDWSNet of this version"):
+        dws.load(file)
+
+
+def test_text_of_settings_is_kept_as_it_is(of_file: dws.PretrainedModel, tmp_path: Path) -> None:
+    settings = {**of_file.card.run.task, "name": r"a\${b} ${c}"}
+    record = of_file.card.run.model_copy(update={"task": settings})
+    file = saved(of_file, tmp_path / "text.safetensors", run=record)
+    assert dws.load(file).card.run.task["name"] == r"a\${b} ${c}"
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def test_a_regression_predicts_its_labels(sine_zoo: Zoo, tmp_path: Path) -> None:
+    settings = {"trainer.num_epochs": 1, "trainer.batch_size": 8, "wandb": "disabled",
+                "model.hidden_features": [8], "trainer.compile": "never"}  # fmt: skip
+    run = dws.train("sine", "mlp", zoo=sine_zoo, run_dir=tmp_path / "run", settings=settings)
+    model = run.export(tmp_path / "sine.safetensors")
+    assert (model.card.labels, model.card.classes, model.card.test) == (["frequency"], None, None)
+    weights = sine_zoo.split("test").weights()
+    with torch.no_grad():
+        expected = run.load()(weights)
+    assert torch.allclose(model.predict(weights), expected, rtol=0.01, atol=0.01)
+    with pytest.raises(ValueError, match=r"reconstruction\.weight=0"):
+        model.reconstruct(weights)
+    with pytest.raises(ValueError, match="this run predicts frequency"):
+        run.export(tmp_path / "x.safetensors", classes=["a"])
+    assert "frequency" in model.card.markdown("sine")
+
+
+def test_the_zoo_of_a_run_may_have_moved(run: dws.Run, picture_zoo: Zoo, tmp_path: Path) -> None:
+    text = run.config_file.read_text()
+    moved = tmp_path / "run"
+    moved.mkdir()
+    for source in run.path.iterdir():
+        (moved / source.name).write_bytes(source.read_bytes())
+    (moved / "config.yaml").write_text(text.replace(str(picture_zoo.path), "gone"))
+    with pytest.raises(FileNotFoundError, match="zoo_path"):
+        dws.load(moved)
+    assert dws.load(moved, zoo_path=picture_zoo.path).card.num_train == 32
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "reason"),
+    [("ssl", "mlp", "it learns an embedding"), ("edit", "mlp", "its outputs are networks"),
+     ("mnist", "mlp_alignment", "aligned to its zoo")],
+)  # fmt: skip
+def test_runs_whose_model_alone_predicts_no_labels_are_refused(
+    task: str, model: str, reason: str, picture_zoo: Zoo, tmp_path: Path
+) -> None:
+    settings = compose_settings(
+        "train", [f"task={task}", f"model={model}", f"zoo.path={picture_zoo.path}"]
+    )
+    origin = Origin(code="x", machine="x", command="x")
+    notes = Notes(zoo="0", zoo_digest=None, dims=[2, 8, 8, 1], precision="fp32", origin=origin)
+    with dws.Run(tmp_path / "run").claim(settings, notes):
+        pass
+    with pytest.raises(ValueError, match=reason):
+        dws.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("classes", [["a"], ["a"] * 10])
+def test_each_class_needs_a_name_of_its_own(
+    classes: list[str], run: dws.Run, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="The run has 10 classes"):
+        run.export(tmp_path / "x.safetensors", classes=classes)
+
+
+# --- models that ship with dws --------------------------------------------------------------------
+
+
+def test_an_unknown_name_lists_those_that_ship_with_dws() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no model minst-sign.*mnist-sign"):
+        dws.load("minst-sign")
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_every_shipped_model_has_a_complete_card(name: str) -> None:
+    card: ModelCard = dws.load(name).card
+    assert card.test is not None
+    text = card.markdown(name)
+    assert f"### {name}" in text
+    assert f"{card.num_train:,} networks of the zoo {card.zoo.signals.name}" in text
+    assert all(sentence in text for sentence in card.limits)
+
+
+def test_digits_are_classified_from_weights() -> None:
+    model = dws.load("mnist-sign")
+    probabilities = model.predict(read_digits())
+    assert int((probabilities.argmax(dim=1) == torch.arange(10)).sum()) >= 8
+    assert bool((model.distance(read_digits()) <= model.card.scales.limit).all())
+
+
+def test_digits_are_reconstructed_from_weights() -> None:
+    model = dws.load("mnist-sign")
+    rendered, reconstructed = model.render(read_digits()), model.reconstruct(read_digits())
+    coarse = torch.nn.functional.interpolate(rendered[..., 0][:, None], (14, 14), mode="area")
+    pairs = torch.stack([coarse.flatten(1), reconstructed.flatten(1)])
+    for one, other in pairs.unbind(1):
+        assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.7
+
+
+@pytest.mark.parametrize("symmetry", [Permutation, SignFlip])
+def test_the_sign_model_is_invariant(symmetry: type[Permutation | SignFlip]) -> None:
+    model = dws.load("mnist-sign")
+    moved = symmetry.random(model.spec, torch.Generator().manual_seed(0)).apply(read_digits())
+    assert torch.allclose(model.predict(moved), model.predict(read_digits()), atol=1e-4)
+
+
+def test_untrained_and_rescaled_networks_exceed_the_limit() -> None:
+    model = dws.load("mnist-sign")
+    others = [init_siren(model.spec, range(10)), read_digits().map(lambda t: 2 * t),
+              read_digits().map(lambda t: t / 2)]  # fmt: skip
+    assert bool((model.distance(WeightBatch.cat(others)) > model.card.scales.limit).all())

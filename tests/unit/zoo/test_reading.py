@@ -1,0 +1,116 @@
+"""Networks from zoos, files and folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.conftest import random_batch
+
+from dws.errors import UserError
+from dws.weightspace import WeightBatch, WeightSpaceSpec
+from dws.zoo import Zoo
+from dws.zoo.dwsnets import _state_dict
+from dws.zoo.reading import NamedNetworks, read_networks
+
+SPEC = WeightSpaceSpec((2, 4, 4, 1))
+NETWORKS = random_batch(SPEC, 4, dtype=torch.float32)
+STATES = [_state_dict(NETWORKS[i : i + 1]) for i in range(4)]
+
+
+def check(networks: WeightBatch | Zoo) -> None:
+    if networks.spec != SPEC:
+        raise UserError(f"widths {networks.spec.dims}")
+
+
+def read(path: Path, **options: object) -> list[NamedNetworks]:
+    return list(read_networks(path, check=lambda _: None, **options))  # type: ignore[arg-type]
+
+
+def test_a_zoo_is_read_in_the_order_of_its_rows(sine_zoo: Zoo) -> None:
+    parts = read(sine_zoo.path)
+    names = [name for part in parts for name in part.names]
+    assert names == [f"{sine_zoo.path}:{row}" for row in range(56)]
+    flat = torch.cat([part.weights.flatten() for part in parts])
+    splits = [sine_zoo.split(name).weights().flatten() for name in ("train", "val", "test")]
+    assert torch.equal(flat, torch.cat(splits))
+
+
+def test_one_split_of_a_zoo_is_read(sine_zoo: Zoo) -> None:
+    (part,) = read(sine_zoo.path, split="val")
+    assert part.names == [f"{sine_zoo.path}:{row}" for row in range(40, 48)]
+    assert torch.equal(part.weights.flatten(), sine_zoo.split("val").weights().flatten())
+
+
+def test_a_folder_is_searched_for_state_dicts_of_every_format(tmp_path: Path) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    torch.save(STATES[0], tmp_path / "deep/er/c.pth")
+    torch.save({"epoch": 3, "model": STATES[1]}, tmp_path / "B.PT")
+    save_file(STATES[2], tmp_path / "a.safetensors")
+    (tmp_path / "notes.txt").write_text("nothing")
+    (part,) = read(tmp_path)
+    assert part.names == [str(tmp_path / n) for n in ("B.PT", "a.safetensors", "deep/er/c.pth")]
+    assert torch.equal(part.weights.flatten(), NETWORKS[torch.tensor([1, 2, 0])].flatten())
+
+
+def test_a_file_of_any_name_is_read(tmp_path: Path) -> None:
+    torch.save(STATES[3], tmp_path / "checkpoint")
+    (part,) = read(tmp_path / "checkpoint")
+    assert torch.equal(part.weights.flatten(), NETWORKS[3:].flatten())
+
+
+def test_the_first_bad_file_is_named(tmp_path: Path) -> None:
+    torch.save(STATES[0], tmp_path / "a.pth")
+    (tmp_path / "b.safetensors").write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"b\.safetensors: .* --skip-bad leaves"):
+        read(tmp_path)
+
+
+def test_bad_files_are_left_out_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(STATES[0], tmp_path / "a.pth")
+    (tmp_path / "b.pth").write_bytes(b"hello")
+    wider = random_batch(WeightSpaceSpec((2, 5, 1)), 1, dtype=torch.float32)
+    torch.save(_state_dict(wider), tmp_path / "c.pth")
+    (part,) = read_networks(tmp_path, check=check, skip_bad=True)
+    assert part.names == [str(tmp_path / "a.pth")]
+    lines = capsys.readouterr().err.splitlines()
+    assert [Path(line.split(": ")[1]).name for line in lines] == ["b.pth", "c.pth"]
+    assert "widths (2, 5, 1)" in lines[1]
+
+
+def test_a_zoo_is_checked_as_a_whole(sine_zoo: Zoo) -> None:
+    with pytest.raises(ValueError, match=r"widths \(1, 8, 8, 1\)"):
+        list(read_networks(sine_zoo.path, check=check))
+
+
+def test_an_unfinished_zoo_is_not_a_folder_of_files(sine_zoo: Zoo, tmp_path: Path) -> None:
+    shard = "shard-00000.safetensors"
+    (tmp_path / shard).write_bytes((sine_zoo.path / shard).read_bytes())
+    with pytest.raises(FileNotFoundError, match="unfinished"):
+        read(tmp_path)
+
+
+def test_a_shard_of_a_zoo_is_refused(sine_zoo: Zoo) -> None:
+    shard = sine_zoo.path / "shard-00000.safetensors"
+    for path in (shard, sine_zoo.path.parent):
+        with pytest.raises(ValueError, match=f"{shard}: a shard of a zoo. Give the zoo"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("nowhere", {}, "nowhere does not exist"),
+        ("", {}, "neither a zoo nor a folder with .pth, .pt, .safetensors files"),
+        ("", {"split": "val"}, "no zoo and has no split 'val'"),
+    ],
+)
+def test_what_holds_no_networks_is_refused(
+    name: str, options: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        read(tmp_path / name, **options)
