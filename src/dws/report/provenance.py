@@ -10,7 +10,7 @@ import pandas as pd
 from dws.report.data import GROUP, ReportData
 from dws.report.pictures import Picture, read_picture
 from dws.report.section import Section
-from dws.report.tables import Several, Spread, Table, spread
+from dws.report.tables import PERMUTED, Several, Spread, Table, changes, spread
 from dws.report.tasks import ZOO_STD, describe
 
 
@@ -105,8 +105,13 @@ def overview(report: ReportData) -> Table:
             "seeds": groups.size(),
             "metric": first["metric"],
             **{s: [spread(runs, s) for _, runs in groups] for s in ("validation", "test")},
+            "permuted": [spread(runs, "permuted") for _, runs in groups],
+            "changed": [changes(runs) for _, runs in groups],
             "networks/s": means["networks_per_second"],
             "minutes": means["train_seconds"] / 60,
         }
     )
-    return Table("overview", "All runs, mean ± standard deviation over seeds", frame)
+    if evidence.runs["permutation_change"].isna().all():
+        del frame["changed"]
+    title = "All runs, mean ± standard deviation over seeds"
+    return Table("overview", title, frame, f"Permuted: {PERMUTED}")
