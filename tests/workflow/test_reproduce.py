@@ -294,7 +294,7 @@ def test_workflow_resumes_after_kills_in_fit_and_training(
 def test_user_error_is_one_line(given: str, complaint: str) -> None:
     python = f"BIN={Path(sys.executable).parent}"
     done = subprocess.run(
-        ["make", "--old-file=.venv/installed", "reproduce-plan", python, given],
+        ["make", "--old-file=.venv/workflow", "reproduce-plan", python, given],
         cwd=REPOSITORY, env=environment(REPOSITORY), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode != 0

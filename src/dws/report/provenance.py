@@ -111,7 +111,7 @@ def overview(report: ReportData) -> Table:
             "minutes": means["train_seconds"] / 60,
         }
     )
-    if evidence.runs["permutation_change"].isna().all():
+    if report.runs["permutation_change"].isna().all():
         del frame["changed"]
     title = "All runs, mean ± standard deviation over seeds"
     return Table("overview", title, frame, f"Permuted: {PERMUTED}")
