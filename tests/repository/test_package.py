@@ -96,3 +96,10 @@ def test_extras_that_messages_and_pages_name_exist() -> None:
     assert {name for name, _ in hints} == {project["name"]}
     named = {extra for _, extra in hints} - {"{extra}"} | set(EXTRAS.values())
     assert named <= {*project["optional-dependencies"]} - {"dev"}
+
+
+def test_the_page_of_the_installation_lists_the_extras() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    page = (REPOSITORY / "docs/install.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert listed == [extra for extra in project["optional-dependencies"] if extra != "dev"]
