@@ -1,4 +1,4 @@
-"""What ``make demo`` prints in the end: results, where to look, and what to do next."""
+"""The last output of ``make demo``: results, paths of figure and report, and next commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selection import Selection
 
 
 def summary(selection: Selection) -> str:
-    """The results of a complete selection in a table, and commands to go on with."""
+    """The results of a complete selection in a table, and next commands."""
     results = to_frame(
         (read_result(Path(run.result)), run.folder) for run in selection.runs.values()
     )
