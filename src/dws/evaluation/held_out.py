@@ -190,7 +190,7 @@ def _predict_labels(
         targets=targets,
         fields={
             "labels": list(task.labels),
-            "permutation_change": change(outputs, permuted.cpu(), targets),
+            "permutation_change": change(outputs, permuted_outputs.cpu(), targets),
             "embedding": EmbeddingScores(**scores),
             **_details(task, outputs, targets),
         },
