@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -91,7 +93,7 @@ def all_runs(report: ReportData) -> Section:
     return Section("All runs", tables=[overview(report)])
 
 
-def overview(report: ReportData) -> Table:
+def overview(report: ReportData, *, permuted: bool = False) -> Table:
     """Table of all runs, with one row per group of runs that differ only in the seed."""
     groups = report.runs.groupby(GROUP)
     means = groups[["num_epochs", "networks_per_second", "train_seconds"]].mean()
@@ -105,13 +107,18 @@ def overview(report: ReportData) -> Table:
             "seeds": groups.size(),
             "metric": first["metric"],
             **{s: [spread(runs, s) for _, runs in groups] for s in ("validation", "test")},
-            "permuted": [spread(runs, "permuted") for _, runs in groups],
-            "changed": [changes(runs) for _, runs in groups],
+            **(_permuted(groups) if permuted else {}),
             "networks/s": means["networks_per_second"],
             "minutes": means["train_seconds"] / 60,
         }
     )
-    if report.runs["permutation_change"].isna().all():
-        del frame["changed"]
     title = "All runs, mean ± standard deviation over seeds"
-    return Table("overview", title, frame, f"Permuted: {PERMUTED}")
+    return Table("overview", title, frame, f"Permuted: {PERMUTED}" if permuted else "")
+
+
+def _permuted(groups: Iterable[tuple[Any, pd.DataFrame]]) -> dict[str, list[Any]]:
+    """Columns with the test metric on permuted networks and the changed predictions."""
+    runs = [rows for _, rows in groups]
+    columns: dict[str, list[Any]] = {"permuted": [spread(rows, "permuted") for rows in runs]}
+    changed = [changes(rows) for rows in runs]
+    return {**columns, "changed": changed} if any(changed) else columns
