@@ -13,11 +13,25 @@ help: ## list the targets
 
 # exact versions; make CONSTRAINTS= installs the newest versions that pyproject.toml allows
 CONSTRAINTS ?= constraints.txt
+# builds of PyTorch: by default those of PyPI, with CUDA; TORCH=cpu installs builds without it
+TORCH ?=
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+
+# .venv/workflow marks an environment for the workflow, .venv/installed one for development as well
+define install
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"make: Python 3.11 or newer is needed, found {v[0]}.{v[1]}; set PYTHON=python3.11 or newer")'
+	@echo 'make: installing into .venv, which takes some minutes'
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH),$(PIP) --no-deps --index-url https://download.pytorch.org/whl/$(TORCH) $(or $(shell grep -Es '^torch(vision)?==' $(CONSTRAINTS)),torch torchvision))
+	$(PIP) $(CONSTRAINTS:%=--constraint %) --editable '.[$(1)]'
+endef
 
 .venv/installed: pyproject.toml $(CONSTRAINTS)
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"make: Python 3.11 or newer is needed, found {v[0]}.{v[1]}; set PYTHON=python3.11 or newer")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
+	$(call install,dev)
+	@touch .venv/workflow $@
+
+.venv/workflow: pyproject.toml $(CONSTRAINTS)
+	$(call install,workflow)
 	@touch $@
 
 # --- the paper's tables: workflow/Snakefile ------------------------------------------------------
@@ -27,14 +41,14 @@ CONSTRAINTS ?= constraints.txt
 REPRODUCE = $(BIN)/python workflow/reproduce.py
 GIVEN = $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 
-reproduce-all: .venv/installed ## reproduce all tables and figures of the paper; SCALE=demo|small|paper SEEDS=2
+reproduce-all: .venv/workflow ## reproduce all tables and figures of the paper; SCALE=demo|small|paper SEEDS=2
 	@$(REPRODUCE) run $(GIVEN)
 
-reproduce-plan: .venv/installed ## list the remaining jobs of reproduce-all, with time estimates
+reproduce-plan: .venv/workflow ## list the remaining jobs of reproduce-all, with time estimates
 	@$(REPRODUCE) plan $(GIVEN)
 
-demo: ## classify digits and regress sines with DWSNet and an MLP, at SCALE=demo
-	@$(MAKE) --no-print-directory reproduce-all SCALE=demo TASKS='mnist sine' METHODS='dwsnet mlp' SIZES=
+demo: .venv/workflow ## classify digits and regress sines with three metanets, at SCALE=demo
+	@$(REPRODUCE) demo $(GIVEN)
 
 # --- checks ---------------------------------------------------------------------------------------
 
@@ -70,8 +84,8 @@ docs: .venv/installed ## build the documentation in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "built site/index.html; the search needs a server: $(BIN)/python -m http.server -d site"
 
-build: .venv/installed ## build a wheel in dist/
-	$(BIN)/pip wheel --no-deps --quiet --wheel-dir dist .
+build: .venv/installed ## build a wheel and a source distribution in dist/
+	$(BIN)/python -m hatchling build -d dist
 
 clean: ## remove the environment and caches, but not outputs/
 	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis dist site

@@ -35,6 +35,7 @@ class Job:
         amount: Amount of work; None if unknown.
         rate: Amount of work per second in earlier runs; None if unknown.
         fixed: Seconds that do not depend on the amount.
+        is_alone: Whether it takes all cores.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Job:
     amount: int | None
     rate: float | None
     fixed: float = 0.0
+    is_alone: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -68,7 +70,7 @@ def jobs_left(selection: Selection) -> list[Job]:
     ]
     earlier = _results(roots) if runs or transfers else {}
     return [
-        *(_fit(zoo, sizes[zoo], roots) for zoo in fits.values()),
+        *(_fit(zoo, sizes[zoo], roots, selection.fits_alone) for zoo in fits.values()),
         *(_align(zoo, sizes[zoo], roots) for file, zoo in missing.items() if file == zoo.aligned),
         *(_train(run, sizes[run.zoo], earlier) for run in runs),
         *(_evaluate_on(run, zoo, earlier) for run, zoo in transfers),
@@ -108,21 +110,24 @@ def describe(selection: Selection) -> str:
 
 
 def time_of(jobs: Sequence[Job], selection: Selection) -> str:
-    """Estimated total time of jobs that run concurrently."""
-    seconds = [job.seconds for job in jobs if job.seconds is not None]
-    num_unknown = len(jobs) - len(seconds)
+    """Estimated total time of jobs that run concurrently, except for those that use all cores."""
+    known = [job for job in jobs if job.seconds is not None]
+    num_unknown = len(jobs) - len(known)
     if num_unknown == len(jobs) > 0:
         return f"{UNKNOWN}, because no such job has been run before"
     num_jobs = selection.variables.JOBS
-    text = f"about {_duration(max([sum(seconds) / num_jobs, *seconds]))}, {num_jobs} at a time"
+    alone = sum(job.seconds or 0.0 for job in known if job.is_alone)
+    others = [job.seconds or 0.0 for job in known if not job.is_alone]
+    seconds = alone + max([sum(others) / num_jobs, *others])
+    text = f"about {_duration(seconds)}, {num_jobs} at a time"
     return f"{text}, and {num_unknown} of {UNKNOWN} duration" if num_unknown else text
 
 
-def _fit(zoo: Zoo, sizes: Sizes, roots: Sequence[Path]) -> Job:
+def _fit(zoo: Zoo, sizes: Sizes, roots: Sequence[Path], is_alone: bool) -> Job:
     fitted = zoo.settings.zoo.shard_size * len(list(Path(zoo.folder).glob("shard-*.safetensors")))
     amount = max(sum(sizes.values()) - fitted, 0) if sizes else None
     rate = _longest(_fit_rate(root / "zoos" / zoo.name / TIMING) for root in roots)
-    return Job(f"fit {zoo.name}", "INRs", amount, rate)
+    return Job(f"fit {zoo.name}", "INRs", amount, rate, is_alone=is_alone)
 
 
 def _align(zoo: Zoo, sizes: Sizes, roots: Sequence[Path]) -> Job:

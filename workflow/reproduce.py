@@ -1,6 +1,6 @@
-"""Entry point of ``make reproduce-all`` and ``make reproduce-plan``.
+"""Entry point of ``make reproduce-all``, ``make reproduce-plan`` and ``make demo``.
 
-    python workflow/reproduce.py plan|run [NAME...]
+    python workflow/reproduce.py plan|run|demo [NAME...]
 
 The values of variables are read from the environment, to which make exports them. The arguments are
 the names of the variables on make's command line; an unknown name is an error.
@@ -13,30 +13,53 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dws.cli.errors import user_errors
 
-IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL")  # other variables of the Makefile
+if TYPE_CHECKING:
+    from selection import Selection
+
+IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL", "TORCH")  # others of the Makefile
 
 
 def main(action: str, names: Sequence[str]) -> None:
-    """Print the remaining jobs, and run them unless the action is ``plan``."""
-    from selection import Selection, Variables
+    """Print the remaining jobs, run them unless the action is ``plan``, and summarise a demo."""
+    from selection import DEMO, Selection, Variables
 
     values = {name: os.environ[name] for name in Variables.model_fields if name in os.environ}
+    values = {**(DEMO if action == "demo" else {}), **values}
     unknown = {name: "" for name in names if name not in (*Variables.model_fields, *IGNORED)}
     selection = Selection({**unknown, **values})
     from remaining import describe, jobs_left, report_is_complete  # deferred: imports torch
 
     print(describe(selection), flush=True)
-    if action == "plan" or (not jobs_left(selection) and report_is_complete(selection)):
+    if action == "plan":
         return
+    if jobs_left(selection) or not report_is_complete(selection):
+        run(selection, values)
+    if action == "demo":
+        from summary import summary
+
+        print(summary(selection))
+
+
+def run(selection: Selection, values: Mapping[str, str]) -> None:
+    """Run the remaining jobs with Snakemake.
+
+    Raises:
+        SystemExit: If a job fails.
+    """
     from snakemake.cli import main as snakemake
 
     file = str(Path(__file__).with_name("Snakefile"))
     cores = str(selection.num_threads * selection.variables.JOBS)
     config = ["--config", *as_config(values)] if values else []
-    snakemake(["--snakefile", file, "--cores", cores, *config])
+    try:
+        snakemake(["--snakefile", file, "--cores", cores, *config])
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def as_config(values: Mapping[str, str]) -> list[str]:

@@ -23,6 +23,12 @@ from dws.report.methods import PAPER_METHODS
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
 
 DEFAULT_TASKS = ("mnist", "fashion_mnist", "sine", "ssl", "adapt", "edit", "edit_fashion_mnist")
+DEMO = {  # variables of ``make demo`` that are not given
+    "SCALE": "demo",
+    "TASKS": "mnist sine",
+    "METHODS": "mlp dwsnet dwsnet_sign",
+    "SIZES": "",
+}
 
 
 def _split(value: object) -> object:
@@ -50,7 +56,7 @@ class Variables(BaseModel):
         PARTS: Number of jobs that fit a zoo.
         JOBS: Number of concurrent jobs.
         THREADS: Number of threads, or of fitting workers, per job; None to divide the cores equally
-            among jobs.
+            among jobs, except that a job that fits a whole zoo uses all cores.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -245,6 +251,16 @@ class Selection:
         from dws.runtime import num_usable_cores  # deferred: imports torch
 
         return self.variables.THREADS or max(1, num_usable_cores() // self.variables.JOBS)
+
+    @property
+    def fits_alone(self) -> bool:
+        """Whether a fit takes all cores, since its workers use them better than jobs do."""
+        return self.variables.THREADS is None and self.variables.PARTS == 1
+
+    @property
+    def num_workers(self) -> int:
+        """Worker processes of a fit."""
+        return self.num_threads * (self.variables.JOBS if self.fits_alone else 1)
 
     @property
     def report(self) -> str:

@@ -70,6 +70,7 @@ def test_fit_train_evaluate_report(command: Command, tmp_path: Path) -> None:
         assert result["num_test"] == len(Zoo.open(zoo).split("test"))
         order_matters = abs(result["test_permuted"]["mse"] / result["test"]["mse"] - 1) > 1e-4
         assert order_matters == (model == "mlp")
+        assert (result["permutation_change"] > 1e-6) == (model == "mlp")
         for picture in ("learning_curve.png", "tsne.png", "outcome.png"):
             assert (run / picture).read_bytes().startswith(b"\x89PNG")
 

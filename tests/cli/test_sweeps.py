@@ -87,7 +87,7 @@ def test_missing_hydra_plugin_names_the_extra_to_install(
     )  # fmt: skip
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert f"pip install -e '.[{extra}]'" in line
+    assert f"pip install 'dwsnets[{extra}]'" in line
 
 
 def test_parallel_jobs_share_the_aligned_zoo(tmp_path: Path, sine_zoo: Zoo) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from dws.cli.command import EXTRAS
+
 REPOSITORY = Path(__file__).parents[2]
+NOT_IMPORTED = {"tabulate"}  # but used by pandas, which writes Markdown tables with it
 
 
 def imported(file: Path) -> set[str]:
@@ -49,3 +55,51 @@ def test_pinned_versions_match_the_requirements() -> None:
         or version[canonicalize_name(requirement.name)] not in requirement.specifier
     }
     assert wrong == {}
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Canonical names of distributions."""
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
+
+
+def test_every_import_is_of_a_dependency_and_every_dependency_is_imported() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    dependencies = names(project["dependencies"])
+    extras = {name: names(lines) for name, lines in project["optional-dependencies"].items()}
+    users = set().union(*(found for name, found in extras.items() if name != "dev"))
+    modules = set().union(*map(imported, (REPOSITORY / "src").rglob("*.py")))
+    modules -= {*sys.stdlib_module_names, "dws", "hydra_plugins"}
+    homes = packages_distributions()
+    found = {
+        module: {canonicalize_name(home) for home in homes.get(module, ())} for module in modules
+    }
+    assert {module for module, home in found.items() if not home & (dependencies | users)} == set()
+    assert dependencies - set().union(*found.values()) == NOT_IMPORTED
+
+
+def test_extras_that_messages_and_pages_name_exist() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    files = [
+        REPOSITORY / "README.md",
+        *(file for name in ("src", "workflow") for file in (REPOSITORY / name).rglob("*.py")),
+        *(file for name in ("docs", "examples") for file in (REPOSITORY / name).rglob("*.md")),
+    ]
+    hints = [
+        (project_name, extra)
+        for file in files
+        for project_name, listed in re.findall(
+            r"pip install '([^'\[]+)\[([^\]]+)\]'", file.read_text()
+        )
+        for extra in listed.split(",")
+    ]
+    assert len(hints) > 5
+    assert {name for name, _ in hints} == {project["name"]}
+    named = {extra for _, extra in hints} - {"{extra}"} | set(EXTRAS.values())
+    assert named <= {*project["optional-dependencies"]} - {"dev"}
+
+
+def test_the_page_of_the_installation_lists_the_extras() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    page = (REPOSITORY / "docs/install.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert listed == [extra for extra in project["optional-dependencies"] if extra != "dev"]

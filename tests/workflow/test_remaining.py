@@ -52,7 +52,8 @@ def test_rates_are_estimated_from_earlier_work(select: Select) -> None:
     assert "2.0 INRs/s" in printed
     assert "20.0 INRs/s" in printed
     assert "80.0 networks/s" in printed
-    assert "total time: about 4 min, 2 at a time" in printed  # (400/2 + 400/20 + 2 (60 + 60)) / 2 s
+    # 400/2 + (400/20 + 2 (60 + 60)) / 2 s, because the fit uses all cores
+    assert "total time: about 6 min, 2 at a time" in printed
 
 
 def test_rates_are_estimated_from_the_longest_trainings(select: Select) -> None:
@@ -99,4 +100,6 @@ def test_parallel_jobs_reduce_the_remaining_time(select: Select) -> None:
 
     assert time(1200, 1200, 1200) == "about 30 min, 2 at a time"
     assert time(3600, 60) == "about 1 h 00 min, 2 at a time"
+    fit, train = (Job("", "", 1200, 1.0, is_alone=alone) for alone in (True, False))
+    assert time_of([fit, train, train], select()) == "about 40 min, 2 at a time"
     assert time(60, None) == "about 1 min, 2 at a time, and 1 of unknown duration"

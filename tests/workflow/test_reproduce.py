@@ -294,7 +294,7 @@ def test_workflow_resumes_after_kills_in_fit_and_training(
 def test_user_error_is_one_line(given: str, complaint: str) -> None:
     python = f"BIN={Path(sys.executable).parent}"
     done = subprocess.run(
-        ["make", "--old-file=.venv/installed", "reproduce-plan", python, given],
+        ["make", "--old-file=.venv/workflow", "reproduce-plan", python, given],
         cwd=REPOSITORY, env=environment(REPOSITORY), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode != 0
@@ -302,3 +302,17 @@ def test_user_error_is_one_line(given: str, complaint: str) -> None:
     assert len(lines) == 1
     assert complaint in lines[0]
     assert not (REPOSITORY / "stolen").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(("target", "extra"), [("demo", "workflow"), ("types", "dev")])
+def test_targets_install_what_they_need(target: str, extra: str) -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", target, "TORCH=cpu"],
+        cwd=REPOSITORY, env=environment(REPOSITORY), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    torch, package = (line for line in done.stdout.splitlines() if "/pip install" in line)
+    pinned = re.findall(r"^torch\S*==\S+", (REPOSITORY / "constraints.txt").read_text(), re.M)
+    assert len(pinned) == 2
+    assert torch.split("/whl/cpu ")[1].split() == pinned
+    assert package.endswith(f"'.[{extra}]'")

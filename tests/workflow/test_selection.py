@@ -130,6 +130,22 @@ def test_report_covers_the_selected_tasks_and_methods(select: Select) -> None:
     assert chosen.report not in (select(TASKS="sine").report, select(METHODS="dwsnet").report)
 
 
+@pytest.mark.parametrize(
+    ("given", "num_threads", "num_workers"),
+    [({}, 2, 4), ({"PARTS": "2"}, 2, 2), ({"THREADS": "3"}, 3, 3)],
+)
+def test_a_fit_of_a_whole_zoo_has_all_cores(
+    given: dict[str, str],
+    num_threads: int,
+    num_workers: int,
+    select: Select,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dws.runtime.num_usable_cores", lambda: 4)
+    chosen = select(**given)
+    assert (chosen.num_threads, chosen.num_workers) == (num_threads, num_workers)
+
+
 def test_settings_of_a_fit_may_be_quoted(select: Select) -> None:
     (zoo,) = select(FIT="fit=fast 'inr.hidden=[8, 8]'").zoos.values()
     assert zoo.settings.inr.hidden == (8, 8)

@@ -78,7 +78,7 @@ def _errors_of_hydra() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         missing = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
         extra = EXTRAS.get(missing or "")
-        remedy = f". Install it with: pip install -e '.[{extra}]'" if extra else ""
+        remedy = f". Install it with: pip install 'dwsnets[{extra}]'" if extra else ""
         raise UserError(f"{one_line(error)}{remedy}") from error
     except Exception as error:
         if "Config group override" in str(error):  # such as task=null; not a HydraException

@@ -15,6 +15,7 @@ from torch import Tensor
 from dws.errors import UserError
 from dws.evaluation.measures import (
     accuracy_by_class,
+    change,
     confidence_interval,
     confusion,
     describe_embedding,
@@ -189,6 +190,7 @@ def _predict_labels(
         targets=targets,
         fields={
             "labels": list(task.labels),
+            "permutation_change": change(outputs, permuted_outputs.cpu(), targets),
             "embedding": EmbeddingScores(**scores),
             **_details(task, outputs, targets),
         },

@@ -98,6 +98,26 @@ def accuracy_by_class(counts: Int[Tensor, "k c"]) -> list[float | None]:
     return [int(counts[k, k]) / size if size else None for k, size in enumerate(sizes)]
 
 
+def change(before: Float[Tensor, "n ..."], after: Float[Tensor, "n ..."], true: Tensor) -> float:
+    """How far predictions of the same networks differ.
+
+    Accuracies and errors do not tell: two models that are wrong about different networks may have
+    the same accuracy.
+
+    Args:
+        before: Outputs.
+        after: Other outputs for the same networks.
+        true: Targets, which tell classes from numbers.
+
+    Returns:
+        Of classes, the share of networks whose predicted class differs. Otherwise, the mean
+        squared difference.
+    """
+    if is_of_classes(before, true):
+        return float((predicted_classes(before) != predicted_classes(after)).float().mean())
+    return float((after - before).square().mean())
+
+
 def error_by_target(
     predicted: Float[Tensor, " n"], true: Float[Tensor, " n"], *, num_bins: int = 10
 ) -> list[dict[str, float]]:

@@ -48,7 +48,7 @@ def tsne(embeddings: Float[Tensor, "n e"], *, seed: int = 0) -> Float[Tensor, "n
         except ImportError:
             print(
                 f"dws: computing t-SNE of {len(points)} points by scikit-learn, which takes "
-                "minutes; for a faster method, run: pip install -e '.[tsne]'"
+                "minutes; for a faster method, run: pip install 'dwsnets[tsne]'"
             )
         else:
             fast = openTSNE.TSNE(perplexity=perplexity, initialization="pca", random_state=seed)

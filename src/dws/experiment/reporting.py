@@ -78,7 +78,7 @@ def report_runs(settings: ReportSettings) -> None:
         except (ValueError, OSError) as error:
             report.omit(f"reconstructions of the INRs of {zoo.path}: {describe(error)}")
     page = write_report(report, own)
-    print(overview(report).markdown())
+    print(overview(report, permuted=True).markdown())
     not_evaluated = [f.parent for f in sorted(Path(settings.runs).rglob("metrics.jsonl"))]
     not_evaluated = [run for run in not_evaluated if not os.path.lexists(run / "result.json")]
     if not_evaluated:

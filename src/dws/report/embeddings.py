@@ -142,13 +142,18 @@ def embedding_figure(report: ReportData, task: str, pictures: Path) -> Embedding
     title = f"t-SNE of {len(targets):,} test networks of {report.describe(task).title}"
     figures = []
     for label, column in zip(labels, columns, strict=True):
-        file = pictures / distinct_file_name("tsne", task, label, suffix=".png")
+        file = pictures / picture_name(task, label)
         plot_embeddings(file, points, column, label)
         figures.append(Picture.read(file, f"{title} by {', '.join(points)}; coloured by {label}"))
     data = _data(rows, points, predictions, dict(zip(labels, columns, strict=True)), thumbnails)
     subset = "" if len(rows) == len(targets) else f" {len(rows):,} of them are interactive."
     caption = f"{title}; one seed and one perplexity (at most 30).{subset}"
     return EmbeddingFigure(figures, data, caption)
+
+
+def picture_name(task: str, label: str) -> str:
+    """File name of the figure of a task whose points are coloured by a label."""
+    return distinct_file_name("tsne", task, label, suffix=".png")
 
 
 def _load_predictions(report: ReportData, task: str) -> Iterator[_Predictions]:

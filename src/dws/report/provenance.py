@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dws.report.data import GROUP, ReportData
 from dws.report.pictures import Picture, read_picture
 from dws.report.section import Section
-from dws.report.tables import Several, Spread, Table, spread
+from dws.report.tables import PERMUTED, Several, Spread, Table, changes, spread
 from dws.report.tasks import ZOO_STD, describe
 
 
@@ -91,7 +93,7 @@ def all_runs(report: ReportData) -> Section:
     return Section("All runs", tables=[overview(report)])
 
 
-def overview(report: ReportData) -> Table:
+def overview(report: ReportData, *, permuted: bool = False) -> Table:
     """Table of all runs, with one row per group of runs that differ only in the seed."""
     groups = report.runs.groupby(GROUP)
     means = groups[["num_epochs", "networks_per_second", "train_seconds"]].mean()
@@ -105,8 +107,18 @@ def overview(report: ReportData) -> Table:
             "seeds": groups.size(),
             "metric": first["metric"],
             **{s: [spread(runs, s) for _, runs in groups] for s in ("validation", "test")},
+            **(_permuted(groups) if permuted else {}),
             "networks/s": means["networks_per_second"],
             "minutes": means["train_seconds"] / 60,
         }
     )
-    return Table("overview", "All runs, mean ± standard deviation over seeds", frame)
+    title = "All runs, mean ± standard deviation over seeds"
+    return Table("overview", title, frame, f"Permuted: {PERMUTED}" if permuted else "")
+
+
+def _permuted(groups: Iterable[tuple[Any, pd.DataFrame]]) -> dict[str, list[Any]]:
+    """Columns with the test metric on permuted networks and the changed predictions."""
+    runs = [rows for _, rows in groups]
+    columns: dict[str, list[Any]] = {"permuted": [spread(rows, "permuted") for rows in runs]}
+    changed = [changes(rows) for rows in runs]
+    return {**columns, "changed": changed} if any(changed) else columns

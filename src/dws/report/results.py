@@ -102,6 +102,8 @@ def load_results(folder: str | Path, *, kept: str | Path | None = None) -> pd.Da
           ``unit`` ("%" for a fraction of 1)
         - ``validation``, ``test``, ``permuted``: the monitored metric on the validation split, on
           the test split, and on the test split with permuted neurons
+        - ``permutation_change``: share of predicted classes that this permutation changes, or mean
+          squared difference of predicted numbers
         - ``interval_low``, ``interval_high``: 95 % bootstrap interval of ``test``
         - ``validation_<name>``, ``test_<name>``, ``permuted_<name>`` for every metric
         - ``neighbours``, ``linear_probe``: scores of predicting labels from the embedding
@@ -170,6 +172,7 @@ def _row(result: Result, folder: str | None) -> dict[str, Any]:
         **{key: result[key] for key in ("metric", "higher_is_better")},
         "unit": result.units.get(result.metric, ""),
         **{column: result[split][result.metric] for column, split in names.items()},
+        "permutation_change": result.permutation_change,
         "interval_low": result.test_interval[0],
         "interval_high": result.test_interval[1],
         **{

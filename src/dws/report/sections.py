@@ -20,12 +20,14 @@ from dws.report.methods import PAPER_METHODS, RAW_WEIGHTS, method_title
 from dws.report.pictures import Picture, curve_picture, outcomes
 from dws.report.section import Section
 from dws.report.tables import (
+    PERMUTED,
     SPREAD,
     Column,
     Several,
     Spread,
     Table,
     by_method,
+    changes,
     spread,
     with_seeds,
 )
@@ -319,21 +321,18 @@ def symmetry(report: ReportData) -> Section:
     def cell(runs: pd.DataFrame) -> Several:
         return Several([spread(runs), with_seeds(runs, "permuted")], " → ")
 
-    columns = [
-        Column.of(
-            report.describe(task).title,
-            report.of_task(report.main, task),
-            cell,
-            expected=(),
-        )
-        for task in tasks
-    ]
+    columns: list[Column] = []
+    for task in tasks:
+        runs, title = report.of_task(report.main, task), report.describe(task).title
+        columns.append(Column.of(title, runs, cell, expected=()))
+        if runs["permutation_change"].notna().any():
+            columns.append(Column.of(f"{title}: changed", runs, changes, expected=()))
     table = Table(
         "symmetry",
         "Test metric → test metric with the hidden neurons of every test network permuted",
         by_method(list(report.main["model"].unique()), columns),
-        "A permutation does not change the function of a network. For the method with alignment, "
-        f"the permuted networks are aligned again. {training_sizes(report, tasks)}",
+        f"Permuted: {PERMUTED} For the method with alignment, the permuted networks are aligned "
+        f"again. {training_sizes(report, tasks)}",
     )
     return Section("Permuted neurons", tables=[table])
 

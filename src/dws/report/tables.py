@@ -17,6 +17,11 @@ NOT_RUN = "not run"  # a requested result that is missing
 NO_RESULT = "–"
 METHOD = "method"  # title of the column with names of methods
 SPREAD = "mean ± standard deviation over n seeds"
+PERMUTED = (
+    "the test metric with the hidden neurons of every test network permuted, which does not change "
+    "the function of a network. Changed: the share of predicted classes that change with the "
+    "permutation, or the mean squared difference of predicted numbers."
+)
 # format of numbers by column title
 FORMATS = {
     "trained on": ",",
@@ -246,6 +251,14 @@ def spread(runs: pd.DataFrame, split: str = "test") -> Spread:
 def with_seeds(runs: pd.DataFrame, split: str = "test") -> Spread:
     """The monitored metric over runs that differ in the seed, with the number of seeds."""
     return replace(spread(runs, split), with_seeds=True)
+
+
+def changes(runs: pd.DataFrame) -> Spread | None:
+    """How far a permutation of hidden neurons changes the predictions; None if no run knows."""
+    if runs["permutation_change"].isna().all():
+        return None
+    unit = "%" if runs["result"].iloc[0].confusion else ""
+    return Spread([result.permutation_change for result in runs["result"]], unit)
 
 
 def _text(cell: Any, number_format: str) -> str:

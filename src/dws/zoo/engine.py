@@ -449,8 +449,8 @@ def _connect(address: str | None) -> Any:
         import ray
     except ImportError as error:
         raise UserError(
-            "engine=ray needs Ray, which is not installed. Install it in the project's folder "
-            "with: pip install -e '.[cluster]'"
+            "engine=ray needs Ray, which is not installed. Install it with: "
+            "pip install 'dwsnets[cluster]'"
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:

@@ -36,7 +36,7 @@ def export_parquet(zoo: Zoo, file: Path) -> None:
     except ImportError as error:
         raise UserError(
             "--format parquet needs pyarrow, which is not installed. Install it with: "
-            "pip install -e '.[parquet]'"
+            "pip install 'dwsnets[parquet]'"
         ) from error
     if file.exists():
         raise UserError(f"{file} already exists. Choose a new file.")

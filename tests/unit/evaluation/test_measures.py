@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from dws.evaluation.measures import (
     accuracy_by_class,
+    change,
     confidence_interval,
     confusion,
     describe_embedding,
@@ -37,6 +38,15 @@ def test_confusion_matrix_equals_scikit_learn() -> None:
     predicted = torch.randint(0, 3, (100,), generator=generator())
     counts = confusion(one_hot(predicted, 4).double(), true)
     assert counts.tolist() == confusion_matrix(true, predicted, labels=range(4)).tolist()
+
+
+def test_changed_classes_are_counted_and_changed_numbers_squared() -> None:
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]])
+    other = torch.tensor([[9.0, 1.0], [0.0, 0.1], [0.0, 0.1], [0.5, 0.0]])
+    classes = torch.tensor([0, 0, 1, 1])
+    assert change(logits, other, classes) == 0.5
+    numbers = torch.tensor([[1.0], [2.0]])
+    assert change(numbers, numbers + 2, torch.tensor([5.0, 6.0])) == 4.0
 
 
 def test_errors_are_binned_by_true_value() -> None:

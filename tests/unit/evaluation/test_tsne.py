@@ -32,7 +32,7 @@ def test_tsne_of_many_points_without_the_extra_prints_a_note(
     monkeypatch.setattr(tsne_module, "MANY", 10)
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     assert tsne(torch.randn(20, 3)).any()
-    assert "pip install -e '.[tsne]'" in capsys.readouterr().out
+    assert "pip install 'dwsnets[tsne]'" in capsys.readouterr().out
 
 
 def with_one(value: float) -> torch.Tensor:

@@ -231,7 +231,7 @@ def test_ray_job_requests_its_device() -> None:
 
 def test_missing_ray_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install -e '\.\[cluster\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'dwsnets\[cluster\]'"):
         list(Ray().run([job()], lambda work, mse: None))
 
 

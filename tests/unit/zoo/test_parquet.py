@@ -37,5 +37,5 @@ def test_missing_pyarrow_names_the_extra_to_install(
     sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ValueError, match=r"pip install -e '\.\[parquet\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'dwsnets\[parquet\]'"):
         export_parquet(sine_zoo, tmp_path / "zoo.parquet")

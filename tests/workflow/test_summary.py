@@ -1,0 +1,89 @@
+"""What ``make demo`` prints in the end."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from tests.conftest import write_result
+from tests.workflow.conftest import Select
+
+import reproduce
+from dws.config import compose_settings
+from selection import DEMO, Selection
+
+CHOSEN = {"SCALE": "debug", "TASKS": "mnist sine", "METHODS": "mlp dwsnet", "SIZES": ""}
+CHANGED = {"mnist/mlp": 0.79, "mnist/dwsnet": 0.0, "sine/mlp": 1.5, "sine/dwsnet": 0.0}
+
+
+@pytest.fixture
+def complete(select: Select, monkeypatch: pytest.MonkeyPatch) -> Selection:
+    """A selection with all results and a report, whose variables are those of make."""
+    selection = select(**CHOSEN)
+    for name, value in CHOSEN.items():
+        monkeypatch.setenv(name, value)
+    for run in selection.runs.values():
+        task, model = run.settings.task["name"], run.settings.model["name"]
+        metric = "accuracy" if task == "mnist" else "mse"
+        result = {
+            "task": task,
+            "model": model,
+            "metric": metric,
+            "higher_is_better": task == "mnist",
+            "labels": ["label"],
+            "confusion": [[1]] if task == "mnist" else None,
+            **{split: {metric: 0.5} for split in ("test", "validation")},
+            "test_permuted": {metric: 0.25},
+            "permutation_change": CHANGED[f"{task}/{model}"],
+        }
+        write_result(Path(run.folder), **result)
+    Path(selection.report).parent.mkdir(parents=True)
+    Path(selection.report).touch()
+    return selection
+
+
+def test_a_demo_ends_with_results_on_permuted_networks(
+    complete: Selection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reproduce.main("demo", [])
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
+    assert cells[0] == ["task", "method", "trained on", "test", "permuted", "changed", "minutes"]
+    assert cells[2:] == [
+        ["MNIST, accuracy ↑", "MLP", "100", "50.0 %", "25.0 %", "79.0 %", "1.0"],
+        ["MNIST, accuracy ↑", "DWSNet", "100", "50.0 %", "25.0 %", "0.0 %", "1.0"],
+        ["sine regression, MSE of b ↓", "MLP", "100", "0.5000", "0.2500", "1.5000", "1.0"],
+        ["sine regression, MSE of b ↓", "DWSNet", "100", "0.5000", "0.2500", "0.0000", "1.0"],
+    ]
+
+
+def test_a_demo_ends_with_places_and_commands_that_work(
+    complete: Selection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reproduce.main("demo", [])
+    text = capsys.readouterr().out
+    report = complete.settings.report
+    assert f"picture  {report}/pictures/tsne-mnist-label.png" in text
+    assert f"report   {report}/index.html" in text
+    commands = [line for line in text.partition("Next:")[2].splitlines() if line[2:3].strip()]
+    demo, train, plan = (shlex.split(line) for line in commands)
+    assert demo == ["make", "demo", "METHODS=mlp dwsnet transformer"]
+    assert Path(train[0]).name == "dws-train"
+    assert compose_settings("train", train[1:]).paths == complete.paths
+    assert plan[:2] == ["make", "reproduce-plan"]
+
+
+def test_a_plan_prints_no_results(complete: Selection, capsys: pytest.CaptureFixture[str]) -> None:
+    reproduce.main("plan", [])
+    assert "|" not in capsys.readouterr().out
+
+
+def test_the_demo_is_of_three_methods_on_two_tasks(select: Select) -> None:
+    runs = Selection(DEMO).runs
+    assert {name.rpartition("/")[0] for name in runs} == {
+        f"{task}/{method}"
+        for task in ("mnist", "sine")
+        for method in ("mlp", "dwsnet", "dwsnet_sign")
+    }
+    assert len(runs) == 6

@@ -1,0 +1,80 @@
+"""The last output of ``make demo``: results, paths of figure and report, and next commands."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from dws.evaluation.result import read_result
+from dws.report.embeddings import picture_name
+from dws.report.results import to_frame
+from dws.report.tables import PERMUTED, Table, changes, spread
+from dws.report.tasks import describe
+from selection import Selection
+
+
+def summary(selection: Selection) -> str:
+    """The results of a complete selection in a table, and next commands."""
+    results = to_frame(
+        (read_result(Path(run.result)), run.folder) for run in selection.runs.values()
+    )
+    table = Table("summary", "Results", _table(results))
+    report = Path(selection.settings.report)
+    picture = report / "pictures" / picture_name(results["task"][0], results["result"][0].labels[0])
+    return "\n".join(
+        [
+            "",
+            table.markdown(),
+            "",
+            f"Permuted: {PERMUTED}",
+            "Metanets that are invariant to permutations change no prediction.",
+            "",
+            f"picture  {picture}",
+            f"report   {report / 'index.html'}",
+            "",
+            "Next:",
+            *(f"  {command}\n      {text}" for command, text in _next(selection).items()),
+        ]
+    )
+
+
+def _table(results: pd.DataFrame) -> pd.DataFrame:
+    """A row for each task and method, in the order of the selection."""
+    groups = results.groupby(["task", "num_train", "model"], sort=False)
+    rows = [runs for _, runs in groups]
+    return pd.DataFrame(
+        {
+            "task": [_title(runs.iloc[0]) for runs in rows],
+            "method": [runs["model"].iloc[0] for runs in rows],
+            "trained on": [runs["num_train"].iloc[0] for runs in rows],
+            "test": [spread(runs) for runs in rows],
+            "permuted": [spread(runs, "permuted") for runs in rows],
+            "changed": [changes(runs) for runs in rows],
+            "minutes": [runs["train_seconds"].mean() / 60 for runs in rows],
+        }
+    )
+
+
+def _title(run: pd.Series) -> str:
+    """The task, and what is measured."""
+    info = describe(run["task"], [run["result"]])
+    return f"{info.title}, {info.metric or run['metric']} {'↑' if run['higher_is_better'] else '↓'}"
+
+
+def _next(selection: Selection) -> dict[str, str]:
+    """Commands, and what they do."""
+    methods = " ".join([*selection.variables.METHODS, "transformer"])
+    train = ["task=mnist", "model=dwsnet_sign", "trainer.num_epochs=60"]
+    program = Path(sys.executable).with_name("dws-train")
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return {
+        f"make demo METHODS={shlex.quote(methods)}": "one more method in table and picture",
+        shlex.join([str(program), *selection.common, *train]): (
+            "train longer; dws-train --help lists all settings"
+        ),
+        "make reproduce-plan SCALE=small": "how long the paper's experiments take",
+    }
