@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 from dws.errors import UserError
 from dws.playground.server import Server
-from dws.playground.session import Playground
+from dws.playground.session import Playground, View
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +83,20 @@ def test_a_fit_ends_when_its_page_is_closed(
 ) -> None:
     ended = threading.Event()
     steps: list[int] = []
-    original = server.playground._view
+    original = server.playground.fit
 
-    def view(*args: Any, **options: Any) -> Any:
-        steps.append(options["step"])
-        time.sleep(0.05)  # a browser that is gone is noticed after a few lines
-        return original(*args, **options)
+    def fit(image: torch.Tensor, *, seed: int, show: Callable[[View], None]) -> None:
+        def slowly(view: View) -> None:  # a page that is closed is noticed after a few lines
+            steps.append(view.step or 0)
+            time.sleep(0.05)
+            show(view)
 
-    monkeypatch.setattr(server.playground, "_view", view)
-    finish = server.shutdown_request
+        try:
+            original(image, seed=seed, show=slowly)
+        finally:
+            ended.set()
 
-    def shutdown_request(request: Any) -> None:
-        finish(request)
-        ended.set()
-
-    monkeypatch.setattr(server, "shutdown_request", shutdown_request)
+    monkeypatch.setattr(server.playground, "fit", fit)
     body = drawings[1].numpy().tobytes()
     head = f"POST /fit?seed=0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
