@@ -101,7 +101,9 @@ def test_a_fit_ends_when_its_page_is_closed(
     head = f"POST /fit?seed=0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
         connection.sendall(head.encode() + body)
-        connection.recv(100)
+        received = b""
+        while b'"probabilities"' not in received:  # the fit has begun
+            received += connection.recv(1024)
     assert ended.wait(60)
     assert max(steps) < 1000
 
