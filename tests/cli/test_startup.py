@@ -35,8 +35,9 @@ REFUSED = {  # an unknown setting, one of the wrong type, one out of range, an u
     "dws-data": ("minst", "", "mnist --rot x", "--x"),
     "dws-predict": ("", "--modle x zoo", "zoo --format xml", "zoo --split x", "--x"),
     "dws-export": ("", "run", "run x.safetensors more", "--x"),
+    "dws-playground": ("x", "--port 99999", "--port x", "--x"),
 }
-OF_TYPER = ("dws-zoo", "dws-data", "dws-predict", "dws-export")
+OF_TYPER = ("dws-zoo", "dws-data", "dws-predict", "dws-export", "dws-playground")
 SUBCOMMANDS = ("info", "verify", "render", "align", "import", "merge", "export")
 QUICK = [
     *((name, "--help", 0) for name in REFUSED),

@@ -45,6 +45,7 @@ MISUSE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
         ("dws-data", "--help"),
         ("dws-predict", "--help"),
         ("dws-export", "--help"),
+        ("dws-playground", "--help"),
     ],
 )
 def test_help_explains_every_option(
@@ -58,7 +59,9 @@ def test_help_explains_every_option(
         assert "HYDRA_FULL_ERROR=1" in text
 
 
-@pytest.mark.parametrize("name", ["dws-zoo", "dws-data", "dws-predict", "dws-export"])
+@pytest.mark.parametrize(
+    "name", ["dws-zoo", "dws-data", "dws-predict", "dws-export", "dws-playground"]
+)
 def test_version_matches_the_package(name: str, command: Command) -> None:
     assert command(name, "--version") == f"{name} {dws.__version__}\n"
 

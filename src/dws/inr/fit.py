@@ -36,6 +36,8 @@ COMPILING_PAYS = {"cpu": 200_000, "cuda": 200_000_000}
 # Callback with the work since the last call, in networks (the total is the number of networks), and
 # the losses of the networks that have finished since, (n,).
 OnProgress = Callable[[float, Tensor], None]
+# Callback with the number of steps taken and the networks that have not finished.
+OnWeights = Callable[[int, WeightBatch], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,7 @@ def fit_inrs(
     output_offset: float = 0.5,
     compiled: bool = False,
     on_progress: OnProgress = lambda work, loss: None,
+    on_weights: OnWeights | None = None,
 ) -> FitResult:
     """Fit one SIREN to each signal, all in one batch.
 
@@ -119,6 +122,8 @@ def fit_inrs(
         output_offset: Constant added to the output.
         compiled: Whether to run the compiled step, see ``use_compiler``.
         on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
+        on_weights: Callback after every ``CHECK_EVERY`` steps, see ``OnWeights``. An exception that
+            it raises ends the fit. No CUDA graph is recorded if it is given.
 
     Returns:
         The fitted networks in the order of ``initial``.
@@ -129,7 +134,7 @@ def fit_inrs(
     family = Siren(omega_0, output_offset)
     return fit_networks(
         family, initial, coordinates, targets,
-        config=config, compiled=compiled, on_progress=on_progress,
+        config=config, compiled=compiled, on_progress=on_progress, on_weights=on_weights,
     )  # fmt: skip
 
 
@@ -142,6 +147,7 @@ def fit_networks(
     config: FitConfig,
     compiled: bool = False,
     on_progress: OnProgress = lambda work, loss: None,
+    on_weights: OnWeights | None = None,
 ) -> FitResult:
     """Fit one network to each set of inputs and targets, all in one batch.
 
@@ -155,6 +161,8 @@ def fit_networks(
             batches and to create the tensors.
         compiled: Whether to run the compiled step, see ``use_compiler``.
         on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
+        on_weights: Callback after every ``CHECK_EVERY`` steps, see ``OnWeights``. An exception that
+            it raises ends the fit. No CUDA graph is recorded if it is given.
 
     Returns:
         The fitted networks in the order of ``initial``.
@@ -200,7 +208,7 @@ def fit_networks(
 
     active = torch.arange(size, device=values.device)  # networks that have not stopped
     params = initial.flatten().squeeze(-1).clone()  # (active, num_params)
-    if config.cuda_graph != "never" and has_graphs(values.device):
+    if config.cuda_graph != "never" and has_graphs(values.device) and on_weights is None:
 
         def on_checked(is_finite: bool, step: int, num_active: int) -> None:
             _check_finite(is_finite, step, config)
@@ -232,6 +240,8 @@ def fit_networks(
             report(step, len(active), loss[stops])
             if not len(active):
                 break
+            if on_weights is not None:
+                on_weights(step, WeightBatch.from_flat(spec, params.clone().unsqueeze(-1)))
         optimizer.param_groups[0]["lr"] = config.learning_rate * config.factor(step)
         optimizer.step()
     fitted[active] = params

@@ -1,0 +1,201 @@
+"""The server of the playground, for browsers on this machine only.
+
+- ``GET /`` is the page, ``GET /models`` describes the models.
+- ``POST /fit?seed=N`` takes a drawing, one byte a pixel. It answers with lines of JSON during the
+  fit: first the ``target``, then a ``View`` each time.
+- ``POST /change?symmetry=NAME&seed=N`` takes the weights of a network, as little-endian float32. It
+  answers with the ``View`` of the changed network.
+
+The answer to a wrong request is status 400 and one line of text.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs
+
+import torch
+from torch import Tensor
+
+from dws.errors import UserError, describe
+from dws.experiment import PretrainedModel
+from dws.playground.drawing import to_digit
+from dws.playground.session import Playground, View
+from dws.runtime import one_thread
+
+HOST = "127.0.0.1"
+NAMES = {HOST, "localhost"}  # by which a page of this server may call it
+PAGE = Path(__file__).with_name("page.html")
+CANVAS = 280  # rows and columns of a drawing
+HEADERS = {
+    "Cache-Control": "no-store",
+    # The page can send requests to this server only.
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
+}
+MOST_BYTES = 2**20  # of a body that are read
+
+
+class _RefusedError(UserError):
+    """A request that is answered with a status other than 400."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request in a thread of its own.
+
+    Args:
+        playground: What computes the answers.
+        port: The port; 0 for any that is free.
+
+    Raises:
+        ValueError: If the port is in use.
+    """
+
+    allow_reuse_port = False
+    daemon_threads = True  # a fit does not outlive the command
+
+    def __init__(self, playground: Playground, port: int) -> None:
+        self.playground = playground
+        try:
+            super().__init__((HOST, port), Handler)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise UserError(
+                f"Port {port} of {HOST} is in use. Choose another with --port, or --port 0 for any "
+                "that is free."
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """Of the page."""
+        return f"http://{HOST}:{self.server_port}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: Server
+    timeout = 60  # seconds after which a browser that sends or takes nothing is given up
+
+    def do_GET(self) -> None:
+        """Send the page, or the description of the models."""
+        self._answer({"/": self._page, "/models": self._models})
+
+    def do_POST(self) -> None:
+        """Fit a network, or change one."""
+        self._answer({"/fit": self._fit, "/change": self._change})
+
+    def _answer(self, routes: Mapping[str, Callable[[], None]]) -> None:
+        path = self.path.partition("?")[0]
+        with suppress(ConnectionError):  # the page was closed, or began another fit
+            try:
+                if not self._is_own():
+                    raise _RefusedError(403, f"Only {self.server.address} may send requests.")
+                if path not in routes:
+                    raise _RefusedError(404, f"There is no {path}.")
+                routes[path]()
+            except UserError as error:
+                status = error.status if isinstance(error, _RefusedError) else 400
+                self._send(status, "text/plain; charset=utf-8", f"{describe(error)}\n".encode())
+
+    def _page(self) -> None:
+        self._send(200, "text/html; charset=utf-8", PAGE.read_bytes())
+
+    def _models(self) -> None:
+        self._send(200, "application/json", _line(self.server.playground.describe()))
+
+    def _fit(self) -> None:
+        seed = self._seed()
+        drawing = self._numbers(torch.uint8, CANVAS**2).view(CANVAS, CANVAS)
+        image = to_digit(drawing)
+        self._begin(200, "application/x-ndjson")
+
+        def show(view: View) -> None:
+            self.wfile.write(_line(asdict(view)))
+
+        self.wfile.write(_line({"target": image.flatten().tolist()}))
+        try:
+            self.server.playground.fit(image, seed=seed, show=show)
+        except UserError as error:  # too late for another status
+            self.wfile.write(_line({"error": describe(error)}))
+
+    def _change(self) -> None:
+        playground = self.server.playground
+        weights = self._numbers(torch.float32, playground.spec.num_params)
+        view = playground.change(weights, symmetry=self._query("symmetry"), seed=self._seed())
+        self._send(200, "application/json", _line(asdict(view)))
+
+    def _is_own(self) -> bool:
+        """Whether the request comes from a page of this server, and not from one of the network."""
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        return host.partition(":")[0] in NAMES and origin in (None, f"http://{host}")
+
+    def _query(self, name: str) -> str:
+        return parse_qs(self.path.partition("?")[2]).get(name, [""])[0]
+
+    def _seed(self) -> int:
+        text = self._query("seed")
+        if not (text.isascii() and text.isdecimal()) or int(text) >= 2**63:
+            raise UserError(f"A seed is a whole number from 0 to 2^63 - 1, and this is {text!r}.")
+        return int(text)
+
+    def _numbers(self, dtype: torch.dtype, count: int) -> Tensor:
+        """The body of the request."""
+        expected, length = count * dtype.itemsize, self.headers.get("Content-Length", "")
+        size = int(length) if length.isascii() and length.isdecimal() else 0
+        body = self.rfile.read(min(size, MOST_BYTES))
+        if len(body) != expected or size != expected:
+            raise UserError(
+                f"The body of {self.path} has {expected} bytes ({count} values of {dtype}), and "
+                f"this one has {size}."
+            )
+        return torch.frombuffer(bytearray(body), dtype=dtype)
+
+    def _begin(self, status: int, kind: str, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**HEADERS, "Content-Type": kind, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send(self, status: int, kind: str, content: bytes) -> None:
+        self._begin(status, kind, **{"Content-Length": str(len(content))})
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing for each request."""
+
+
+def _line(content: Mapping[str, object]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
+
+
+def serve(models: Sequence[PretrainedModel], *, port: int, browser: bool) -> None:
+    """Serve the page until the command is interrupted.
+
+    Args:
+        models: See ``Playground``.
+        port: The port; 0 for any that is free.
+        browser: Whether to open the page.
+
+    Raises:
+        ValueError: If the port is in use, or the models are not for the playground.
+    """
+    with Server(Playground(models), port) as server, one_thread():
+        print(f"dws: the playground is at {server.address} until Ctrl+C", flush=True)
+        if browser:  # a browser of the terminal would block
+            Thread(target=webbrowser.open, args=[server.address], daemon=True).start()
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()

@@ -1,0 +1,163 @@
+"""The playground in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+import dws
+from dws.playground.server import Server
+from dws.playground.session import Playground
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None and "CI" not in os.environ, reason="needs chromium (Debian: chromium)"
+    ),
+]
+SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]  # corners of a stroke, of the canvas
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    models = [dws.load(name) for name in ("mnist-mlp", "mnist-dwsnet", "mnist-sign")]
+    with Server(Playground(models), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def page(server: Server) -> Iterator[Page]:
+    """The page on a phone; nothing may go wrong, and requests go to its server only."""
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.append(request.url))
+        page.add_init_script("Math.random = () => 0.25")  # the same initialisation each time
+        page.goto(server.address)
+        page.locator(".model").nth(2).wait_for()
+        yield page
+        browser.close()
+    assert [each for each in problems if not each.startswith((server.address, "data:"))] == []
+
+
+def draw(page: Page, corners: list[tuple[float, float]]) -> None:
+    page.locator("#drawing").scroll_into_view_if_needed()
+    box: Any = page.locator("#drawing").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+
+
+def fit(page: Page) -> None:
+    page.locator("#fit").click()
+    page.locator("#step", has_text="Finished").wait_for()
+
+
+def lines(page: Page) -> list[str]:
+    return page.locator(".model .line").all_inner_texts()
+
+
+def test_a_drawn_digit_is_fitted_and_predicted(page: Page) -> None:
+    assert page.locator("#fit").is_disabled()
+    draw(page, SEVEN)
+    fit(page)
+    step = page.locator("#step").inner_text()
+    assert float(re.findall(r"PSNR ([\d.]+) dB", step)[0]) > 15
+    assert re.match(r"Prediction: 7 \(\d+ %\)", lines(page)[2])
+    assert page.locator(".chart").nth(2).get_attribute("aria-label")
+    drawn = page.locator("#rendering").evaluate(
+        "c => c.getContext('2d').getImageData(0, 0, 28, 28).data.some(v => v > 200)"
+    )
+    assert drawn
+
+
+def test_models_keep_their_prediction_under_their_symmetries(page: Page) -> None:
+    draw(page, SEVEN)
+    fit(page)
+    for button, name, invariant in (("#permutation", "shuffled", 1), ("#sign_flip", "flipped", 2)):
+        page.locator(button).click()
+        page.locator("#outcome", has_text=name).wait_for()
+        outcome = page.locator("#outcome").inner_text()
+        assert float(re.findall(r"more than ([\d.e-]+),", outcome)[0]) < 1e-4
+        shown = lines(page)
+        assert all(re.match(r"Prediction unchanged: \d", line) for line in shown[invariant:])
+        details = page.locator(".model p:last-child").all_inner_texts()
+        largest = [float(re.findall(r"at most (\S+)", text)[0]) for text in details]
+        assert all(value < 1e-3 for value in largest[invariant:])
+        assert largest[0] > 1e-2
+        weights = page.locator(".maps canvas").evaluate_all("all => all.map(c => c.toDataURL())")
+        assert weights[0] != weights[1]
+
+
+def test_the_mlp_changes_its_prediction_when_neurons_are_shuffled(page: Page) -> None:
+    draw(page, SEVEN)
+    fit(page)
+    page.evaluate("let n = 0; Math.random = () => (n++ % 97) / 97")
+    for _ in range(20):
+        page.locator("#outcome").evaluate("e => (e.textContent = '')")
+        page.locator("#permutation").click()
+        page.locator("#outcome", has_text="shuffled").wait_for()
+        if "changed from" in lines(page)[0]:
+            assert "Changed predictions: MLP." in page.locator("#outcome").inner_text()
+            return
+    pytest.fail("20 permutations did not change the prediction of the MLP")
+
+
+def test_examples_need_no_pointer_and_clear_forgets_everything(page: Page) -> None:
+    page.get_by_role("button", name="Example of a 3").focus()
+    page.keyboard.press("Enter")
+    fit(page)
+    assert "Prediction: 3" in lines(page)[2]
+    page.locator("#clear").click()
+    assert lines(page) == ["", "", ""]
+    for button in ("#fit", "#permutation", "#sign_flip"):
+        assert page.locator(button).is_disabled()
+
+
+def test_a_second_fit_takes_the_place_of_the_first(page: Page) -> None:
+    page.get_by_role("button", name="Example of a 1").click()
+    page.locator("#fit").click()
+    page.locator("#step", has_text="Step").wait_for()
+    page.get_by_role("button", name="Example of a 0").click()
+    fit(page)
+    assert "Prediction: 0" in lines(page)[2]
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.get_by_role("button", name="Example of a 5").click()
+    fit(page)
+    page.locator("#permutation").click()
+    page.locator("#outcome", has_text="shuffled").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_is_dark_where_it_should_be(page: Page) -> None:
+    def brightness(what: str) -> float:
+        colour = page.evaluate(f"getComputedStyle(document.body).{what}")
+        return sum(float(part) for part in colour.strip("rgb()").split(",")[:3]) / 3
+
+    page.emulate_media(color_scheme="light")
+    assert brightness("backgroundColor") > 200 > 100 > brightness("color")
+    page.emulate_media(color_scheme="dark")
+    assert brightness("backgroundColor") < 100 < 200 < brightness("color")
