@@ -1,4 +1,4 @@
-"""The source distribution is complete, and pinned versions match the requirements."""
+"""The source distribution is complete; pinned versions and version numbers match."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import dws
 from dws.cli.command import EXTRAS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,6 +56,12 @@ def test_pinned_versions_match_the_requirements() -> None:
         or version[canonicalize_name(requirement.name)] not in requirement.specifier
     }
     assert wrong == {}
+
+
+def test_the_changelog_describes_the_version_of_the_package() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    [described, *_] = re.findall(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.M)
+    assert described == project["version"] == dws.__version__
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -207,7 +207,7 @@ def training_step(
     loss = None
     if reconstruction:
         loss = object.__new__(ReconstructionLoss)  # its constructor reads values
-        loss.weight, loss.omega_0 = reconstruction.weight, 30.0
+        loss.weight, loss.omega_0, loss.output_offset = reconstruction.weight, 30.0, 0.5
         loss.points, loss.mean, loss.std = torch.rand(9, 2), torch.zeros(()), torch.ones(())
     return TrainingStep(
         model, kind, data, TrainingState(model, optim, config, len(data), seed=0),
