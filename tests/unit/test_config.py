@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dws.config import compose_settings, config_dir, to_settings
 from dws.experiment.building import build_model, build_task
+from dws.experiment.fitting import preset_name
 from dws.settings import TrainSettings
 from dws.signals import SineSignals
 from dws.targets import build
@@ -108,6 +109,16 @@ def test_config_files_contain_no_measured_results() -> None:
     assert len(comments) > 50
     measured = r"\d\s*%|±|\d\s*(min|minutes?|h|hours)\b|\d\s*dB|\bR²"
     assert [comment for comment in comments if re.search(measured, comment)] == []
+
+
+@pytest.mark.parametrize("zoo", [choice for _, group, choice in CHOICES if group == "zoo"])
+def test_every_preset_of_a_zoo_is_a_choice_that_sets_its_values(zoo: str) -> None:
+    known = "ours" if zoo.endswith("classifiers") else "authors"
+    presets = compose_settings("fit_inrs", [f"zoo={zoo}", f"fit={known}"]).zoo.presets
+    assert known in presets
+    for name in presets:
+        settings = compose_settings("fit_inrs", [f"zoo={zoo}", f"fit={name}"])
+        assert preset_name(settings) == name
 
 
 @pytest.mark.parametrize("zoo", ["sine", "sine_ssl"])

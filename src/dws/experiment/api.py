@@ -32,7 +32,7 @@ def fit_zoo(
 
     Args:
         zoo: A choice of ``configs/zoo``, such as ``sine`` or ``mnist``.
-        fit: Settings of the fit: ``authors``, ``fast`` or ``fingerprint``.
+        fit: Settings of the fit: ``authors``, ``accurate``, ``fast`` or ``fingerprint``.
         path: The zoo's folder; None for ``outputs/zoos/<zoo>``.
         limit: Total number of signals in all splits; None for the zoo's default.
         seed: Seed of signals and initialisations; None for the zoo's default.
