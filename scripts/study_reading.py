@@ -27,6 +27,7 @@ SETTINGS: dict[str, Mapping[str, Any]] = {
     "cosine 4e-3, 1000 steps": {**COSINE, "fit.learning_rate": 4e-3, "fit.num_steps": 1000},
     "cosine 4e-3, 2000 steps": {**COSINE, "fit.learning_rate": 4e-3, "fit.num_steps": 2000},
     "cosine 2.5e-3, 2500 steps": {**COSINE, "fit.learning_rate": 2.5e-3, "fit.num_steps": 2500},
+    "cosine 1e-3, 2500 steps": {**COSINE, "fit.learning_rate": 1e-3, "fit.num_steps": 2500},
     "cosine 2e-3, 2500 steps": {**COSINE, "fit.learning_rate": 2e-3, "fit.num_steps": 2500},
 }
 MODELS = ("dwsnet_sign", "dwsnet")
