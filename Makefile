@@ -13,7 +13,7 @@ help: ## list the targets
 
 # exact versions; make CONSTRAINTS= installs the newest versions that pyproject.toml allows
 CONSTRAINTS ?= constraints.txt
-# TORCH=cpu installs builds of PyTorch without CUDA; the default are the builds on PyPI, with CUDA
+# TORCH=cpu installs builds of PyTorch without CUDA; by default, the builds of PyPI, with CUDA, are used
 TORCH ?=
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
