@@ -13,14 +13,14 @@ help: ## list the targets
 
 # exact versions; make CONSTRAINTS= installs the newest versions that pyproject.toml allows
 CONSTRAINTS ?= constraints.txt
-# builds of PyTorch: by default those of PyPI, with CUDA; TORCH=cpu installs builds without it
+# TORCH=cpu installs builds of PyTorch without CUDA; by default, the builds of PyPI, with CUDA, are used
 TORCH ?=
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-# .venv/workflow marks an environment for the workflow, .venv/installed one for development as well
+# .venv/workflow marks an environment with the extra workflow, .venv/installed one with the extra dev
 define install
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"make: Python 3.11 or newer is needed, found {v[0]}.{v[1]}; set PYTHON=python3.11 or newer")'
-	@echo 'make: installing into .venv, which takes some minutes'
+	@echo 'make: installing into .venv; this takes some minutes'
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH),$(PIP) --no-deps --index-url https://download.pytorch.org/whl/$(TORCH) $(or $(shell grep -Es '^torch(vision)?==' $(CONSTRAINTS)),torch torchvision))
 	$(PIP) $(CONSTRAINTS:%=--constraint %) --editable '.[$(1)]'

@@ -6,7 +6,7 @@
 - ``<!-- bench: fit -->``: the benchmark ``scripts/bench/fit.json``
 - ``<!-- settings: train -->``: all settings of ``dws-train``
 - ``<!-- choices: train -->``: the choices of its configuration groups
-- ``<!-- cards: shipped -->``: the cards of all models that ship with dws
+- ``<!-- cards: shipped -->``: the model cards of all models that ship with dws
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def bench_table(name: str) -> str:
 
 
 def cards(which: str) -> str:
-    """The cards of the models that ship with dws, from the metadata of their files."""
+    """Format the model cards of the shipped models from the metadata of their files."""
     assert which == "shipped"
     return "\n\n".join(load(name).card.markdown(name) for name in shipped_models())
 

@@ -1,7 +1,8 @@
 """Screenshot of the playground, ``docs/pictures/playground.png``.
 
 Run from the repository's root: ``python -m scripts.playground_picture``. It needs chromium. An
-example of a 3 is fitted, and its neurons are shuffled until the MLP changes its prediction.
+INR is fitted to an example of the digit 3, and its neurons are permuted until the prediction of the
+MLP changes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dws.runtime import one_thread
 
 PICTURE = Path("docs/pictures/playground.png")
 MODELS = ("mnist-mlp", "mnist-dwsnet", "mnist-sign")
-NUM_SHUFFLES = 20
+NUM_PERMUTATIONS = 20
 
 
 def main() -> None:
@@ -34,28 +35,31 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1200, "height": 800})
             page.add_init_script("let n = 0; Math.random = () => (n++ % 97) / 97")  # fixed seeds
             page.goto(server.address)
-            fit_and_shuffle(page)
+            fit_and_permute(page)
             page.screenshot(path=PICTURE, full_page=True)
             browser.close()
         server.shutdown()
 
 
-def fit_and_shuffle(page: Page) -> None:
-    """Fit the example, and shuffle its neurons until the MLP changes its prediction.
+def fit_and_permute(page: Page) -> None:
+    """Fit the example, and permute its neurons until the prediction of the MLP changes.
 
     Raises:
-        SystemExit: If no shuffle changes it.
+        SystemExit: If no permutation changes it.
     """
-    page.get_by_role("button", name="Example of a 3").click()
+    page.get_by_role("button", name="Example of the digit 3").click()
     page.locator("#fit").click()
     page.locator("#step", has_text="Finished").wait_for(timeout=120_000)
-    for _ in range(NUM_SHUFFLES):
+    for _ in range(NUM_PERMUTATIONS):
         page.locator("#outcome").evaluate("element => (element.textContent = '')")
         page.locator("#permutation").click()
-        page.locator("#outcome", has_text="shuffled").wait_for()
+        page.locator("#outcome", has_text="permuted").wait_for()
         if "MLP" in page.locator("#outcome").inner_text():
             return
-    sys.exit(f"playground_picture: {NUM_SHUFFLES} shuffles did not change the MLP's prediction.")
+    sys.exit(
+        f"playground_picture: {NUM_PERMUTATIONS} permutations did not change the prediction of the "
+        "MLP."
+    )
 
 
 if __name__ == "__main__":

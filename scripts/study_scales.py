@@ -1,9 +1,10 @@
-"""Which networks are farther from the training networks of a pretrained model than its limit.
+"""Measure which networks exceed the distance limit of a pretrained model.
 
-Run from the repository's root, with the zoo that the model was trained on and zoos that were fitted
-in other ways: ``python -m scripts.study_scales mnist-sign ZOO fast=ZOO``. Writes
-``scripts/bench/scales.json``. The networks of the first zoo are those of its validation and test
-splits, which the limit does not depend on; of other zoos all networks are taken.
+Run from the repository's root, with the training zoo of the model and zoos that were fitted in
+other ways: ``python -m scripts.study_scales mnist-sign ZOO fast=ZOO``. Writes
+``scripts/bench/scales.json``. Of the training zoo, only the validation and test splits are
+measured, because the limit is computed from the training split. Of the other zoos, the first 2000
+networks are measured.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from dws.zoo import Zoo, ZooSplit
 OUTPUT = Path("scripts/bench/scales.json")
 FACTORS = (0.5, 0.8, 1.25, 1.5, 2.0)
 NUM_UNTRAINED = 1000
-MOST = 2000  # networks of another zoo
+MOST = 2000  # largest number of networks of another zoo
 
 
 def row(
     model: dws.PretrainedModel, title: str, networks: WeightBatch, classes: Tensor | None
 ) -> dict[str, object]:
-    """Distances of networks, and the accuracy where their classes are known."""
+    """Measure the distances of networks, and the accuracy if their classes are known."""
     distance = model.distance(networks)
     is_above = distance > model.card.scales.limit
     is_right = None if classes is None else model.predict(networks).argmax(dim=1) == classes
@@ -44,7 +45,7 @@ def row(
 
 
 def percent(found: Tensor) -> float:
-    """Share of networks."""
+    """Share of networks in percent."""
     return round(100 * float(found.double().mean()), 1)
 
 
@@ -52,7 +53,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
-    parser.add_argument("zoo", help="Zoo that the model was trained on.")
+    parser.add_argument("zoo", help="Training zoo of the model.")
     parser.add_argument("others", nargs="*", help="Other zoos, as TITLE=PATH.")
     given = parser.parse_args()
     model = dws.load(given.model)

@@ -71,7 +71,7 @@ def run_block(page: str, containing: str, smaller: Mapping[str, str] = {}) -> di
 
 
 def read_digits() -> WeightBatch:
-    """One INR of each digit, of the validation split of a zoo of MNIST (fit=authors)."""
+    """Read one INR of each digit, from the validation split of an MNIST zoo with fit=authors."""
     tensors = load_file(Path(__file__).parent / "golden/digits.safetensors")
     weights, biases = (
         tuple(tensors[f"{kind}.{layer}"].float().unsqueeze(-1) for layer in range(3))

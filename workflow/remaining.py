@@ -35,7 +35,7 @@ class Job:
         amount: Amount of work; None if unknown.
         rate: Amount of work per second in earlier runs; None if unknown.
         fixed: Seconds that do not depend on the amount.
-        is_alone: Whether it takes all cores.
+        is_alone: Whether the job uses all cores.
     """
 
     title: str

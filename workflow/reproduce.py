@@ -20,11 +20,11 @@ from dws.cli.errors import user_errors
 if TYPE_CHECKING:
     from selection import Selection
 
-IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL", "TORCH")  # others of the Makefile
+IGNORED = ("BIN", "CONSTRAINTS", "MAKE", "PYTHON", "SHELL", "TORCH")  # other Makefile variables
 
 
 def main(action: str, names: Sequence[str]) -> None:
-    """Print the remaining jobs, run them unless the action is ``plan``, and summarise a demo."""
+    """Print the remaining jobs, run them unless the action is ``plan``, summarise ``demo``."""
     from selection import DEMO, Selection, Variables
 
     values = {name: os.environ[name] for name in Variables.model_fields if name in os.environ}

@@ -23,7 +23,7 @@ from dws.report.methods import PAPER_METHODS
 from dws.settings import Count, FitInrsSettings, ReportSettings, TrainSettings
 
 DEFAULT_TASKS = ("mnist", "fashion_mnist", "sine", "ssl", "adapt", "edit", "edit_fashion_mnist")
-DEMO = {  # variables of ``make demo`` that are not given
+DEMO = {  # defaults of the variables for ``make demo``
     "SCALE": "demo",
     "TASKS": "mnist sine",
     "METHODS": "mlp dwsnet dwsnet_sign",
@@ -254,12 +254,12 @@ class Selection:
 
     @property
     def fits_alone(self) -> bool:
-        """Whether a fit takes all cores, since its workers use them better than jobs do."""
+        """Whether a fit uses all cores, which is more efficient than concurrent jobs."""
         return self.variables.THREADS is None and self.variables.PARTS == 1
 
     @property
     def num_workers(self) -> int:
-        """Worker processes of a fit."""
+        """Number of worker processes of a fit."""
         return self.num_threads * (self.variables.JOBS if self.fits_alone else 1)
 
     @property

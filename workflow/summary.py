@@ -1,4 +1,4 @@
-"""The last output of ``make demo``: results, paths of figure and report, and next commands."""
+"""Final output of ``make demo``: results, paths of the figure and report, and next commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selection import Selection
 
 
 def summary(selection: Selection) -> str:
-    """The results of a complete selection in a table, and next commands."""
+    """Format the results of a complete selection as a table, with paths and next commands."""
     results = to_frame(
         (read_result(Path(run.result)), run.folder) for run in selection.runs.values()
     )
@@ -30,7 +30,7 @@ def summary(selection: Selection) -> str:
             table.markdown(),
             "",
             f"Permuted: {PERMUTED}",
-            "Metanets that are invariant to permutations change no prediction.",
+            "The predictions of metanets that are invariant to permutations do not change.",
             "",
             f"picture  {picture}",
             f"report   {report / 'index.html'}",
@@ -42,7 +42,7 @@ def summary(selection: Selection) -> str:
 
 
 def _table(results: pd.DataFrame) -> pd.DataFrame:
-    """A row for each task and method, in the order of the selection."""
+    """Create a table with one row per task and method, in the order of the selection."""
     groups = results.groupby(["task", "num_train", "model"], sort=False)
     rows = [runs for _, runs in groups]
     return pd.DataFrame(
@@ -59,22 +59,22 @@ def _table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _title(run: pd.Series) -> str:
-    """The task, and what is measured."""
+    """Title of the task and its metric."""
     info = describe(run["task"], [run["result"]])
     return f"{info.title}, {info.metric or run['metric']} {'↑' if run['higher_is_better'] else '↓'}"
 
 
 def _next(selection: Selection) -> dict[str, str]:
-    """Commands, and what they do."""
+    """Next commands with descriptions."""
     methods = " ".join([*selection.variables.METHODS, "transformer"])
     train = ["task=mnist", "model=dwsnet_sign", "trainer.num_epochs=60"]
     program = Path(sys.executable).with_name("dws-train")
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
     return {
-        f"make demo METHODS={shlex.quote(methods)}": "one more method in table and picture",
+        f"make demo METHODS={shlex.quote(methods)}": "adds a method to the table and the picture",
         shlex.join([str(program), *selection.common, *train]): (
-            "train longer; dws-train --help lists all settings"
+            "trains for more epochs; dws-train --help lists all settings"
         ),
-        "make reproduce-plan SCALE=small": "how long the paper's experiments take",
+        "make reproduce-plan SCALE=small": "estimates the time of the paper's experiments",
     }

@@ -23,7 +23,7 @@ pytestmark = [
         CHROMIUM is None and "CI" not in os.environ, reason="needs chromium (Debian: chromium)"
     ),
 ]
-SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]  # corners of a stroke, of the canvas
+SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]  # corners of a stroke, relative to the canvas
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def page(server: Server) -> Iterator[Page]:
-    """The page on a phone; nothing may go wrong, and requests go to its server only."""
+    """The page at the size of a phone; errors and requests to other servers fail the test."""
     problems: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
@@ -76,7 +76,7 @@ def lines(page: Page) -> list[str]:
     return page.locator(".model .line").all_inner_texts()
 
 
-def test_a_drawn_digit_is_fitted_and_predicted(page: Page) -> None:
+def test_drawn_digit_is_fitted_and_predicted(page: Page) -> None:
     assert page.locator("#fit").is_disabled()
     draw(page, SEVEN)
     fit(page)
@@ -90,10 +90,10 @@ def test_a_drawn_digit_is_fitted_and_predicted(page: Page) -> None:
     assert drawn
 
 
-def test_models_keep_their_prediction_under_their_symmetries(page: Page) -> None:
+def test_predictions_of_invariant_models_do_not_change(page: Page) -> None:
     draw(page, SEVEN)
     fit(page)
-    for button, name, invariant in (("#permutation", "shuffled", 1), ("#sign_flip", "flipped", 2)):
+    for button, name, invariant in (("#permutation", "permuted", 1), ("#sign_flip", "flipped", 2)):
         page.locator(button).click()
         page.locator("#outcome", has_text=name).wait_for()
         outcome = page.locator("#outcome").inner_text()
@@ -101,29 +101,29 @@ def test_models_keep_their_prediction_under_their_symmetries(page: Page) -> None
         shown = lines(page)
         assert all(re.match(r"Prediction unchanged: \d", line) for line in shown[invariant:])
         details = page.locator(".model p:last-child").all_inner_texts()
-        largest = [float(re.findall(r"at most (\S+)", text)[0]) for text in details]
+        largest = [float(re.findall(r"at most ([\d.e-]*\d)", text)[0]) for text in details]
         assert all(value < 1e-3 for value in largest[invariant:])
         assert largest[0] > 1e-2
         weights = page.locator(".maps canvas").evaluate_all("all => all.map(c => c.toDataURL())")
         assert weights[0] != weights[1]
 
 
-def test_the_mlp_changes_its_prediction_when_neurons_are_shuffled(page: Page) -> None:
+def test_permutation_changes_the_prediction_of_the_mlp(page: Page) -> None:
     draw(page, SEVEN)
     fit(page)
     page.evaluate("let n = 0; Math.random = () => (n++ % 97) / 97")
     for _ in range(20):
         page.locator("#outcome").evaluate("e => (e.textContent = '')")
         page.locator("#permutation").click()
-        page.locator("#outcome", has_text="shuffled").wait_for()
+        page.locator("#outcome", has_text="permuted").wait_for()
         if "changed from" in lines(page)[0]:
             assert "Changed predictions: MLP." in page.locator("#outcome").inner_text()
             return
     pytest.fail("20 permutations did not change the prediction of the MLP")
 
 
-def test_examples_need_no_pointer_and_clear_forgets_everything(page: Page) -> None:
-    page.get_by_role("button", name="Example of a 3").focus()
+def test_examples_work_by_keyboard_and_clear_resets_the_page(page: Page) -> None:
+    page.get_by_role("button", name="Example of the digit 3").focus()
     page.keyboard.press("Enter")
     fit(page)
     assert "Prediction: 3" in lines(page)[2]
@@ -133,26 +133,26 @@ def test_examples_need_no_pointer_and_clear_forgets_everything(page: Page) -> No
         assert page.locator(button).is_disabled()
 
 
-def test_a_second_fit_takes_the_place_of_the_first(page: Page) -> None:
-    page.get_by_role("button", name="Example of a 1").click()
+def test_second_fit_replaces_the_first(page: Page) -> None:
+    page.get_by_role("button", name="Example of the digit 1").click()
     page.locator("#fit").click()
     page.locator("#step", has_text="Step").wait_for()
-    page.get_by_role("button", name="Example of a 0").click()
+    page.get_by_role("button", name="Example of the digit 0").click()
     fit(page)
     assert "Prediction: 0" in lines(page)[2]
 
 
 @pytest.mark.parametrize("width", [390, 1200])
-def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
+def test_page_is_not_wider_than_the_screen(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
-    page.get_by_role("button", name="Example of a 5").click()
+    page.get_by_role("button", name="Example of the digit 5").click()
     fit(page)
     page.locator("#permutation").click()
-    page.locator("#outcome", has_text="shuffled").wait_for()
+    page.locator("#outcome", has_text="permuted").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_it_is_dark_where_it_should_be(page: Page) -> None:
+def test_colours_follow_the_preferred_scheme(page: Page) -> None:
     def brightness(what: str) -> float:
         colour = page.evaluate(f"getComputedStyle(document.body).{what}")
         return sum(float(part) for part in colour.strip("rgb()").split(",")[:3]) / 3

@@ -67,7 +67,7 @@ def test_documented_python_calls_fit_train_and_evaluate(command: Command) -> Non
 
 @pytest.fixture
 def zoo_of_digits(tmp_path: Path) -> Zoo:
-    """A zoo of one INR of each digit, where the documentation has one of MNIST."""
+    """A zoo with one INR of each digit in the folder of the documented MNIST zoo."""
     networks = read_digits()
     files = [tmp_path / f"{digit}.pth" for digit in range(10)]
     for digit, file in enumerate(files):
@@ -82,7 +82,7 @@ def zoo_of_digits(tmp_path: Path) -> Zoo:
     return import_dwsnets(tmp_path / "splits.json", path, inr=SirenConfig())
 
 
-def test_the_documented_commands_predict(command: Command, zoo_of_digits: Zoo) -> None:
+def test_documented_prediction_commands_run(command: Command, zoo_of_digits: Zoo) -> None:
     (block,) = code_blocks("docs/guides/pretrained.md", "bash")
     fit, *others = block.splitlines()
     assert fit == "dws-fit-inrs zoo=mnist zoo.limit=200"
@@ -92,7 +92,7 @@ def test_the_documented_commands_predict(command: Command, zoo_of_digits: Zoo) -
     assert len(list(Path("pictures").iterdir())) == 1
 
 
-def test_the_documented_calls_predict(command: Command, zoo_of_digits: Zoo) -> None:
+def test_documented_prediction_calls_run(command: Command, zoo_of_digits: Zoo) -> None:
     names = run_block("docs/guides/pretrained.md", "is_typical")
     assert names["probabilities"].shape == (4, 10)
     assert names["classes"] == ["6", "7", "8", "9"]

@@ -1,4 +1,4 @@
-"""``dws-predict`` and ``dws-export``: from networks to lines, tables and pictures."""
+"""Outputs and errors of ``dws-predict`` and ``dws-export``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def file(run: dws.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sine_run(
     request: pytest.FixtureRequest, sine_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory
 ) -> dws.Run:
-    """A regression without and with the auxiliary reconstruction loss."""
+    """A regression run; the parameter is the weight of the auxiliary reconstruction loss."""
     settings = {"trainer.num_epochs": 1, "trainer.batch_size": 8, "wandb": "disabled",
                 "model.hidden_features": [8], "reconstruction.weight": request.param,
                 "reconstruction.resolution": 6, "trainer.compile": "never"}  # fmt: skip
@@ -59,7 +59,7 @@ def write_networks(folder: Path, networks: WeightBatch) -> None:
         torch.save(_state_dict(networks[row : row + 1]), folder / f"{row}.pth")
 
 
-def test_each_network_has_a_line_with_its_class_and_probability(
+def test_text_has_one_line_per_network_with_class_and_probability(
     file: Path, picture_zoo: Zoo, command: Command
 ) -> None:
     printed = command("dws-predict", str(picture_zoo.path), "--model", str(file))
@@ -70,7 +70,7 @@ def test_each_network_has_a_line_with_its_class_and_probability(
     assert [value for *_, value in lines] == [f"{value:.3f}" for value in best.tolist()]
 
 
-def test_files_and_zoos_are_predicted_together(
+def test_predictions_for_files_match_those_for_their_zoo(
     file: Path, picture_zoo: Zoo, command: Command
 ) -> None:
     val = picture_zoo.split("val").weights()
@@ -78,7 +78,7 @@ def test_files_and_zoos_are_predicted_together(
     save_file(_state_dict(val[3:4]), "one.safetensors")
     inputs = ("nets", "one.safetensors", str(picture_zoo.path))
     with pytest.raises(SystemExit):
-        command("dws-predict", *inputs, "--model", str(file), "--split", "val")  # of files
+        command("dws-predict", *inputs, "--model", str(file), "--split", "val")  # files have none
     of_files = command("dws-predict", *inputs[:2], "--model", str(file)).splitlines()
     of_zoo = command("dws-predict", inputs[2], "--model", str(file), "--split", "val").splitlines()
     assert [line.split("\t")[0] for line in of_files] == [
@@ -101,7 +101,9 @@ def test_csv_has_a_column_for_each_class(file: Path, picture_zoo: Zoo, command: 
         assert row["typical"] == "True"
 
 
-def test_json_is_one_list(file: Path, picture_zoo: Zoo, command: Command) -> None:
+def test_json_contains_one_entry_per_network(
+    file: Path, picture_zoo: Zoo, command: Command
+) -> None:
     arguments = (str(picture_zoo.path), "--model", str(file), "--split", "test")
     found = json.loads(command("dws-predict", *arguments, "--format", "json"))
     assert len(found) == 8
@@ -110,7 +112,7 @@ def test_json_is_one_list(file: Path, picture_zoo: Zoo, command: Command) -> Non
     assert found[0]["probability"] == found[0]["probabilities"][found[0]["class"]]
 
 
-def test_values_that_are_not_finite_are_null_in_json(
+def test_non_finite_values_are_null_in_json(
     file: Path, picture_zoo: Zoo, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = ZooSplit(picture_zoo, 0, 1).weights().map(lambda t: t * float("nan"))
@@ -122,7 +124,7 @@ def test_values_that_are_not_finite_are_null_in_json(
     assert [found[key] for key in keys] == ["NaN", None, None, False]
 
 
-def test_far_networks_are_named_with_their_distance(
+def test_warning_names_far_networks_and_their_distance(
     file: Path, picture_zoo: Zoo, command: Command
 ) -> None:
     val = picture_zoo.split("val").weights()
@@ -137,9 +139,7 @@ def test_far_networks_are_named_with_their_distance(
     assert f"limit {model.card.scales.limit:.1f}" in line
 
 
-def test_of_many_far_networks_the_first_are_named(
-    file: Path, picture_zoo: Zoo, command: Command
-) -> None:
+def test_number_of_warnings_is_limited(file: Path, picture_zoo: Zoo, command: Command) -> None:
     far = picture_zoo.split("train").weights()[:15].map(lambda t: 5 * t)
     write_networks(Path("nets"), far)
     with redirect_stderr(io.StringIO()) as errors:
@@ -150,19 +150,19 @@ def test_of_many_far_networks_the_first_are_named(
     assert "15 networks" in lines[-1]
 
 
-def test_pictures_show_what_is_reconstructed(
+def test_draw_writes_pictures_of_all_networks(
     file: Path, picture_zoo: Zoo, command: Command
 ) -> None:
     command("dws-predict", str(picture_zoo.path), "--model", str(file), "--draw", "new/pictures")
     names = [path.name for path in sorted(Path("new/pictures").iterdir())]
-    # shards of 20 networks, and at most 24 networks in a picture
+    # shards of 20 networks, at most 24 networks per picture
     ranges = ((1, 20), (21, 40), (41, 48))
     assert names == [f"networks-{first:06d}-{last:06d}.png" for first, last in ranges]
     assert imread(Path("new/pictures", names[0])).std() > 0.1
 
 
 @pytest.mark.parametrize("sine_run", [1.0], indirect=True)
-def test_a_run_may_be_the_model_and_curves_be_drawn(
+def test_run_folder_as_model_predicts_and_draws_curves(
     sine_run: dws.Run, sine_zoo: Zoo, command: Command
 ) -> None:
     arguments = (str(sine_zoo.path), "--model", str(sine_run.path), "--split", "test")
@@ -174,7 +174,7 @@ def test_a_run_may_be_the_model_and_curves_be_drawn(
     assert printed.splitlines()[0] == "name,distance,typical,frequency"
 
 
-def test_a_run_is_exported_by_a_command(run: dws.Run, command: Command) -> None:
+def test_export_command_writes_a_loadable_model(run: dws.Run, command: Command) -> None:
     names = "zero,one,two,three,four,five,six,seven,eight,nine"
     printed = command("dws-export", str(run.path), "mine.safetensors", "--classes", names)
     assert "8 validation networks" in printed
@@ -182,8 +182,8 @@ def test_a_run_is_exported_by_a_command(run: dws.Run, command: Command) -> None:
 
 
 REFUSED: list[tuple[tuple[str, ...], str]] = [
-    (("SINES",), "takes SIRENs of widths 2-8-8-1 with ω0 = 30, and SINES holds SIRENs of widths 1"),
-    (("narrow.pth",), "narrow.pth: MODEL takes SIRENs of widths 2-8-8-1 with ω0 = 30, and these are"
+    (("SINES",), "takes SIRENs of widths 2-8-8-1 with ω0 = 30, but SINES contains SIRENs"),
+    (("narrow.pth",), "narrow.pth: MODEL takes SIRENs of widths 2-8-8-1 with ω0 = 30, but these are"
                       " networks of widths 2-4-1"),
     (("nowhere",), "nowhere does not exist"),
     (("bad.pth",), "bad.pth: "),
@@ -198,7 +198,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("words", "expected"), REFUSED)
-def test_what_cannot_be_is_refused_in_one_line(
+def test_invalid_predict_arguments_are_rejected_in_one_line(
     words: tuple[str, ...], expected: str, file: Path, picture_zoo: Zoo, sine_zoo: Zoo,
     command: Command, complaint: Command,
 ) -> None:  # fmt: skip
@@ -217,7 +217,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("sine_run", [0.0], indirect=True)
-def test_a_model_that_does_not_reconstruct_draws_nothing(
+def test_draw_needs_a_model_with_reconstructions(
     sine_run: dws.Run, sine_zoo: Zoo, complaint: Command
 ) -> None:
     arguments = (str(sine_zoo.path), "--model", str(sine_run.path), "--draw", "pictures")
@@ -225,7 +225,7 @@ def test_a_model_that_does_not_reconstruct_draws_nothing(
     assert not Path("pictures").exists()
 
 
-def test_an_output_that_is_not_finished_is_not_there(
+def test_failed_prediction_leaves_no_output_file(
     file: Path, picture_zoo: Zoo, command: Command, complaint: Command
 ) -> None:
     arguments = (str(picture_zoo.path), "nowhere", "--model", str(file), "--output", "p.txt")
@@ -237,13 +237,13 @@ def test_an_output_that_is_not_finished_is_not_there(
     ("words", "expected"),
     [
         (("nowhere", "x.safetensors"), "nowhere"),
-        (("RUN", "x.pth"), "ends with .safetensors"),
+        (("RUN", "x.pth"), "must end with .safetensors"),
         (("RUN", "x.safetensors", "--classes", "a,b"), "The run has 10 classes"),
         (("RUN", "x.safetensors", "--zoo-path", "nowhere"), "nowhere"),
         (("RUN", "x.safetensors", "--zoo-path", "SINES"), "zoo_path"),
     ],
 )
-def test_an_export_that_cannot_be_is_refused_in_one_line(
+def test_invalid_export_arguments_are_rejected_in_one_line(
     words: tuple[str, ...], expected: str, run: dws.Run, sine_zoo: Zoo, complaint: Command
 ) -> None:
     places = {"RUN": run.path, "SINES": sine_zoo.path}

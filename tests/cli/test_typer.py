@@ -1,4 +1,4 @@
-"""``dws-zoo``, ``dws-data``, ``dws-predict``, ``dws-export``: help and usage errors."""
+"""Commands that use typer: help, completion, usage errors and tracebacks."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import dws
 from dws.cli.command import EXTRAS
 
 REPOSITORY = Path(__file__).parents[2]
-NOT_IMPORTED = {"tabulate"}  # but used by pandas, which writes Markdown tables with it
+NOT_IMPORTED = {"tabulate"}  # pandas uses it for Markdown tables
 
 
 def imported(file: Path) -> set[str]:
@@ -65,11 +65,11 @@ def test_the_changelog_describes_the_version_of_the_package() -> None:
 
 
 def names(requirements: list[str]) -> set[str]:
-    """Canonical names of distributions."""
+    """Canonical names of the required distributions."""
     return {canonicalize_name(Requirement(line).name) for line in requirements}
 
 
-def test_every_import_is_of_a_dependency_and_every_dependency_is_imported() -> None:
+def test_imports_and_dependencies_match() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     dependencies = names(project["dependencies"])
     extras = {name: names(lines) for name, lines in project["optional-dependencies"].items()}
@@ -84,7 +84,7 @@ def test_every_import_is_of_a_dependency_and_every_dependency_is_imported() -> N
     assert dependencies - set().union(*found.values()) == NOT_IMPORTED
 
 
-def test_extras_that_messages_and_pages_name_exist() -> None:
+def test_extras_in_messages_and_documentation_exist() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     files = [
         REPOSITORY / "README.md",
@@ -105,7 +105,7 @@ def test_extras_that_messages_and_pages_name_exist() -> None:
     assert named <= {*project["optional-dependencies"]} - {"dev"}
 
 
-def test_the_page_of_the_installation_lists_the_extras() -> None:
+def test_installation_page_lists_the_extras() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     page = (REPOSITORY / "docs/install.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \|", page, re.M)

@@ -1,4 +1,4 @@
-"""The wheel: what it holds, and what its commands do in a folder of their own."""
+"""Content of the wheel, and its commands in an environment outside the repository."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ wrong: str = run.evaluate().test["mse"]
 
 
 def build(kind: str, source: Path, folder: Path) -> Path:
-    """Build a distribution without the network."""
+    """Build a distribution without network access."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", folder],
         cwd=source, check=True, capture_output=True,
@@ -53,7 +53,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the programs of an environment with the wheel and, in place, its dependencies."""
+    """Folder of the programs of an environment with the wheel and the installed dependencies."""
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, symlinks=True)
     folder = home / "bin"
@@ -61,13 +61,13 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", folder / "python", "install"]
     subprocess.run([*pip, *options, wheel], check=True)
     (packages,) = home.glob("lib/python*/site-packages")
-    # without the .pth files of that folder, such as the one of an editable dws
+    # a path in a .pth file does not process the .pth files of that folder, such as editable dws
     (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     return folder
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """Run a command in a folder, without what leads to the sources; returns what it prints."""
+    """Run a command in a folder, without paths to the sources; returns its output."""
     hidden = ("PYTHONPATH", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -75,7 +75,7 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_the_package_and_the_configs(wheel: Path) -> None:
+def test_wheel_contains_the_package_and_the_configs(wheel: Path) -> None:
     places = {"src": "", "configs": "dws/configs/"}
     expected = {
         f"{prefix}{file.relative_to(REPOSITORY / folder)}"
@@ -88,7 +88,7 @@ def test_the_wheel_holds_the_package_and_the_configs(wheel: Path) -> None:
     assert {"dws/py.typed", "dws/report/report.html.j2", "dws/configs/train.yaml"} <= found
 
 
-def test_the_source_distribution_gives_the_same_wheel(
+def test_source_distribution_builds_the_same_wheel(
     sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
     with tarfile.open(sdist) as archive:
@@ -98,7 +98,7 @@ def test_the_source_distribution_gives_the_same_wheel(
 
 
 @pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="needs a checkout")
-def test_the_source_distribution_holds_the_repository(sdist: Path) -> None:
+def test_source_distribution_contains_the_repository(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     tracked = run("git", "ls-files", folder=REPOSITORY).splitlines()
@@ -106,15 +106,13 @@ def test_the_source_distribution_holds_the_repository(sdist: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PROJECT["scripts"])
-def test_every_command_says_its_version_and_helps(
-    name: str, programs: Path, tmp_path: Path
-) -> None:
+def test_every_command_prints_version_and_help(name: str, programs: Path, tmp_path: Path) -> None:
     assert run(programs / name, "--version", folder=tmp_path) == f"{name} {PROJECT['version']}\n"
     assert name in run(programs / name, "--help", folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_commands_go_from_a_zoo_to_a_report_in_any_folder(programs: Path, tmp_path: Path) -> None:
+def test_commands_run_from_zoo_to_report_in_any_folder(programs: Path, tmp_path: Path) -> None:
     def dws(name: str, *arguments: str) -> None:
         run(programs / f"dws-{name}", *arguments, folder=tmp_path)
 
@@ -130,7 +128,7 @@ def test_commands_go_from_a_zoo_to_a_report_in_any_folder(programs: Path, tmp_pa
     assert Path(place.strip()).is_relative_to(programs.parent)
 
 
-def test_programs_of_users_are_checked_against_the_types(programs: Path, tmp_path: Path) -> None:
+def test_type_checkers_find_the_annotations(programs: Path, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", programs / "python"]
     environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}

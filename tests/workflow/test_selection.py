@@ -134,7 +134,7 @@ def test_report_covers_the_selected_tasks_and_methods(select: Select) -> None:
     ("given", "num_threads", "num_workers"),
     [({}, 2, 4), ({"PARTS": "2"}, 2, 2), ({"THREADS": "3"}, 3, 3)],
 )
-def test_a_fit_of_a_whole_zoo_has_all_cores(
+def test_fit_of_a_whole_zoo_uses_all_cores(
     given: dict[str, str],
     num_threads: int,
     num_workers: int,

@@ -1,4 +1,4 @@
-"""What ``make demo`` prints in the end."""
+"""Final output of ``make demo``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHANGED = {"mnist/mlp": 0.79, "mnist/dwsnet": 0.0, "sine/mlp": 1.5, "sine/dwsnet
 
 @pytest.fixture
 def complete(select: Select, monkeypatch: pytest.MonkeyPatch) -> Selection:
-    """A selection with all results and a report, whose variables are those of make."""
+    """A complete selection whose variables are set in the environment, as by make."""
     selection = select(**CHOSEN)
     for name, value in CHOSEN.items():
         monkeypatch.setenv(name, value)
@@ -43,7 +43,7 @@ def complete(select: Select, monkeypatch: pytest.MonkeyPatch) -> Selection:
     return selection
 
 
-def test_a_demo_ends_with_results_on_permuted_networks(
+def test_demo_prints_results_on_permuted_networks(
     complete: Selection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reproduce.main("demo", [])
@@ -58,7 +58,7 @@ def test_a_demo_ends_with_results_on_permuted_networks(
     ]
 
 
-def test_a_demo_ends_with_places_and_commands_that_work(
+def test_demo_prints_paths_and_valid_commands(
     complete: Selection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reproduce.main("demo", [])
@@ -74,12 +74,12 @@ def test_a_demo_ends_with_places_and_commands_that_work(
     assert plan[:2] == ["make", "reproduce-plan"]
 
 
-def test_a_plan_prints_no_results(complete: Selection, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_prints_no_results(complete: Selection, capsys: pytest.CaptureFixture[str]) -> None:
     reproduce.main("plan", [])
     assert "|" not in capsys.readouterr().out
 
 
-def test_the_demo_is_of_three_methods_on_two_tasks(select: Select) -> None:
+def test_demo_has_three_methods_and_two_tasks(select: Select) -> None:
     runs = Selection(DEMO).runs
     assert {name.rpartition("/")[0] for name in runs} == {
         f"{task}/{method}"

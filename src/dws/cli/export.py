@@ -1,4 +1,4 @@
-"""``dws-export``: a run to one file, from which ``dws-predict`` and ``dws.load`` predict."""
+"""``dws-export``: write the model of a run to a file for ``dws-predict`` and ``dws.load``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 def export(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
     file: Annotated[
-        Path, typer.Argument(help="The file to write or replace, such as mine.safetensors.")
+        Path,
+        typer.Argument(help="The file to write or replace; its name must end with .safetensors."),
     ],
     classes: Annotated[
         str | None,
@@ -24,12 +25,12 @@ def export(
     ] = None,
     zoo_path: Annotated[
         Path | None,
-        typer.Option(help="The zoo's folder if it is no longer where the training found it."),
+        typer.Option(help="The zoo's folder, if it was moved after the training."),
     ] = None,
     version: Version = False,
 ) -> None:
-    """Write the model of a run to one file, with its model card."""
-    from dws.experiment import Run  # loads torch, for seconds
+    """Write the model of a run and its model card to one file."""
+    from dws.experiment import Run  # deferred: imports torch
 
     names = classes.split(",") if classes else None
     Run.open(run_folder).export(file, classes=names, zoo_path=zoo_path)

@@ -1,4 +1,4 @@
-"""``dws-playground``: draw a digit in the browser, and have models predict it from weights."""
+"""``dws-playground``: draw a digit in the browser; models predict it from the weights of an INR."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ def playground(
     model: Annotated[
         list[str],
         typer.Option(
-            help="Name of a model that ships with dws, a file that dws-export wrote, or the folder "
-            "of a run; once for each model. By default an MLP, a DWSNet and a SignDWSNet.",
+            help="Name of a model that ships with dws, file written by dws-export, or folder of a "
+            "run. Repeat the option for several models. The default is an MLP, a DWSNet and a "
+            "SignDWSNet.",
             autocompletion=lambda: list(shipped_models()),
             show_default=False,
         ),
     ] = MODELS,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")
+        int, typer.Option(min=0, max=65535, help="Port of the server; 0 selects a free port.")
     ] = 8008,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Whether to open the page in a browser.")
@@ -34,10 +35,10 @@ def playground(
 ) -> None:
     """Draw a digit in the browser, fit a SIREN to it, and predict the digit from its weights.
 
-    Permutations and sign flips of its neurons do not change what the SIREN shows: the page shows
-    which models are invariant to them. The page is served by this machine, for this machine only.
+    Permutations and sign flips of the neurons do not change the function of the SIREN. The page
+    shows which models are invariant to them. The server accepts connections from this machine only.
     """
-    from dws.experiment import load  # loads torch, for seconds
+    from dws.experiment import load  # deferred: imports torch
     from dws.playground.server import serve
 
     serve([load(name) for name in model], port=port, browser=browser)

@@ -1,4 +1,4 @@
-"""``dws-predict``: the weights of networks to classes, by a model that ships with dws or yours."""
+"""``dws-predict``: predict from the weights of networks with a trained model."""
 
 from __future__ import annotations
 
@@ -27,58 +27,62 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="Zoos, files with a state dict (torch.save or safetensors), or folders of such "
+            help="A zoo, a file with a state dict (torch.save or safetensors), or a folder of such "
             "files.",
         ),
     ],
     model: Annotated[
         str,
         typer.Option(
-            help="Name of a model that ships with dws, a file that dws-export wrote, or the folder "
-            "of a run.",
+            help="Name of a model that ships with dws, file written by dws-export, or folder of a "
+            "run.",
             autocompletion=lambda: list(shipped_models()),
         ),
     ] = "mnist-sign",
     format: Annotated[
         Format,
         typer.Option(
-            help="text has one line for each network: name, class and probability, separated by "
-            "tabs. csv and json have all probabilities too."
+            help="Format of the output. text contains one line per network: name, class and "
+            "probability, separated by tabs. csv and json also contain the probabilities of all "
+            "classes."
         ),
     ] = "text",
     output: Annotated[
-        Path | None, typer.Option(help="The file to write instead of standard output.")
+        Path | None, typer.Option(help="File to write instead of standard output.")
     ] = None,
     draw: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for pictures: what each INR shows, above what the model reconstructs from "
-            "its weights."
+            help="Folder for pictures, which show the rendering of each INR above the image that "
+            "the model reconstructs from its weights."
         ),
     ] = None,
     split: Annotated[
         Literal["train", "val", "test"] | None,
-        typer.Option(help="Which networks of zoos to predict; all by default."),
+        typer.Option(help="Split of the zoos; all networks by default."),
     ] = None,
     skip_bad: Annotated[
         bool,
-        typer.Option("--skip-bad", help="Leave out files that cannot be read or do not fit."),
+        typer.Option(
+            "--skip-bad",
+            help="Skip files that cannot be read or do not fit the model, and list them.",
+        ),
     ] = False,
     zoo_path: Annotated[
         Path | None,
         typer.Option(
-            help="If the model is a run: its zoo's folder, if it is no longer where the training "
-            "found it."
+            help="For the folder of a run: the folder of its zoo, if it was moved after the "
+            "training."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
     version: Version = False,
 ) -> None:
-    """Predict from the weights of networks, such as which digit an INR shows.
+    """Predict properties of networks from their weights, such as the digit that an INR shows.
 
-    A warning names networks that are far from those that the model was trained on.
+    A warning lists networks that are far from the training networks of the model.
     """
-    from dws.experiment import load  # loads torch, for seconds
+    from dws.experiment import load  # deferred: imports torch
     from dws.experiment.predicting import predict_inputs
 
     loaded = load(model, zoo_path=zoo_path, device=device)

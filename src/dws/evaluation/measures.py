@@ -99,18 +99,18 @@ def accuracy_by_class(counts: Int[Tensor, "k c"]) -> list[float | None]:
 
 
 def change(before: Float[Tensor, "n ..."], after: Float[Tensor, "n ..."], true: Tensor) -> float:
-    """How far predictions of the same networks differ.
+    """Compute the difference between two predictions for the same networks.
 
-    Accuracies and errors do not tell: two models that are wrong about different networks may have
-    the same accuracy.
+    Accuracies do not measure it, because predictions with errors on different networks can have the
+    same accuracy.
 
     Args:
         before: Outputs.
         after: Other outputs for the same networks.
-        true: Targets, which tell classes from numbers.
+        true: Targets, which determine whether the outputs are logits of classes or numbers.
 
     Returns:
-        Of classes, the share of networks whose predicted class differs. Otherwise, the mean
+        For classes, the share of networks whose predicted class differs. For numbers, the mean
         squared difference.
     """
     if is_of_classes(before, true):

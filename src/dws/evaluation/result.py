@@ -77,9 +77,9 @@ class Result(Record):
         test: Metrics of the test split, by name.
         test_interval: 95 % bootstrap interval of the monitored metric over test signals.
         test_permuted: Metrics of the test split with the hidden neurons of each network permuted.
-        permutation_change: How far this permutation changes the predictions. For classes, the share
-            of test networks whose predicted class changes; for numbers, the mean squared
-            difference. None in old files and for tasks that predict networks.
+        permutation_change: Change of the predictions by this permutation. For classes, the share of
+            test networks whose predicted class changes; for numbers, the mean squared difference.
+            None in old files and for tasks that predict networks.
         references: Reference metrics by title, such as those of unchanged networks, for tasks that
             predict networks.
         validation: Validation metrics of the selected epoch.

@@ -1,4 +1,4 @@
-"""What a file of a trained model says of the model: its card, as data and as Markdown."""
+"""Model card: the description of a trained model in its file, as data and as Markdown."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ FORMAT_VERSION = 1
 
 
 class TrainingZoo(Record):
-    """The zoo that a model was trained on; fields as in its manifest.
+    """Description of the zoo that a model was trained on. The fields are those of its manifest.
 
     Attributes:
-        signals: What the networks were fitted to.
-        fit: How they were fitted; None for imported networks.
-        fit_preset: Name of these settings; None if it is not known.
-        inr: The architecture of INRs; None for classifiers.
-        classifier: The architecture of classifiers; None for INRs.
+        signals: The signals that the networks were fitted to.
+        fit: Settings of the fit; None for imported networks.
+        fit_preset: Name of these settings; None if unknown.
+        inr: Architecture of the INRs; None for classifiers.
+        classifier: Architecture of the classifiers; None for INRs.
         dims: Widths of the networks.
-        domain: Where the signals are defined; None for classifiers.
-        train_mean: Mean of the weights and biases of each layer, over the training split.
-        train_std: Their standard deviation.
-        train_psnr: Quantiles over the training split; None if they are not known.
-        train_cross_entropy: Quantiles over the training split; None for INRs.
+        domain: Domain of the signals; None for classifiers.
+        train_mean: Mean of the entries of each weight matrix and bias over the training split.
+        train_std: Standard deviation of these entries.
+        train_psnr: Quantiles of the PSNR over the training split, in dB; None if unknown.
+        train_cross_entropy: Quantiles of the cross-entropy over the training split; None for INRs.
     """
 
     signals: Signals
@@ -57,17 +57,17 @@ class TrainingZoo(Record):
 
     @classmethod
     def of(cls, manifest: Manifest) -> TrainingZoo:
-        """What the manifest of a zoo says."""
+        """Copy the fields from the manifest of a zoo."""
         return cls(**{name: getattr(manifest, name) for name in cls.model_fields})
 
     @property
     def architecture(self) -> str:
-        """The architecture of the networks, in words."""
+        """Architecture of the networks, as text."""
         return describe_architecture(self.dims, self.inr)
 
 
 class Scales(Record):
-    """A ``ScaleReference`` as plain values."""
+    """A ``ScaleReference`` as plain values. The fields are those of ``ScaleReference``."""
 
     floor: list[float]
     mean: list[float]
@@ -76,7 +76,7 @@ class Scales(Record):
 
     @classmethod
     def of(cls, reference: ScaleReference) -> Scales:
-        """The values of a reference."""
+        """Convert a reference to plain values."""
         return cls(
             floor=reference.floor.tolist(),
             mean=reference.mean.tolist(),
@@ -85,7 +85,7 @@ class Scales(Record):
         )
 
     def reference(self) -> ScaleReference:
-        """The reference that has these values."""
+        """Convert the values to a reference."""
         floor, mean, precision = (
             torch.tensor(values, dtype=torch.float64)
             for values in (self.floor, self.mean, self.precision)
@@ -94,15 +94,15 @@ class Scales(Record):
 
 
 class TestMetrics(Record):
-    """Metrics of the test split, from the evaluation of the run.
+    """Metrics of the test split from the evaluation of the run.
 
     Attributes:
-        metrics: By name.
+        metrics: Metrics by name.
         interval: 95 % bootstrap interval of the monitored metric.
         num_networks: Number of test networks.
     """
 
-    __test__ = False  # no test case of pytest
+    __test__ = False  # tells pytest that this is not a test case
 
     metrics: dict[str, float]
     interval: list[float]
@@ -110,25 +110,26 @@ class TestMetrics(Record):
 
     @classmethod
     def of(cls, result: Result) -> TestMetrics:
-        """What an evaluation found."""
+        """Copy the metrics from the result of an evaluation."""
         return cls(metrics=result.test, interval=result.test_interval, num_networks=result.num_test)
 
 
 class ModelCard(Record):
-    """What is known of a trained model beside its weights.
+    """Description of a trained model: training, input networks, outputs and metrics.
 
     Attributes:
-        format_version: Of the file.
-        run: The settings of the training and what made it.
-        zoo: The zoo that the model was trained on.
-        labels: Names of the labels that are predicted.
+        format_version: Version of the file format.
+        run: Settings of the training, with the code, machine and command that produced it.
+        zoo: Description of the training zoo.
+        labels: Names of the predicted labels.
         classes: Names of the classes; None if the labels are not classes.
-        num_train: Number of different training networks.
-        num_parameters: Number of parameters, without those that only reconstruct.
-        scales: The scales of the layers of the training networks.
-        monitor: The metric that selected the weights on validation.
-        validation: Metrics of the validation split in the epoch that validation selected.
-        test: Metrics of the test split; None if the run was not evaluated when the file was made.
+        num_train: Number of distinct training networks.
+        num_parameters: Number of parameters without the outputs of the auxiliary reconstruction
+            loss.
+        scales: Distribution of the layer scales of the training networks.
+        monitor: Validation metric by which the epoch was selected.
+        validation: Metrics of the validation split in the selected epoch.
+        test: Metrics of the test split; None if the run had not been evaluated before the export.
     """
 
     format_version: int = FORMAT_VERSION
@@ -145,45 +146,45 @@ class ModelCard(Record):
 
     @property
     def spec(self) -> WeightSpaceSpec:
-        """The widths of the networks that the model takes."""
+        """Architecture of the input networks."""
         return WeightSpaceSpec(tuple(self.zoo.dims))
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """All settings on which the training depended."""
+        """All settings that affect the trained model."""
         return with_defaults(self.run.outcome())
 
     @property
     def limits(self) -> list[str]:
-        """What the model is not for, one sentence each."""
+        """Limitations of the model, as sentences."""
         zoo = self.zoo
         sentences = [
-            f"It takes {zoo.architecture}, and no other architecture.",
-            "Expect lower accuracy for networks that were fitted in another way than the training "
-            "networks. A warning says if the scales of the layers of a network are farther from "
-            f"those of the training networks than {self.scales.limit:.1f}. Networks that were "
-            "fitted in another way need not be that far.",
+            f"The model accepts only {zoo.architecture}.",
+            "Its accuracy may be lower on networks that were fitted in another way than the "
+            "training networks. A warning is given if the distance of a network's layer scales "
+            f"from those of the training networks exceeds {self.scales.limit:.1f}. Not all "
+            "networks that were fitted in another way exceed this limit.",
         ]
         if self.classes:
             sentences.append(
-                f"It assigns one of its {len(self.classes)} classes to every network, also to "
-                "networks that show something else."
+                f"It assigns one of its {len(self.classes)} classes to every network, even if the "
+                "signal of the network belongs to none of them."
             )
         if zoo.domain:
             ends = zip(zoo.domain.low, zoo.domain.high, strict=True)
             ranges = " × ".join(f"[{low:g}, {high:g}]" for low, high in ends)
             sentences.append(
-                f"The coordinates of the INRs range over {ranges}, the first input from left to "
-                "right."
+                f"The coordinates of the INRs range over {ranges}. The first input increases from "
+                "left to right."
             )
-        sentences.append("It was trained on one zoo and one seed.")
+        sentences.append("The model was trained on one zoo with one seed.")
         return sentences
 
     def markdown(self, title: str) -> str:
-        """The card as Markdown.
+        """Format the card as Markdown.
 
         Args:
-            title: Its heading.
+            title: Heading of the card.
         """
         layers = [
             [name, f"{self.zoo.train_mean[name]:.5f}", f"{std:.5f}"]
@@ -192,8 +193,9 @@ class ModelCard(Record):
         parts = [
             f"### {title}",
             _table(["property", "value"], list(self._facts().items())),
-            "**Limits.** " + " ".join(self.limits),
-            "**Training networks.** Mean and standard deviation of the entries of each layer:",
+            "**Limitations.** " + " ".join(self.limits),
+            "**Training networks.** Mean and standard deviation of the entries of each weight "
+            "matrix and bias over the training split:",
             _table(["layer", "mean", "standard deviation"], layers),
         ]
         return "\n\n".join(parts) + "\n"
@@ -206,7 +208,7 @@ class ModelCard(Record):
             if self.classes
             else labels
         )
-        fit = zoo.fit_preset.name if zoo.fit_preset else "not known" if zoo.fit is None else "own"
+        fit = zoo.fit_preset.name if zoo.fit_preset else "unknown" if zoo.fit is None else "custom"
         settings = ", ".join(f"{key}={value}" for key, value in (zoo.fit or {}).items())
         quality = f"; PSNR {zoo.train_psnr.median:.1f} dB (median)" if zoo.train_psnr else ""
         facts = {
@@ -231,7 +233,7 @@ class ModelCard(Record):
 
 
 def describe_architecture(dims: Sequence[int], inr: Architecture | None) -> str:
-    """Widths and activation, such as ``SIRENs of widths 2-32-32-1 with ω0 = 30``."""
+    """Format an architecture as text, such as ``SIRENs of widths 2-32-32-1 with ω0 = 30``."""
     widths = "-".join(map(str, dims))
     if inr is None:
         return f"ReLU networks of widths {widths}"

@@ -1,4 +1,4 @@
-"""Predictions for zoos and files, as ``dws-predict`` writes them."""
+"""Implementation of ``dws-predict``: predictions for zoos and files."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from dws.io.folders import check_can_make
 from dws.plots import plot_rendered_and_reconstructed
 from dws.zoo.reading import NamedNetworks, read_networks
 
-NUM_WARNINGS = 10  # networks that are named
-NUM_IN_A_PICTURE = 24  # networks
+NUM_WARNINGS = 10  # warnings about single networks
+NUM_IN_A_PICTURE = 24  # networks per picture
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one network.
+    """Prediction for one network.
 
     Attributes:
-        name: Of the network.
-        values: Probability of each class, or the value of each label, by its name.
-        is_of_classes: Which of the two.
-        distance: See ``PretrainedModel.distance``.
-        is_typical: Whether the distance is within the limit.
+        name: Name of the network.
+        values: Probability of each class by its name, or value of each label by its name.
+        is_of_classes: Whether the values are probabilities of classes.
+        distance: Distance from the training networks, see ``PretrainedModel.distance``.
+        is_typical: Whether the distance does not exceed the limit.
     """
 
     name: str
@@ -44,20 +44,20 @@ class Prediction:
 
     @property
     def best(self) -> tuple[str, float]:
-        """The most probable class and its probability; NaN of a network that holds NaN."""
+        """The most probable class and its probability; ``("NaN", nan)`` if a value is NaN."""
         if any(map(math.isnan, self.values.values())):
             return "NaN", math.nan
         return max(self.values.items(), key=lambda item: item[1])
 
     def summary(self) -> list[str]:
-        """The class and its probability, or the labels with their values."""
+        """Format the class and its probability, or each label with its value."""
         if self.is_of_classes:
             name, probability = self.best
             return [name, f"{probability:.3f}"]
         return [f"{label}={value:.4g}" for label, value in self.values.items()]
 
     def content(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         how = {"distance": _finite(self.distance), "typical": self.is_typical}
         values = {name: _finite(value) for name, value in self.values.items()}
         if not self.is_of_classes:
@@ -67,7 +67,7 @@ class Prediction:
         return {**first, **how, "probabilities": values}
 
     def row(self) -> dict[str, Any]:
-        """Plain values for a table."""
+        """Return plain values for a row of a table."""
         content = self.content()
         nested = content.popitem()[1]
         prefix = "probability of " if self.is_of_classes else ""
@@ -75,7 +75,7 @@ class Prediction:
 
 
 def _finite(value: float) -> float | None:
-    """A number; None for NaN and infinity, which JSON does not have."""
+    """Return a finite number, or None for NaN and infinity, which JSON cannot represent."""
     return value if math.isfinite(value) else None
 
 
@@ -89,23 +89,24 @@ def predict_inputs(
     split: str | None = None,
     skip_bad: bool = False,
 ) -> None:
-    """Predict for all networks of the inputs, and write the predictions.
+    """Predict for all networks of the inputs and write the predictions.
 
-    Warnings about networks that are far from the training networks go to standard error.
+    Warnings about networks that are far from the training networks are printed to standard error.
 
     Args:
         model: The model.
         inputs: Zoos, files or folders, see ``read_networks``.
-        format: Of what is written.
-        output: The file to write; None for standard output.
-        draw: Folder for pictures of what INRs show and the model reconstructs; None for none.
-        split: Which networks of zoos; None for all.
-        skip_bad: Leave out files that cannot be read or do not fit the model.
+        format: Format of the output.
+        output: File to write; None for standard output.
+        draw: Folder for pictures of renderings and reconstructions; None to draw no pictures.
+        split: Split of the zoos; None for all networks.
+        skip_bad: Skip and list files that cannot be read or do not fit the model instead of raising
+            an error.
 
     Raises:
-        FileNotFoundError: If an input does not exist or holds nothing.
-        ValueError: If an input cannot be read or does not fit the model, or the model cannot
-            reconstruct what is to be drawn.
+        FileNotFoundError: If an input does not exist or contains no networks.
+        ValueError: If an input cannot be read or does not fit the model, or ``draw`` is given for a
+            model without reconstructions.
     """
     if draw is not None:
         _check_can_draw(model, draw)
@@ -128,7 +129,7 @@ def _predictions(
         for found in read_networks(path, check=model.check, split=split, skip_bad=skip_bad):
             values = model.predict(found.weights)
             distances = model.distance(found.weights)
-            is_typical = distances <= model.card.scales.limit  # of NaN, False
+            is_typical = distances <= model.card.scales.limit  # False for NaN
             rows = [
                 Prediction(name, dict(zip(names, row, strict=True)), model.card.classes is not None,
                            distance, typical)
@@ -145,22 +146,22 @@ def _predictions(
 def _with_warnings(
     model: PretrainedModel, predictions: Iterable[Prediction]
 ) -> Iterator[Prediction]:
-    """The predictions; a line on standard error for each of the first that are not typical."""
+    """Yield the predictions and print warnings about networks that are not typical."""
     limit, count = model.card.scales.limit, 0
     for prediction in predictions:
         count += not prediction.is_typical
         if not prediction.is_typical and count <= NUM_WARNINGS:
             print(
-                f"dws: warning: the prediction for {prediction.name} is unreliable: the scales of "
-                f"its layers have the distance {prediction.distance:.1f} from those of the "
-                f"training networks of {model.name} (limit {limit:.1f})",
+                f"dws: warning: the prediction for {prediction.name} is unreliable, because the "
+                f"distance of its layer scales from those of the training networks of {model.name} "
+                f"is {prediction.distance:.1f} (limit {limit:.1f})",
                 file=sys.stderr,
             )
         yield prediction
     if count > NUM_WARNINGS:
         print(
-            f"dws: warning: {count} networks in all are farther than {limit:.1f} from the training "
-            f"networks of {model.name}",
+            f"dws: warning: the predictions for {count} networks in total are unreliable, because "
+            f"their distance from the training networks of {model.name} exceeds {limit:.1f}",
             file=sys.stderr,
         )
 
@@ -170,12 +171,12 @@ def _with_warnings(
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that is whole or not there."""
+    """Open standard output, or a file that appears only when it is complete."""
     if output is None:
         yield sys.stdout
         return
     if output.is_dir():
-        raise UserError(f"{output} is a folder. Give --output the name of a file.")
+        raise UserError(f"{output} is a folder. Set --output to the name of a file.")
     check_can_make(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with open_atomically(output) as stream:
@@ -200,7 +201,7 @@ def _write_csv(predictions: Iterable[Prediction], stream: TextIO) -> None:
 
 
 def _write_json(predictions: Iterable[Prediction], stream: TextIO) -> None:
-    """A list, one network a line."""
+    """Write a list with one network per line."""
     separator = "[\n"
     for prediction in predictions:
         stream.write(separator + json.dumps(prediction.content()))
@@ -215,21 +216,22 @@ WRITERS = {"text": _write_text, "csv": _write_csv, "json": _write_json}
 
 
 def _check_can_draw(model: PretrainedModel, folder: Path) -> None:
-    """Refuse before anything is written what cannot be drawn.
+    """Check that pictures can be drawn, before any output is written.
 
     Raises:
-        UserError: If the model does not reconstruct, or INRs have more than two inputs.
-        OSError: If the folder cannot be made.
+        UserError: If the model has no reconstructions, or the INRs have more than two inputs.
+        OSError: If the folder cannot be created.
     """
     if model.reconstruction is None:
         raise UserError(
-            f"--draw needs a model that reconstructs, and {model.name} was trained with "
-            "reconstruction.weight=0. Leave --draw out, or choose another model."
+            "--draw needs a model that was trained with the auxiliary reconstruction loss, but "
+            f"{model.name} was trained with reconstruction.weight=0. Omit --draw or choose another "
+            "model."
         )
     if model.spec.dims[0] > 2:
         raise UserError(
-            f"--draw is for INRs with one or two inputs, and {model.name} takes "
-            f"{model.card.zoo.architecture}. Leave --draw out."
+            f"--draw needs INRs with one or two inputs, but {model.name} takes "
+            f"{model.card.zoo.architecture}. Omit --draw."
         )
     check_can_make(folder / "networks.png")
 
@@ -241,14 +243,14 @@ def _draw(
     predictions: Sequence[Prediction],
     num_drawn: int,
 ) -> int:
-    """Draw networks; returns how many are drawn so far.
+    """Draw networks and return the total number of networks drawn so far.
 
     Args:
-        folder: Where pictures are written.
+        folder: Folder of the pictures.
         model: The model.
         found: The networks.
-        predictions: For each of them.
-        num_drawn: Networks that were drawn before.
+        predictions: Prediction for each network.
+        num_drawn: Number of networks drawn before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     offset = found.zoo.inr.output_offset if found.zoo else None

@@ -1,4 +1,4 @@
-"""Trained models that predict, from a file, a run, or by the name of one that ships with dws."""
+"""Pretrained models: load from a shipped model, a file or a run; predict, export."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from dws.zoo.imports import to_network
 from dws.zoo.rendering import grid_points
 
 SUFFIX = ".safetensors"
-METADATA = "dws"  # the one key of the metadata of a file, whose order is not fixed
+METADATA = "dws"  # the only metadata key of a file, because the order of several keys is not fixed
 MODEL, RECONSTRUCTION = "model.", "reconstruction."  # prefixes of the names of tensors
 BATCH_SIZE = 256
 
@@ -64,11 +64,11 @@ Networks: TypeAlias = WeightBatch | Zoo | ZooSplit | StateDict | Sequence[StateD
 
 
 class Units(NamedTuple):
-    """What turns reconstructed values into those of the signals.
+    """Mean and scale that convert reconstructed values to the units of the signals.
 
     Attributes:
-        mean: Mean of the values that the training networks compute on the grid, (V,).
-        std: Their standard deviation, one number.
+        mean: Mean of the values of the training networks at each grid point, (V,).
+        std: Standard deviation of all values from these means, a scalar.
     """
 
     mean: Tensor
@@ -77,20 +77,19 @@ class Units(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PretrainedModel:
-    """A trained model of a classification or regression, with its card. ``dws.load`` opens one.
+    """A trained classification or regression model with its model card, see ``dws.load``.
 
-    The methods take networks as a ``WeightBatch``, a zoo or a split of one (all networks in their
-    order), or one or several state dicts of MLPs, whose layers are numbered as in
-    ``seq.0.weight``. Networks of another architecture raise a ``ValueError``.
+    The methods accept networks as a ``WeightBatch``, a zoo or one of its splits (in the order of
+    the rows), or one or several state dicts of MLPs whose keys number the layers, such as
+    ``seq.0.weight``.
 
     Attributes:
         name: Name of a shipped model, or path of the file or run.
-        card: What is known of the model: architecture of the networks, classes, statistics of the
-            training networks, recipe, metrics, limits.
-        model: The PyTorch module, on the CPU and in evaluation mode unless ``dws.load`` was given
-            another device.
-        reconstruction: Units of the values that the model reconstructs; None if it was trained
-            without the auxiliary reconstruction loss.
+        card: The model card: architecture of the input networks, classes, statistics of the
+            training networks, recipe, metrics and limitations.
+        model: The PyTorch module in evaluation mode, on the device given to ``dws.load``.
+        reconstruction: Units of the reconstructed values; None if the model was trained without the
+            auxiliary reconstruction loss.
     """
 
     name: str
@@ -100,24 +99,24 @@ class PretrainedModel:
 
     @property
     def spec(self) -> WeightSpaceSpec:
-        """The widths of the networks that the model takes."""
+        """Architecture of the input networks."""
         return self.card.spec
 
     def predict(
         self, networks: Networks, *, batch_size: int = BATCH_SIZE
     ) -> Float[Tensor, "n outputs"]:
-        """Predict.
+        """Predict the classes or labels of networks.
 
         Args:
             networks: n networks.
-            batch_size: Networks at once.
+            batch_size: Networks per batch.
 
         Returns:
-            The probability of each class, (n, classes), for a classification; otherwise the labels
+            For a classification, the probability of each class, (n, classes). Otherwise, the labels
             in their units, (n, labels). Float32 on the CPU.
 
         Raises:
-            ValueError: If the networks are of another architecture.
+            ValueError: If the networks have another architecture.
         """
         outputs = self._apply(self.model, networks, batch_size)
         return outputs.softmax(dim=1) if self.card.classes else outputs
@@ -125,32 +124,32 @@ class PretrainedModel:
     def reconstruct(
         self, networks: Networks, *, batch_size: int = BATCH_SIZE
     ) -> Float[Tensor, "n ... d_m"]:
-        """The signals of INRs, as the model predicts them from the weights.
+        """Predict the signals of INRs from their weights.
 
         Args:
             networks: n INRs.
-            batch_size: Networks at once.
+            batch_size: Networks per batch.
 
         Returns:
-            Values at the centres of the cells of a regular grid over the domain, of images
+            Values at the centres of the cells of a regular grid over the domain, for images
             (n, rows, columns, d_M). Float32 on the CPU.
 
         Raises:
-            ValueError: If the networks are of another architecture, or the model was trained
-                without the auxiliary reconstruction loss.
+            ValueError: If the networks have another architecture, or the model was trained without
+                the auxiliary reconstruction loss.
         """
         if self.reconstruction is None:
             raise UserError(
-                f"{self.name} does not reconstruct: it was trained with reconstruction.weight=0. "
-                "Choose a model that was trained with this loss, such as model=dwsnet_sign of "
-                "task=mnist."
+                f"{self.name} has no reconstructions, because it was trained with "
+                "reconstruction.weight=0. Choose a model that was trained with the auxiliary "
+                "reconstruction loss, such as model=dwsnet_sign for task=mnist."
             )
         outputs = self._apply(self.model.reconstruct, networks, batch_size)
         values = outputs * self.reconstruction.std + self.reconstruction.mean
         num_inputs, num_outputs = self.spec.dims[0], self.spec.dims[-1]
         resolution = self.card.run.reconstruction.resolution
         grid = values.view(-1, *[resolution] * num_inputs, num_outputs)
-        # the first input is the first axis of the grid, but the last one of an image
+        # the first input is the first axis of the grid, but the last axis of an image
         return grid.permute(0, *range(num_inputs, 0, -1), num_inputs + 1).contiguous()
 
     def render(
@@ -160,25 +159,24 @@ class PretrainedModel:
         output_offset: float | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Float[Tensor, "n ... d_m"]:
-        """The signals of INRs, computed by the INRs themselves.
+        """Evaluate INRs on the grid of the training signals.
 
         Args:
             networks: n INRs.
-            output_offset: Added to their outputs; None for that of the training networks.
-            batch_size: Networks at once.
+            output_offset: Constant added to the outputs; None for that of the training networks.
+            batch_size: Networks per batch.
 
         Returns:
-            Values on the grid of the training signals, of images (n, rows, columns, d_M). Float32
-            on the CPU.
+            Values on the grid, for images (n, rows, columns, d_M). Float32 on the CPU.
 
         Raises:
-            ValueError: If the networks are of another architecture, or are not INRs.
+            ValueError: If the networks have another architecture or are not INRs.
         """
         inr, domain = self.card.zoo.inr, self.card.zoo.domain
         if inr is None or domain is None:
             raise UserError(
-                f"{self.name} takes {self.card.zoo.architecture}, which show no signal. Choose a "
-                "model of INRs."
+                f"{self.name} takes {self.card.zoo.architecture}, which compute no signals. Choose "
+                "a model for INRs."
             )
         offset = inr.output_offset if output_offset is None else output_offset
         points = grid_points(domain, domain.grid)
@@ -194,53 +192,56 @@ class PretrainedModel:
 
     @torch.no_grad()
     def distance(self, networks: Networks) -> Float[Tensor, " n"]:
-        """How far the scales of each network's layers are from those of the training networks.
+        """Compute the distance of each network's layer scales from those of the training networks.
 
-        Predictions for networks that are farther than ``card.scales.limit`` are unreliable. See
+        Predictions for networks whose distance exceeds ``card.scales.limit`` are unreliable. See
         ``dws.weightspace.ScaleReference``.
 
+        Args:
+            networks: n networks.
+
         Returns:
-            (n,), float64 on the CPU.
+            Distances, (n,), float64 on the CPU.
 
         Raises:
-            ValueError: If the networks are of another architecture.
+            ValueError: If the networks have another architecture.
         """
         reference = self.card.scales.reference()
         return torch.cat([reference.distance(batch) for batch in self._batches(networks)])
 
     def check(self, networks: WeightBatch | Zoo) -> None:
-        """Make sure that the model takes these networks.
+        """Check the architecture of networks.
 
         Args:
-            networks: A batch, of which only the widths are known, or a zoo.
+            networks: A zoo, or a batch, for which only the widths are known.
 
         Raises:
-            ValueError: If they are of another architecture; the message names both.
+            ValueError: If the networks have another architecture. The message states both.
         """
         expected = self.card.zoo.architecture
         if isinstance(networks, Zoo):
             architecture = describe_architecture(networks.manifest.dims, networks.manifest.inr)
-            found, is_same = f"{networks.path} holds {architecture}", architecture == expected
+            found, is_same = f"{networks.path} contains {architecture}", architecture == expected
         else:
             found = f"these are networks of widths {'-'.join(map(str, networks.spec.dims))}"
             is_same = networks.spec == self.spec
         if not is_same:
             raise UserError(
-                f"{self.name} takes {expected}, and {found}. Choose a model that was trained on "
-                "such networks, or train one."
+                f"{self.name} takes {expected}, but {found}. Choose or train a model for such "
+                "networks."
             )
 
     def save(self, file: str | Path) -> None:
-        """Write the model to one safetensors file, from which ``dws.load`` reads it.
+        """Write the model to a safetensors file, which ``dws.load`` reads.
 
-        Weight matrices are stored as float16, everything else as it is. The metadata of the file
-        are the card and a checksum.
+        Weight matrices are stored as float16, all other tensors in their own dtype. The metadata of
+        the file contain the model card and a checksum.
 
         Args:
-            file: The file to write; its name ends with ``.safetensors``.
+            file: The file to write. Its name must end with ``.safetensors``.
 
         Raises:
-            ValueError: If it has another name, or weights are too large for float16.
+            ValueError: If the name has another suffix, or weights are too large for float16.
         """
         file = Path(file)
         check_file_name(file)
@@ -251,7 +252,7 @@ class PretrainedModel:
         if self.reconstruction:
             units = self.reconstruction._asdict()
             tensors |= {f"{RECONSTRUCTION}{name}": tensor for name, tensor in units.items()}
-        # of its own each: safetensors refuses parameters that are shared
+        # copies, because safetensors refuses shared parameters
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         content = self.card.model_dump(mode="json")
@@ -289,7 +290,7 @@ class PretrainedModel:
             on_cpu = [{key: _to_cpu(value) for key, value in state.items()} for state in states]
             batches = [to_network(state) for state in on_cpu]
             if not batches:
-                raise UserError("There are no networks to predict from; give at least one.")
+                raise UserError("There are no networks to predict from. Pass at least one.")
             for batch in batches:
                 self.check(batch)
             yield WeightBatch.cat(batches)
@@ -301,17 +302,20 @@ def load(
     """Load a trained model that predicts from the weights of networks.
 
     Args:
-        model: Name of a model that ships with dws, such as ``mnist-sign``, which a file or folder
-            of this name does not hide; a file that
-            ``Run.export`` or ``dws-export`` wrote; or the folder of a run. A run needs the zoo that
-            it was trained on, of which statistics are taken.
-        zoo_path: The zoo's folder if it is no longer where the training of a run found it.
-        device: Where the model computes: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+        model: Name of a model that ships with dws, such as ``mnist-sign``; a file written by
+            ``Run.export`` or ``dws-export``; or the folder of a run. The name of a shipped model
+            takes precedence over a file or folder of the same name. For a run, its training zoo
+            must exist, because statistics of the training networks are computed.
+        zoo_path: For a run, the zoo's folder if it was moved after the training.
+        device: Device of the model: ``auto`` (a GPU if one is available), ``cpu`` or ``cuda``.
+
+    Returns:
+        The model with its model card.
 
     Raises:
-        FileNotFoundError: If there is no such model (the message lists those that ship with dws),
-            or the zoo of a run is gone.
-        ValueError: If the file or run is damaged, a newer version of dws wrote it, or it is not of
+        FileNotFoundError: If there is no such model (the message lists the shipped models), or the
+            zoo of a run does not exist.
+        ValueError: If the file or run is damaged, was written by a newer version of dws, or is not
             a classification or regression.
     """
     place = find_device(device, option="device")
@@ -326,7 +330,7 @@ def load(
     else:
         raise NotFoundError(
             f"There is no model {model}. Give the name of a model that ships with dws "
-            f"({', '.join(shipped)}), a file that dws-export wrote, or the folder of a run."
+            f"({', '.join(shipped)}), a file written by dws-export, or the folder of a run."
         )
     loaded.model.to(place)
     return loaded
@@ -335,17 +339,20 @@ def load(
 def from_run(
     run: RunDir, zoo_path: str | Path | None = None, *, classes: Sequence[str] | None = None
 ) -> PretrainedModel:
-    """The model of a run, with its card.
+    """Load the model of a run and create its model card.
 
     Args:
         run: The run.
-        zoo_path: The zoo's folder if it is no longer where the training found it.
+        zoo_path: The zoo's folder if it was moved after the training.
         classes: Names of the classes; None for their numbers.
 
+    Returns:
+        The model of the selected epoch.
+
     Raises:
-        FileNotFoundError: If there is no checkpoint, or the zoo is gone.
-        ValueError: If the run is damaged, its zoo is another, it is not of a classification or
-            regression, or there are more or fewer names than classes.
+        FileNotFoundError: If the run has no checkpoint yet, or the zoo does not exist.
+        ValueError: If the run is damaged, the zoo is not that of the training, the run is not a
+            classification or regression, or the number of names is not the number of classes.
     """
     record = run.record()
     task = _predictive(run, build_task(record.task), aligned=record.zoo.aligned)
@@ -381,7 +388,7 @@ def export_run(
     classes: Sequence[str] | None = None,
     zoo_path: str | Path | None = None,
 ) -> PretrainedModel:
-    """Write the model of a run to a file, and say how its predictions differ on validation.
+    """Write the model of a run to a file, and print the effect of rounding on validation.
 
     Arguments, result and errors are those of ``Run.export``.
     """
@@ -399,44 +406,50 @@ def export_run(
     changed = f", {num_changed} predicted classes changed" if model.card.classes else ""
     print(
         f"model {file}: {file.stat().st_size / 1e6:.1f} MB; {task.monitor} on {len(val_set)} "
-        f"validation networks {metrics[0]:.4g} before and {metrics[1]:.4g} after rounding"
+        f"validation networks: {metrics[0]:.4g} before rounding, {metrics[1]:.4g} after rounding"
         f"{changed}"
     )
     return exported
 
 
 def check_file_name(file: Path) -> None:
-    """Make sure that a file for a model can be written.
+    """Check that the file of a model can be written.
 
     Raises:
         ValueError: If its name has another suffix, or it is a folder.
-        OSError: If it cannot be made.
+        OSError: If it cannot be created.
     """
     if file.is_dir():
-        raise UserError(f"{file} is a folder. Give the name of a file for the model.")
+        raise UserError(f"{file} is a folder. Choose the name of a file for the model.")
     if file.suffix != SUFFIX:
-        raise UserError(f"The name of a model's file ends with {SUFFIX}, not {file}. Rename it.")
+        raise UserError(
+            f"The name of a model's file must end with {SUFFIX}, but it is {file}. Choose another "
+            "name."
+        )
     check_can_make(file)
 
 
 def _predictive(run: RunDir, task: AnyTask, *, aligned: bool) -> Task:
-    """The task of a run whose model alone predicts labels.
+    """Return the task of a run if its model predicts labels from weights alone.
 
     Raises:
-        UserError: If it is not such a run.
+        UserError: If the model does not predict labels from weights alone.
     """
     reason = None
     if isinstance(task, NetworkTask):
         reason = "its outputs are networks"
     elif task.num_views > 1:
-        reason = "it learns an embedding, of which labels are a linear regression"
+        reason = "it learns an embedding, and its labels are predicted by a linear regression"
     elif aligned:
-        reason = "it takes networks that are aligned to its zoo"
+        reason = "its input networks must be aligned to its zoo"
     elif not isinstance(task, Classification) and task.out_features != len(task.labels):
-        reason = f"{task.out_features} outputs are neither classes nor {', '.join(task.labels)}"
+        reason = (
+            f"its {task.out_features} outputs are neither classes nor the labels "
+            f"{', '.join(task.labels)}"
+        )
     if reason:
         raise UserError(
-            f"The run in {run.path} is not of a classification or regression from weights alone: "
+            f"The run in {run.path} is not a classification or regression from weights alone: "
             f"{reason}. Load its PyTorch module with dws.load_trained instead."
         )
     assert not isinstance(task, NetworkTask)
@@ -447,28 +460,28 @@ def _class_names(task: Task, names: Sequence[str] | None) -> list[str] | None:
     if not isinstance(task, Classification):
         if names is not None:
             raise UserError(
-                f"Names of classes are for classifications, and this run predicts "
-                f"{', '.join(task.labels)}. Leave them out."
+                "Only classifications have names of classes, but this run predicts "
+                f"{', '.join(task.labels)}. Omit the names."
             )
         return None
     if names is None:
         return [str(number) for number in range(task.num_classes)]
     if len(set(names)) != task.num_classes or len(names) != task.num_classes:
         raise UserError(
-            f"The run has {task.num_classes} classes, and the names are {', '.join(names)}. Give "
-            "a different name for each class, in the order of the labels."
+            f"The run has {task.num_classes} classes, but the names are {', '.join(names)}. Give "
+            "one distinct name per class, in the order of the labels."
         )
     return list(names)
 
 
 def _read(file: Path, *, name: str) -> PretrainedModel:
-    """Read a file that ``PretrainedModel.save`` wrote.
+    """Read a file written by ``PretrainedModel.save``.
 
     Raises:
-        UserError: If it is damaged or another file, or a newer version of dws wrote it.
+        UserError: If the file is damaged, of another kind, or written by a newer version of dws.
     """
     content = file.read_bytes()
-    remedy = "Bring back the file that dws-export wrote, or export the run again."
+    remedy = "Restore the file that dws-export wrote, or export the run again."
     try:
         tensors = load_tensors(content)
         metadata = _metadata(content)
@@ -478,8 +491,8 @@ def _read(file: Path, *, name: str) -> PretrainedModel:
         ) from error
     if not {"sha256", "card"} <= metadata.keys():
         raise UserError(
-            f"{file} has no model card, so dws-export did not write it. Give a file that "
-            "dws-export wrote; the input networks come before --model."
+            f"{file} has no model card, so it was not written by dws-export. Choose a file written "
+            "by dws-export. Input networks are arguments of dws-predict, not values of --model."
         )
     plain = metadata["card"]
     if metadata["sha256"] != _checksum(plain, tensors):
@@ -498,8 +511,8 @@ def _read(file: Path, *, name: str) -> PretrainedModel:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"The weights in {file} do not fit {record.model['_target_']} of this version of dws "
-            f"({reason:.400}). Export the run again."
+            f"The weights in {file} do not fit {record.model['_target_']} of this version of dws: "
+            f"{reason:.400}. Export the run again."
         ) from error
     names = [f"{RECONSTRUCTION}{field}" for field in Units._fields]
     units = Units(*(tensors[each] for each in names)) if names[0] in tensors else None
@@ -507,27 +520,27 @@ def _read(file: Path, *, name: str) -> PretrainedModel:
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
-    """What dws wrote into the header of a safetensors file, which follows its length of 8 bytes."""
+    """Read the metadata of dws from the header of a safetensors file, after 8 bytes of length."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     return dict(json.loads(header.get("__metadata__", {}).get(METADATA, "{}")))
 
 
 def _as_stored(key: str, tensor: Tensor) -> Tensor:
-    """Weight matrices as float16, other tensors as they are."""
+    """Convert weight matrices to float16; other tensors keep their dtype."""
     if tensor.ndim < 2 or not tensor.is_floating_point():
         return tensor
     stored = tensor.to(torch.float16)
     if not bool(stored.isfinite().all()):
         raise UserError(
-            f"{key} has entries up to {float(tensor.abs().max()):.3g}, which float16 cannot hold. "
-            "Train the model again with weight decay."
+            f"{key} has entries up to {float(tensor.abs().max()):.3g}, which float16 cannot "
+            "represent. Train the model again with weight decay."
         )
     return stored
 
 
 def _checksum(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the card and of all tensors, in hexadecimal."""
+    """Compute the SHA-256 of the card and all tensors, in hexadecimal."""
     digest = hashlib.sha256(json.dumps(card).encode())
     for name in sorted(tensors):
         tensor = tensors[name].cpu().contiguous()

@@ -33,7 +33,7 @@ class Run(RunDir):
         """Open a run that was trained earlier.
 
         Raises:
-            FileNotFoundError: If the folder holds no run.
+            FileNotFoundError: If the folder contains no run.
         """
         return cls(RunDir.open(path).path)
 
@@ -126,26 +126,26 @@ class Run(RunDir):
         classes: Sequence[str] | None = None,
         zoo_path: str | Path | None = None,
     ) -> PretrainedModel:
-        """Write the model to one file, from which ``dws.load`` predicts, as ``dws-export`` does.
+        """Write the model to one file for ``dws.load`` and ``dws-predict``, as ``dws-export`` does.
 
-        The file holds the weights as float16, the model card and statistics of the training
-        networks. Test metrics are on the card if the run is evaluated before. Paths and commands
-        of the training are on it too.
+        The file contains the model, with weight matrices in float16, and the model card, which
+        includes statistics of the training networks, and the command and folders of the training.
+        The card contains test metrics if the run was evaluated before.
 
         Args:
-            file: The file to write; its name ends with ``.safetensors``.
+            file: The file to write. Its name must end with ``.safetensors``.
             classes: Names of the classes, in the order of the labels; None for their numbers.
-            zoo_path: The zoo's folder if it is no longer where the training found it.
+            zoo_path: The zoo's folder if it was moved after the training.
 
         Returns:
-            The model as the file has it.
+            The model as stored in the file.
 
         Raises:
-            ValueError: If the run is damaged, not of a classification or regression, or its zoo is
-                another.
-            FileNotFoundError: If the run has no checkpoint yet, or the zoo is gone.
+            ValueError: If the run is damaged or is not a classification or regression, the zoo is
+                not that of the training, or the name of the file has another suffix.
+            FileNotFoundError: If the run has no checkpoint yet, or the zoo does not exist.
         """
-        from dws.experiment.pretrained import export_run  # which uses this module
+        from dws.experiment.pretrained import export_run  # deferred: it imports this module
 
         return export_run(self, Path(file), classes=classes, zoo_path=zoo_path)
 

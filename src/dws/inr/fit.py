@@ -36,7 +36,7 @@ COMPILING_PAYS = {"cpu": 200_000, "cuda": 200_000_000}
 # Callback with the work since the last call, in networks (the total is the number of networks), and
 # the losses of the networks that have finished since, (n,).
 OnProgress = Callable[[float, Tensor], None]
-# Callback with the number of steps taken and the networks that have not finished.
+# Callback with the number of completed steps and the networks that have not finished.
 OnWeights = Callable[[int, WeightBatch], None]
 
 

@@ -22,8 +22,8 @@ UNSAFE = re.compile(r"GLOBAL (\S+)|(TorchScript)")  # in PyTorch's message about
 def load_tensors(file: Path) -> tuple[Any, bool]:
     """Load a file of tensors and plain values onto the CPU.
 
-    Files whose names end with ``.safetensors`` are in that format, which has no checksums. All
-    others are files of ``torch.save``.
+    Files with the suffix ``.safetensors`` are read in that format, which has no checksums. All
+    other files are read as files of ``torch.save``.
 
     ``torch.load`` does not detect a flipped bit in a tensor, therefore the checksums in the file
     are compared first. Files in PyTorch's format from before version 1.6 have no checksums, nor

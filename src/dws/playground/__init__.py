@@ -1,1 +1,1 @@
-"""A local web page: draw a digit, fit a SIREN to it, and predict from its weights."""
+"""Local web page: draw a digit, fit a SIREN to it, and predict the digit from its weights."""

@@ -1,4 +1,4 @@
-"""From a drawing to an image like those of MNIST."""
+"""Conversion of drawings to images with the format of MNIST."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from torch.nn.functional import interpolate
 from dws.errors import UserError
 
 IMAGE = 28  # rows and columns of an image
-BOX = 20  # rows and columns into which its digit fits
-CENTRE = 14  # row and column of its centre of mass, of 0..27
+BOX = 20  # rows or columns of the longer side of the digit
+CENTRE = 14  # row and column of the centre of mass, from 0 to 27
 
 
 def to_digit(drawing: UInt8[Tensor, "rows columns"]) -> Float[Tensor, "28 28"]:
-    """Prepare a drawing as the digits of MNIST were prepared (LeCun et al. 1998, Section III.A).
+    """Prepare a drawing in the same way as the digits of MNIST.
 
-    The part that is not black is scaled, with anti-aliasing and the same factor on both axes, such
-    that its longer side has 20 pixels. It is placed in an image of 28 x 28 pixels, such that its
-    centre of mass, rounded to whole pixels, is at row and column 14, as in the files of MNIST.
+    The bounding box of the strokes is scaled, with anti-aliasing and the same factor on both axes,
+    such that its longer side has 20 pixels. It is placed in an image of 28 x 28 pixels such that
+    its centre of mass, rounded to whole pixels, is at row and column 14, as in the files of MNIST.
+
+    Source: LeCun et al. 1998, Section III.A.
 
     Args:
-        drawing: Grey values of white strokes on black, 0 to 255.
+        drawing: White strokes on black, grey values from 0 to 255.
 
     Returns:
         Grey values in [0, 1].
 
     Raises:
-        ValueError: If the drawing is black.
+        ValueError: If the drawing has no strokes.
     """
     rows, columns = (drawing.amax(dim=axis).nonzero().squeeze(1) for axis in (1, 0))
     if len(rows) == 0:

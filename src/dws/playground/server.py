@@ -1,12 +1,12 @@
-"""The server of the playground, for browsers on this machine only.
+"""Server of the playground. It accepts connections from this machine only.
 
-- ``GET /`` is the page, ``GET /models`` describes the models.
-- ``POST /fit?seed=N`` takes a drawing, one byte a pixel. It answers with lines of JSON during the
-  fit: first the ``target``, then a ``View`` each time.
-- ``POST /change?symmetry=NAME&seed=N`` takes the weights of a network, as little-endian float32. It
-  answers with the ``View`` of the changed network.
+- ``GET /`` returns the page, ``GET /models`` a description of the models.
+- ``POST /fit?seed=N`` takes a drawing with one byte per pixel. The response is a stream of JSON
+  lines: the first contains the ``target``, each of the others a ``View`` of the fit.
+- ``POST /change?symmetry=NAME&seed=N`` takes the weights of a network as little-endian float32. The
+  response is the ``View`` of the transformed network.
 
-The answer to a wrong request is status 400 and one line of text.
+The response to an invalid request has the status 400 and contains one line of text.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from dws.playground.session import Playground, View
 from dws.runtime import one_thread
 
 HOST = "127.0.0.1"
-NAMES = {HOST, "localhost"}  # by which a page of this server may call it
+NAMES = {HOST, "localhost"}  # accepted host names of the server
 PAGE = Path(__file__).with_name("page.html")
 CANVAS = 280  # rows and columns of a drawing
 HEADERS = {
     "Cache-Control": "no-store",
-    # The page can send requests to this server only.
+    # the page may send requests only to this server
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
 }
-MOST_BYTES = 2**20  # of a body that are read
+MOST_BYTES = 2**20  # largest part of a body that is read
 
 
 class _RefusedError(UserError):
-    """A request that is answered with a status other than 400."""
+    """A refused request whose response has a status other than 400."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -53,18 +53,18 @@ class _RefusedError(UserError):
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request in a thread of its own.
+    """HTTP server that handles each request in a separate thread.
 
     Args:
-        playground: What computes the answers.
-        port: The port; 0 for any that is free.
+        playground: Computes the responses.
+        port: The port; 0 selects a free port.
 
     Raises:
         ValueError: If the port is in use.
     """
 
     allow_reuse_port = False
-    daemon_threads = True  # a fit does not outlive the command
+    daemon_threads = True  # running fits end with the command
 
     def __init__(self, playground: Playground, port: int) -> None:
         self.playground = playground
@@ -74,38 +74,38 @@ class Server(ThreadingHTTPServer):
             if error.errno != errno.EADDRINUSE:
                 raise
             raise UserError(
-                f"Port {port} of {HOST} is in use. Choose another with --port, or --port 0 for any "
-                "that is free."
+                f"Port {port} of {HOST} is in use. Choose another port with --port; --port 0 "
+                "selects a free one."
             ) from error
 
     @property
     def address(self) -> str:
-        """Of the page."""
+        """Address of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Handles one request."""
 
     server: Server
-    timeout = 60  # seconds after which a browser that sends or takes nothing is given up
+    timeout = 60  # seconds after which the connection to an idle browser is closed
 
     def do_GET(self) -> None:
         """Send the page, or the description of the models."""
         self._answer({"/": self._page, "/models": self._models})
 
     def do_POST(self) -> None:
-        """Fit a network, or change one."""
+        """Fit a network, or transform one."""
         self._answer({"/fit": self._fit, "/change": self._change})
 
     def _answer(self, routes: Mapping[str, Callable[[], None]]) -> None:
         path = self.path.partition("?")[0]
-        with suppress(ConnectionError):  # the page was closed, or began another fit
+        with suppress(ConnectionError):  # the page was closed or started another fit
             try:
                 if not self._is_own():
                     raise _RefusedError(403, f"Only {self.server.address} may send requests.")
                 if path not in routes:
-                    raise _RefusedError(404, f"There is no {path}.")
+                    raise _RefusedError(404, f"There is no {path} on this server.")
                 routes[path]()
             except UserError as error:
                 status = error.status if isinstance(error, _RefusedError) else 400
@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(_line({"target": image.flatten().tolist()}))
         try:
             self.server.playground.fit(image, seed=seed, show=show)
-        except UserError as error:  # too late for another status
+        except UserError as error:  # the status has already been sent
             self.wfile.write(_line({"error": describe(error)}))
 
     def _change(self) -> None:
@@ -139,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, "application/json", _line(asdict(view)))
 
     def _is_own(self) -> bool:
-        """Whether the request comes from a page of this server, and not from one of the network."""
+        """Whether the request comes from a page of this server and not from another website."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         return host.partition(":")[0] in NAMES and origin in (None, f"http://{host}")
 
@@ -149,18 +149,18 @@ class Handler(BaseHTTPRequestHandler):
     def _seed(self) -> int:
         text = self._query("seed")
         if not (text.isascii() and text.isdecimal()) or int(text) >= 2**63:
-            raise UserError(f"A seed is a whole number from 0 to 2^63 - 1, and this is {text!r}.")
+            raise UserError(f"The seed must be an integer from 0 to 2^63 - 1, but it is {text!r}.")
         return int(text)
 
     def _numbers(self, dtype: torch.dtype, count: int) -> Tensor:
-        """The body of the request."""
+        """Read the body of the request as a tensor of ``count`` values."""
         expected, length = count * dtype.itemsize, self.headers.get("Content-Length", "")
         size = int(length) if length.isascii() and length.isdecimal() else 0
         body = self.rfile.read(min(size, MOST_BYTES))
         if len(body) != expected or size != expected:
             raise UserError(
-                f"The body of {self.path} has {expected} bytes ({count} values of {dtype}), and "
-                f"this one has {size}."
+                f"The body of {self.path} must have {expected} bytes ({count} values of {dtype}), "
+                f"but it has {size}."
             )
         return torch.frombuffer(bytearray(body), dtype=dtype)
 
@@ -175,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Print nothing for each request."""
+        """Disable the log of requests."""
 
 
 def _line(content: Mapping[str, object]) -> bytes:
@@ -186,16 +186,16 @@ def serve(models: Sequence[PretrainedModel], *, port: int, browser: bool) -> Non
     """Serve the page until the command is interrupted.
 
     Args:
-        models: See ``Playground``.
-        port: The port; 0 for any that is free.
-        browser: Whether to open the page.
+        models: The models, see ``Playground``.
+        port: The port; 0 selects a free port.
+        browser: Whether to open the page in a browser.
 
     Raises:
-        ValueError: If the port is in use, or the models are not for the playground.
+        ValueError: If the port is in use, or the playground does not support the models.
     """
     with Server(Playground(models), port) as server, one_thread():
-        print(f"dws: the playground is at {server.address} until Ctrl+C", flush=True)
-        if browser:  # a browser of the terminal would block
+        print(f"dws: the playground is at {server.address}; Ctrl+C stops it", flush=True)
+        if browser:  # a thread, because a text browser in the terminal would block
             Thread(target=webbrowser.open, args=[server.address], daemon=True).start()
         with suppress(KeyboardInterrupt):
             server.serve_forever()

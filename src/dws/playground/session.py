@@ -1,4 +1,4 @@
-"""What the playground computes: fits of drawn digits, symmetries, and predictions."""
+"""Computations of the playground: fits of drawn digits, symmetries and predictions."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from dws.zoo.manifest import Domain
 from dws.zoo.rendering import grid_points
 
 SYMMETRIES: dict[str, type[Symmetry]] = {"permutation": Permutation, "sign_flip": SignFlip}
-SHOW_EVERY = 20  # steps of a fit
+SHOW_EVERY = 20  # steps of a fit between two views
 
 
 @dataclass(frozen=True)
 class View:
-    """One network as the page shows it.
+    """Data of one network that the page displays.
 
     Attributes:
-        weights: The network, flat, in the order of ``WeightBatch.flatten``.
-        rendering: Its values at the pixels, row by row.
-        probabilities: Of each class, for each model.
-        is_typical: Whether the scales of its layers are as near to those of the training networks
-            as every model needs.
-        step: Steps of the fit that were taken; None after a symmetry.
-        psnr: Of the rendering, in dB; None after a symmetry.
-        difference: Largest absolute difference of a pixel from the rendering before a symmetry;
-            None in a fit.
+        weights: Weights and biases as one vector, in the order of ``WeightBatch.flatten``.
+        rendering: Values of the network at the pixels, row by row.
+        probabilities: Probability of each class, for each model.
+        is_typical: Whether the distance from the training networks is within the limit of every
+            model.
+        step: Number of steps of the fit; None after a symmetry transformation.
+        psnr: PSNR of the rendering in dB; None after a symmetry transformation.
+        difference: Largest absolute difference between the pixels of the renderings before and
+            after a symmetry transformation; None during a fit.
     """
 
     weights: list[float]
@@ -50,17 +50,17 @@ class View:
 
 
 class Playground:
-    """Models that classify SIRENs of digits, and fits like those of their training networks.
+    """Models that classify SIRENs of digits, and fits with the settings of their training networks.
 
-    It keeps nothing of a fit, so that several pages can use it at once.
+    It stores no state of a fit, so that several pages can use it concurrently.
 
     Args:
-        models: At least one; all trained on networks of the same architecture and fit.
+        models: One or more models, trained on networks of the same architecture and fit.
 
     Raises:
-        ValueError: If a model does not classify SIRENs of images of 28 x 28 grey values whose fit
-            is known and which start from initialisations of their own, or the models were trained
-            on different networks.
+        ValueError: If a model does not classify SIRENs of grey images of 28 x 28 pixels that were
+            fitted by ``dws-fit-inrs`` from separate initialisations, or the training networks of
+            the models differ in architecture or fit.
     """
 
     def __init__(self, models: Sequence[PretrainedModel]) -> None:
@@ -70,12 +70,12 @@ class Playground:
             if _fit_of(model) != _fit_of(models[0]):
                 raise UserError(
                     f"{models[0].name} and {model.name} were trained on networks of different "
-                    "architectures or fits. Start one playground for each."
+                    "architectures or fits. Start a separate playground for each."
                 )
         self.spec = models[0].spec
 
     def describe(self) -> dict[str, Any]:
-        """The models and the fit, for the page."""
+        """Describe the models and the fit for the page."""
         return {
             "models": [
                 {
@@ -94,13 +94,13 @@ class Playground:
     def fit(
         self, image: Float[Tensor, "28 28"], *, seed: int, show: Callable[[View], None]
     ) -> None:
-        """Fit a SIREN to an image, as the training networks of the models were fitted.
+        """Fit a SIREN to an image with the settings of the training networks.
 
         Args:
             image: Grey values in [0, 1].
-            seed: Of the initialisation.
-            show: Called every ``SHOW_EVERY`` steps and at the end. An exception that it raises ends
-                the fit.
+            seed: Seed of the initialisation.
+            show: Callback every ``SHOW_EVERY`` steps and at the end. An exception that it raises
+                ends the fit.
         """
         inr, target = self._inr, image.reshape(1, -1, 1)
 
@@ -124,16 +124,18 @@ class Playground:
         show(view(result.weights, int(result.num_steps)))
 
     def change(self, weights: Float[Tensor, " num_params"], *, symmetry: str, seed: int) -> View:
-        """Apply a random symmetry, other than the identity, to a network.
+        """Apply a random symmetry transformation, other than the identity, to a network.
 
         Args:
-            weights: The network, flat.
-            symmetry: A name of ``SYMMETRIES``.
-            seed: Of the symmetry.
+            weights: Weights and biases as one vector, in the order of ``WeightBatch.flatten``.
+            symmetry: A key of ``SYMMETRIES``.
+            seed: Seed of the transformation.
+
+        Returns:
+            The transformed network.
 
         Raises:
-            ValueError: If there is no such symmetry, or the network computes values that are not
-                finite.
+            ValueError: If the symmetry is unknown, or values of the network are not finite.
         """
         if symmetry not in SYMMETRIES:
             raise UserError(
@@ -159,7 +161,7 @@ class Playground:
         rendering = self._render(weights)
         probabilities = [model.predict(weights)[0] for model in self.models]
         if not all(bool(values.isfinite().all()) for values in (rendering, *probabilities)):
-            raise UserError("The values of this network are not finite. Fit another one.")
+            raise UserError("Values of this network are not finite. Fit another network.")
         return View(
             weights=weights.flatten().flatten().tolist(),
             rendering=rendering.tolist(),
@@ -174,10 +176,10 @@ class Playground:
 
 
 def _fit_of(model: PretrainedModel) -> tuple[SirenConfig, FitConfig, Domain]:
-    """How the training networks of a model were fitted.
+    """Return the settings with which the training networks of a model were fitted.
 
     Raises:
-        UserError: If the playground cannot fit such networks.
+        UserError: If the playground does not support such networks.
     """
     zoo = model.card.zoo
     inr = SirenConfig(**zoo.inr.model_dump()) if zoo.inr else None
@@ -185,7 +187,8 @@ def _fit_of(model: PretrainedModel) -> tuple[SirenConfig, FitConfig, Domain]:
     if not (model.card.classes and inr and zoo.fit and zoo.domain and is_grey) or inr.shared_init:
         raise UserError(
             f"The playground needs models that classify SIRENs of grey images of {IMAGE} x {IMAGE} "
-            "pixels that dws-fit-inrs has fitted, each from an initialisation of its own, and "
-            f"{model.name} is another. Choose a model that was trained on such a zoo, as zoo=mnist."
+            "pixels, fitted by dws-fit-inrs from separate initialisations, but "
+            f"{model.name} was trained on other networks or predicts no classes. Choose a "
+            "classifier that was trained on a zoo such as zoo=mnist."
         )
     return inr, FitConfig(**zoo.fit, device="cpu"), zoo.domain

@@ -93,14 +93,14 @@ def plot_rendered_and_reconstructed(
     names: Sequence[str],
     predictions: Sequence[str],
 ) -> None:
-    """What INRs show above what a model reconstructs from their weights.
+    """Plot renderings of INRs above the reconstructions of a model.
 
     Args:
         path: File to write.
-        rendered: Values of n INRs on a grid of one or two axes.
-        reconstructed: The same, as the model predicts them, on a grid that may be coarser.
-        names: Title of each INR; the end is shown if it is long.
-        predictions: What the model predicts for each.
+        rendered: Values of n INRs on a grid with one or two axes.
+        reconstructed: Values that the model predicts, on a grid that may be coarser.
+        names: Name of each INR. Only the end of a long name is shown.
+        predictions: Prediction of the model for each INR, as text.
     """
     columns = min(len(names), 8)
     bands = -(-len(names) // columns)

@@ -1,4 +1,4 @@
-"""Trained models that ship with dws, one ``<name>.safetensors`` each; see ``dws.load``."""
+"""Trained models that ship with dws, one file ``<name>.safetensors`` each, see ``dws.load``."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def shipped_models() -> dict[str, Path]:
-    """The file of each shipped model, by its name."""
+    """Files of the shipped models by name."""
     return {file.stem: file for file in sorted(Path(__file__).parent.glob("*.safetensors"))}

@@ -152,7 +152,7 @@ def embedding_figure(report: ReportData, task: str, pictures: Path) -> Embedding
 
 
 def picture_name(task: str, label: str) -> str:
-    """File name of the figure of a task whose points are coloured by a label."""
+    """File name of the t-SNE figure of a task, coloured by a label."""
     return distinct_file_name("tsne", task, label, suffix=".png")
 
 

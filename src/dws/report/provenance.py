@@ -94,7 +94,12 @@ def all_runs(report: ReportData) -> Section:
 
 
 def overview(report: ReportData, *, permuted: bool = False) -> Table:
-    """Table of all runs, with one row per group of runs that differ only in the seed."""
+    """Table of all runs, with one row per group of runs that differ only in the seed.
+
+    Args:
+        report: The report.
+        permuted: Whether to add columns for permuted networks.
+    """
     groups = report.runs.groupby(GROUP)
     means = groups[["num_epochs", "networks_per_second", "train_seconds"]].mean()
     first = groups[["num_parameters", "metric"]].first()
@@ -117,7 +122,7 @@ def overview(report: ReportData, *, permuted: bool = False) -> Table:
 
 
 def _permuted(groups: Iterable[tuple[Any, pd.DataFrame]]) -> dict[str, list[Any]]:
-    """Columns with the test metric on permuted networks and the changed predictions."""
+    """Columns with the test metric on permuted networks and the change of the predictions."""
     runs = [rows for _, rows in groups]
     columns: dict[str, list[Any]] = {"permuted": [spread(rows, "permuted") for rows in runs]}
     changed = [changes(rows) for rows in runs]

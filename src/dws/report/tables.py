@@ -19,8 +19,8 @@ METHOD = "method"  # title of the column with names of methods
 SPREAD = "mean ± standard deviation over n seeds"
 PERMUTED = (
     "the test metric with the hidden neurons of every test network permuted, which does not change "
-    "the function of a network. Changed: the share of predicted classes that change with the "
-    "permutation, or the mean squared difference of predicted numbers."
+    "the function of a network. Changed: the share of predicted classes that the permutation "
+    "changes, or the mean squared difference of predicted numbers."
 )
 # format of numbers by column title
 FORMATS = {
@@ -254,7 +254,7 @@ def with_seeds(runs: pd.DataFrame, split: str = "test") -> Spread:
 
 
 def changes(runs: pd.DataFrame) -> Spread | None:
-    """How far a permutation of hidden neurons changes the predictions; None if no run knows."""
+    """Change of the predictions by a permutation of hidden neurons; None if no run has it."""
     if runs["permutation_change"].isna().all():
         return None
     unit = "%" if runs["result"].iloc[0].confusion else ""

@@ -70,15 +70,15 @@ def embed(model: WeightSpaceModel, split: LabelledNetworks, *, batch_size: int) 
 def in_batches(
     function: Callable[[WeightBatch], Tensor], networks: WeightBatch, batch_size: int
 ) -> Tensor:
-    """What a function of networks returns for all of them, computed batch after batch.
+    """Apply a function to networks batch by batch.
 
     Args:
-        function: Of B networks, to (B, ...), such as a model.
+        function: A function from B networks to a tensor (B, ...), such as a model.
         networks: n networks.
-        batch_size: Networks at once.
+        batch_size: Networks per batch.
 
     Returns:
-        (n, ...), in order.
+        Outputs in the order of the networks, (n, ...).
     """
-    starts = range(0, max(networks.batch_size, 1), batch_size)  # of no networks: (0, ...)
+    starts = range(0, max(networks.batch_size, 1), batch_size)  # one empty batch if n = 0
     return torch.cat([function(networks[start : start + batch_size]) for start in starts])

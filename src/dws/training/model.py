@@ -122,7 +122,7 @@ class WeightSpaceModel(Model):
         return self.split(self.net(inputs))[0] if self.embeds_output else net.embed(inputs)
 
     def reconstruct(self, batch: WeightBatch) -> Float[Tensor, "b v"]:
-        """The values that the ``ReconstructionLoss`` compares with its targets, in its units."""
+        """Predict the values of the ``ReconstructionLoss``, in its standardised units."""
         return self.split(self.net(self._input(batch)))[1].float()
 
     def split(self, outputs: Float[Tensor, "b f_plus_v"]) -> tuple[Tensor, Tensor]:

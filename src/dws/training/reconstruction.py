@@ -31,11 +31,11 @@ class ReconstructionLoss:
         low: Lower end of the domain along each axis, d_0 numbers.
         high: Upper end of the domain along each axis, d_0 numbers.
         omega_0: ω0 of the networks.
-        output_offset: Added to their outputs, see ``siren_apply``.
+        output_offset: Constant added to their outputs, see ``siren_apply``.
 
     Attributes:
-        mean: Mean of the values of the reference, (P d_M,).
-        std: Standard deviation of all its values from these means, one number.
+        mean: Mean of the values of the reference networks at each point, (P d_M,).
+        std: Standard deviation of all these values from the means, a scalar.
 
     Raises:
         ValueError: If all networks have the same values.

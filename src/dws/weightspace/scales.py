@@ -1,4 +1,4 @@
-"""How far the scales of a network's layers are from those of other networks."""
+"""Distance of the layer scales of a network from those of reference networks."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from torch import Tensor
 from dws.errors import UserError
 from dws.weightspace.batch import WeightBatch
 
-FLOOR = 0.1  # of a layer's mean scale; logarithms of smaller scales differ little
-LEAST_DEVIATION = 0.01  # of the logarithm of a scale, for layers that hardly vary
-MARGIN = 4.0  # of the smallest limit, above the distance of a typical network
+FLOOR = 0.1  # fraction of the mean scale of a layer, added to scales before the logarithm
+LEAST_DEVIATION = 0.01  # smallest standard deviation of the logarithm of a scale
+MARGIN = 4.0  # margin of the smallest limit above the distance of a typical network
 
 
 @dataclass(frozen=True, eq=False)
 class ScaleReference:
-    """The scales of the layers of reference networks, by which networks of another kind are found.
+    """Distribution of the layer scales of reference networks, for detecting other networks.
 
-    The scale of a weight matrix or a bias is the root mean square of its entries. It is invariant
-    to permutations and sign flips. Networks that were fitted in the same way have similar scales,
-    and networks that are untrained, rescaled or fitted in another way do not. The distance of a
-    network is the Mahalanobis distance of the logarithms of its scales from those of the reference.
+    The scale of a weight matrix or bias is the root mean square of its entries. It is invariant to
+    permutations and sign flips. Networks that were fitted in the same way have similar scales.
+    Networks that are untrained, rescaled or fitted in another way can have other scales. The
+    distance of a network is the Mahalanobis distance of the logarithms of its scales from those of
+    the reference networks.
 
     Attributes:
-        floor: Added to each scale before the logarithm, (2M,), for weight.0, bias.0, weight.1, ...
+        floor: Constant added to each scale before the logarithm, (2M,), for weight.0, bias.0,
+            weight.1, ...
         mean: Mean of the logarithms, (2M,).
-        precision: Inverse of their covariance, (2M, 2M).
-        limit: The largest distance of a network of the reference, and at least √(2M) + 4, which
-            hardly any network exceeds if the logarithms are normally distributed.
+        precision: Inverse of their regularised covariance, (2M, 2M).
+        limit: The largest distance of a reference network, but at least √(2M) + 4. If the
+            logarithms are normally distributed, hardly any network exceeds the limit.
 
     Examples:
         >>> networks = WeightBatch((torch.randn(99, 2, 8, 1),), (torch.randn(99, 8, 1),))
@@ -49,20 +51,24 @@ class ScaleReference:
 
     @classmethod
     def fit(cls, networks: Iterable[WeightBatch]) -> ScaleReference:
-        """Take the reference from networks of one architecture, such as the training split.
+        """Estimate the distribution from networks of one architecture, such as a training split.
 
         Args:
-            networks: Batches of networks with one channel; only one batch is held at a time.
+            networks: Batches of networks with one channel. Only one batch is in memory at a time.
+
+        Returns:
+            The reference.
 
         Raises:
-            ValueError: If there are fewer than two networks, or they are not finite.
+            ValueError: If there are fewer than two networks, or their entries are not finite.
         """
         batches = [layer_scales(batch) for batch in networks]
         scales = torch.cat(batches) if batches else torch.empty(0, 0)
         if len(scales) < 2 or not bool(scales.isfinite().all()):
             raise UserError(
-                "A reference of scales needs at least two networks, all finite, and these are "
-                f"{len(scales)}. Check the training split with dws-zoo verify."
+                "A scale reference needs at least two networks, all with finite entries, but "
+                f"{int(scales.isfinite().all(dim=1).sum())} of {len(scales)} are finite. Check the "
+                "training split with dws-zoo verify."
             )
         floor = (FLOOR * scales.mean(dim=0)).clamp_min(torch.finfo(scales.dtype).tiny)
         logarithms = (scales + floor).log()
@@ -74,16 +80,22 @@ class ScaleReference:
         return cls(draft.floor, draft.mean, draft.precision, limit)
 
     def distance(self, networks: WeightBatch) -> Float[Tensor, " b"]:
-        """Distance of B networks with one channel, (B,), float64 on the CPU.
+        """Compute the distance of networks from the reference networks.
+
+        Args:
+            networks: B networks with one channel.
+
+        Returns:
+            Distances, (B,), float64 on the CPU.
 
         Raises:
-            ValueError: If they have another number of layers than the reference.
+            ValueError: If the number of layers differs from that of the reference networks.
         """
         scales = layer_scales(networks)
         if scales.shape[1] != len(self.mean):
             raise UserError(
-                f"The reference is of networks with {len(self.mean) // 2} layers, and these have "
-                f"{scales.shape[1] // 2}. Give networks of the same architecture."
+                f"The reference networks have {len(self.mean) // 2} layers, but these networks "
+                f"have {scales.shape[1] // 2}. Pass networks of the same architecture."
             )
         return self._distance(scales)
 
@@ -93,6 +105,6 @@ class ScaleReference:
 
 
 def layer_scales(networks: WeightBatch) -> Float[Tensor, "b two_m"]:
-    """Root mean square of each weight matrix and bias, (B, 2M), float64 on the CPU."""
+    """Compute the root mean square of each weight matrix and bias, (B, 2M), float64 on the CPU."""
     squares = [t.double().flatten(1).square().mean(dim=1) for t in networks.tensors()]
     return torch.stack(squares, dim=1).sqrt().cpu()

@@ -1,9 +1,9 @@
 """Import of INRs of other projects, from one file with a state dict per INR.
 
-Files whose names end with ``.safetensors`` are in that format, all others are of ``torch.save``.
-Weights have the shape (d_out, d_in) and biases (d_out,), from the first layer to the last. No code
-in a file is executed. Every floating-point dtype is converted to float32; values that float32
-cannot represent are an error.
+Files with the suffix ``.safetensors`` are read in that format, all others as files of
+``torch.save``. Weights have the shape (d_out, d_in) and biases (d_out,), from the first layer to
+the last. No code in a file is executed. Every floating-point dtype is converted to float32; values
+that float32 cannot represent are an error.
 """
 
 from __future__ import annotations
@@ -216,9 +216,9 @@ def _read_all(entries: Mapping[str, Sequence[Entry]]) -> tuple[list[_Network], d
         raise UserError(f"None of {total} files can be imported. The first is {file}: {reason}")
     if num_unchecked:
         print(
-            f"dws: {num_unchecked} of {total} files have no checksums, because they are "
-            "safetensors, in PyTorch's format from before 1.6 or were saved without checksums; "
-            "altered weights cannot be detected in them"
+            f"dws: {num_unchecked} of {total} files have no checksums, because they are in "
+            "safetensors format, in PyTorch's format from before 1.6 or were saved without "
+            "checksums; altered weights cannot be detected in them"
         )
     return networks, problems
 
@@ -340,10 +340,13 @@ def to_network(content: object) -> WeightBatch:
     """Convert a state dict of an MLP to one network, see ``read_state_dict``.
 
     Args:
-        content: The state dict, or dictionaries around it.
+        content: The state dict, or nested dictionaries that contain it.
+
+    Returns:
+        One network as float32.
 
     Raises:
-        ValueError: If it has not exactly one state dict, or this has other tensors than the finite
+        ValueError: If there is not exactly one state dict, or its tensors are not the finite
             weights and biases of one MLP.
     """
     if not isinstance(content, Mapping):

@@ -1,4 +1,4 @@
-"""Networks of one architecture from a zoo, a file with a state dict, or a folder of such files."""
+"""Reading of networks from a zoo, a file with a state dict, or a folder of such files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from dws.zoo.imports import read_state_dict, reason_of
 from dws.zoo.manifest import MANIFEST
 from dws.zoo.store import Zoo, ZooSplit, shard_name
 
-SUFFIXES = (".pth", ".pt", ".safetensors")  # of files with a state dict, in a folder
-NUM_AT_ONCE = 256  # files
+SUFFIXES = (".pth", ".pt", ".safetensors")  # suffixes of files that are read from a folder
+NUM_AT_ONCE = 256  # files per batch
 
 
 @dataclass(frozen=True, eq=False)
 class NamedNetworks:
-    """A few networks and what each is called.
+    """A batch of networks with their names.
 
     Attributes:
-        names: Of n networks: the path of a file, or ``<zoo>:<row>``.
+        names: Name of each network: the path of its file, or ``<zoo>:<row>``.
         weights: The networks.
-        zoo: The zoo that they are from; None if they are from files.
+        zoo: The zoo of the networks; None if they were read from files.
     """
 
     names: list[str]
@@ -40,21 +40,22 @@ def read_networks(
     split: str | None = None,
     skip_bad: bool = False,
 ) -> Iterator[NamedNetworks]:
-    """Read networks, a few at a time.
+    """Read networks in batches.
 
     Args:
-        path: A zoo, a file with a state dict (see ``read_state_dict``), or a folder whose files
-            ``.pth``, ``.pt`` and ``.safetensors`` at any depth are state dicts.
-        check: Raises a ``ValueError`` if a zoo, or a network of a file, is not of the architecture.
-        split: Which networks of a zoo to read; None for all of them.
-        skip_bad: Leave out and print files that cannot be read or do not pass the check.
+        path: A zoo, a file with a state dict (see ``read_state_dict``), or a folder. All ``.pth``,
+            ``.pt`` and ``.safetensors`` files in the folder and its subfolders are read.
+        check: Raises a ``ValueError`` if a zoo or the network of a file has another architecture.
+        split: Split of a zoo; None for all networks.
+        skip_bad: Skip and list files that cannot be read or do not pass the check instead of
+            raising an error.
 
     Yields:
-        Networks in the order of the zoo, or of the sorted paths of files.
+        Networks in the order of the rows of the zoo, or in the order of the sorted paths.
 
     Raises:
-        FileNotFoundError: If there is nothing to read.
-        ValueError: If a zoo or a file cannot be read or does not pass the check, or a split is
+        FileNotFoundError: If the path does not exist or contains no networks.
+        ValueError: If a zoo or file cannot be read or does not pass the check, or ``split`` is
             given for files.
     """
     is_zoo = (path / MANIFEST).is_file() or (path / shard_name(0)).is_file()
@@ -67,7 +68,7 @@ def read_networks(
             yield NamedNetworks(names, piece.weights(), zoo)
         return
     if split is not None:
-        raise UserError(f"{path} is no zoo and has no split {split!r}. Leave --split out.")
+        raise UserError(f"{path} is not a zoo, so it has no split {split!r}. Omit --split.")
     files = _files(path)
     for start in range(0, len(files), NUM_AT_ONCE):
         names, networks = [], []
@@ -78,9 +79,11 @@ def read_networks(
                 check(network)
             except (OSError, ValueError) as error:
                 if not skip_bad:
-                    remedy = ". --skip-bad leaves such files out." if len(files) > 1 else ""
-                    raise UserError(f"{file}: {reason_of(error)}{remedy}") from error
-                print(f"dws: {file}: {reason_of(error)}, left out", file=sys.stderr)
+                    reason = reason_of(error)
+                    stop = "" if reason.endswith(".") else "."
+                    remedy = " --skip-bad skips such files." if len(files) > 1 else ""
+                    raise UserError(f"{file}: {reason}{stop}{remedy}") from error
+                print(f"dws: skipped {file}: {reason_of(error)}", file=sys.stderr)
                 continue
             names.append(str(file))
             networks.append(network)
@@ -89,24 +92,25 @@ def read_networks(
 
 
 def _check_is_no_shard(file: Path) -> None:
-    """Refuse a shard, whose networks are read with their zoo.
+    """Check that a file is not a shard, whose networks are read through its zoo.
 
     Raises:
-        UserError: If the file is one.
+        UserError: If the file is a shard.
     """
     if file.match("shard-*.safetensors") and (file.parent / MANIFEST).is_file():
-        raise UserError(f"a shard of a zoo. Give the zoo, {file.parent}, as an input of its own")
+        raise UserError(f"a shard of a zoo. Pass the folder of the zoo, {file.parent}, as an input")
 
 
 def _files(path: Path) -> list[Path]:
-    """The file, or all files with state dicts in a folder.
+    """List the file itself, or all files with state dicts in a folder.
 
     Raises:
-        NotFoundError: If there is none.
+        NotFoundError: If there is no such file.
     """
     if not path.exists():
         raise NotFoundError(
-            f"{path} does not exist. Give a zoo, a file with a state dict, or a folder of them."
+            f"{path} does not exist. Pass a zoo, a file with a state dict, or a folder of such "
+            "files."
         )
     if path.is_file():
         return [path]
@@ -118,7 +122,7 @@ def _files(path: Path) -> list[Path]:
     ]
     if not found:
         raise NotFoundError(
-            f"{path} is neither a zoo nor a folder with {', '.join(SUFFIXES)} files. Give a zoo, a "
-            "file with a state dict, or a folder of them."
+            f"{path} is neither a zoo nor a folder with {', '.join(SUFFIXES)} files. Pass a zoo, a "
+            "file with a state dict, or a folder of such files."
         )
     return sorted(found)

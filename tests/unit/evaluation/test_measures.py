@@ -40,7 +40,7 @@ def test_confusion_matrix_equals_scikit_learn() -> None:
     assert counts.tolist() == confusion_matrix(true, predicted, labels=range(4)).tolist()
 
 
-def test_changed_classes_are_counted_and_changed_numbers_squared() -> None:
+def test_change_is_a_share_of_classes_or_a_mean_squared_difference() -> None:
     logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]])
     other = torch.tensor([[9.0, 1.0], [0.0, 0.1], [0.0, 0.1], [0.5, 0.0]])
     classes = torch.tensor([0, 0, 1, 1])

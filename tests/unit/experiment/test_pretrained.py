@@ -1,4 +1,4 @@
-"""Trained models that predict: from runs, from files, and those that ship with dws."""
+"""Pretrained models from runs, from files, and those that ship with dws."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def of_file(file: Path) -> dws.PretrainedModel:
 # --- predictions ----------------------------------------------------------------------------------
 
 
-def test_probabilities_are_those_of_the_module(
+def test_predictions_are_the_softmax_of_the_module(
     run: dws.Run, of_run: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:
     weights = picture_zoo.split("test").weights()
@@ -84,7 +84,7 @@ NETWORKS: dict[str, Callable[[Zoo], Networks]] = {
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_networks_may_be_given_in_several_ways(
+def test_all_kinds_of_input_give_the_same_predictions(
     kind: str, of_file: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:
     networks = NETWORKS[kind](picture_zoo)
@@ -95,13 +95,15 @@ def test_networks_may_be_given_in_several_ways(
     assert torch.equal(of_file.distance(networks), of_file.distance(everything))
 
 
-def test_one_state_dict_is_one_network(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
+def test_one_state_dict_is_predicted_as_one_network(
+    of_file: dws.PretrainedModel, picture_zoo: Zoo
+) -> None:
     network = picture_zoo.split("val").weights()[:1]
     state = {key: value.requires_grad_() for key, value in _state_dict(network).items()}
     assert torch.allclose(of_file.predict(state), of_file.predict(network))
 
 
-def test_an_empty_batch_has_no_predictions(of_file: dws.PretrainedModel) -> None:
+def test_empty_batch_has_no_predictions(of_file: dws.PretrainedModel) -> None:
     empty = random_batch(of_file.spec, 3, dtype=torch.float32)[:0]
     assert of_file.predict(empty).shape == (0, 10)
     with pytest.raises(ValueError, match="no networks"):
@@ -123,7 +125,7 @@ def test_training_networks_are_within_the_limit(
 def test_reconstructions_are_images_in_the_units_of_the_signals(
     run: dws.Run, of_file: dws.PretrainedModel, picture_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that reconstructs the targets of its loss exactly shows what the INRs show."""
+    """If a model predicts the targets of its loss exactly, its images are the INRs' values."""
     record = run.record()
     train = picture_zoo.split("train").weights()
     loss = reconstruction_loss(record, picture_zoo, LabelledNetworks(train, torch.zeros(32)))
@@ -132,17 +134,17 @@ def test_reconstructions_are_images_in_the_units_of_the_signals(
     networks = picture_zoo.split("test").weights()
     images = of_file.reconstruct(networks)
     assert images.shape == (8, 4, 4, 1)
-    row, column = 1, 3  # cells of a width of 0.5, from -1
+    row, column = 1, 3  # cells have width 0.5 and start at -1
     point = torch.tensor([[-1 + 0.5 * (column + 0.5), -1 + 0.5 * (row + 0.5)]])  # x first
     expected = siren_apply(networks, point)[:, 0]
     assert torch.allclose(images[:, row, column], expected, atol=1e-4)
 
 
-def test_reconstructions_are_what_the_model_predicts_beside_the_classes(
+def test_reconstructions_match_the_outputs_of_the_model_in_training(
     of_run: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:
     networks = picture_zoo.split("test").weights()
-    model = of_run.model.train()  # in which the reconstructed values follow the prediction
+    model = of_run.model.train()  # outputs are followed by reconstructed values
     with torch.no_grad():
         expected = model(networks)[:, 10:]
     model.eval()
@@ -153,7 +155,7 @@ def test_reconstructions_are_what_the_model_predicts_beside_the_classes(
     assert torch.allclose(back, expected, atol=1e-4)
 
 
-def test_renderings_are_those_of_the_zoo(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
+def test_renderings_match_those_of_the_zoo(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
     points = grid_points(picture_zoo.domain, [5, 5])
     expected = render(picture_zoo, range(48), points).view(48, 5, 5, 1)
     assert torch.allclose(of_file.render(picture_zoo), expected, atol=1e-5)
@@ -164,10 +166,10 @@ def test_renderings_are_those_of_the_zoo(of_file: dws.PretrainedModel, picture_z
 # --- architectures --------------------------------------------------------------------------------
 
 
-def test_networks_of_other_widths_are_refused(
+def test_networks_of_other_widths_are_rejected(
     of_file: dws.PretrainedModel, sine_zoo: Zoo, classifier_zoo: Zoo
 ) -> None:
-    expected = r"takes SIRENs of widths 2-8-8-1 with ω0 = 30, and "
+    expected = r"takes SIRENs of widths 2-8-8-1 with ω0 = 30, but "
     with pytest.raises(ValueError, match=rf"{expected}.* SIRENs of widths 1-8-8-1 with ω0 = 30"):
         of_file.predict(sine_zoo)
     with pytest.raises(ValueError, match=rf"{expected}.* ReLU networks of widths 4-8-8-1"):
@@ -176,7 +178,7 @@ def test_networks_of_other_widths_are_refused(
         of_file.reconstruct(random_batch(WeightSpaceSpec((3, 4, 1)), 2))
 
 
-def test_networks_of_any_precision_are_taken(
+def test_networks_in_double_precision_are_accepted(
     of_file: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:
     networks = picture_zoo.split("test").weights()
@@ -186,15 +188,13 @@ def test_networks_of_any_precision_are_taken(
     assert torch.equal(of_file.render(double), of_file.render(networks))
 
 
-def test_predictions_are_made_in_evaluation_mode(
-    of_file: dws.PretrainedModel, picture_zoo: Zoo
-) -> None:
+def test_predictions_use_evaluation_mode(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
     expected = of_file.predict(picture_zoo)
     of_file.model.train()
     assert torch.equal(of_file.predict(picture_zoo), expected)
 
 
-def test_networks_with_another_frequency_are_refused(
+def test_zoo_with_another_omega_0_is_rejected(
     of_file: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:
     inr = picture_zoo.inr.model_copy(update={"omega_0": 10.0})
@@ -206,7 +206,7 @@ def test_networks_with_another_frequency_are_refused(
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_a_file_has_the_card_of_its_run(
+def test_exported_file_has_the_card_of_its_run(
     of_run: dws.PretrainedModel, of_file: dws.PretrainedModel
 ) -> None:
     assert of_file.card == of_run.card
@@ -219,13 +219,13 @@ def test_a_file_has_the_card_of_its_run(
     assert set(card.zoo.train_std) == {f"{k}.{i}" for k in ("weight", "bias") for i in range(3)}
 
 
-def test_matrices_are_stored_as_float16_and_nothing_else(file: Path) -> None:
+def test_only_weight_matrices_are_stored_as_float16(file: Path) -> None:
     tensors = load_file(file)
     kinds = {(name.startswith("model.") and t.ndim > 1, t.dtype) for name, t in tensors.items()}
     assert kinds == {(True, torch.float16), (False, torch.float32)}
 
 
-def test_rounding_changes_probabilities_little(
+def test_rounding_changes_probabilities_slightly(
     of_run: dws.PretrainedModel, of_file: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:
     before, after = of_run.predict(picture_zoo), of_file.predict(picture_zoo)
@@ -233,14 +233,14 @@ def test_rounding_changes_probabilities_little(
     assert not torch.equal(before, after)
 
 
-def test_a_file_is_the_same_when_it_is_written_again(
+def test_saving_a_loaded_file_reproduces_it(
     file: Path, of_file: dws.PretrainedModel, tmp_path: Path
 ) -> None:
     of_file.save(tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
 
 
-def test_the_export_says_what_rounding_changes(
+def test_export_prints_the_effect_of_rounding(
     run: dws.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported = run.export(tmp_path / "new/model.safetensors", classes=list("abcdefghij"))
@@ -253,12 +253,12 @@ def test_the_export_says_what_rounding_changes(
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("model.pth", r"ends with \.safetensors, not .*model\.pth"),
-        ("model", r"ends with \.safetensors"),
+        ("model.pth", r"must end with \.safetensors, but it is .*model\.pth"),
+        ("model", r"must end with \.safetensors"),
         ("folder.safetensors", "is a folder"),
     ],
 )
-def test_a_model_is_not_written_to_a_file_of_another_name(
+def test_invalid_file_name_is_rejected(
     name: str, expected: str, run: dws.Run, tmp_path: Path
 ) -> None:
     (tmp_path / "folder.safetensors").mkdir()
@@ -266,18 +266,20 @@ def test_a_model_is_not_written_to_a_file_of_another_name(
         run.export(tmp_path / name)
 
 
-def test_weights_beyond_float16_are_refused(of_file: dws.PretrainedModel, tmp_path: Path) -> None:
+def test_weights_too_large_for_float16_are_rejected(
+    of_file: dws.PretrainedModel, tmp_path: Path
+) -> None:
     parameter = next(p for p in of_file.model.parameters() if p.ndim > 1)
     before = parameter.detach().clone()
     with torch.no_grad():
         parameter.view(-1)[0] = 1e6
-    with pytest.raises(ValueError, match=r"entries up to 1e\+06, which float16 cannot hold"):
+    with pytest.raises(ValueError, match=r"entries up to 1e\+06, which float16 cannot represent"):
         of_file.save(tmp_path / "x.safetensors")
     parameter.data.copy_(before)
 
 
 def flip(content: bytearray) -> None:
-    content[-1] ^= 1  # of a tensor
+    content[-1] ^= 1  # the last byte of a tensor
 
 
 def alter_card(content: bytearray) -> None:
@@ -303,7 +305,7 @@ def empty(content: bytearray) -> None:
         (empty, "damaged, or not a safetensors file"),
     ],
 )
-def test_a_damaged_file_is_refused(
+def test_damaged_file_is_rejected(
     damage: Callable[[bytearray], None], expected: str, file: Path, tmp_path: Path
 ) -> None:
     content = bytearray(file.read_bytes())
@@ -314,7 +316,7 @@ def test_a_damaged_file_is_refused(
         dws.load(damaged)
 
 
-def test_a_file_of_networks_is_no_model(tmp_path: Path) -> None:
+def test_file_without_a_model_card_is_rejected(tmp_path: Path) -> None:
     save_file({"seq.0.weight": torch.zeros(2, 2)}, tmp_path / "network.safetensors")
     with pytest.raises(ValueError, match="has no model card"):
         dws.load(tmp_path / "network.safetensors")
@@ -326,14 +328,14 @@ def saved(model: dws.PretrainedModel, file: Path, **changes: Any) -> Path:
     return file
 
 
-def test_a_file_of_a_newer_version_is_refused(of_file: dws.PretrainedModel, tmp_path: Path) -> None:
+def test_file_of_a_newer_version_is_rejected(of_file: dws.PretrainedModel, tmp_path: Path) -> None:
     file = saved(of_file, tmp_path / "new.safetensors", format_version=99)
     with pytest.raises(ValueError, match="99"):
         dws.load(file)
 
 
 @pytest.mark.parametrize("target", ["os.mkdir", "mypackage.Net"])
-def test_a_file_runs_no_code_of_packages_that_are_not_allowed(
+def test_file_with_a_class_that_is_not_allowed_is_rejected(
     target: str, of_file: dws.PretrainedModel, tmp_path: Path
 ) -> None:
     record = of_file.card.run.model_copy(update={"model": {"_target_": target, "name": "x"}})
@@ -342,7 +344,7 @@ def test_a_file_runs_no_code_of_packages_that_are_not_allowed(
         dws.load(file)
 
 
-def test_weights_that_do_not_fit_the_settings_are_refused(
+def test_weights_that_do_not_fit_the_settings_are_rejected(
     of_file: dws.PretrainedModel, tmp_path: Path
 ) -> None:
     settings = {**of_file.card.run.model, "hidden_channels": 8}
@@ -352,7 +354,9 @@ def test_weights_that_do_not_fit_the_settings_are_refused(
         dws.load(file)
 
 
-def test_text_of_settings_is_kept_as_it_is(of_file: dws.PretrainedModel, tmp_path: Path) -> None:
+def test_special_characters_in_settings_are_preserved(
+    of_file: dws.PretrainedModel, tmp_path: Path
+) -> None:
     settings = {**of_file.card.run.task, "name": r"a\${b} ${c}"}
     record = of_file.card.run.model_copy(update={"task": settings})
     file = saved(of_file, tmp_path / "text.safetensors", run=record)
@@ -362,7 +366,7 @@ def test_text_of_settings_is_kept_as_it_is(of_file: dws.PretrainedModel, tmp_pat
 # --- runs -----------------------------------------------------------------------------------------
 
 
-def test_a_regression_predicts_its_labels(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_regression_predicts_its_labels(sine_zoo: Zoo, tmp_path: Path) -> None:
     settings = {"trainer.num_epochs": 1, "trainer.batch_size": 8, "wandb": "disabled",
                 "model.hidden_features": [8], "trainer.compile": "never"}  # fmt: skip
     run = dws.train("sine", "mlp", zoo=sine_zoo, run_dir=tmp_path / "run", settings=settings)
@@ -379,7 +383,7 @@ def test_a_regression_predicts_its_labels(sine_zoo: Zoo, tmp_path: Path) -> None
     assert "frequency" in model.card.markdown("sine")
 
 
-def test_the_zoo_of_a_run_may_have_moved(run: dws.Run, picture_zoo: Zoo, tmp_path: Path) -> None:
+def test_run_is_loaded_with_a_moved_zoo(run: dws.Run, picture_zoo: Zoo, tmp_path: Path) -> None:
     text = run.config_file.read_text()
     moved = tmp_path / "run"
     moved.mkdir()
@@ -394,9 +398,9 @@ def test_the_zoo_of_a_run_may_have_moved(run: dws.Run, picture_zoo: Zoo, tmp_pat
 @pytest.mark.parametrize(
     ("task", "model", "reason"),
     [("ssl", "mlp", "it learns an embedding"), ("edit", "mlp", "its outputs are networks"),
-     ("mnist", "mlp_alignment", "aligned to its zoo")],
+     ("mnist", "mlp_alignment", "must be aligned to its zoo")],
 )  # fmt: skip
-def test_runs_whose_model_alone_predicts_no_labels_are_refused(
+def test_runs_that_do_not_predict_labels_from_weights_alone_are_rejected(
     task: str, model: str, reason: str, picture_zoo: Zoo, tmp_path: Path
 ) -> None:
     settings = compose_settings(
@@ -411,7 +415,7 @@ def test_runs_whose_model_alone_predicts_no_labels_are_refused(
 
 
 @pytest.mark.parametrize("classes", [["a"], ["a"] * 10])
-def test_each_class_needs_a_name_of_its_own(
+def test_class_names_must_be_complete_and_distinct(
     classes: list[str], run: dws.Run, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="The run has 10 classes"):
@@ -421,7 +425,7 @@ def test_each_class_needs_a_name_of_its_own(
 # --- models that ship with dws --------------------------------------------------------------------
 
 
-def test_an_unknown_name_lists_those_that_ship_with_dws() -> None:
+def test_unknown_name_lists_the_shipped_models() -> None:
     with pytest.raises(FileNotFoundError, match=r"no model minst-sign.*mnist-sign"):
         dws.load("minst-sign")
 
@@ -436,14 +440,14 @@ def test_every_shipped_model_has_a_complete_card(name: str) -> None:
     assert all(sentence in text for sentence in card.limits)
 
 
-def test_digits_are_classified_from_weights() -> None:
+def test_shipped_model_classifies_digits_from_weights() -> None:
     model = dws.load("mnist-sign")
     probabilities = model.predict(read_digits())
     assert int((probabilities.argmax(dim=1) == torch.arange(10)).sum()) >= 8
     assert bool((model.distance(read_digits()) <= model.card.scales.limit).all())
 
 
-def test_digits_are_reconstructed_from_weights() -> None:
+def test_shipped_model_reconstructs_digits_from_weights() -> None:
     model = dws.load("mnist-sign")
     rendered, reconstructed = model.render(read_digits()), model.reconstruct(read_digits())
     coarse = torch.nn.functional.interpolate(rendered[..., 0][:, None], (14, 14), mode="area")
@@ -453,7 +457,9 @@ def test_digits_are_reconstructed_from_weights() -> None:
 
 
 @pytest.mark.parametrize("symmetry", [Permutation, SignFlip])
-def test_the_sign_model_is_invariant(symmetry: type[Permutation | SignFlip]) -> None:
+def test_sign_model_is_invariant_to_permutations_and_sign_flips(
+    symmetry: type[Permutation | SignFlip],
+) -> None:
     model = dws.load("mnist-sign")
     moved = symmetry.random(model.spec, torch.Generator().manual_seed(0)).apply(read_digits())
     assert torch.allclose(model.predict(moved), model.predict(read_digits()), atol=1e-4)

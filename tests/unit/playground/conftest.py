@@ -1,4 +1,4 @@
-"""The playground with the models that ship with dws."""
+"""Fixtures: a playground with shipped models, and drawings of digits."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DIGITS = Path(__file__).parents[2] / "golden/digits.safetensors"
 
 @pytest.fixture(scope="session")
 def playground() -> Playground:
-    """The models of the command."""
+    """Playground with the default models of the command."""
     return Playground([dws.load(name) for name in ("mnist-mlp", "mnist-dwsnet", "mnist-sign")])
 
 
 @pytest.fixture(scope="session")
 def drawings() -> torch.Tensor:
-    """The digits 0 to 9 of MNIST's test images, on 280 x 280 pixels, as their INRs show them."""
+    """INRs of the digits 0 to 9, rendered on 280 x 280 pixels."""
     tensors = load_file(DIGITS)
     batch = WeightBatch(
         tuple(tensors[f"weight.{i}"].float().unsqueeze(-1) for i in range(3)),
@@ -32,4 +32,4 @@ def drawings() -> torch.Tensor:
     )
     axis = torch.linspace(-1, 1, 280)
     values = siren_apply(batch, torch.cartesian_prod(axis, axis).flip(1)).view(-1, 280, 280)
-    return (values - 0.3).div(0.5).clamp(0, 1).mul(255).to(torch.uint8)  # without noise
+    return (values - 0.3).div(0.5).clamp(0, 1).mul(255).to(torch.uint8)  # removes the noise

@@ -46,7 +46,7 @@ def fit(server: Server, drawing: torch.Tensor, seed: int) -> list[dict[str, Any]
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_the_page_may_send_requests_to_its_server_only(server: Server) -> None:
+def test_page_may_send_requests_only_to_its_server(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
     connection.request("GET", "/")
     response = connection.getresponse()
@@ -61,14 +61,14 @@ def test_models_are_described(server: Server) -> None:
     assert content["widths"] == [2, 32, 32, 1]
 
 
-def test_two_fits_at_once_are_those_of_each_alone(server: Server, drawings: torch.Tensor) -> None:
+def test_concurrent_fits_match_separate_fits(server: Server, drawings: torch.Tensor) -> None:
     alone = [fit(server, drawings[digit], digit)[-1] for digit in (2, 5)]
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(lambda digit: fit(server, drawings[digit], digit)[-1], (2, 5)))
     assert [each["weights"] for each in together] == [each["weights"] for each in alone]
 
 
-def test_weights_come_back_changed_by_a_symmetry(server: Server) -> None:
+def test_change_applies_the_symmetry_to_the_weights(server: Server) -> None:
     weights = torch.randn(1185, generator=torch.Generator().manual_seed(0)) / 20
     path = "/change?symmetry=sign_flip&seed=1"
     status, text = ask(server, "POST", path, weights.numpy().tobytes())
@@ -78,7 +78,7 @@ def test_weights_come_back_changed_by_a_symmetry(server: Server) -> None:
     assert not torch.equal(changed, weights)
 
 
-def test_a_fit_ends_when_its_page_is_closed(
+def test_fit_ends_when_the_connection_is_closed(
     server: Server, drawings: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = threading.Event()
@@ -86,7 +86,7 @@ def test_a_fit_ends_when_its_page_is_closed(
     original = server.playground.fit
 
     def fit(image: torch.Tensor, *, seed: int, show: Callable[[View], None]) -> None:
-        def slowly(view: View) -> None:  # a page that is closed is noticed after a few lines
+        def slowly(view: View) -> None:  # a closed connection is noticed after a few lines
             steps.append(view.step or 0)
             time.sleep(0.05)
             show(view)
@@ -112,9 +112,9 @@ MALFORMED = {
     "no seed": ("POST", "/fit", bytes([9]) * 78400, {}, 400, "seed"),
     "a wrong seed": ("POST", "/fit?seed=-1", bytes([9]) * 78400, {}, 400, "'-1'"),
     "an empty drawing": ("POST", "/fit?seed=1", bytes(78400), {}, 400, "drawing is empty"),
-    "a short drawing": ("POST", "/fit?seed=1", bytes(3), {}, 400, "this one has 3"),
-    "a long drawing": ("POST", "/fit?seed=1", bytes(90000), {}, 400, "this one has 90000"),
-    "no body": ("POST", "/change?symmetry=permutation&seed=1", None, {}, 400, "has 0"),
+    "a short drawing": ("POST", "/fit?seed=1", bytes(3), {}, 400, "it has 3"),
+    "a long drawing": ("POST", "/fit?seed=1", bytes(90000), {}, 400, "it has 90000"),
+    "no body": ("POST", "/change?symmetry=permutation&seed=1", None, {}, 400, "it has 0"),
     "another symmetry": ("POST", "/change?symmetry=x&seed=1", bytes(4740), {}, 400, "'x'"),
     "infinite weights": (
         "POST", "/change?symmetry=permutation&seed=1", b"\x00\x00\x80\x7f" * 1185, {}, 400,
@@ -131,7 +131,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_wrong_requests_are_refused_in_one_line(
+def test_invalid_requests_are_rejected_in_one_line(
     case: str, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     method, path, body, headers, expected, reason = MALFORMED[case]
@@ -142,7 +142,7 @@ def test_wrong_requests_are_refused_in_one_line(
     assert capsys.readouterr().err == ""
 
 
-def test_an_error_in_a_fit_is_a_line(
+def test_error_during_a_fit_is_the_last_line(
     server: Server, drawings: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*args: object, **options: object) -> None:
@@ -152,6 +152,6 @@ def test_an_error_in_a_fit_is_a_line(
     assert fit(server, drawings[0], 0)[-1] == {"error": "The fit became infinite."}
 
 
-def test_a_port_in_use_is_refused(server: Server, playground: Playground) -> None:
+def test_port_in_use_is_reported(server: Server, playground: Playground) -> None:
     with pytest.raises(ValueError, match=f"Port {server.server_port} .* --port"):
         Server(playground, server.server_port)

@@ -1,4 +1,4 @@
-"""Fits of drawings, and what symmetries of their weights change."""
+"""Fits of drawings, and symmetry transformations of their weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def predictions(view: View) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("digit", [0, 5, 7, 8])
-def test_drawn_digits_of_mnist_keep_their_class(
+def test_fitted_digits_are_classified_correctly(
     digit: int, playground: Playground, drawings: torch.Tensor
 ) -> None:
     shown: list[View] = []
@@ -31,7 +31,7 @@ def test_drawn_digits_of_mnist_keep_their_class(
     assert shown[-1].is_typical
 
 
-def test_a_fit_is_that_of_the_training_networks(
+def test_fit_uses_the_settings_of_the_training_networks(
     playground: Playground, drawings: torch.Tensor, views: list[View]
 ) -> None:
     axis = torch.linspace(-1, 1, 28)
@@ -44,7 +44,7 @@ def test_a_fit_is_that_of_the_training_networks(
     assert torch.equal(torch.tensor(views[-1].weights), alone.weights.flatten().flatten())
 
 
-def test_progress_goes_from_the_initialisation_to_the_end(views: list[View]) -> None:
+def test_views_cover_the_fit_from_start_to_end(views: list[View]) -> None:
     assert [view.step for view in views] == list(range(0, 1001, 20))
     first, last = views[0].psnr, views[-1].psnr
     assert first is not None
@@ -53,7 +53,7 @@ def test_progress_goes_from_the_initialisation_to_the_end(views: list[View]) -> 
 
 
 @pytest.mark.parametrize(("symmetry", "invariant"), [("permutation", 1), ("sign_flip", 2)])
-def test_symmetries_change_weights_but_not_what_they_keep(
+def test_symmetries_change_the_weights_but_not_invariant_predictions(
     symmetry: str, invariant: int, playground: Playground, views: list[View]
 ) -> None:
     weights = torch.tensor(views[-1].weights)
@@ -63,10 +63,10 @@ def test_symmetries_change_weights_but_not_what_they_keep(
     assert after.difference < 1e-5
     difference = (predictions(after) - predictions(views[-1])).abs().amax(dim=1)
     assert bool((difference[invariant:] < 1e-4).all())
-    assert float(difference[0]) > 1e-2  # of the MLP
+    assert float(difference[0]) > 1e-2  # the MLP
 
 
-def test_an_exception_of_the_watcher_ends_the_fit(
+def test_exception_of_the_callback_ends_the_fit(
     playground: Playground, drawings: torch.Tensor
 ) -> None:
     shown: list[View] = []
@@ -85,7 +85,7 @@ def test_an_exception_of_the_watcher_ends_the_fit(
     ("symmetry", "value", "reason"),
     [("rotation", 0.0, "no symmetry 'rotation'"), ("permutation", float("nan"), "not finite")],
 )
-def test_what_cannot_be_changed_is_refused(
+def test_unknown_symmetry_and_non_finite_weights_are_rejected(
     symmetry: str, value: float, reason: str, playground: Playground
 ) -> None:
     with pytest.raises(ValueError, match=reason):

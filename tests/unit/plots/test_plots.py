@@ -45,7 +45,7 @@ def test_image_grid_has_one_row_for_each_title(
     torch.testing.assert_close(shown, (2 * values[2] - 0.5).clamp(0, 1).expand(4, 5, 3))
 
 
-def test_reconstructions_stand_below_renderings(
+def test_reconstructions_are_below_renderings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
@@ -57,11 +57,11 @@ def test_reconstructions_stand_below_renderings(
     titles = [axes.get_title() for axes in panels]
     assert titles == [*names[:8], *predictions[:8], *names[8:], *[""] * 6, *predictions[8:],
                       *[""] * 6]  # fmt: skip
-    shown = torch.from_numpy(panels[25].get_images()[0].get_array().data)  # below that of n9
+    shown = torch.from_numpy(panels[25].get_images()[0].get_array().data)  # below n9
     torch.testing.assert_close(shown, reconstructed[9, :, :, 0])
 
 
-def test_reconstructions_of_curves_are_lines(
+def test_reconstructions_of_one_input_are_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []

@@ -1,4 +1,4 @@
-"""Distances of networks from others by the scales of their layers."""
+"""Layer scales, and distances of networks from reference networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NETWORKS = random_batch(SPEC, 200)
 REFERENCE = ScaleReference.fit([NETWORKS])
 
 
-def test_the_scale_of_a_layer_is_its_root_mean_square() -> None:
+def test_layer_scale_is_the_root_mean_square() -> None:
     batch = random_batch(SPEC, 3)
     expected = [
         [math.sqrt(sum(x * x for x in t[i].flatten().tolist()) / t[i].numel())
@@ -33,7 +33,7 @@ def test_the_scale_of_a_layer_is_its_root_mean_square() -> None:
     assert torch.allclose(layer_scales(batch), torch.tensor(expected, dtype=torch.float64))
 
 
-def test_the_distance_counts_standard_deviations_where_layers_vary_independently() -> None:
+def test_distance_is_in_standard_deviations_for_independent_layers() -> None:
     nothing = torch.zeros(2, dtype=torch.float64)
     precision = torch.diag(1 / torch.tensor([0.5, 2.0], dtype=torch.float64) ** 2)
     weight = torch.full((1, 1, 1, 1), math.exp(1.5), dtype=torch.float64)
@@ -42,20 +42,20 @@ def test_the_distance_counts_standard_deviations_where_layers_vary_independently
     assert float(reference.distance(WeightBatch((weight,), (bias,)))) == pytest.approx(5.0)
 
 
-def test_the_distance_is_invariant_to_permutations_and_sign_flips() -> None:
+def test_distance_is_invariant_to_permutations_and_sign_flips() -> None:
     generator = torch.Generator().manual_seed(0)
     for kind in (Permutation, SignFlip):
         moved = kind.random(SPEC, generator).apply(NETWORKS)
         assert torch.allclose(REFERENCE.distance(moved), REFERENCE.distance(NETWORKS))
 
 
-def test_the_reference_does_not_depend_on_how_networks_are_batched() -> None:
+def test_reference_does_not_depend_on_the_batches() -> None:
     parts = ScaleReference.fit([NETWORKS[:150], NETWORKS[150:]])
     assert torch.allclose(parts.precision, REFERENCE.precision)
     assert parts.limit == pytest.approx(REFERENCE.limit)
 
 
-def test_no_network_of_the_reference_exceeds_the_limit() -> None:
+def test_reference_networks_do_not_exceed_the_limit() -> None:
     outlier = WeightBatch.cat([NETWORKS, NETWORKS[:1].map(lambda t: 5 * t)])
     reference = ScaleReference.fit([outlier])
     assert bool((reference.distance(outlier) <= reference.limit).all())
@@ -70,8 +70,8 @@ def test_rescaled_networks_exceed_the_limit(factor: float) -> None:
     assert bool((REFERENCE.distance(others) <= REFERENCE.limit).all())
 
 
-def test_layers_that_are_constant_in_the_reference_are_compared_too() -> None:
-    untrained = init_siren(SPEC, range(20))  # whose hidden biases are 0
+def test_changes_of_constant_layers_exceed_the_limit() -> None:
+    untrained = init_siren(SPEC, range(20))  # hidden biases are 0
     reference = ScaleReference.fit([untrained])
     assert bool((reference.distance(init_siren(SPEC, range(20, 40))) < reference.limit).all())
     first, second, third = untrained.biases
@@ -79,7 +79,7 @@ def test_layers_that_are_constant_in_the_reference_are_compared_too() -> None:
     assert bool((reference.distance(moved) > reference.limit).all())
 
 
-def test_a_network_with_nan_is_not_within_the_limit() -> None:
+def test_network_with_nan_is_not_within_the_limit() -> None:
     bad = NETWORKS[:1].map(lambda t: t * math.nan)
     assert not bool(REFERENCE.distance(bad) <= REFERENCE.limit)
 
@@ -87,11 +87,11 @@ def test_a_network_with_nan_is_not_within_the_limit() -> None:
 @pytest.mark.parametrize(
     "networks", [[], [NETWORKS[:1]], [NETWORKS[:2].map(lambda t: t * math.inf)]]
 )
-def test_a_reference_needs_two_finite_networks(networks: list[WeightBatch]) -> None:
+def test_reference_needs_two_finite_networks(networks: list[WeightBatch]) -> None:
     with pytest.raises(ValueError, match="at least two networks"):
         ScaleReference.fit(networks)
 
 
-def test_networks_with_other_layers_are_refused() -> None:
-    with pytest.raises(ValueError, match="with 3 layers, and these have 2"):
+def test_networks_with_another_number_of_layers_are_rejected() -> None:
+    with pytest.raises(ValueError, match=r"have 3 layers, but these networks have 2"):
         REFERENCE.distance(random_batch(WeightSpaceSpec((2, 8, 1)), 2))

@@ -1,4 +1,4 @@
-"""Networks from zoos, files and folders."""
+"""Reading of networks from zoos, files and folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(path: Path, **options: object) -> list[NamedNetworks]:
     return list(read_networks(path, check=lambda _: None, **options))  # type: ignore[arg-type]
 
 
-def test_a_zoo_is_read_in_the_order_of_its_rows(sine_zoo: Zoo) -> None:
+def test_zoo_is_read_in_the_order_of_its_rows(sine_zoo: Zoo) -> None:
     parts = read(sine_zoo.path)
     names = [name for part in parts for name in part.names]
     assert names == [f"{sine_zoo.path}:{row}" for row in range(56)]
@@ -38,13 +38,13 @@ def test_a_zoo_is_read_in_the_order_of_its_rows(sine_zoo: Zoo) -> None:
     assert torch.equal(flat, torch.cat(splits))
 
 
-def test_one_split_of_a_zoo_is_read(sine_zoo: Zoo) -> None:
+def test_only_the_given_split_is_read(sine_zoo: Zoo) -> None:
     (part,) = read(sine_zoo.path, split="val")
     assert part.names == [f"{sine_zoo.path}:{row}" for row in range(40, 48)]
     assert torch.equal(part.weights.flatten(), sine_zoo.split("val").weights().flatten())
 
 
-def test_a_folder_is_searched_for_state_dicts_of_every_format(tmp_path: Path) -> None:
+def test_state_dicts_of_every_format_are_found_in_subfolders(tmp_path: Path) -> None:
     (tmp_path / "deep/er").mkdir(parents=True)
     torch.save(STATES[0], tmp_path / "deep/er/c.pth")
     torch.save({"epoch": 3, "model": STATES[1]}, tmp_path / "B.PT")
@@ -55,22 +55,20 @@ def test_a_folder_is_searched_for_state_dicts_of_every_format(tmp_path: Path) ->
     assert torch.equal(part.weights.flatten(), NETWORKS[torch.tensor([1, 2, 0])].flatten())
 
 
-def test_a_file_of_any_name_is_read(tmp_path: Path) -> None:
+def test_file_with_any_name_is_read(tmp_path: Path) -> None:
     torch.save(STATES[3], tmp_path / "checkpoint")
     (part,) = read(tmp_path / "checkpoint")
     assert torch.equal(part.weights.flatten(), NETWORKS[3:].flatten())
 
 
-def test_the_first_bad_file_is_named(tmp_path: Path) -> None:
+def test_first_bad_file_is_named(tmp_path: Path) -> None:
     torch.save(STATES[0], tmp_path / "a.pth")
     (tmp_path / "b.safetensors").write_bytes(b"hello")
-    with pytest.raises(ValueError, match=r"b\.safetensors: .* --skip-bad leaves"):
+    with pytest.raises(ValueError, match=r"b\.safetensors: .*[^.]\. --skip-bad"):
         read(tmp_path)
 
 
-def test_bad_files_are_left_out_on_request(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_skip_bad_skips_and_lists_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(STATES[0], tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"hello")
     wider = random_batch(WeightSpaceSpec((2, 5, 1)), 1, dtype=torch.float32)
@@ -82,22 +80,22 @@ def test_bad_files_are_left_out_on_request(
     assert "widths (2, 5, 1)" in lines[1]
 
 
-def test_a_zoo_is_checked_as_a_whole(sine_zoo: Zoo) -> None:
+def test_zoo_with_other_widths_is_rejected(sine_zoo: Zoo) -> None:
     with pytest.raises(ValueError, match=r"widths \(1, 8, 8, 1\)"):
         list(read_networks(sine_zoo.path, check=check))
 
 
-def test_an_unfinished_zoo_is_not_a_folder_of_files(sine_zoo: Zoo, tmp_path: Path) -> None:
+def test_unfinished_zoo_is_reported(sine_zoo: Zoo, tmp_path: Path) -> None:
     shard = "shard-00000.safetensors"
     (tmp_path / shard).write_bytes((sine_zoo.path / shard).read_bytes())
     with pytest.raises(FileNotFoundError, match="unfinished"):
         read(tmp_path)
 
 
-def test_a_shard_of_a_zoo_is_refused(sine_zoo: Zoo) -> None:
+def test_shard_of_a_zoo_is_rejected(sine_zoo: Zoo) -> None:
     shard = sine_zoo.path / "shard-00000.safetensors"
     for path in (shard, sine_zoo.path.parent):
-        with pytest.raises(ValueError, match=f"{shard}: a shard of a zoo. Give the zoo"):
+        with pytest.raises(ValueError, match=f"{shard}: a shard of a zoo.* {shard.parent},"):
             read(path)
 
 
@@ -106,10 +104,10 @@ def test_a_shard_of_a_zoo_is_refused(sine_zoo: Zoo) -> None:
     [
         ("nowhere", {}, "nowhere does not exist"),
         ("", {}, "neither a zoo nor a folder with .pth, .pt, .safetensors files"),
-        ("", {"split": "val"}, "no zoo and has no split 'val'"),
+        ("", {"split": "val"}, "not a zoo, so it has no split 'val'"),
     ],
 )
-def test_what_holds_no_networks_is_refused(
+def test_path_without_networks_is_rejected(
     name: str, options: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=expected):
