@@ -32,7 +32,7 @@ def export(
     """Write the model of a run and its model card to one file."""
     from dws.experiment import Run  # deferred: imports torch
 
-    names = classes.split(",") if classes else None
+    names = None if classes is None else classes.split(",")
     Run.open(run_folder).export(file, classes=names, zoo_path=zoo_path)
 
 

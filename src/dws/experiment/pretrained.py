@@ -316,15 +316,22 @@ def load(
         FileNotFoundError: If there is no such model (the message lists the shipped models), or the
             zoo of a run does not exist.
         ValueError: If the file or run is damaged, was written by a newer version of dws, or is not
-            a classification or regression.
+            a classification or regression, or if ``zoo_path`` is given for another model than a
+            run.
     """
     place = find_device(device, option="device")
     shipped = shipped_models()
     path = Path(model)
-    if str(model) in shipped:
-        loaded = _read(shipped[str(model)], name=str(model))
-    elif path.is_dir():
+    is_run = str(model) not in shipped and path.is_dir()
+    if zoo_path is not None and not is_run:
+        raise UserError(
+            f"zoo_path is the training zoo of a run, but {model} is not the folder of a run. Omit "
+            "zoo_path: files contain the statistics of their training networks."
+        )
+    if is_run:
         loaded = from_run(RunDir.open(path), zoo_path)
+    elif str(model) in shipped:
+        loaded = _read(shipped[str(model)], name=str(model))
     elif path.is_file():
         loaded = _read(path, name=str(path))
     else:

@@ -430,6 +430,12 @@ def test_unknown_name_lists_the_shipped_models() -> None:
         dws.load("minst-sign")
 
 
+def test_zoo_of_a_model_that_is_not_a_run_is_rejected(file: Path, picture_zoo: Zoo) -> None:
+    for model in ("mnist-sign", file):
+        with pytest.raises(ValueError, match="Omit zoo_path"):
+            dws.load(model, zoo_path=picture_zoo.path)
+
+
 @pytest.mark.parametrize("name", shipped_models())
 def test_every_shipped_model_has_a_complete_card(name: str) -> None:
     card: ModelCard = dws.load(name).card
