@@ -68,13 +68,25 @@ def _next(selection: Selection) -> dict[str, str]:
     """Next commands with descriptions."""
     methods = " ".join([*selection.variables.METHODS, "transformer"])
     train = ["task=mnist", "model=dwsnet_sign", "trainer.num_epochs=60"]
-    program = Path(sys.executable).with_name("dws-train")
-    if program.is_relative_to(Path.cwd()):
-        program = program.relative_to(Path.cwd())
-    return {
+    commands = {
         f"make demo METHODS={shlex.quote(methods)}": "adds a method to the table and the picture",
-        shlex.join([str(program), *selection.common, *train]): (
+        _command("dws-train", *selection.common, *train): (
             "trains for more epochs; dws-train --help lists all settings"
         ),
+    }
+    if "mnist" in selection.zoos:
+        predict = _command("dws-predict", selection.zoos["mnist"].folder, "--split", "test")
+        commands[predict] = "predicts digits with a pretrained model"
+    return {
+        **commands,
+        _command("dws-playground"): "opens a page on which you draw a digit to be classified",
         "make reproduce-plan SCALE=small": "estimates the time of the paper's experiments",
     }
+
+
+def _command(program: str, *arguments: str) -> str:
+    """A command of the environment that runs this, for a shell in the current folder."""
+    path = Path(sys.executable).with_name(program)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return shlex.join([str(path), *arguments])

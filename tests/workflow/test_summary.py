@@ -67,10 +67,13 @@ def test_demo_prints_paths_and_valid_commands(
     assert f"picture  {report}/pictures/tsne-mnist-label.png" in text
     assert f"report   {report}/index.html" in text
     commands = [line for line in text.partition("Next:")[2].splitlines() if line[2:3].strip()]
-    demo, train, plan = (shlex.split(line) for line in commands)
+    demo, train, predict, playground, plan = (shlex.split(line) for line in commands)
     assert demo == ["make", "demo", "METHODS=mlp dwsnet transformer"]
     assert Path(train[0]).name == "dws-train"
     assert compose_settings("train", train[1:]).paths == complete.paths
+    assert Path(predict[0]).name == "dws-predict"
+    assert predict[1:] == [complete.zoos["mnist"].folder, "--split", "test"]
+    assert Path(playground[0]).name == "dws-playground"
     assert plan[:2] == ["make", "reproduce-plan"]
 
 
