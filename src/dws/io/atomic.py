@@ -15,7 +15,9 @@ from typing import BinaryIO
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing; it appears under its name only after a successful write.
 
-    The content is written to a temporary file in the same folder, flushed to disk and renamed.
+    The content is written to a temporary file in the same folder, flushed to disk and renamed. The
+    target of a symbolic link is replaced, and the link is kept. Pipes and devices are written
+    directly.
 
     Args:
         path: The file.
@@ -24,6 +26,11 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         OSError: If the disk is full (the message names the file) or the folder is not writable. An
             existing file is left unchanged.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with path.open("wb") as stream:
+            yield stream
+        return
     part = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
     try:
         with part.open("wb") as stream:
