@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -112,6 +114,21 @@ def test_json_contains_one_entry_per_network(
     assert found[0]["probability"] == found[0]["probabilities"][found[0]["class"]]
 
 
+@pytest.mark.parametrize("format", ["text", "csv"])
+def test_special_characters_in_file_names_are_escaped(
+    format: str, file: Path, picture_zoo: Zoo, command: Command
+) -> None:
+    write_networks(Path("nets"), picture_zoo.split("val").weights()[:3])
+    names = ["tab\t.pth", "line\n.pth", os.fsdecode(b"byte\xff.pth")]
+    for number, name in enumerate(names):
+        Path(f"nets/{number}.pth").rename(Path("nets", name))
+    arguments = ("nets", "--model", str(file), "--format", format, "--output", "found")
+    command("dws-predict", *arguments)
+    lines = Path("found").read_text(encoding="utf-8").splitlines()[-3:]
+    shown = [re.split(r"[\t,]", line)[0] for line in lines]
+    assert sorted(shown) == [r"nets/byte\udcff.pth", r"nets/line\n.pth", r"nets/tab\t.pth"]
+
+
 def test_non_finite_values_are_null_in_json(
     file: Path, picture_zoo: Zoo, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +151,7 @@ def test_warning_names_far_networks_and_their_distance(
     model = dws.load(file)
     far = float(model.distance(val[2:3].map(lambda t: 5 * t)))
     (line,) = errors.getvalue().splitlines()
-    assert line.startswith("dws: warning: the prediction for nets/2.pth is unreliable")
+    assert line.startswith("dws: warning: the prediction for nets/2.pth may be unreliable")
     assert f"{far:.1f}" in line
     assert f"limit {model.card.scales.limit:.1f}" in line
 

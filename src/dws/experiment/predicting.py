@@ -18,7 +18,7 @@ from dws.experiment.pretrained import PretrainedModel
 from dws.io.atomic import open_atomically
 from dws.io.folders import check_can_make
 from dws.plots import plot_rendered_and_reconstructed
-from dws.zoo.reading import NamedNetworks, read_networks
+from dws.zoo.reading import NamedNetworks, printable, read_networks
 
 NUM_WARNINGS = 10  # warnings about single networks
 NUM_IN_A_PICTURE = 24  # networks per picture
@@ -152,16 +152,17 @@ def _with_warnings(
         count += not prediction.is_typical
         if not prediction.is_typical and count <= NUM_WARNINGS:
             print(
-                f"dws: warning: the prediction for {prediction.name} is unreliable, because the "
-                f"distance of its layer scales from those of the training networks of {model.name} "
-                f"is {prediction.distance:.1f} (limit {limit:.1f})",
+                f"dws: warning: the prediction for {printable(prediction.name)} may be unreliable, "
+                "because the distance of its layer scales from those of the training networks of "
+                f"{model.name} is {prediction.distance:.1f} (limit {limit:.1f})",
                 file=sys.stderr,
             )
         yield prediction
     if count > NUM_WARNINGS:
         print(
-            f"dws: warning: the predictions for {count} networks in total are unreliable, because "
-            f"their distance from the training networks of {model.name} exceeds {limit:.1f}",
+            f"dws: warning: the predictions for {count} networks in total may be unreliable, "
+            f"because their distance from the training networks of {model.name} exceeds "
+            f"{limit:.1f}",
             file=sys.stderr,
         )
 
@@ -187,7 +188,7 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 def _write_text(predictions: Iterable[Prediction], stream: TextIO) -> None:
     for prediction in predictions:
-        print(prediction.name, *prediction.summary(), sep="\t", file=stream)
+        print(printable(prediction.name), *prediction.summary(), sep="\t", file=stream)
 
 
 def _write_csv(predictions: Iterable[Prediction], stream: TextIO) -> None:
@@ -197,7 +198,7 @@ def _write_csv(predictions: Iterable[Prediction], stream: TextIO) -> None:
         if writer is None:
             writer = csv.DictWriter(stream, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({**row, "name": printable(prediction.name)})
 
 
 def _write_json(predictions: Iterable[Prediction], stream: TextIO) -> None:
@@ -262,7 +263,7 @@ def _draw(
             folder / f"networks-{first:06d}-{last:06d}.png",
             model.render(networks, output_offset=offset),
             model.reconstruct(networks),
-            [each.name for each in part],
+            [printable(each.name) for each in part],
             [" ".join(each.summary()) for each in part],
         )
         num_drawn = last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,45 @@ def test_skip_bad_skips_and_lists_files(tmp_path: Path, capsys: pytest.CaptureFi
     lines = capsys.readouterr().err.splitlines()
     assert [Path(line.split(": ")[1]).name for line in lines] == ["b.pth", "c.pth"]
     assert "widths (2, 5, 1)" in lines[1]
+
+
+def test_input_of_which_every_file_is_skipped_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "bad.pth").write_bytes(b"nothing")
+    for path in (tmp_path, tmp_path / "bad.pth"):
+        with pytest.raises(ValueError, match="no file that can be read"):
+            read(path, skip_bad=True)
+
+
+def test_linked_folders_are_read_once(tmp_path: Path) -> None:
+    folder = tmp_path / "in/folder"
+    folder.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    torch.save(STATES[0], folder / "a.pth")
+    torch.save(STATES[1], tmp_path / "elsewhere/b.pth")
+    (folder / "cycle").symlink_to(tmp_path / "in")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (part,) = read(tmp_path / "in")
+    assert part.names == [str(folder / name) for name in ("a.pth", "link/b.pth")]
+
+
+def test_unreadable_subfolder_is_not_left_out_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").mkdir()
+    torch.save(STATES[0], tmp_path / "a.pth")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:  # root may read every folder
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"secret: Permission denied.*--skip-bad"):
+        read(tmp_path)
+    (part,) = read(tmp_path, skip_bad=True)
+    assert part.names == [str(tmp_path / "a.pth")]
+    assert "skipped" in capsys.readouterr().err
 
 
 def test_zoo_with_other_widths_is_rejected(sine_zoo: Zoo) -> None:
