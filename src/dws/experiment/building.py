@@ -23,6 +23,7 @@ from dws.training import (
     RunRecord,
     WeightSpaceModel,
 )
+from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
 from dws.zoo.manifest import ALIGNED_TO
@@ -91,6 +92,24 @@ def load_training_split(
         repeat=repeat,
         seed=settings.seed,
     )
+
+
+def complete_record(run: RunDir) -> RunRecord:
+    """Read the record of a complete run.
+
+    Raises:
+        UserError: If the run is unfinished or damaged.
+    """
+    record = run.record()
+    if not run.last_checkpoint.is_file():
+        run.check_new()
+    if not is_finished(run.last_checkpoint):
+        raise UserError(
+            f"The run of {record.trainer.num_epochs} epochs in {run.path} is not complete: it was "
+            "interrupted or is still running. Rerun its dws-train command to resume."
+        )
+    run.check_whole(num_epochs_done(run.last_checkpoint))
+    return record
 
 
 def zoo_of_run(run: RunDir, record: RunRecord, zoo_path: str | Path | None) -> Zoo:

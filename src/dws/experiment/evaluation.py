@@ -21,6 +21,7 @@ from dws.evaluation.result import (
 )
 from dws.experiment.building import (
     build_model,
+    complete_record,
     load_training_split,
     num_parameters,
     num_train,
@@ -36,7 +37,7 @@ from dws.settings import EvaluateSettings, WandbConfig
 from dws.targets import allow_plugins
 from dws.tasks import NetworkTask
 from dws.training import LabelledNetworks, RunDir, RunRecord
-from dws.training.checkpoint import is_finished, load_best, load_weights, num_epochs_done
+from dws.training.checkpoint import load_best, load_weights
 from dws.training.identity import with_defaults
 from dws.training.inference import predict
 from dws.training.loggers import (
@@ -102,7 +103,7 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
     allow_plugins(*settings.plugins)
     device = find_device(settings.device, option="device")
     run = RunDir.open(settings.run)
-    record = _complete_record(run)
+    record = complete_record(run)
     zoo, path = zoo_of_run(run, record, settings.zoo_path), str(settings.other_zoo)
     other = open_zoo(path, command="dws-fit-inrs", aligned=False)
     if other.spec != zoo.spec:
@@ -155,24 +156,6 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
     return transfer
 
 
-def _complete_record(run: RunDir) -> RunRecord:
-    """The record of a complete run.
-
-    Raises:
-        UserError: If the run is unfinished or damaged.
-    """
-    record = run.record()
-    if not run.last_checkpoint.is_file():
-        run.check_new()
-    if not is_finished(run.last_checkpoint):
-        raise UserError(
-            f"The run of {record.trainer.num_epochs} epochs in {run.path} is not complete: it was "
-            "interrupted or is still running. Rerun its dws-train command to resume."
-        )
-    run.check_whole(num_epochs_done(run.last_checkpoint))
-    return record
-
-
 def _data_folder(record: RunRecord, settings: EvaluateSettings) -> str:
     return settings.data_path or (record.paths.data if record.paths else "")
 
@@ -180,7 +163,7 @@ def _data_folder(record: RunRecord, settings: EvaluateSettings) -> str:
 def _evaluate(
     run: RunDir, settings: EvaluateSettings, command: str, device: torch.device
 ) -> Result:
-    record = _complete_record(run)
+    record = complete_record(run)
     zoo = zoo_of_run(run, record, settings.zoo_path)
     settings_without_seed = with_defaults(record.outcome())
     del settings_without_seed["seed"]

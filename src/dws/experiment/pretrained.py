@@ -21,6 +21,7 @@ from dws.evaluation.result import read_result
 from dws.experiment.building import (
     build_model,
     build_task,
+    complete_record,
     load_training_split,
     num_parameters,
     num_train,
@@ -44,7 +45,7 @@ from dws.io.record import check_version
 from dws.pretrained import shipped_models
 from dws.runtime import find_device
 from dws.tasks import AnyTask, Classification, NetworkTask, Task
-from dws.training import LabelledNetworks, RunDir, WeightSpaceModel
+from dws.training import LabelledNetworks, RunDir, RunRecord, WeightSpaceModel
 from dws.training.checkpoint import load_best
 from dws.training.inference import in_batches
 from dws.training.record import map_text, to_record, with_escapes
@@ -52,6 +53,7 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.scales import ScaleReference
 from dws.zoo import Zoo, ZooSplit
 from dws.zoo.imports import to_network
+from dws.zoo.manifest import Architecture
 from dws.zoo.rendering import grid_points
 
 SUFFIX = ".safetensors"
@@ -194,7 +196,7 @@ class PretrainedModel:
     def distance(self, networks: Networks) -> Float[Tensor, " n"]:
         """Compute the distance of each network's layer scales from those of the training networks.
 
-        Predictions for networks whose distance exceeds ``card.scales.limit`` are unreliable. See
+        Predictions for networks whose distance exceeds ``card.scales.limit`` can be unreliable. See
         ``dws.weightspace.ScaleReference``.
 
         Args:
@@ -218,10 +220,12 @@ class PretrainedModel:
         Raises:
             ValueError: If the networks have another architecture. The message states both.
         """
-        expected = self.card.zoo.architecture
+        zoo, expected = self.card.zoo, self.card.zoo.architecture
         if isinstance(networks, Zoo):
-            architecture = describe_architecture(networks.manifest.dims, networks.manifest.inr)
-            found, is_same = f"{networks.path} contains {architecture}", architecture == expected
+            other = networks.manifest
+            architecture = describe_architecture(other.dims, other.inr)
+            found = f"{networks.path} contains {architecture}"
+            is_same = (other.dims, _omega_0(other.inr)) == (zoo.dims, _omega_0(zoo.inr))
         else:
             found = f"these are networks of widths {'-'.join(map(str, networks.spec.dims))}"
             is_same = networks.spec == self.spec
@@ -255,10 +259,7 @@ class PretrainedModel:
         # copies, because safetensors refuses shared parameters
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        content = self.card.model_dump(mode="json")
-        content["run"] = map_text(
-            self.card.run.model_dump(mode="json", by_alias=True), with_escapes
-        )
+        content = {**self.card.model_dump(mode="json"), "run": _plain(self.card.run)}
         metadata = {"sha256": _checksum(content, tensors), "card": content}
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, save_tensors(tensors, {METADATA: json.dumps(metadata)}))
@@ -357,17 +358,21 @@ def from_run(
         The model of the selected epoch.
 
     Raises:
-        FileNotFoundError: If the run has no checkpoint yet, or the zoo does not exist.
-        ValueError: If the run is damaged, the zoo is not that of the training, the run is not a
-            classification or regression, or the number of names is not the number of classes.
+        FileNotFoundError: If the zoo does not exist.
+        ValueError: If the run is unfinished or damaged, the zoo is not that of the training, the
+            run is not a classification or regression, or the names of classes are not valid.
     """
     record = run.record()
     task = _predictive(run, build_task(record.task), aligned=record.zoo.aligned)
+    record = complete_record(run)
     zoo = zoo_of_run(run, record, zoo_path)
     model = load_trained(run.path, zoo.spec)
     assert isinstance(model, WeightSpaceModel)
     best = load_best(run.best_checkpoint, task.monitor)["metrics"]
     result = read_result(run.result_file) if run.result_file.is_file() else None
+    repeat = record.task.get("repeat_train", False)
+    cpu = torch.device("cpu")
+    train_set = load_training_split(record, zoo, task, cpu, repeat=repeat)
     card = ModelCard(
         run=record.model_copy(update={"paths": None}),
         zoo=TrainingZoo.of(zoo.manifest),
@@ -375,14 +380,11 @@ def from_run(
         classes=_class_names(task, classes),
         num_train=num_train(record, zoo),
         num_parameters=num_parameters(record, zoo, task),
-        scales=Scales.of(ScaleReference.fit(p.weights() for p in zoo.split("train").pieces())),
+        scales=Scales.of(ScaleReference.fit([train_set.weights])),
         monitor=task.monitor,
         validation={k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")},
         test=TestMetrics.of(result) if result else None,
     )
-    repeat = record.task.get("repeat_train", False)
-    cpu = torch.device("cpu")
-    train_set = load_training_split(record, zoo, task, cpu, repeat=repeat)
     loss = reconstruction_loss(record, zoo, train_set)
     units = Units(loss.mean, loss.std) if loss else None
     return PretrainedModel(str(run.path), card, model, units)
@@ -473,12 +475,14 @@ def _class_names(task: Task, names: Sequence[str] | None) -> list[str] | None:
         return None
     if names is None:
         return [str(number) for number in range(task.num_classes)]
-    if len(set(names)) != task.num_classes or len(names) != task.num_classes:
+    names = [name.strip() for name in names]
+    is_valid = all(name and name.isprintable() for name in names)
+    if not is_valid or not task.num_classes == len(names) == len(set(names)):
         raise UserError(
-            f"The run has {task.num_classes} classes, but the names are {', '.join(names)}. Give "
-            "one distinct name per class, in the order of the labels."
+            f"The run has {task.num_classes} classes, but the names are {names}. Give one distinct "
+            "name of printable characters per class, in the order of the labels."
         )
-    return list(names)
+    return names
 
 
 def _read(file: Path, *, name: str) -> PretrainedModel:
@@ -492,7 +496,7 @@ def _read(file: Path, *, name: str) -> PretrainedModel:
     try:
         tensors = load_tensors(content)
         metadata = _metadata(content)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{file} is damaged, or not a safetensors file ({error}). {remedy}"
         ) from error
@@ -504,22 +508,19 @@ def _read(file: Path, *, name: str) -> PretrainedModel:
     plain = metadata["card"]
     if metadata["sha256"] != _checksum(plain, tensors):
         raise UserError(f"{file} is damaged: its checksum does not match. {remedy}")
-    check_version(plain, file, newest=FORMAT_VERSION)
-    record = to_record(plain.pop("run"), file)
-    card = ModelCard(
-        run=record, **check_content(plain, dict[str, Any], what=f"a model card in {file}")
-    )
-    task = build_task(record.task)
-    model = build_model(record, card.spec, task, None)
+    card = _card(plain, file)
+    task = build_task(card.run.task)
+    _check_consistent(card, task, tensors, file)
+    model = build_model(card.run, card.spec, task, None)
     assert isinstance(model, WeightSpaceModel)
     state = {key.removeprefix(MODEL): t for key, t in tensors.items() if key.startswith(MODEL)}
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        target, reason = card.run.model["_target_"], " ".join(str(error).split())
         raise UserError(
-            f"The weights in {file} do not fit {record.model['_target_']} of this version of dws: "
-            f"{reason:.400}. Export the run again."
+            f"The weights in {file} do not fit {target} of this version of dws: {reason:.400}. "
+            "Export the run again."
         ) from error
     names = [f"{RECONSTRUCTION}{field}" for field in Units._fields]
     units = Units(*(tensors[each] for each in names)) if names[0] in tensors else None
@@ -533,8 +534,68 @@ def _metadata(content: bytes) -> dict[str, Any]:
     return dict(json.loads(header.get("__metadata__", {}).get(METADATA, "{}")))
 
 
+def _card(content: object, file: Path) -> ModelCard:
+    """Validate the model card of a file.
+
+    Raises:
+        UserError: If it is not a model card, or was written by a newer version of dws.
+    """
+    what = f"model card in {file}"
+    check_version(content, file, newest=FORMAT_VERSION)
+    plain = check_content(content, dict[str, Any], what=what)
+    run = to_record(plain.get("run"), file)
+    card = check_content({**plain, "run": _plain(run)}, ModelCard, what=what)
+    return card.model_copy(update={"run": run})
+
+
+def _plain(run: RunRecord) -> dict[str, Any]:
+    """Convert a run record to plain values, as in its ``config.yaml``."""
+    return dict(map_text(run.model_dump(mode="json", by_alias=True), with_escapes))
+
+
+def _check_consistent(
+    card: ModelCard, task: AnyTask, tensors: Mapping[str, Tensor], file: Path
+) -> None:
+    """Check that the parts of a file belong together.
+
+    Raises:
+        UserError: If a tensor is not finite, or names or scales do not match the task or the
+            networks.
+    """
+    num_classes = task.num_classes if isinstance(task, Classification) else None
+    scales, num_scales = card.scales, 2 * card.spec.num_layers
+    problems = {
+        f"{name} has entries that are not finite": bool(tensor.isfinite().all())
+        for name, tensor in tensors.items()
+    }
+    problems |= {
+        "the task does not predict labels": not isinstance(task, NetworkTask),
+        f"{card.classes} are not the names of {num_classes} classes": (
+            (len(card.classes) if card.classes else None) == num_classes
+        ),
+        f"the networks have {num_scales} scales, in contrast to the card": (
+            {num_scales}
+            == {len(scales.floor), len(scales.mean), len(scales.precision)}
+            == {num_scales, *map(len, scales.precision)}
+        ),
+    }
+    for problem, is_right in problems.items():
+        if not is_right:
+            raise UserError(f"{file} is inconsistent: {problem}. Export the run again.")
+
+
+def _omega_0(inr: Architecture | None) -> float | None:
+    return None if inr is None else inr.omega_0
+
+
 def _as_stored(key: str, tensor: Tensor) -> Tensor:
-    """Convert weight matrices to float16; other tensors keep their dtype."""
+    """Convert weight matrices to float16; other tensors keep their dtype.
+
+    Raises:
+        UserError: If entries are not finite, or are too large for float16.
+    """
+    if not bool(tensor.isfinite().all()):
+        raise UserError(f"{key} has entries that are not finite. Train the model again.")
     if tensor.ndim < 2 or not tensor.is_floating_point():
         return tensor
     stored = tensor.to(torch.float16)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.conftest import random_batch, read_digits
 
 import dws
 from dws.config import compose_settings
+from dws.experiment import pretrained
 from dws.experiment.building import reconstruction_loss
 from dws.experiment.card import ModelCard
 from dws.experiment.pretrained import Networks
@@ -334,6 +337,66 @@ def test_file_of_a_newer_version_is_rejected(of_file: dws.PretrainedModel, tmp_p
         dws.load(file)
 
 
+def with_content(file: Path, card: Any, to: Path) -> Path:
+    """A copy of a file with another card and the checksum of it."""
+    tensors = load_file(file)
+    metadata = {"sha256": pretrained._checksum(card, tensors), "card": card}
+    save_file(tensors, to, {pretrained.METADATA: json.dumps(metadata)})
+    return to
+
+
+def card_of(file: Path) -> Any:
+    return pretrained._metadata(file.read_bytes())["card"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(["run"], None), (["run", "task"], 3), (["zoo"], []), (["zoo", "dims"], ["a"]),
+     (["scales", "limit"], None), (["labels"], "label")],
+)  # fmt: skip
+def test_file_with_an_invalid_card_is_rejected(
+    place: list[str], value: object, file: Path, tmp_path: Path
+) -> None:
+    card = inner = card_of(file)
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ValueError, match=r"Invalid .* in .*card\.safetensors"):
+        dws.load(with_content(file, card, tmp_path / "card.safetensors"))
+    with pytest.raises(ValueError, match=r"Invalid .* in .*list\.safetensors"):
+        dws.load(with_content(file, [card], tmp_path / "list.safetensors"))
+
+
+def test_file_with_parts_that_do_not_belong_together_is_rejected(
+    of_file: dws.PretrainedModel, tmp_path: Path
+) -> None:
+    scales = of_file.card.scales
+    changes = [
+        ({"classes": ["a", "b", "c"]}, "names of 10 classes"),
+        ({"scales": scales.model_copy(update={"mean": scales.mean[1:]})}, "6 scales"),
+    ]
+    for number, (change, expected) in enumerate(changes):
+        with pytest.raises(ValueError, match=f"inconsistent: .*{expected}"):
+            dws.load(saved(of_file, tmp_path / f"{number}.safetensors", **change))
+
+
+def test_weights_that_are_not_finite_are_rejected(
+    of_file: dws.PretrainedModel, file: Path, tmp_path: Path
+) -> None:
+    tensors = load_file(file)
+    bias = next(name for name in tensors if name.startswith("model.") and "bias" in name)
+    tensors[bias].view(-1)[0] = torch.nan
+    save_file(tensors, tmp_path / "nan.safetensors")
+    with_content(tmp_path / "nan.safetensors", card_of(file), tmp_path / "nan.safetensors")
+    with pytest.raises(ValueError, match=f"{bias} has entries that are not finite"):
+        dws.load(tmp_path / "nan.safetensors")
+    model = deepcopy(of_file.model)
+    dict(model.named_parameters())[bias.removeprefix("model.")].data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        replace(of_file, model=model).save(tmp_path / "saved.safetensors")
+    assert not (tmp_path / "saved.safetensors").exists()
+
+
 @pytest.mark.parametrize("target", ["os.mkdir", "mypackage.Net"])
 def test_file_with_a_class_that_is_not_allowed_is_rejected(
     target: str, of_file: dws.PretrainedModel, tmp_path: Path
@@ -398,9 +461,9 @@ def test_run_is_loaded_with_a_moved_zoo(run: dws.Run, picture_zoo: Zoo, tmp_path
 @pytest.mark.parametrize(
     ("task", "model", "reason"),
     [("ssl", "mlp", "it learns an embedding"), ("edit", "mlp", "its outputs are networks"),
-     ("mnist", "mlp_alignment", "must be aligned to its zoo")],
+     ("mnist", "mlp_alignment", "must be aligned to its zoo"), ("mnist", "mlp", "is not complete")],
 )  # fmt: skip
-def test_runs_that_do_not_predict_labels_from_weights_alone_are_rejected(
+def test_runs_that_cannot_predict_labels_from_weights_alone_are_rejected(
     task: str, model: str, reason: str, picture_zoo: Zoo, tmp_path: Path
 ) -> None:
     settings = compose_settings(
@@ -414,7 +477,9 @@ def test_runs_that_do_not_predict_labels_from_weights_alone_are_rejected(
         dws.load(tmp_path / "run")
 
 
-@pytest.mark.parametrize("classes", [["a"], ["a"] * 10])
+@pytest.mark.parametrize(
+    "classes", [["a"], ["a"] * 10, [" 0", *"012345678"], ["", *"123456789"], ["a\tb", *"123456789"]]
+)
 def test_class_names_must_be_complete_and_distinct(
     classes: list[str], run: dws.Run, tmp_path: Path
 ) -> None:
