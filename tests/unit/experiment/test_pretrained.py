@@ -527,11 +527,12 @@ def test_shipped_model_reconstructs_digits_from_weights() -> None:
         assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.7
 
 
+@pytest.mark.parametrize("name", ["mnist-sign", "fashion-sign"])
 @pytest.mark.parametrize("symmetry", [Permutation, SignFlip])
-def test_sign_model_is_invariant_to_permutations_and_sign_flips(
-    symmetry: type[Permutation | SignFlip],
+def test_sign_models_are_invariant_to_permutations_and_sign_flips(
+    symmetry: type[Permutation | SignFlip], name: str
 ) -> None:
-    model = dws.load("mnist-sign")
+    model = dws.load(name)
     moved = symmetry.random(model.spec, torch.Generator().manual_seed(0)).apply(read_digits())
     assert torch.allclose(model.predict(moved), model.predict(read_digits()), atol=1e-4)
 
