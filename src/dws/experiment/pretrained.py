@@ -412,7 +412,7 @@ def export_run(
     )
     metrics = [task.metrics(outputs, val_set.targets)[task.monitor] for outputs in (before, after)]
     num_changed = int((before.argmax(dim=1) != after.argmax(dim=1)).sum())
-    changed = f", {num_changed} predicted classes changed" if model.card.classes else ""
+    changed = f", changed predictions: {num_changed}" if model.card.classes else ""
     print(
         f"model {file}: {file.stat().st_size / 1e6:.1f} MB; {task.monitor} on {len(val_set)} "
         f"validation networks: {metrics[0]:.4g} before rounding, {metrics[1]:.4g} after rounding"

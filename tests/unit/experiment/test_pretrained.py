@@ -250,7 +250,7 @@ def test_export_prints_the_effect_of_rounding(
     assert exported.card.classes == list("abcdefghij")
     printed = capsys.readouterr().out
     assert "accuracy on 8 validation networks" in printed
-    assert "predicted classes changed" in printed
+    assert "changed predictions: " in printed
 
 
 @pytest.mark.parametrize(
