@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 import dws
+from dws.errors import UserError
 from dws.playground.server import Server
 from dws.playground.session import Playground
 
@@ -131,6 +132,33 @@ def test_examples_work_by_keyboard_and_clear_resets_the_page(page: Page) -> None
     assert lines(page) == ["", "", ""]
     for button in ("#fit", "#permutation", "#sign_flip"):
         assert page.locator(button).is_disabled()
+
+
+@pytest.mark.parametrize("how", ["stroke", "example"])
+def test_new_drawing_removes_earlier_predictions(page: Page, how: str) -> None:
+    draw(page, SEVEN)
+    fit(page)
+    assert all(lines(page))
+    if how == "stroke":
+        draw(page, [(0.2, 0.5), (0.8, 0.5)])
+    else:
+        page.get_by_role("button", name="Example of the digit 0").click()
+    assert lines(page) == ["", "", ""]
+    assert page.locator("#permutation").is_disabled()
+    assert page.locator("#fit").is_enabled()
+
+
+def test_error_of_a_fit_replaces_its_progress(
+    page: Page, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **options: object) -> None:
+        raise UserError("The fit became infinite.")
+
+    monkeypatch.setattr(server.playground, "fit", fails)
+    draw(page, SEVEN)
+    page.locator("#fit").click()
+    page.locator("#step", has_text="The fit became infinite.").wait_for()
+    assert page.locator("#outcome").inner_text() == ""
 
 
 def test_second_fit_replaces_the_first(page: Page) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +43,7 @@ HEADERS = {
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
 }
 MOST_BYTES = 2**20  # largest part of a body that is read
+MOST_DIGITS = 19  # digits of 2^63 - 1
 
 
 class _RefusedError(UserError):
@@ -119,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _fit(self) -> None:
         seed = self._seed()
-        drawing = self._numbers(torch.uint8, CANVAS**2).view(CANVAS, CANVAS)
+        drawing = self._numbers("u1", CANVAS**2).view(CANVAS, CANVAS)
         image = to_digit(drawing)
         self._begin(200, "application/x-ndjson")
 
@@ -134,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _change(self) -> None:
         playground = self.server.playground
-        weights = self._numbers(torch.float32, playground.spec.num_params)
+        weights = self._numbers("<f4", playground.spec.num_params)
         view = playground.change(weights, symmetry=self._query("symmetry"), seed=self._seed())
         self._send(200, "application/json", _line(asdict(view)))
 
@@ -147,22 +149,23 @@ class Handler(BaseHTTPRequestHandler):
         return parse_qs(self.path.partition("?")[2]).get(name, [""])[0]
 
     def _seed(self) -> int:
-        text = self._query("seed")
-        if not (text.isascii() and text.isdecimal()) or int(text) >= 2**63:
+        text = self._query("seed")[: MOST_DIGITS + 1]
+        seed = _integer(text)
+        if seed is None:
             raise UserError(f"The seed must be an integer from 0 to 2^63 - 1, but it is {text!r}.")
-        return int(text)
+        return seed
 
-    def _numbers(self, dtype: torch.dtype, count: int) -> Tensor:
-        """Read the body of the request as a tensor of ``count`` values."""
-        expected, length = count * dtype.itemsize, self.headers.get("Content-Length", "")
-        size = int(length) if length.isascii() and length.isdecimal() else 0
-        body = self.rfile.read(min(size, MOST_BYTES))
+    def _numbers(self, kind: str, count: int) -> Tensor:
+        """Read the body of the request as ``count`` values of a NumPy data type."""
+        dtype = np.dtype(kind)
+        expected, size = count * dtype.itemsize, _integer(self.headers.get("Content-Length", ""))
+        body = self.rfile.read(min(size or 0, MOST_BYTES))
         if len(body) != expected or size != expected:
             raise UserError(
-                f"The body of {self.path} must have {expected} bytes ({count} values of {dtype}), "
-                f"but it has {size}."
+                f"The body of {self.path} must have {expected} bytes ({count} values of "
+                f"{dtype.name}), but it has {len(body) if size is None else size}."
             )
-        return torch.frombuffer(bytearray(body), dtype=dtype)
+        return torch.from_numpy(np.frombuffer(body, dtype).astype(dtype.newbyteorder("=")))
 
     def _begin(self, status: int, kind: str, **headers: str) -> None:
         self.send_response(status)
@@ -176,6 +179,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Disable the log of requests."""
+
+
+def _integer(text: str) -> int | None:
+    """Convert decimal digits to an integer below 2^63; None for any other text."""
+    is_decimal = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+    return int(text) if is_decimal and int(text) < 2**63 else None
 
 
 def _line(content: Mapping[str, object]) -> bytes:

@@ -111,6 +111,10 @@ def test_fit_ends_when_the_connection_is_closed(
 MALFORMED = {
     "no seed": ("POST", "/fit", bytes([9]) * 78400, {}, 400, "seed"),
     "a wrong seed": ("POST", "/fit?seed=-1", bytes([9]) * 78400, {}, 400, "'-1'"),
+    "a very long seed": ("POST", f"/fit?seed={'9' * 5000}", bytes([9]) * 78400, {}, 400, "seed"),
+    "a very long length": (
+        "POST", "/fit?seed=1", b"", {"Content-Length": "9" * 5000}, 400, "it has 0",
+    ),
     "an empty drawing": ("POST", "/fit?seed=1", bytes(78400), {}, 400, "drawing is empty"),
     "a short drawing": ("POST", "/fit?seed=1", bytes(3), {}, 400, "it has 3"),
     "a long drawing": ("POST", "/fit?seed=1", bytes(90000), {}, 400, "it has 90000"),
