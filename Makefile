@@ -22,7 +22,7 @@ define install
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"make: Python 3.11 or newer is needed, found {v[0]}.{v[1]}; set PYTHON=python3.11 or newer")'
 	@echo 'make: installing into .venv; this takes some minutes'
 	$(PYTHON) -m venv .venv
-	$(if $(TORCH),$(PIP) --no-deps --index-url https://download.pytorch.org/whl/$(TORCH) $(or $(shell grep -Es '^torch(vision)?==' $(CONSTRAINTS)),torch torchvision))
+	$(if $(TORCH),$(PIP) --no-deps --index-url https://download.pytorch.org/whl/$(TORCH) $(or $(if $(CONSTRAINTS),$(shell grep -Es '^torch(vision)?==' $(CONSTRAINTS))),torch torchvision))
 	$(PIP) $(CONSTRAINTS:%=--constraint %) --editable '.[$(1)]'
 endef
 

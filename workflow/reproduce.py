@@ -41,7 +41,7 @@ def main(action: str, names: Sequence[str]) -> None:
     if action == "demo":
         from summary import summary
 
-        print(summary(selection))
+        print(summary(selection, values))
 
 
 def run(selection: Selection, values: Mapping[str, str]) -> None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from dws.evaluation.result import read_result
 from dws.report.embeddings import picture_name
+from dws.report.methods import PAPER_METHODS
 from dws.report.results import to_frame
 from dws.report.tables import PERMUTED, Table, changes, spread
 from dws.report.tasks import describe
-from selection import Selection
+from selection import DEMO, Selection
 
 
-def summary(selection: Selection) -> str:
-    """Format the results of a complete selection as a table, with paths and next commands."""
+def summary(selection: Selection, values: Mapping[str, str]) -> str:
+    """Format the results of a complete selection as a table, with paths and next commands.
+
+    Args:
+        selection: The selection.
+        values: The variables of make that it was created from.
+    """
     results = to_frame(
         (read_result(Path(run.result)), run.folder) for run in selection.runs.values()
     )
@@ -32,11 +39,11 @@ def summary(selection: Selection) -> str:
             f"Permuted: {PERMUTED}",
             "The predictions of metanets that are invariant to permutations do not change.",
             "",
-            f"picture  {picture}",
+            *([f"picture  {picture}"] if picture.is_file() else []),
             f"report   {report / 'index.html'}",
             "",
             "Next:",
-            *(f"  {command}\n      {text}" for command, text in _next(selection).items()),
+            *(f"  {command}\n      {text}" for command, text in _next(selection, values).items()),
         ]
     )
 
@@ -64,16 +71,20 @@ def _title(run: pd.Series) -> str:
     return f"{info.title}, {info.metric or run['metric']} {'↑' if run['higher_is_better'] else '↓'}"
 
 
-def _next(selection: Selection) -> dict[str, str]:
+def _next(selection: Selection, values: Mapping[str, str]) -> dict[str, str]:
     """Next commands with descriptions."""
-    methods = " ".join([*selection.variables.METHODS, "transformer"])
-    train = ["task=mnist", "model=dwsnet_sign", "trainer.num_epochs=60"]
-    commands = {
-        f"make demo METHODS={shlex.quote(methods)}": "adds a method to the table and the picture",
-        _command("dws-train", *selection.common, *train): (
-            "trains for more epochs; dws-train --help lists all settings"
-        ),
-    }
+    chosen = selection.variables
+    commands = {}
+    more = next((name for name in PAPER_METHODS if name not in chosen.METHODS), None)
+    if more:
+        given = {**values, "METHODS": " ".join([*chosen.METHODS, more])}
+        words = [f"{name}={value}" for name, value in given.items() if value != DEMO.get(name)]
+        text = "adds a method to the table and the picture"
+        commands[shlex.join(["make", "demo", *words])] = text
+    train = [f"task={chosen.TASKS[0]}", "model=dwsnet_sign", "trainer.num_epochs=60"]
+    commands[_command("dws-train", *selection.common, *train)] = (
+        "trains for more epochs; dws-train --help lists all settings"
+    )
     if "mnist" in selection.zoos:
         predict = _command("dws-predict", selection.zoos["mnist"].folder, "--split", "test")
         commands[predict] = "predicts digits with a pretrained model"

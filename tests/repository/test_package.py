@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -110,3 +114,31 @@ def test_installation_page_lists_the_extras() -> None:
     page = (REPOSITORY / "docs/install.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \|", page, re.M)
     assert listed == [extra for extra in project["optional-dependencies"] if extra != "dev"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("constraints", ["constraints.txt", ""])
+def test_builds_of_torch_are_chosen_with_and_without_constraints(
+    constraints: str, tmp_path: Path
+) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    words = ["make", "-n", ".venv/workflow", "TORCH=cpu", f"CONSTRAINTS={constraints}"]
+    reader, writer = os.pipe()  # standard input stays open, as in a terminal
+    try:
+        done = subprocess.run(
+            words,
+            cwd=tmp_path,
+            text=True,
+            check=True,
+            stdin=reader,
+            capture_output=True,
+            timeout=60,
+        )
+    finally:
+        os.close(reader)
+        os.close(writer)
+    (line,) = [line for line in done.stdout.splitlines() if "download.pytorch.org" in line]
+    chosen = line.split("whl/cpu ")[1].split()
+    assert [name.partition("==")[0] for name in chosen] == ["torch", "torchvision"]
+    assert all(("==" in name) == bool(constraints) for name in chosen)

@@ -11,7 +11,9 @@ from tests.workflow.conftest import Select
 
 import reproduce
 from dws.config import compose_settings
+from dws.report.methods import PAPER_METHODS
 from selection import DEMO, Selection
+from summary import summary
 
 CHOSEN = {"SCALE": "debug", "TASKS": "mnist sine", "METHODS": "mlp dwsnet", "SIZES": ""}
 CHANGED = {"mnist/mlp": 0.79, "mnist/dwsnet": 0.0, "sine/mlp": 1.5, "sine/dwsnet": 0.0}
@@ -40,6 +42,9 @@ def complete(select: Select, monkeypatch: pytest.MonkeyPatch) -> Selection:
         write_result(Path(run.folder), **result)
     Path(selection.report).parent.mkdir(parents=True)
     Path(selection.report).touch()
+    pictures = Path(selection.settings.report, "pictures")
+    pictures.mkdir()
+    (pictures / "tsne-mnist-label.png").touch()
     return selection
 
 
@@ -68,13 +73,26 @@ def test_demo_prints_paths_and_valid_commands(
     assert f"report   {report}/index.html" in text
     commands = [line for line in text.partition("Next:")[2].splitlines() if line[2:3].strip()]
     demo, train, predict, playground, plan = (shlex.split(line) for line in commands)
-    assert demo == ["make", "demo", "METHODS=mlp dwsnet transformer"]
+    assert demo == ["make", "demo", "SCALE=debug", f"METHODS=mlp dwsnet {PAPER_METHODS[1]}"]
     assert Path(train[0]).name == "dws-train"
     assert compose_settings("train", train[1:]).paths == complete.paths
     assert Path(predict[0]).name == "dws-predict"
     assert predict[1:] == [complete.zoos["mnist"].folder, "--split", "test"]
     assert Path(playground[0]).name == "dws-playground"
     assert plan[:2] == ["make", "reproduce-plan"]
+
+
+def test_demo_suggests_what_is_left_to_do(
+    complete: Selection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(complete.settings.report, "pictures/tsne-mnist-label.png").unlink()
+    values = {**CHOSEN, "METHODS": " ".join(PAPER_METHODS)}
+    chosen = complete.variables.model_copy(update={"METHODS": PAPER_METHODS, "TASKS": ("sine",)})
+    complete.variables = chosen
+    text = summary(complete, values)
+    assert "picture " not in text
+    assert "make demo" not in text
+    assert "task=sine model=dwsnet_sign" in text
 
 
 def test_plan_prints_no_results(complete: Selection, capsys: pytest.CaptureFixture[str]) -> None:
