@@ -18,7 +18,7 @@ from tests.conftest import code_blocks, read_digits, run_block
 import dws
 from dws.inr import SirenConfig
 from dws.zoo import Zoo, import_dwsnets
-from dws.zoo.dwsnets import _state_dict
+from dws.zoo.dwsnets import to_state_dict
 
 NOTEBOOKS = Path(__file__).parents[2] / "docs/notebooks"
 SMALLER = {
@@ -71,7 +71,7 @@ def zoo_of_digits(tmp_path: Path) -> Zoo:
     networks = read_digits()
     files = [tmp_path / f"{digit}.pth" for digit in range(10)]
     for digit, file in enumerate(files):
-        torch.save(_state_dict(networks[digit : digit + 1]), file)
+        torch.save(to_state_dict(networks[digit : digit + 1]), file)
     splits = {"train": range(3), "val": range(3, 6), "test": range(6, 10)}
     content = {
         name: {"path": [str(files[digit]) for digit in part], "label": list(part)}

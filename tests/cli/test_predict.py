@@ -19,7 +19,7 @@ from tests.cli.conftest import Command
 import dws
 from dws.weightspace import WeightBatch
 from dws.zoo import Zoo, ZooSplit
-from dws.zoo.dwsnets import _state_dict
+from dws.zoo.dwsnets import to_state_dict
 
 SMALL = {
     "model.hidden_channels": 4, "model.edge_channels": 2, "model.read_channels": 4,
@@ -58,7 +58,7 @@ def sine_run(
 def write_networks(folder: Path, networks: WeightBatch) -> None:
     folder.mkdir()
     for row in range(networks.batch_size):
-        torch.save(_state_dict(networks[row : row + 1]), folder / f"{row}.pth")
+        torch.save(to_state_dict(networks[row : row + 1]), folder / f"{row}.pth")
 
 
 def test_text_has_one_line_per_network_with_class_and_probability(
@@ -77,7 +77,7 @@ def test_predictions_for_files_match_those_for_their_zoo(
 ) -> None:
     val = picture_zoo.split("val").weights()
     write_networks(Path("nets"), val[:3])
-    save_file(_state_dict(val[3:4]), "one.safetensors")
+    save_file(to_state_dict(val[3:4]), "one.safetensors")
     inputs = ("nets", "one.safetensors", str(picture_zoo.path))
     with pytest.raises(SystemExit):
         command("dws-predict", *inputs, "--model", str(file), "--split", "val")  # files have none

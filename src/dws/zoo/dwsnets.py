@@ -82,7 +82,7 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
                     name = f"{signals}_png_{phase}_{value}_{row}"
                     file = Path(name, "checkpoints", "model_final.pth")
                     (part / file).parent.mkdir(parents=True)
-                    torch.save(_state_dict(weights[offset : offset + 1]), part / file)
+                    torch.save(to_state_dict(weights[offset : offset + 1]), part / file)
                     content[split]["path"].append(str(folder.absolute() / file))
                     content[split]["label"].append(str(value))
                     bar.update()
@@ -91,7 +91,12 @@ def export_dwsnets(zoo: Zoo, folder: Path, *, label: str = "label") -> Path:
     return folder / SPLITS_FILE
 
 
-def _state_dict(network: WeightBatch) -> dict[str, Tensor]:
+def to_state_dict(network: WeightBatch) -> dict[str, Tensor]:
+    """Convert a batch of one network to the state dict of an MLP of PyTorch, in DWSNets' format.
+
+    Returns:
+        ``seq.0.weight`` of shape (d_1, d_0), ``seq.0.bias`` of shape (d_1,), ``seq.1.weight``, ...
+    """
     state = {}
     for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
         # clones: torch.save writes the whole storage of a view

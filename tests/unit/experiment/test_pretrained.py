@@ -28,7 +28,7 @@ from dws.training import LabelledNetworks
 from dws.training.record import Notes, Origin
 from dws.weightspace import Permutation, SignFlip, WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, ZooSplit
-from dws.zoo.dwsnets import _state_dict
+from dws.zoo.dwsnets import to_state_dict
 from dws.zoo.rendering import grid_points, render
 
 SMALL = {
@@ -81,7 +81,7 @@ NETWORKS: dict[str, Callable[[Zoo], Networks]] = {
     "a split": lambda zoo: ZooSplit(zoo, 0, len(zoo)),
     "a batch": lambda zoo: ZooSplit(zoo, 0, len(zoo)).weights(),
     "state dicts": lambda zoo: [
-        _state_dict(ZooSplit(zoo, row, row + 1).weights()) for row in range(len(zoo))
+        to_state_dict(ZooSplit(zoo, row, row + 1).weights()) for row in range(len(zoo))
     ],
 }
 
@@ -102,7 +102,7 @@ def test_one_state_dict_is_predicted_as_one_network(
     of_file: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:
     network = picture_zoo.split("val").weights()[:1]
-    state = {key: value.requires_grad_() for key, value in _state_dict(network).items()}
+    state = {key: value.requires_grad_() for key, value in to_state_dict(network).items()}
     assert torch.allclose(of_file.predict(state), of_file.predict(network))
 
 

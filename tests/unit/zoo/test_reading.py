@@ -13,12 +13,12 @@ from tests.conftest import random_batch
 from dws.errors import UserError
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo
-from dws.zoo.dwsnets import _state_dict
+from dws.zoo.dwsnets import to_state_dict
 from dws.zoo.reading import NamedNetworks, read_networks
 
 SPEC = WeightSpaceSpec((2, 4, 4, 1))
 NETWORKS = random_batch(SPEC, 4, dtype=torch.float32)
-STATES = [_state_dict(NETWORKS[i : i + 1]) for i in range(4)]
+STATES = [to_state_dict(NETWORKS[i : i + 1]) for i in range(4)]
 
 
 def check(networks: WeightBatch | Zoo) -> None:
@@ -73,7 +73,7 @@ def test_skip_bad_skips_and_lists_files(tmp_path: Path, capsys: pytest.CaptureFi
     torch.save(STATES[0], tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"hello")
     wider = random_batch(WeightSpaceSpec((2, 5, 1)), 1, dtype=torch.float32)
-    torch.save(_state_dict(wider), tmp_path / "c.pth")
+    torch.save(to_state_dict(wider), tmp_path / "c.pth")
     (part,) = read_networks(tmp_path, check=check, skip_bad=True)
     assert part.names == [str(tmp_path / "a.pth")]
     lines = capsys.readouterr().err.splitlines()
