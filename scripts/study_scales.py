@@ -62,7 +62,7 @@ def main() -> None:
     weights = held_out.weights()
     rows = [row(model, "validation and test splits", weights, None)]
     for each in given.others:
-        title, _, path = each.partition("=")
+        title, _, path = each.rpartition("=")
         other = Zoo.open(path)
         part = ZooSplit(other, 0, min(MOST, len(other)))
         is_alike = other.manifest.signals.name == zoo.manifest.signals.name
