@@ -144,6 +144,8 @@ def test_new_drawing_removes_earlier_predictions(page: Page, how: str) -> None:
     else:
         page.get_by_role("button", name="Example of the digit 0").click()
     assert lines(page) == ["", "", ""]
+    labels = page.locator(".chart").evaluate_all("all => all.map(chart => chart.ariaLabel)")
+    assert all(label.endswith("no prediction yet") for label in labels)
     assert page.locator("#permutation").is_disabled()
     assert page.locator("#fit").is_enabled()
 
