@@ -32,7 +32,7 @@ def help_of(command: Command, capsys: pytest.CaptureFixture[str]) -> Help:
     """Run a command with ``--help`` and further arguments; returns the text."""
 
     def run(name: str, *arguments: str) -> str:
-        with pytest.raises(SystemExit, match="0"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             command(name, "--help", *arguments)
         return capsys.readouterr().out
 

@@ -105,8 +105,9 @@ class Playground:
         inr, target = self._inr, image.reshape(1, -1, 1)
 
         def view(weights: WeightBatch, step: int) -> View:
-            mse = (self._render(weights) - target.flatten()).square().mean()
-            return self._view(weights, step=step, psnr=float(psnr(mse)))
+            rendering = self._render(weights)
+            mse = (rendering - target.flatten()).square().mean()
+            return self._view(weights, rendering, step=step, psnr=float(psnr(mse)))
 
         def on_weights(step: int, weights: WeightBatch) -> None:
             if step % SHOW_EVERY == 0:
@@ -144,8 +145,9 @@ class Playground:
         before = WeightBatch.from_flat(self.spec, weights[None, :, None])
         generator = torch.Generator().manual_seed(seed)
         after = SYMMETRIES[symmetry].random(self.spec, generator, nontrivial=True).apply(before)
-        difference = (self._render(after) - self._render(before)).abs().max()
-        return self._view(after, difference=float(difference))
+        rendering = self._render(after)
+        difference = (rendering - self._render(before)).abs().max()
+        return self._view(after, rendering, difference=float(difference))
 
     def _render(self, weights: WeightBatch) -> Tensor:
         return self.models[0].render(weights).flatten()
@@ -153,12 +155,12 @@ class Playground:
     def _view(
         self,
         weights: WeightBatch,
+        rendering: Tensor,
         *,
         step: int | None = None,
         psnr: float | None = None,
         difference: float | None = None,
     ) -> View:
-        rendering = self._render(weights)
         probabilities = [model.predict(weights)[0] for model in self.models]
         if not all(bool(values.isfinite().all()) for values in (rendering, *probabilities)):
             raise UserError("Values of this network are not finite. Fit another network.")
