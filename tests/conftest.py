@@ -83,6 +83,12 @@ def read_digits() -> WeightBatch:
 SMALL_SIGNALS = {"num_points": 50, "num_train": 40, "num_val": 8, "num_test": 8}
 SMALL_INR = SirenConfig(hidden=(8, 8))
 SMALL_FIT = FitConfig(num_steps=30, learning_rate=1e-3)
+SMALL_SIGN_DWSNET = {  # settings of a training of one epoch
+    "model.hidden_channels": 4, "model.edge_channels": 2, "model.read_channels": 4,
+    "model.num_layers": 1, "model.head_layers": 1, "trainer.num_epochs": 1,
+    "trainer.batch_size": 8, "reconstruction.resolution": 4, "wandb": "disabled",
+    "trainer.compile": "never",
+}  # fmt: skip
 
 
 def write_result(folder: Path, **changes: object) -> None:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from tests.browser.conftest import BROWSER, CHROMIUM, check_colour_schemes
 
 import dws
 from dws.errors import UserError
 from dws.playground.server import Server
 from dws.playground.session import Playground
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None and "CI" not in os.environ, reason="needs chromium (Debian: chromium)"
-    ),
-]
+pytestmark = BROWSER
 SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]  # corners of a stroke, relative to the canvas
 
 
@@ -183,11 +176,4 @@ def test_page_is_not_wider_than_the_screen(page: Page, width: int) -> None:
 
 
 def test_colours_follow_the_preferred_scheme(page: Page) -> None:
-    def brightness(what: str) -> float:
-        colour = page.evaluate(f"getComputedStyle(document.body).{what}")
-        return sum(float(part) for part in colour.strip("rgb()").split(",")[:3]) / 3
-
-    page.emulate_media(color_scheme="light")
-    assert brightness("backgroundColor") > 200 > 100 > brightness("color")
-    page.emulate_media(color_scheme="dark")
-    assert brightness("backgroundColor") < 100 < 200 < brightness("color")
+    check_colour_schemes(page)

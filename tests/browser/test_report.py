@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import json
-import os
 import re
 import shutil
 import sys
@@ -19,19 +18,14 @@ import pytest
 import torch
 from playwright.sync_api import Page, sync_playwright
 from safetensors.torch import load_file
+from tests.browser.conftest import BROWSER, CHROMIUM, check_colour_schemes
 
 from dws.cli import evaluate, report, train
 from dws.report.methods import method_title
 from dws.report.thumbnails import CURVE, Thumbnails
 from dws.zoo import Zoo
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None and "CI" not in os.environ, reason="needs chromium (Debian: chromium)"
-    ),
-]
+pytestmark = BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -228,14 +222,7 @@ def test_images_are_shown_without_javascript(folder: Path) -> None:
 
 
 def test_dark_mode_has_dark_backgrounds(page: Page) -> None:
-    def brightness(what: str) -> float:
-        colour = page.evaluate(f"getComputedStyle(document.body).{what}")
-        return sum(float(part) for part in colour.strip("rgb()").split(",")[:3]) / 3
-
-    page.emulate_media(color_scheme="light")
-    assert brightness("backgroundColor") > 200 > 100 > brightness("color")
-    page.emulate_media(color_scheme="dark")
-    assert brightness("backgroundColor") < 100 < 200 < brightness("color")
+    check_colour_schemes(page)
 
 
 def test_links_tables_and_details_are_reachable_by_keyboard(page: Page) -> None:

@@ -15,25 +15,22 @@ import torch
 from matplotlib.image import imread
 from safetensors.torch import save_file
 from tests.cli.conftest import Command
+from tests.conftest import SMALL_SIGN_DWSNET
 
 import dws
 from dws.weightspace import WeightBatch
 from dws.zoo import Zoo, ZooSplit
 from dws.zoo.dwsnets import to_state_dict
 
-SMALL = {
-    "model.hidden_channels": 4, "model.edge_channels": 2, "model.read_channels": 4,
-    "model.num_layers": 1, "model.head_layers": 1, "trainer.num_epochs": 1,
-    "trainer.batch_size": 8, "reconstruction.resolution": 4, "wandb": "disabled",
-    "trainer.compile": "never",
-}  # fmt: skip
 CLASSES = [f"digit {number}" for number in range(10)]
 
 
 @pytest.fixture(scope="module")
 def run(picture_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dws.Run:
     folder = tmp_path_factory.mktemp("runs") / "pictures"
-    return dws.train("mnist", "dwsnet_sign", zoo=picture_zoo, run_dir=folder, settings=SMALL)
+    return dws.train(
+        "mnist", "dwsnet_sign", zoo=picture_zoo, run_dir=folder, settings=SMALL_SIGN_DWSNET
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.conftest import random_batch, read_digits
+from tests.conftest import SMALL_SIGN_DWSNET, random_batch, read_digits
 
 import dws
 from dws.config import compose_settings
@@ -31,18 +31,13 @@ from dws.zoo import Zoo, ZooSplit
 from dws.zoo.dwsnets import to_state_dict
 from dws.zoo.rendering import grid_points, render
 
-SMALL = {
-    "model.hidden_channels": 4, "model.edge_channels": 2, "model.read_channels": 4,
-    "model.num_layers": 1, "model.head_layers": 1, "trainer.num_epochs": 1,
-    "trainer.batch_size": 8, "reconstruction.resolution": 4, "wandb": "disabled",
-    "trainer.compile": "never",
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def run(picture_zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dws.Run:
     folder = tmp_path_factory.mktemp("runs") / "pictures"
-    trained = dws.train("mnist", "dwsnet_sign", zoo=picture_zoo, run_dir=folder, settings=SMALL)
+    trained = dws.train(
+        "mnist", "dwsnet_sign", zoo=picture_zoo, run_dir=folder, settings=SMALL_SIGN_DWSNET
+    )
     trained.evaluate(wandb="disabled")
     return trained
 
