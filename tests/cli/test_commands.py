@@ -220,9 +220,12 @@ def test_classification_has_confusion_matrix_and_plots(command: Command, pitches
     recall = counts.diag() / counts.sum(dim=1)
     assert result["accuracy_by_class"] == pytest.approx(recall.tolist())
     assert f"accuracy {result['test']['accuracy']:.4g}" in printed
+    assert sum(each["n"] for each in result["calibration"]["bins"]) == result["num_test"]
+    assert sum(each["n"] for each in result["accuracy_by_psnr"]) == result["num_test"]
     for name in result["pictures"]:
         assert Path("run", name).read_bytes().startswith(b"\x89PNG")
     assert "% |" in command("dws-report", "runs=run")
+    assert "Calibration and mistakes" in Path("outputs/report/index.html").read_text()
 
 
 def test_zoo_survives_export_and_import(command: Command, complaint: Command, pitches: Zoo) -> None:

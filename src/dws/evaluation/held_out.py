@@ -13,6 +13,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dws.errors import UserError
+from dws.evaluation.calibration import (
+    accuracy_by_psnr,
+    calibration,
+    confidences,
+    confident_mistakes,
+)
 from dws.evaluation.measures import (
     accuracy_by_class,
     change,
@@ -21,14 +27,17 @@ from dws.evaluation.measures import (
     describe_embedding,
     error_by_target,
     is_of_classes,
+    predicted_classes,
 )
 from dws.evaluation.result import FORMAT_VERSION, UNITS, EmbeddingScores, Result
 from dws.evaluation.tsne import is_map, tsne
+from dws.inr.fit import psnr
 from dws.io.atomic import write_atomically
 from dws.io.names import distinct_file_name
 from dws.plots import (
     plot_confusion_matrix,
     plot_embedding,
+    plot_functions,
     plot_images,
     plot_predicted_against_true,
 )
@@ -37,6 +46,7 @@ from dws.training import LabelledNetworks, Model, RunDir, WeightSpaceModel
 from dws.training.checkpoint import load_best, load_weights
 from dws.training.inference import embed, predict
 from dws.zoo import ZooSplit
+from dws.zoo.rendering import grid_points, render
 
 PICTURE = "picture."  # prefix of images in ``predictions.safetensors``, before number and title
 NUM_PICTURES = 10  # number of networks whose images are stored
@@ -192,10 +202,13 @@ def _predict_labels(
             "labels": list(task.labels),
             "permutation_change": change(outputs, permuted_outputs.cpu(), targets),
             "embedding": EmbeddingScores(**scores),
-            **_details(task, outputs, targets),
+            **_details(task, outputs, targets, test_split),
         },
         tensors={"targets": targets, "embeddings": embeddings, "tsne": map_2d},
-        pictures=_plot(folder, task, outputs, targets, map_2d),
+        pictures=[
+            *_plot(folder, task, outputs, targets, map_2d),
+            *_plot_mistakes(folder, outputs, targets, test_split),
+        ],
     )
 
 
@@ -242,11 +255,20 @@ def error_of(images: Mapping[str, Tensor]) -> Tensor:
     return (prediction - target).abs()
 
 
-def _details(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+def _details(task: Task, outputs: Tensor, targets: Tensor, split: ZooSplit) -> dict[str, Any]:
     """Fields of the result with errors by class, or by the true value of each label."""
     if is_of_classes(outputs, targets):
-        counts = confusion(outputs, targets)
-        return {"confusion": counts.tolist(), "accuracy_by_class": accuracy_by_class(counts)}
+        counts, is_correct = confusion(outputs, targets), predicted_classes(outputs) == targets
+        details = {
+            "confusion": counts.tolist(),
+            "accuracy_by_class": accuracy_by_class(counts),
+            "calibration": calibration(outputs, is_correct),
+        }
+        if split.zoo.manifest.inr:
+            quality = psnr(split.column("mse"))
+            if not quality.isnan().any():  # the PSNR of imported INRs is unknown
+                details["accuracy_by_psnr"] = accuracy_by_psnr(is_correct, quality)
+        return details
     errors = {
         label: error_by_target(predicted, true)
         for label, predicted, true in _columns(task, outputs, targets)
@@ -288,3 +310,33 @@ def _plot(folder: Path, task: Task, outputs: Tensor, targets: Tensor, map_2d: Te
             pictures.append(folder / distinct_file_name("outcome", *names, suffix=".png"))
             plot_predicted_against_true(pictures[-1], predicted, true, label)
     return pictures
+
+
+def _plot_mistakes(
+    folder: Path, outputs: Tensor, targets: Tensor, split: ZooSplit
+) -> Iterator[Path]:
+    """Write a figure of the INRs whose wrong classes have the highest confidence, if there are any.
+
+    INRs with more than two inputs and other networks are not drawn.
+    """
+    zoo = split.zoo
+    if not zoo.manifest.inr or len(zoo.domain.low) > 2 or not is_of_classes(outputs, targets):
+        return
+    predicted = predicted_classes(outputs)
+    rows = confident_mistakes(outputs, predicted == targets)
+    if not len(rows):
+        return
+    titles = [
+        f"{true} as {other}\n{100 * share:.1f} %"
+        for true, other, share in zip(
+            targets[rows].tolist(),
+            predicted[rows].tolist(),
+            confidences(outputs)[rows].tolist(),
+            strict=True,
+        )
+    ]
+    points = grid_points(zoo.domain, zoo.domain.grid)
+    values = render(zoo, [split.start + row for row in rows.tolist()], points)
+    file = folder / "mistakes.png"
+    plot_functions(file, values, titles, coordinates=points, grid=zoo.domain.grid)
+    yield file

@@ -41,6 +41,32 @@ class Bin(Record):
     mse: float
 
 
+class PSNRBin(Record):
+    """Accuracy on the networks whose PSNR, in dB, is in a range."""
+
+    low: float
+    high: float
+    n: int
+    accuracy: float
+
+
+class ConfidenceBin(Record):
+    """Mean confidence and accuracy of the predictions whose confidence is in an interval."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class Calibration(Record):
+    """Comparison of confidence and accuracy, see ``dws.evaluation.calibration``."""
+
+    expected_error: float
+    bins: list[ConfidenceBin]
+
+
 @with_config(ConfigDict(extra="allow"))
 class Settings(TypedDict, total=False):
     """Settings of a run; only the type of ``task`` is checked."""
@@ -85,6 +111,10 @@ class Result(Record):
         validation: Validation metrics of the selected epoch.
         confusion: Confusion matrix of the test split: true classes in rows, predictions in columns.
         accuracy_by_class: Test accuracy of each true class; None for a class without networks.
+        calibration: Calibration of the predicted classes of the test split; None in old files and
+            if no output is finite.
+        accuracy_by_psnr: Test accuracy by PSNR of the INRs; None in old files, for imported INRs,
+            whose PSNR is unknown, and for networks that are not INRs.
         mse_by_target: Test errors by true value, for each label.
         embedding: Scores of the embedding of the test networks.
         num_test: Number of test networks.
@@ -124,6 +154,8 @@ class Result(Record):
     validation: dict[str, float]
     confusion: list[list[int]] | None = None
     accuracy_by_class: list[float | None] | None = None
+    calibration: Calibration | None = None
+    accuracy_by_psnr: list[PSNRBin] | None = None
     mse_by_target: dict[str, list[Bin]] | None = None
     embedding: EmbeddingScores
     num_test: int

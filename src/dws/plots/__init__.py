@@ -9,7 +9,11 @@ from dws.plots.functions import (
     plot_rendered_and_reconstructed,
 )
 from dws.plots.images import plot_images
-from dws.plots.predictions import plot_confusion_matrix, plot_predicted_against_true
+from dws.plots.predictions import (
+    plot_confusion_matrix,
+    plot_predicted_against_true,
+    plot_reliability,
+)
 
 __all__ = [
     "drawable",
@@ -22,6 +26,7 @@ __all__ = [
     "plot_learning_curve",
     "plot_predicted_against_true",
     "plot_reconstructions",
+    "plot_reliability",
     "plot_rendered_and_reconstructed",
     "supported_formats",
 ]

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader
 
 from dws.evaluation.result import FORMAT_VERSION
 from dws.io.folders import hold_folder
-from dws.report import headline, provenance, sections
+from dws.report import calibration, headline, provenance, sections
 from dws.report.data import ReportData
 from dws.report.embeddings import embedding_figure
 from dws.report.own_files import OwnFiles
@@ -78,6 +78,7 @@ def make_sections(report: ReportData, pictures: Path) -> list[Section]:
         sections.training_set_sizes(report),
         sections.other_settings(report),
         sections.symmetry(report),
+        calibration.calibration(report, pictures),
         sections.other_zoos(report),
         sections.embeddings(report, figures[1:]),
         sections.learning_curves(report, pictures),

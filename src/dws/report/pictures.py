@@ -99,15 +99,24 @@ def read_picture(report: ReportData, file: Path, text: str) -> Iterator[Picture]
         yield picture
 
 
-def outcomes(report: ReportData, tasks: Sequence[str]) -> Iterator[Picture]:
-    """Confusion matrices, or plots of predictions against targets, of the first run per cell."""
+def run_pictures(report: ReportData, tasks: Sequence[str], kind: str) -> Iterator[Picture]:
+    """Pictures of the first run of each cell.
+
+    Args:
+        report: Data of the report.
+        tasks: Names of tasks.
+        kind: Beginning of the names of the files: ``outcome`` for confusion matrices or plots of
+            predictions against targets, ``mistakes`` for the most confident mistakes.
+    """
     for task in tasks:
         for run in report.first_runs(task):
             for name in run["result"].pictures:
                 file = Path(run["folder"], name)
+                if not name.startswith(kind):
+                    continue
                 if not os.path.lexists(file):
                     print(f"dws: no picture found in {file}; it is omitted from the report")
-                elif name.startswith("outcome"):
-                    method, seed = run["model"], run["seed"]
-                    text = f"{report.describe(task).title}, {method}, seed {seed}: outcome"
-                    yield from read_picture(report, file, text)
+                    continue
+                title, method = report.describe(task).title, run["model"]
+                text = f"{title}, {method}, seed {run['seed']}: {kind}"
+                yield from read_picture(report, file, text)

@@ -17,7 +17,7 @@ from dws.report.data import CELL, GROUP, ReportData
 from dws.report.edits import edited_images
 from dws.report.embeddings import EmbeddingFigure
 from dws.report.methods import PAPER_METHODS, RAW_WEIGHTS, method_title
-from dws.report.pictures import Picture, curve_picture, outcomes
+from dws.report.pictures import Picture, curve_picture, run_pictures
 from dws.report.section import Section
 from dws.report.tables import (
     PERMUTED,
@@ -71,7 +71,7 @@ def results_of(report: ReportData, family: Family) -> Section:
     return Section(
         family.section,
         tables=tables_apart(report, table) if family.is_of_paper else [table],
-        details=list(outcomes(report, tasks)),
+        details=list(run_pictures(report, tasks, "outcome")),
     )
 
 

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import Pictures
 
-from dws.evaluation.held_out import _plot
+from dws.evaluation import held_out
+from dws.evaluation.held_out import _details, _plot, _plot_mistakes
+from dws.inr.fit import psnr
 from dws.plots import figure
 from dws.tasks import Classification, Contrastive, Regression
+from dws.zoo import Zoo
 
 
 def drawn_by_evaluation(folder: Path, outputs: torch.Tensor, *, has_map: bool) -> set[str]:
@@ -52,3 +56,43 @@ def test_figures_of_labels_have_distinct_files(tmp_path: Path) -> None:
     assert [picture.name for picture in pictures[:2]] == [
         "tsne-amplitude.png", "outcome-amplitude.png",
     ]  # fmt: skip
+
+
+def test_mistakes_are_drawn_from_the_weights(
+    picture_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        held_out, "plot_functions", lambda file, values, titles, **_: drawn.append((values, titles))
+    )
+    split = picture_zoo.split("test")
+    targets = split.labels["label"]
+    outputs = torch.nn.functional.one_hot(targets, 10).float()
+    assert list(_plot_mistakes(tmp_path, outputs, targets, split)) == []
+    outputs[-1] = 0
+    outputs[-1, (targets[-1] + 1) % 10] = math.log(9)
+    (file,) = _plot_mistakes(tmp_path, outputs, targets, split)
+    ((values, titles),) = drawn
+    true = int(targets[-1])
+    assert titles == [f"{true} as {(true + 1) % 10}\n50.0 %"]
+    assert file.name == "mistakes.png"
+    original = Pictures().values(torch.tensor([split.start + len(split) - 1]))
+    error = (values - original).square().mean()
+    torch.testing.assert_close(error, split.column("mse")[-1], rtol=1e-3, atol=0)
+
+
+def test_accuracy_by_psnr_needs_a_known_psnr(
+    picture_zoo: Zoo, classifier_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Classification(num_classes=10)
+    split = picture_zoo.split("test")
+    targets = split.labels["label"]
+    outputs = torch.nn.functional.one_hot(targets, 10).float()
+    bins = _details(task, outputs, targets, split)["accuracy_by_psnr"]
+    assert [each["accuracy"] for each in bins] == [1.0] * len(bins)
+    assert bins[0]["low"] == pytest.approx(float(psnr(split.column("mse")).min()))
+    assert sum(each["n"] for each in bins) == len(targets)
+    monkeypatch.setattr(type(split), "column", lambda self, name: torch.full((4,), math.nan))
+    assert "accuracy_by_psnr" not in _details(task, outputs, targets, split)
+    others = classifier_zoo.split("test")
+    assert "accuracy_by_psnr" not in _details(task, outputs, targets, others)

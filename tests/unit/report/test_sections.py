@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from dws.evaluation.result import Result
+from dws.report import calibration as calibration_module
 from dws.report import headline, sections
+from dws.report.calibration import calibration
 from dws.report.data import ReportData, Scope
 from dws.report.embeddings import embedding_figure
 from dws.report.methods import PAPER_METHODS
@@ -422,3 +424,61 @@ def test_missing_metric_differs_from_nonfinite_metric() -> None:
     (table,) = sections.results_of(report_data(*runs), describe("mine").family).tables
     assert row(table, "a")["test loss"] == "nan (n = 1)"
     assert row(table, "b")["test loss"] == "not known (n = 1)"
+
+
+def confidence_bin(low: float, n: int, confidence: float, accuracy: float) -> dict[str, float]:
+    return {
+        "low": low, "high": low + 0.1, "n": n, "confidence": confidence, "accuracy": accuracy
+    }  # fmt: skip
+
+
+def calibrated(
+    model: str, seed: int, error: float, *bins: dict[str, float], **changes: object
+) -> dict[str, object]:
+    quality = [
+        {"low": 18.0, "high": 21.0, "n": 25, "accuracy": 0.4 + seed / 10},
+        {"low": 21.1, "high": 26.0, "n": 25, "accuracy": 0.9},
+    ]
+    return result(
+        "mnist", model, 0.5, seed=seed, accuracy_by_psnr=quality,
+        calibration={"expected_error": error, "bins": list(bins)}, **changes,
+    )  # fmt: skip
+
+
+def test_calibration_is_shown_by_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    series = {}
+    original = calibration_module.plot_reliability
+    monkeypatch.setattr(
+        calibration_module,
+        "plot_reliability",
+        lambda file, lines, order: (series.update(lines), original(file, lines, order)),
+    )
+    low, high = confidence_bin(0.5, 10, 0.55, 0.5), confidence_bin(0.9, 30, 0.95, 0.9)
+    runs = [
+        calibrated("dwsnet", 0, 0.04, high),
+        calibrated("dwsnet", 1, 0.06, low, confidence_bin(0.9, 10, 0.91, 0.5)),
+        result("mnist", "mlp", 0.3),
+    ]
+    section = calibration(report_data(*runs), tmp_path)
+    errors, by_psnr = section.tables
+    assert list(errors.frame["method"]) == ["dwsnet"]
+    assert row(errors, "dwsnet")["MNIST"] == "5.0 ± 1.4 % (n = 2)"
+    assert row(by_psnr, "dwsnet")["18.0 to 21.0 dB"] == "45.0 ± 7.1 %"
+    assert row(by_psnr, "dwsnet")["21.1 to 26.0 dB"] == "90.0 ± 0.0 %"
+    assert list(by_psnr.frame["method"]) == ["dwsnet"]
+    confidence, accuracy = series["DWSNet"]
+    assert confidence == pytest.approx([0.55, (30 * 0.95 + 10 * 0.91) / 40])
+    assert accuracy == pytest.approx([0.5, (30 * 0.9 + 10 * 0.5) / 40])
+    (picture,) = section.pictures
+    assert "MNIST" in picture.caption
+
+
+def test_results_without_calibration_have_no_section(tmp_path: Path) -> None:
+    assert calibration(report_data(result("mnist", "mlp", 0.3)), tmp_path).is_empty
+
+
+def test_zoos_have_separate_tables_by_psnr(tmp_path: Path) -> None:
+    bins = confidence_bin(0.9, 30, 0.95, 0.9)
+    runs = [calibrated("dwsnet", 0, 0.1, bins), calibrated("mlp", 0, 0.1, bins, zoo="b")]
+    names = [table.name for table in calibration(report_data(*runs), tmp_path).tables]
+    assert names == ["calibration", "psnr-mnist", "psnr-mnist-2"]
