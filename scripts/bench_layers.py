@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from oracles.block_linear import BlockwiseLinear, copy_coefficients
-from scripts.timing import machine, time_in_turns, training_step
+from scripts.timing import machine, peak_memory, time_in_turns, training_step
 from torch import nn
 
 from dws.metanets import DWSNet
@@ -30,7 +28,7 @@ SCALING_VARIANT, SCALING_BATCH = "compiled-bf16", 32
 OUTPUT = Path("scripts/bench")
 
 
-def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[[], None]:
+def make_step(variant: str, batch_size: int, spec: WeightSpaceSpec = SPEC) -> Callable[[], None]:
     """Create a function that runs one training step on random networks."""
     torch.manual_seed(0)
     net: nn.Module = DWSNet(spec, out_features=10)
@@ -48,24 +46,6 @@ def make_step(variant: str, spec: WeightSpaceSpec, batch_size: int) -> Callable[
     )
 
 
-def peak_memory(variant: str, batch_size: int) -> float:
-    """Increase of the peak memory of a new process by three steps, in MiB."""
-    code = (
-        "import sys; from scripts.bench_layers import *\n"
-        "status = Path('/proc/self/status')\n"  # rusage may contain the peak of the parent
-        "keep_freed_memory()\n"
-        "peak = lambda: int(status.read_text().split('VmHWM:')[1].split()[0]) / 1024\n"
-        "make_step(sys.argv[1], SPEC, 2)()\n"  # loads compilers and libraries
-        "before = peak(); step = make_step(sys.argv[1], SPEC, int(sys.argv[2]))\n"
-        "[step() for _ in range(3)]; print(peak() - before)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, variant, str(batch_size)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return float(done.stdout.split()[-1])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10)
@@ -79,7 +59,7 @@ def main() -> None:
     print(environment)
     rows, scaling = [], []
     for batch_size in arguments.batch_sizes:
-        steps = {name: make_step(name, SPEC, batch_size) for name in arguments.variants}
+        steps = {name: make_step(name, batch_size) for name in arguments.variants}
         for name, seconds in time_in_turns(steps, arguments.steps).items():
             median = statistics.median(seconds)
             row = {
@@ -90,7 +70,9 @@ def main() -> None:
                 "networks_per_second": round(batch_size / median),
             }
             if not arguments.no_memory:
-                row["peak_memory_mib"] = round(peak_memory(name, batch_size))
+                row["peak_memory_mib"] = peak_memory(
+                    "scripts.bench_layers:make_step", name, batch_size
+                )
             rows.append(row)
             print(row, flush=True)
     _write("layers", {**environment, "rows": rows})
@@ -100,7 +82,7 @@ def main() -> None:
         for dims in shapes:
             spec = WeightSpaceSpec(dims)
             torch.compiler.reset()
-            step = make_step(SCALING_VARIANT, spec, SCALING_BATCH)
+            step = make_step(SCALING_VARIANT, SCALING_BATCH, spec)
             (seconds,) = time_in_turns({"": step}, arguments.steps).values()
             median = statistics.median(seconds)
             row = {

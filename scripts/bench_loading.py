@@ -51,7 +51,7 @@ def main() -> None:
     keep_freed_memory()
     functions = {
         "load": make_load(arguments.num_networks, arguments.batch_size),
-        "step": make_step("compiled-bf16", SPEC, arguments.batch_size),
+        "step": make_step("compiled-bf16", arguments.batch_size),
     }
     seconds = time_in_turns(functions, arguments.rounds)
     median = {name: statistics.median(times) for name, times in seconds.items()}

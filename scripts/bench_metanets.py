@@ -1,60 +1,126 @@
-"""Training speed of SignDWSNet compared with DWSNet at equal numbers of channels.
+"""Training speed and memory of the metanets on networks 2-32-32-1, such as INRs of MNIST.
 
-Run from the repository's root: ``python -m scripts.bench_metanets`` (on an idle machine; about four
-minutes on two cores). One step is forward, backward and AdamW, compiled and in bfloat16. The
-networks take turns. Medians are printed and written as JSON.
+Run from the repository's root: ``python -m scripts.bench_metanets`` (on an idle machine; about
+half an hour on two cores, most of it compilation). One step is forward pass, backward pass and
+AdamW on 128 networks. ``default`` compiles it and uses bfloat16 where a long training of
+``dws-train`` would, ``eager`` does neither. All steps take turns. Medians are printed and written
+as JSON, beside the floating-point operations of the matrix products and the percentage of the
+step that they would take at the speed of one large product in float32.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from scripts.bench_layers import SPEC
-from scripts.timing import machine, time_in_turns, training_step
+from scripts.timing import machine, peak_memory, time_in_turns, training_step
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from dws.config import compose_settings
+from dws.experiment.building import build_model, build_task
 from dws.io.content import write_json
-from dws.metanets import DWSNet, SignDWSNet
 from dws.runtime import keep_freed_memory
+from dws.settings import TrainerConfig
+from dws.training.resolve import resolve
+from dws.weightspace import WeightSpaceSpec
 
+SPEC = WeightSpaceSpec((2, 32, 32, 1))
+MODELS = (
+    "mlp", "inr2vec", "transformer", "dwsnet", "dwsnet_sign", "dwsnet_sign_310k", "probe", "nfn",
+    "nfn_hnp", "ng_gnn", "ng_gnn_published", "ng_t", "gmn", "scalegmn", "scalegmn_published",
+    "scalegmn_b", "scalegmn_b_published",
+)  # fmt: skip
+NUM_NETWORKS = 200_000  # epochs times networks of the training whose defaults are measured
+PRODUCT_SIZE = 1024  # rows and columns of the large matrix product
 OUTPUT = Path("scripts/bench/metanets.json")
+
+
+def make_net(model: str) -> tuple[nn.Module, TrainerConfig]:
+    """Create a metanet as ``dws-train task=mnist`` does, and its settings for this machine."""
+    overrides = ["task=mnist", f"model={model}", "reconstruction.weight=0"]
+    settings = compose_settings("train", overrides)
+    net = build_model(settings, SPEC, build_task(settings.task), None)
+    return net, resolve(settings.trainer, NUM_NETWORKS)
+
+
+def eager_step(model: str, batch_size: int) -> Callable[[], None]:
+    """Create a function that trains a metanet one step, without compilation, in float32."""
+    net, _ = make_net(model)
+    return training_step(net, SPEC, batch_size, compiled=False, bfloat16=False)
+
+
+def default_step(model: str, batch_size: int) -> Callable[[], None]:
+    """Create a function that trains a metanet one step, as a long training does."""
+    net, trainer = make_net(model)
+    return training_step(
+        net,
+        SPEC,
+        batch_size,
+        compiled=trainer.compile == "always",
+        bfloat16=trainer.precision == "bf16",
+    )
+
+
+def large_product() -> Callable[[], object]:
+    """Create a function that multiplies two large matrices in float32."""
+    a, b = (torch.randn(PRODUCT_SIZE, PRODUCT_SIZE) for _ in range(2))
+    return lambda: a @ b
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--channels", nargs="+", type=int, default=[32, 64])
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     keep_freed_memory()  # as in the commands
     environment = machine()
     print(environment)
-    torch.manual_seed(0)
-    nets = {
-        (net.__name__, channels): net(SPEC, out_features=10, hidden_channels=channels)
-        for channels in arguments.channels
-        for net in (DWSNet, SignDWSNet)
-    }
-    steps = {
-        name: training_step(net, SPEC, arguments.batch_size, compiled=True, bfloat16=True)
-        for name, net in nets.items()
-    }
+    turns: dict[str, Callable[[], object]] = {"product": large_product()}
     rows = []
-    for (name, channels), seconds in time_in_turns(steps, arguments.steps).items():
-        rates = sorted(round(arguments.batch_size / s) for s in seconds)
+    for model in arguments.models:
+        eager = eager_step(model, arguments.batch_size)
+        turns |= {model: default_step(model, arguments.batch_size), f"{model} eager": eager}
+        with FlopCounterMode(display=False) as counter:
+            eager()
         rows.append(
             {
-                "net": name,
-                "channels": channels,
-                "num_parameters": sum(p.numel() for p in nets[name, channels].parameters()),
-                "networks_per_second": statistics.median(rates),
-                "networks_per_second_min_max": [rates[0], rates[-1]],
+                "model": model,
+                "num_parameters": sum(p.numel() for p in make_net(model)[0].parameters()),
+                "mflop_per_network": round(
+                    counter.get_total_flops() / arguments.batch_size / 1e6, 1
+                ),
+                "memory_mib": peak_memory(
+                    "scripts.bench_metanets:eager_step", model, arguments.batch_size
+                ),
             }
         )
+        turns[model]()  # compiles
         print(rows[-1], flush=True)
-    write_json(OUTPUT, {**environment, "batch_size": arguments.batch_size, "rows": rows})
+    seconds = time_in_turns(turns, arguments.steps)
+    product_rate = 2 * PRODUCT_SIZE**3 / statistics.median(seconds["product"])
+    for row in rows:
+        for variant, suffix in (("default", ""), ("eager", " eager")):
+            times = seconds[f"{row['model']}{suffix}"]
+            rates = sorted(round(arguments.batch_size / s, 1) for s in times)
+            key = f"networks_per_second_{variant}"
+            row |= {key: statistics.median(rates), f"{key}_min_max": [rates[0], rates[-1]]}
+        flops = row["mflop_per_network"] * 1e6 * row["networks_per_second_default"]
+        row["percent_of_products"] = round(100 * flops / product_rate)
+        print(row, flush=True)
+    content = {
+        **environment,
+        "batch_size": arguments.batch_size,
+        "product_gflops": round(product_rate / 1e9),
+        "rows": rows,
+    }
+    write_json(OUTPUT, content)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ def training_step(
     return step
 
 
-def time_in_turns(steps: dict[str, Callable[[], None]], num_rounds: int) -> dict[str, list[float]]:
+def time_in_turns(
+    steps: dict[str, Callable[[], object]], num_rounds: int
+) -> dict[str, list[float]]:
     """Measure the seconds of each step of each variant, after two warm-up rounds.
 
     The variants take turns, so that changes of the machine's speed affect all of them.
@@ -52,6 +54,33 @@ def time_in_turns(steps: dict[str, Callable[[], None]], num_rounds: int) -> dict
             if round_number >= 2:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def peak_memory(make_step: str, variant: str, batch_size: int) -> int:
+    """Measure the increase of the peak memory of a new process by three training steps, in MiB.
+
+    Args:
+        make_step: Module and name of a function that creates a step from ``variant`` and
+            ``batch_size``, such as ``scripts.bench_layers:make_step``.
+        variant: First argument of this function.
+        batch_size: Second argument.
+    """
+    code = (
+        "import sys; from pathlib import Path; from pkgutil import resolve_name\n"
+        "from dws.runtime import keep_freed_memory\n"
+        "status = Path('/proc/self/status')\n"  # rusage may contain the peak of the parent
+        "keep_freed_memory()\n"
+        "peak = lambda: int(status.read_text().split('VmHWM:')[1].split()[0]) / 1024\n"
+        "make_step, variant = resolve_name(sys.argv[1]), sys.argv[2]\n"
+        "make_step(variant, 2)()\n"  # loads compilers and libraries
+        "before = peak(); step = make_step(variant, int(sys.argv[3]))\n"
+        "[step() for _ in range(3)]; print(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, make_step, variant, str(batch_size)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return round(float(done.stdout.split()[-1]))
 
 
 def machine() -> dict[str, object]:
