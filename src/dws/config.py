@@ -95,9 +95,18 @@ def to_settings(config: DictConfig, name: str, *, overrides: Sequence[str]) -> A
             configuration file may come from somebody else.
 
     Raises:
-        UserError: If a setting is unknown, of a wrong type or out of range, the zoo lacks the fit
-            preset, or a file names plugins that are not allowed.
+        UserError: If a setting is unknown, of a wrong type or out of range, several choices of a
+            group are given, the zoo lacks the fit preset, or a file names plugins that are not
+            allowed.
     """
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        is_group = group != "experiment" and Path(config_dir(), group).is_dir()
+        if is_group and choice.lstrip().startswith("["):  # Hydra would ignore all but the last
+            raise UserError(
+                f"expected one choice of {group}, got {override}. Choose one, and change single "
+                f"settings by {group}.<setting>=<value>."
+            )
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except InterpolationKeyError as error:

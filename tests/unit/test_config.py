@@ -321,6 +321,19 @@ def test_all_invalid_settings_are_named_at_once() -> None:
     assert {"seed=x", "trainer.num_epochs=0"} <= set(re.split(r"[:;] ?", str(error.value)))
 
 
+@pytest.mark.parametrize("override", ["augment=[permute,images]", "model=[mlp,dwsnet]", "zoo=[]"])
+def test_only_one_choice_of_a_group_is_accepted(override: str) -> None:
+    """Hydra would merge them, and an augmentation resets the settings of those before it."""
+    name = "fit_inrs" if override.startswith("zoo") else "train"
+    with pytest.raises(ValueError, match=re.escape(f"got {override}")):
+        compose_settings(name, [override])
+
+
+def test_several_experiments_are_merged() -> None:
+    both = "experiment=[mnist_best,fashion_mnist_best]"
+    assert compose_settings("train", [both]).task["name"] == "fashion_mnist"
+
+
 def test_externally_composed_settings_are_validated() -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         config = compose("train", ["optim.lr=0"])
