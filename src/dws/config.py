@@ -70,8 +70,10 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
         An object of the command's class in ``dws.settings``.
 
     Raises:
-        UserError: If a setting is unknown, of a wrong type or out of range.
+        UserError: If a setting is unknown, of a wrong type or out of range, or an override gives
+            several choices of a group.
     """
+    check_choices(overrides)
     with _composing:
         outer = GlobalHydra.instance().hydra  # of a calling command or notebook that uses Hydra
         GlobalHydra.instance().clear()
@@ -85,6 +87,25 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
             GlobalHydra.instance().hydra = outer
 
 
+def check_choices(overrides: Sequence[str]) -> None:
+    """Check that no override gives several choices of a group, except of ``experiment``.
+
+    Hydra would merge ``augment=[permute,images]``, but each choice of most groups resets the
+    settings of the one before it.
+
+    Raises:
+        UserError: If there is such an override.
+    """
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        is_group = group != "experiment" and Path(config_dir(), group).is_dir()
+        if is_group and choice.lstrip().startswith("["):
+            raise UserError(
+                f"expected one choice of {group}, got {override}. Choose one, and change single "
+                f"settings by {group}.<setting>=<value>."
+            )
+
+
 def to_settings(config: DictConfig, name: str, *, overrides: Sequence[str]) -> Any:
     """Convert a composed configuration to the command's class in ``dws.settings``.
 
@@ -95,18 +116,9 @@ def to_settings(config: DictConfig, name: str, *, overrides: Sequence[str]) -> A
             configuration file may come from somebody else.
 
     Raises:
-        UserError: If a setting is unknown, of a wrong type or out of range, several choices of a
-            group are given, the zoo lacks the fit preset, or a file names plugins that are not
-            allowed.
+        UserError: If a setting is unknown, of a wrong type or out of range, the zoo lacks the fit
+            preset, or a file names plugins that are not allowed.
     """
-    for override in overrides:
-        group, _, choice = override.partition("=")
-        is_group = group != "experiment" and Path(config_dir(), group).is_dir()
-        if is_group and choice.lstrip().startswith("["):  # Hydra would ignore all but the last
-            raise UserError(
-                f"expected one choice of {group}, got {override}. Choose one, and change single "
-                f"settings by {group}.<setting>=<value>."
-            )
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except InterpolationKeyError as error:

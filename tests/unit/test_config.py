@@ -323,7 +323,6 @@ def test_all_invalid_settings_are_named_at_once() -> None:
 
 @pytest.mark.parametrize("override", ["augment=[permute,images]", "model=[mlp,dwsnet]", "zoo=[]"])
 def test_only_one_choice_of_a_group_is_accepted(override: str) -> None:
-    """Hydra would merge them, and an augmentation resets the settings of those before it."""
     name = "fit_inrs" if override.startswith("zoo") else "train"
     with pytest.raises(ValueError, match=re.escape(f"got {override}")):
         compose_settings(name, [override])

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 import dws
 from dws.cli.errors import command_name, user_errors, wants_tracebacks
 from dws.cli.help import register_help
-from dws.config import config_dir, one_line, to_settings
+from dws.config import check_choices, config_dir, one_line, to_settings
 from dws.errors import UserError
 
 EXTRAS = {  # extra of dws that installs a Hydra plugin
@@ -64,6 +64,7 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     try:
         with user_errors(tracebacks=tracebacks), _errors_of_hydra():
+            check_choices(sys.argv[1:])
             start(quiet_job)()
     finally:
         if not tracebacks:
