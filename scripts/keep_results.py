@@ -4,7 +4,8 @@ Run from the repository's root: ``python -m scripts.keep_results outputs/small/r
 Pages of the documentation name the tables that they show: ``<!-- table: small/sine -->`` refers to
 ``outputs/results/small/sine.csv``. These tables, the results behind them, and pictures are copied
 from the report. The table of results in the README is updated. Existing pictures that the report
-lacks are not removed, as a report with ``kept=`` results does not contain all pictures.
+lacks are not removed. A report with ``kept=`` results draws pictures of the other runs only; name
+the pictures to copy from it: ``--pictures 'edits-*' learning-dilate_mnist.svg``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from scripts.docs_hooks import TABLES, readme_table
 
 RESULTS = Path("outputs/results")
 DOCS = Path("docs")
+PICTURES = ("*.svg", "tsne-mnist-*", "edits-*")
 README = Path("README.md")
 BEGIN, END = "<!-- results -->\n", "\n<!-- end of results -->"
 
@@ -24,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("report", type=Path, help="folder of the report")
     parser.add_argument("name", help="name of the folder in outputs/results")
+    parser.add_argument("--pictures", nargs="*", default=PICTURES, help="patterns of file names")
     arguments = parser.parse_args()
     markers = [match for page in DOCS.rglob("*.md") for match in TABLES.finditer(page.read_text())]
     shown = {match["name"] for match in markers if match["folder"] == arguments.name}
@@ -38,7 +41,8 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     for table in target.glob("*.csv"):
         table.unlink()
-    for pattern in (*tables, "pictures/*.svg", "pictures/tsne-mnist-*", "results.json"):
+    pictures = [f"pictures/{pattern}" for pattern in arguments.pictures]
+    for pattern in (*tables, *pictures, "results.json"):
         for file in sorted(arguments.report.glob(pattern)):
             content = file.read_bytes()
             if file.suffix in (".csv", ".json"):  # makes paths relative to the repository

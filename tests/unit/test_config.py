@@ -140,7 +140,8 @@ LEARNING_RATES = {  # of every method, for all tasks
     "transformer_550k": 1e-3,
     **dict.fromkeys(
         ["nfn", "nfn_hnp", "nfn_published", "ng_gnn", "ng_gnn_published", "ng_t", "gmn",
-         "scalegmn", "scalegmn_published", "scalegmn_b", "scalegmn_b_published"], 1e-3,
+         "scalegmn", "scalegmn_published", "scalegmn_b", "scalegmn_b_published", "ng_gnn_probes",
+         "ng_t_probes", "gmn_probes", "scalegmn_probes", "scalegmn_b_probes"], 1e-3,
     ),
 }  # fmt: skip
 SIGN = ("dwsnet_sign", "dwsnet_sign_310k")

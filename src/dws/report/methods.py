@@ -29,8 +29,9 @@ RAW_WEIGHTS = "weights as they are"  # name of the standardised weights as an em
 
 def method_title(name: str) -> str:
     """Title of a method; the title of an unknown method is its name."""
-    sized = re.fullmatch(r"(.*)_(?:(\d+)k|published)", name)
-    if sized and sized[1] in TITLES:
-        size = f"{sized[2]} k parameters" if sized[2] else "published size"
-        return f"{TITLES[sized[1]]}, {size}"
+    variant = re.fullmatch(r"(.*)_((\d+)k|published|probes)", name)
+    if variant and variant[1] in TITLES:
+        kinds = {"published": "published size", "probes": "with probes"}
+        kind = kinds.get(variant[2], f"{variant[3]} k parameters")
+        return f"{TITLES[variant[1]]}, {kind}"
     return TITLES.get(name, name)

@@ -115,7 +115,7 @@ def _render(report: ReportData) -> dict[str, bytes]:
     page = environment.get_template("report.html.j2").render(
         sections=parts,
         scale=report.scale,
-        is_of_paper=any(report.describe(task).source == PAPER for task in report.tasks),
+        is_of_paper=any(report.describe(task).source.startswith(PAPER) for task in report.tasks),
         omitted=report.omitted,
     )
     files[PAGE] = page.encode()

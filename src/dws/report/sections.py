@@ -70,7 +70,7 @@ def results_of(report: ReportData, family: Family) -> Section:
     table = Table(family.name, family.title, frame, note)
     return Section(
         family.section,
-        tables=tables_apart(report, table) if family.is_of_paper else [table],
+        tables=tables_apart(runs, table) if family.is_of_paper else [table],
         details=list(run_pictures(report, tasks, "outcome")),
     )
 
@@ -150,7 +150,7 @@ def _columns_of(
 
 
 def _published(mean: float, std: float | None) -> str:
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+    return f"{mean:g}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
 def _references(runs: pd.DataFrame, name: str) -> dict[str, Spread]:
@@ -170,9 +170,14 @@ def metric(runs: pd.DataFrame, name: str, *, seeds: bool = False) -> Spread:
     return Spread(values, unit, with_seeds=seeds)
 
 
-def tables_apart(report: ReportData, table: Table) -> list[Table]:
-    """Split a table into the paper's methods, other methods, and methods with function access."""
-    reads_raw = report.runs.groupby("model")["reads"].agg(lambda reads: "raw" in set(reads))
+def tables_apart(runs: pd.DataFrame, table: Table) -> list[Table]:
+    """Split a table into the paper's methods, other methods, and methods with function access.
+
+    Args:
+        runs: The runs of the table.
+        table: The table.
+    """
+    reads_raw = runs.groupby("model")["reads"].agg(lambda reads: "raw" in set(reads))
     frame, methods = table.frame, table.frame["method"]
     is_function = methods.isin(reads_raw.index[reads_raw])
     is_paper = methods.isin(PAPER_METHODS) & ~is_function

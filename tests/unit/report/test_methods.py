@@ -12,6 +12,7 @@ from dws.report.methods import method_title
     [
         ("scalegmn_b", "ScaleGMN-B"),
         ("scalegmn_b_published", "ScaleGMN-B, published size"),
+        ("ng_t_probes", "NG-T, with probes"),
         ("dwsnet_550k", "DWSNet, 550 k parameters"),
         ("mine", "mine"),
         ("mine_published", "mine_published"),
