@@ -213,7 +213,7 @@ def test_only_data_sets_are_downloaded(select: Select) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
-        ("SCALE", "*", r"Could not find 'scale/\*' .* debug demo paper small"),
+        ("SCALE", "*", r"Could not find 'scale/\*' .* authors debug demo paper small"),
         ("TASKS", "sine mpl", "Could not find 'task/mpl' .* mnist sine ssl"),
         ("METHODS", "mpl", "Could not find 'model/mpl' .* transformer"),
         ("METHODS", "", "METHODS=: .* at least 1"),
