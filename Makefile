@@ -41,7 +41,7 @@ endef
 REPRODUCE = $(BIN)/python workflow/reproduce.py
 GIVEN = $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 
-reproduce-all: .venv/workflow ## reproduce all tables and figures of the paper; SCALE=demo|small|paper SEEDS=2
+reproduce-all: .venv/workflow ## reproduce all tables and figures of the paper; SCALE=demo|small|paper|authors SEEDS=2
 	@$(REPRODUCE) run $(GIVEN)
 
 reproduce-plan: .venv/workflow ## list the remaining jobs of reproduce-all, with time estimates

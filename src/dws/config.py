@@ -97,12 +97,13 @@ def check_choices(overrides: Sequence[str]) -> None:
         UserError: If there is such an override.
     """
     for override in overrides:
-        group, _, choice = override.partition("=")
-        is_group = group != "experiment" and Path(config_dir(), group).is_dir()
+        key, _, choice = override.partition("=")
+        group = key.lstrip("+").partition("@")[0]
+        is_group = group not in ("", "experiment") and Path(config_dir(), group).is_dir()
         if is_group and choice.lstrip().startswith("["):
             raise UserError(
-                f"expected one choice of {group}, got {override}. Choose one, and change single "
-                f"settings by {group}.<setting>=<value>."
+                f"expected one choice of {group}, not a list, got {override}. Choose one, and "
+                f"change single settings by {group.replace('/', '.')}.<setting>=<value>."
             )
 
 

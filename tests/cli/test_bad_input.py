@@ -337,7 +337,7 @@ NEW_RUN = [  # rejected with their names and values
         ("task.name=../x", "but ../x/mlp leads out of it"),
         ("model.name=/x", "but /x leads out of it"),
         ("optim.lrr=1", "Could not override 'optim.lrr'"),
-        ("model=[mlp,dwsnet]", "expected one choice of model, got model=[mlp,dwsnet]"),
+        ("model=[mlp,dwsnet]", "expected one choice of model, not a list, got model=[mlp,dwsnet]"),
         ("+nothing=1", "nothing: no such setting"),
         ("++trainer.foo=1", "trainer.foo: no such setting"),
         ("model._target_=dws.io.folders.os.system", "dws.io.folders.os.system is not a class"),

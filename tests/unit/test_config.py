@@ -322,7 +322,15 @@ def test_all_invalid_settings_are_named_at_once() -> None:
     assert {"seed=x", "trainer.num_epochs=0"} <= set(re.split(r"[:;] ?", str(error.value)))
 
 
-@pytest.mark.parametrize("override", ["augment=[permute,images]", "model=[mlp,dwsnet]", "zoo=[]"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "augment=[permute,images]",
+        "model=[mlp,dwsnet]",
+        "zoo=[]",
+        "+augment@augment=[permute,images]",
+    ],
+)
 def test_only_one_choice_of_a_group_is_accepted(override: str) -> None:
     name = "fit_inrs" if override.startswith("zoo") else "train"
     with pytest.raises(ValueError, match=re.escape(f"got {override}")):

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+NUM_BINS = 15  # number of intervals of confidence, as in Guo et al.
+
 
 def confidences(outputs: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """Compute the probability of the predicted class; NaN for outputs that are not finite."""
@@ -16,9 +18,9 @@ def confidences(outputs: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
 
 
 def calibration(
-    outputs: Float[Tensor, "n k"], is_correct: Bool[Tensor, " n"], *, num_bins: int = 15
+    outputs: Float[Tensor, "n k"], is_correct: Bool[Tensor, " n"], *, num_bins: int = NUM_BINS
 ) -> dict[str, Any] | None:
-    """Compare the confidence of predictions with their accuracy (Guo et al. 2017, Eqs. 1 to 3).
+    """Compare the confidence of predictions with their accuracy (Guo et al. 2017, Eq. 3).
 
     Args:
         outputs: Logits. Networks whose outputs are not finite are excluded.

@@ -49,6 +49,7 @@ from dws.zoo import ZooSplit
 from dws.zoo.rendering import grid_points, render
 
 PICTURE = "picture."  # prefix of images in ``predictions.safetensors``, before number and title
+MISTAKE_SIZE = 128  # maximum number of points along an axis in the figure of mistakes
 NUM_PICTURES = 10  # number of networks whose images are stored
 
 
@@ -335,8 +336,10 @@ def _plot_mistakes(
             strict=True,
         )
     ]
-    points = grid_points(zoo.domain, zoo.domain.grid)
-    values = render(zoo, [split.start + row for row in rows.tolist()], points)
+    grid = [min(size, MISTAKE_SIZE) for size in zoo.domain.grid]
+    points = grid_points(zoo.domain, grid)
+    # one at a time, as a batch of large images may exceed the memory
+    values = torch.cat([render(zoo, [split.start + row], points) for row in rows.tolist()])
     file = folder / "mistakes.png"
-    plot_functions(file, values, titles, coordinates=points, grid=zoo.domain.grid)
+    plot_functions(file, values, titles, coordinates=points, grid=grid)
     yield file

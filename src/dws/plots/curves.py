@@ -9,7 +9,7 @@ from typing import Literal
 
 from matplotlib.ticker import LogLocator, NullLocator
 
-from dws.plots.figure import COLOURS, open_axes, plain_text
+from dws.plots.figure import line_style, open_axes, plain_text
 
 
 def plot_curves(
@@ -35,19 +35,17 @@ def plot_curves(
         order: Names of these and other lines. The style of a line depends on its position in this
             order.
     """
-    dashes, markers = ("-", "--", "-.", ":"), "osD^vP*X<>"
     with open_axes(path, width=8, height=4) as axes:
         places = {name: place for place, name in enumerate([*dict.fromkeys([*order, *series])])}
         for name, (x, values) in series.items():
             number = places[name]
-            colour = COLOURS[number % len(COLOURS)]
+            style = line_style(number)
             finite = [drawable(v, is_log="y" in log_axes) or [math.nan] for v in values]
             means = [sum(v) / len(v) for v in finite]
-            axes.plot(x, means, color=colour, linestyle=dashes[number % 4], linewidth=1.5,
-                      marker=markers[number % 10], markersize=4, label=plain_text(name),
+            axes.plot(x, means, **style, linewidth=1.5, markersize=4, label=plain_text(name),
                       markevery=max(1, len(means) // 10))  # fmt: skip
             low, high = [min(v) for v in finite], [max(v) for v in finite]
-            axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
         for axis in log_axes:
             axes.set(**{f"{axis}scale": "log"})
         axes.set(xlabel=plain_text(x_label), ylabel=plain_text(y_label))

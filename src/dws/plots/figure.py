@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -28,6 +29,16 @@ def class_colours(count: int) -> list[str]:
         return list(COLOURS[:count])
     shades = matplotlib.colormaps["turbo"]
     return [to_hex(shades(number / (count - 1))) for number in range(count)]
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour, dashes and marker of a line, by its position among all lines of a report."""
+    dashes, markers = ("-", "--", "-.", ":"), "osD^vP*X<>"
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": dashes[number % len(dashes)],
+        "marker": markers[number % len(markers)],
+    }
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dws.plots.figure import COLOURS, open_axes, plain_text
+from dws.plots.figure import line_style, open_axes, plain_text
 
 
 def plot_confusion_matrix(path: Path, counts: Int[Tensor, "k c"]) -> None:
@@ -69,22 +69,24 @@ def plot_predicted_against_true(
 
 
 def plot_reliability(
-    path: Path, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], order: Sequence[str]
+    path: Path,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    order: Sequence[str] = (),
 ) -> None:
     """Plot accuracy against confidence (reliability diagram, Niculescu-Mizil & Caruana 2005).
 
     Args:
         path: File to write.
         series: Confidences and accuracies, from 0 to 1, by name.
-        order: Names of these and other series. The position of a name determines its colour.
+        order: Names of these and other series. The position of a name determines its style.
     """
     with open_axes(path, width=6.5, height=4) as axes:
         axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
+        names = list(dict.fromkeys([*order, *series]))
         for name, (confidence, accuracy) in series.items():
-            colour = COLOURS[order.index(name) % len(COLOURS)]
-            axes.plot(
-                confidence, accuracy, color=colour, marker="o", markersize=3, label=plain_text(name)
-            )
+            style = line_style(names.index(name))
+            axes.plot(confidence, accuracy, **style, markersize=3, label=plain_text(name))
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         axes.set_aspect("equal")
         axes.figure.legend(loc="outside right upper", fontsize=8)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dws.evaluation.calibration import NUM_BINS
 from dws.evaluation.result import Result
 from dws.io.names import distinct_file_name
 from dws.plots import plot_reliability
@@ -55,15 +56,15 @@ def _expected_errors(report: ReportData, tasks: Sequence[str], runs: pd.DataFram
         "calibration",
         "Expected calibration error on test networks",
         by_method(_methods(report, runs), columns),
-        "Mean absolute difference between accuracy and confidence, over 15 equally wide intervals "
-        f"of confidence (Guo et al. 2017); {SPREAD}.",
+        f"Mean absolute difference between accuracy and confidence, over {NUM_BINS} equally wide "
+        f"intervals of confidence (Guo et al. 2017); {SPREAD}.",
     )
 
 
 def _by_psnr(report: ReportData, task: str, runs: pd.DataFrame) -> Iterator[Table]:
     """Tables of the accuracy of each method by PSNR, one for each zoo."""
     known = runs[[bool(result.accuracy_by_psnr) for result in runs["result"]]]
-    for number, (_, of_zoo) in enumerate(known.groupby("zoo", sort=False), start=1):
+    for number, (_, of_zoo) in enumerate(known.groupby("zoo"), start=1):
         bins = of_zoo["result"].iloc[0].accuracy_by_psnr
         columns = [
             Column.of(
@@ -79,7 +80,8 @@ def _by_psnr(report: ReportData, task: str, runs: pd.DataFrame) -> Iterator[Tabl
             distinct_file_name("psnr", task, *([str(number)] if number > 1 else [])),
             f"{report.describe(task).title}: test accuracy by PSNR of the INRs",
             by_method(_methods(report, of_zoo), columns),
-            f"{sizes} test networks in each column; mean ± standard deviation over seeds.",
+            f"{sizes} test networks of {of_zoo['zoo_path'].iloc[0]} in each column; mean ± "
+            "standard deviation over seeds.",
         )
 
 
@@ -99,7 +101,7 @@ def _reliability(report: ReportData, task: str, runs: pd.DataFrame, pictures: Pa
         for method, rows in runs.groupby("model", sort=False)
     }
     file = pictures / distinct_file_name("reliability", task, suffix=".svg")
-    plot_reliability(file, series, report.styles)
+    plot_reliability(file, series, order=report.styles)
     return Picture.read(
         file,
         f"{report.describe(task).title}: accuracy by confidence, seeds together. On the diagonal, "

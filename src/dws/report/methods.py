@@ -35,3 +35,8 @@ def method_title(name: str) -> str:
         kind = kinds.get(variant[2], f"{variant[3]} k parameters")
         return f"{TITLES[variant[1]]}, {kind}"
     return TITLES.get(name, name)
+
+
+def evaluates_functions(name: str) -> bool:
+    """Whether a method evaluates the functions of networks, by its name, as it has no runs."""
+    return name == "probe" or name.endswith("_probes")

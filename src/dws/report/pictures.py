@@ -12,7 +12,12 @@ from typing import Literal
 from dws.errors import UserError
 from dws.plots import drawable, plot_curves
 from dws.report.data import ReportData
+from dws.report.methods import method_title
 
+CAPTIONS = {  # by the beginning of the names of files
+    "outcome": "outcome",
+    "mistakes": "most confident mistakes: true class as predicted class, and confidence",
+}
 PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # first and last bytes of a file
 
 
@@ -105,8 +110,8 @@ def run_pictures(report: ReportData, tasks: Sequence[str], kind: str) -> Iterato
     Args:
         report: Data of the report.
         tasks: Names of tasks.
-        kind: Beginning of the names of the files: ``outcome`` for confusion matrices or plots of
-            predictions against targets, ``mistakes`` for the most confident mistakes.
+        kind: A key of ``CAPTIONS``; ``outcome`` is for confusion matrices or plots of predictions
+            against targets.
     """
     for task in tasks:
         for run in report.first_runs(task):
@@ -117,6 +122,6 @@ def run_pictures(report: ReportData, tasks: Sequence[str], kind: str) -> Iterato
                 if not os.path.lexists(file):
                     print(f"dws: no picture found in {file}; it is omitted from the report")
                     continue
-                title, method = report.describe(task).title, run["model"]
-                text = f"{title}, {method}, seed {run['seed']}: {kind}"
+                title, method = report.describe(task).title, method_title(run["model"])
+                text = f"{title}, {method}, seed {run['seed']}: {CAPTIONS[kind]}"
                 yield from read_picture(report, file, text)

@@ -16,7 +16,12 @@ from dws.io.names import distinct_file_name
 from dws.report.data import CELL, GROUP, ReportData
 from dws.report.edits import edited_images
 from dws.report.embeddings import EmbeddingFigure
-from dws.report.methods import PAPER_METHODS, RAW_WEIGHTS, method_title
+from dws.report.methods import (
+    PAPER_METHODS,
+    RAW_WEIGHTS,
+    evaluates_functions,
+    method_title,
+)
 from dws.report.pictures import Picture, curve_picture, run_pictures
 from dws.report.section import Section
 from dws.report.tables import (
@@ -177,9 +182,9 @@ def tables_apart(runs: pd.DataFrame, table: Table) -> list[Table]:
         runs: The runs of the table.
         table: The table.
     """
-    reads_raw = runs.groupby("model")["reads"].agg(lambda reads: "raw" in set(reads))
     frame, methods = table.frame, table.frame["method"]
-    is_function = methods.isin(reads_raw.index[reads_raw])
+    is_function = methods.isin(runs["model"][runs["reads"] == "raw"])
+    is_function |= ~methods.isin(runs["model"]) & methods.map(evaluates_functions)
     is_paper = methods.isin(PAPER_METHODS) & ~is_function
     kinds = {
         "": ("", is_paper),

@@ -460,13 +460,21 @@ def test_only_runs_of_a_table_decide_whether_a_method_evaluates_functions() -> N
     assert row(others, "ng_gnn")["published"] == "91.4 %"
 
 
+def test_requested_methods_without_runs_are_in_the_table_of_their_kind() -> None:
+    scope = Scope(["sine", "mnist"], ["dwsnet", "ng_gnn", "ng_gnn_probes"])
+    report = report_data(result("sine", "dwsnet", 1.0), scope=scope)
+    tables = sections.results_of(report, CLASSIFICATION).tables
+    names = [list(table.frame["method"]) for table in tables]
+    assert names == [["dwsnet"], ["ng_gnn"], ["ng_gnn_probes"]]
+
+
 def test_calibration_is_shown_by_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     series = {}
     original = calibration_module.plot_reliability
     monkeypatch.setattr(
         calibration_module,
         "plot_reliability",
-        lambda file, lines, order: (series.update(lines), original(file, lines, order)),
+        lambda file, lines, order: (series.update(lines), original(file, lines, order=order)),
     )
     low, high = confidence_bin(0.5, 10, 0.55, 0.5), confidence_bin(0.9, 30, 0.95, 0.9)
     runs = [
