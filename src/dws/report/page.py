@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def _render(report: ReportData) -> dict[str, bytes]:
     )
     files["results.json"] = (json.dumps(kept.model_dump(), indent=1) + "\n").encode()
     environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)
+    environment.filters["with_narrow_breaks"] = _with_narrow_breaks
     page = environment.get_template("report.html.j2").render(
         sections=parts,
         scale=report.scale,
@@ -120,3 +122,8 @@ def _render(report: ReportData) -> dict[str, bytes]:
     )
     files[PAGE] = page.encode()
     return files
+
+
+def _with_narrow_breaks(cell: str) -> str:
+    """Replace spaces by unbreakable ones, except before the number of seeds."""
+    return re.sub(r" (?!\(n = )", "\u00a0", cell)
