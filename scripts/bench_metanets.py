@@ -1,8 +1,8 @@
 """Training speed and memory of the metanets on networks 2-32-32-1, such as INRs of MNIST.
 
-Run from the repository's root: ``python -m scripts.bench_metanets`` (on an idle machine; about
-half an hour on two cores, most of it compilation). One step is forward pass, backward pass and
-AdamW on 128 networks. ``default`` compiles it and uses bfloat16 where a long training of
+Run from the repository's root: ``python -m scripts.bench_metanets`` (on an idle machine;
+most of the time is compilation). One step is forward pass, backward pass and AdamW on 128
+networks. ``default`` compiles it and uses bfloat16 where a long training of
 ``dws-train`` would, ``eager`` does neither. All steps take turns. Medians are printed and written
 as JSON, beside the floating-point operations of the matrix products and the percentage of the
 step that they would take at the speed of one large product in float32 (above 100 is possible in
