@@ -404,6 +404,8 @@ def test_invalid_fit_setting_is_rejected_before_writing(
     [
         (("dws-zoo", "align", "run"), "No zoo found in run"),
         (("dws-zoo", "merge", "zoo", "new"), "Invalid part of a zoo in zoo"),
+        (("dws-zoo", "combine", "zoo", "new"), "at least two zoos to combine, got 1"),
+        (("dws-zoo", "combine", "zoo", "nothing", "new"), "No zoo found in nothing"),
         (("dws-zoo", "render", "zoo", "--rows", "-1"), "between 0 and 55, got [-1]"),
         (("dws-zoo", "render", "zoo", "--magnify", "0"), "magnify"),
         (("dws-zoo", "render", "zoo", "--magnify", str(10**11)), "Not enough memory: "),

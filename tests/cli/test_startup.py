@@ -38,7 +38,7 @@ REFUSED = {  # an unknown setting, one of the wrong type, one out of range, an u
     "dws-playground": ("x", "--port 99999", "--port x", "--x"),
 }
 OF_TYPER = ("dws-zoo", "dws-data", "dws-predict", "dws-export", "dws-playground")
-SUBCOMMANDS = ("info", "verify", "render", "align", "import", "merge", "export")
+SUBCOMMANDS = ("info", "verify", "render", "align", "import", "merge", "combine", "export")
 QUICK = [
     *((name, "--help", 0) for name in REFUSED),
     *((name, "--version", 0) for name in REFUSED),

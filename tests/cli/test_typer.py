@@ -15,7 +15,7 @@ from dws.errors import UserError
 from dws.signals.download import DATASETS
 from dws.zoo import Zoo
 
-SUBCOMMANDS = ("info", "verify", "render", "align", "import", "merge", "export")
+SUBCOMMANDS = ("info", "verify", "render", "align", "import", "merge", "combine", "export")
 MISUSE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("dws-zoo",), ("Missing command",)),
     (("dws-zoo", "inof", "zoo"), ("'inof'", "'info'")),

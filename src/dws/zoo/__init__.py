@@ -3,6 +3,7 @@
 from dws.settings import ZooConfig
 from dws.zoo.align import align_zoo
 from dws.zoo.build import build_zoo
+from dws.zoo.combine import combine_zoos
 from dws.zoo.dwsnets import export_dwsnets, import_dwsnets
 from dws.zoo.engine import Engine, Ray, Workers
 from dws.zoo.nfn import import_nfn
@@ -20,6 +21,7 @@ __all__ = [
     "align_zoo",
     "build_part",
     "build_zoo",
+    "combine_zoos",
     "export_dwsnets",
     "export_parquet",
     "import_dwsnets",

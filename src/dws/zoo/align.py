@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tqdm import tqdm
 
 from dws.errors import UserError
 from dws.io.folders import check_claim, claim_folder
 from dws.io.names import sibling
 from dws.weightspace.alignment import align
-from dws.zoo.manifest import ALIGNED_TO, CONFIG, OtherFormatError
-from dws.zoo.store import Zoo, ZooSplit, is_intact, shard_name, write_manifest, write_shard
+from dws.zoo.manifest import ALIGNED_TO, CONFIG
+from dws.zoo.store import (
+    Zoo,
+    ZooSplit,
+    is_intact,
+    open_complete,
+    shard_name,
+    write_manifest,
+    write_shard,
+)
 
 
 def align_zoo(zoo: Zoo) -> Zoo:
@@ -37,10 +43,10 @@ def align_zoo(zoo: Zoo) -> Zoo:
     for key in ("shards", "train_mean", "train_std", "versions"):
         del plan[key]
     check_claim(path / CONFIG, plan, option="zoo.path")
-    if (copy := _open_complete(path)) is not None:  # without a lock: others may be reading it
+    if (copy := open_complete(path)) is not None:  # without a lock: others may be reading it
         return copy
     with claim_folder(path / CONFIG, plan, option="zoo.path", wait=True):
-        if (copy := _open_complete(path)) is not None:  # completed by another process meanwhile
+        if (copy := open_complete(path)) is not None:  # completed by another process meanwhile
             return copy
         reference = ZooSplit(zoo, 0, 1).weights()
         pieces = list(enumerate(ZooSplit(zoo, 0, len(zoo)).pieces()))
@@ -53,16 +59,3 @@ def align_zoo(zoo: Zoo) -> Zoo:
                 bar.update(len(piece))
         write_manifest(path, plan)
     return Zoo.open(path)
-
-
-def _open_complete(path: Path) -> Zoo | None:
-    """Open a copy; None if it is not complete, or its manifest is damaged (prints a message)."""
-    try:
-        return Zoo.open(path)
-    except FileNotFoundError:
-        return None
-    except OtherFormatError:
-        raise
-    except ValueError:
-        print(f"dws: rewriting the manifest of {path}, which is damaged")
-        return None

@@ -41,6 +41,7 @@ from dws.zoo.manifest import (
     Architecture,
     Domain,
     Manifest,
+    OtherFormatError,
     read_manifest,
     repair_advice,
     to_plan,
@@ -354,3 +355,20 @@ class ZooSplit:
                     f"{file} is not a valid shard ({error}). {repair_advice(self.zoo.path)}"
                 ) from error
         return [columns[name] for name in names]
+
+
+def open_complete(path: Path) -> Zoo | None:
+    """Open a zoo; None if it is not complete, or its manifest is damaged (prints a message).
+
+    Raises:
+        ValueError: If the manifest has another format version.
+    """
+    try:
+        return Zoo.open(path)
+    except FileNotFoundError:
+        return None
+    except OtherFormatError:
+        raise
+    except ValueError:
+        print(f"dws: rewriting the manifest of {path}, which is damaged")
+        return None

@@ -1,4 +1,4 @@
-"""``dws-zoo``: inspect, verify, render, align, merge, import and export zoos."""
+"""``dws-zoo``: inspect, verify, render, align, merge, combine, import and export zoos."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import typer
 
 from dws.cli.app import TRACEBACKS, Command, Version, run
 from dws.cli.zoo.align import align
+from dws.cli.zoo.combine import combine
 from dws.cli.zoo.export import export
 from dws.cli.zoo.import_ import import_
 from dws.cli.zoo.info import info
@@ -20,6 +21,7 @@ Examples:
   dws-zoo render outputs/zoos/mnist --rows 0 1 2 3 --magnify 4 --output digits.png
   dws-zoo align outputs/zoos/mnist
   dws-zoo merge outputs/zoos/mnist.parts/* outputs/zoos/mnist
+  dws-zoo combine outputs/zoos/mnist outputs/zoos/mnist_fast outputs/zoos/mnist_mixed
   dws-zoo import --format dwsnets dataset/mnist_splits.json outputs/zoos/published
   dws-zoo import --format nfn siren_mnist_wts outputs/zoos/nfn
   dws-zoo export --format dwsnets outputs/zoos/mnist dataset/mnist
@@ -27,13 +29,13 @@ Examples:
 """
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-for function in (info, verify, render, align, import_, merge, export):
+for function in (info, verify, render, align, import_, merge, combine, export):
     app.command(function.__name__.strip("_"), cls=Command)(function)
 
 
 @app.callback(epilog=f"{EXAMPLES}\n{TRACEBACKS}")
 def zoo(version: Version = False) -> None:
-    """Inspect, verify, render, align, merge, import and export zoos."""
+    """Inspect, verify, render, align, merge, combine, import and export zoos."""
 
 
 def main() -> None:
