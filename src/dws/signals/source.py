@@ -27,7 +27,9 @@ class SignalSource(Protocol):
     name: str
     coordinates: Float[Tensor, "p d_0"]
     num_outputs: int
-    grid: tuple[int, ...] | None
+
+    @property
+    def grid(self) -> tuple[int, ...] | None: ...  # noqa: D102
 
     def split(self, limit: int | None) -> dict[str, Int[Tensor, " n"]]:
         """Return disjoint signal ids of "train", "val" and "test", about ``limit`` ids in total."""
