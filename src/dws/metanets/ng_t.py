@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, pad
+from torch.utils.checkpoint import checkpoint
 
 from dws.errors import UserError
 from dws.metanets.layers.encoding import FourierEncoder
 from dws.metanets.layers.features import check_dropout, check_widths
 from dws.metanets.layers.neural_graph import GraphNet, LevelEmbedding, mlp, neuron_values
 from dws.weightspace import WeightBatch, WeightSpaceSpec
+
+CHUNK_SIZE = 16  # networks whose activations are in memory at the same time
 
 
 class NGT(GraphNet):
@@ -119,15 +124,30 @@ class NGT(GraphNet):
         edges = edges[:, outputs] if last == 0 else edges
         for i, (attend, update) in enumerate(zip(self.attention, self.node_updates, strict=True)):
             rows = outputs if i == last else slice(None)
-            nodes = update(nodes[:, rows], attend(nodes[:, rows], nodes, edges))
+            nodes = update(nodes[:, rows], recomputed(attend, nodes[:, rows], nodes, edges))
             if i < last:
                 rows = outputs if i == last - 1 else slice(None)
-                edges = self.edge_updates[i](nodes, edges, rows)
+                edges = recomputed(partial(self.edge_updates[i], rows), nodes, edges)
         return self.hidden(nodes.flatten(1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
+
+
+def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Apply a function of networks part by part, and repeat it in the backward pass.
+
+    The activations of all pairs of neurons of 128 networks 2-32-32-1 would take 13 GB.
+
+    Args:
+        function: A function of tensors (b, ...) for any number of networks b.
+        tensors: Its arguments, (B, ...).
+    """
+    if torch.compiler.is_compiling():  # fused, and parts would take longer to compile
+        return checkpoint(function, *tensors, use_reentrant=False)  # type: ignore[no-any-return]
+    parts = zip(*(tensor.split(CHUNK_SIZE) for tensor in tensors), strict=True)
+    return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])
 
 
 def adjacency(batch: WeightBatch) -> Float[Tensor, "b n n c"]:
@@ -206,7 +226,7 @@ class EdgeUpdate(nn.Module):
         self.mlp = feed_forward(channels, hidden, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, nodes: Tensor, edges: Tensor, rows: slice) -> Tensor:
+    def forward(self, rows: slice, nodes: Tensor, edges: Tensor) -> Tensor:
         """Update the edges from some nodes: (B, N, C), (B, N, N, E) -> (B, n, N, E)."""
         along, against = self.edge.weight.chunk(2, dim=1)
         edges, reverse = edges[:, rows], edges[:, :, rows].transpose(1, 2)

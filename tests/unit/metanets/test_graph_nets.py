@@ -10,7 +10,7 @@ from tests.conftest import random_batch, randomise
 from torch import Tensor, nn
 
 from dws.inr import init_siren, siren_apply
-from dws.metanets import GMN, NGGNN, NGT, ScaleGMN
+from dws.metanets import GMN, NGGNN, NGT, ScaleGMN, ng_t
 from dws.metanets.gmn import Layer as GMNLayer
 from dws.metanets.layers.neural_graph import levels_needed, neuron_values
 from dws.metanets.layers.scale_equivariant import Equivariant
@@ -234,9 +234,21 @@ def test_ng_t_equals_attention_of_all_neurons(num_layers: int) -> None:
     for i in range(num_layers):
         nodes = net.node_updates[i](nodes, net.attention[i](nodes, nodes, edges))
         if i < num_layers - 1:
-            edges = net.edge_updates[i](nodes, edges, slice(None))
+            edges = net.edge_updates[i](slice(None), nodes, edges)
     expected = net.head(net.hidden(nodes[:, -SPEC.dims[-1] :].flatten(1)))
     torch.testing.assert_close(net(batch), expected)
+
+
+def test_parts_of_ng_t_have_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients = []
+    for size in (2, 5):  # the batch has 5 networks
+        monkeypatch.setattr(ng_t, "CHUNK_SIZE", size)
+        torch.manual_seed(0)
+        net = NGT(SPEC, out_features=3, num_layers=2).double().eval()
+        batch = random_batch(SPEC, 5)
+        net(batch).square().sum().backward()
+        gradients.append([p.grad for p in net.parameters()])
+    torch.testing.assert_close(*gradients)
 
 
 def test_adjacency_matrix_contains_all_weights() -> None:
