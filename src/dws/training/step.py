@@ -23,6 +23,8 @@ from dws.training.state import TrainingState
 from dws.weightspace import WeightBatch
 from dws.weightspace.transforms import ImageMove
 
+NUM_COMPILED = 256  # models that a process can compile; PyTorch's default is 8
+
 
 class TrainingStep:
     """Augmentation, forward pass, losses, backward pass and update of the weights.
@@ -57,7 +59,7 @@ class TrainingStep:
         self.augmentations, self.reconstruction = augmentations, reconstruction
         self.processes = processes
         compiled = trainer.compile == "always"
-        self.forward = torch.compile(model, dynamic=False) if compiled else processes.wrap(model)
+        self.forward = _compile(model) if compiled else processes.wrap(model)
         device = train_set.targets.device.type
         self._precision: Callable[[], AbstractContextManager[None]] = (
             partial(torch.autocast, device, torch.bfloat16)
@@ -120,3 +122,11 @@ class TrainingStep:
             return weights, None
         std = self.model.standardize.std
         return self.augmentations.apply(weights, self.state.draws, layer_std=std)
+
+
+def _compile(model: Model) -> Callable[[WeightBatch], Tensor]:
+    """Compile a model. The models of a sweep share a forward method, which PyTorch counts."""
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, NUM_COMPILED)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, NUM_COMPILED)
+    return torch.compile(model, dynamic=False)

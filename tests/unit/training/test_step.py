@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,16 @@ def test_synchronising_step_is_not_recorded(
     for number in range(6):
         assert captured(torch.full((2,), number, device=device)).tolist() == [3 * number] * 2
     assert capsys.readouterr().out.count("makes the host wait for the GPU") == 1
+
+
+def test_every_model_of_a_long_sweep_is_compiled(
+    sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=2):
+        for i in range(4):
+            dropout = 0.01 * (i + 1)  # a constant of the compiled code
+            folder = tmp_path / str(i)
+            run_training(sine_zoo, folder, compile_="always", num_epochs=1, dropout=dropout)
+    torch.compiler.reset()
