@@ -3,10 +3,10 @@
 Run from the repository's root: ``python -m scripts.bench_metanets`` (on an idle machine;
 most of the time is compilation). One step is forward pass, backward pass and AdamW on 128
 networks. ``default`` compiles it and uses bfloat16 where a long training of
-``dws-train`` would, ``eager`` does neither. All steps take turns. Medians are printed and written
-as JSON, beside the floating-point operations of the matrix products and the percentage of the
-step that they would take at the speed of one large product in float32 (above 100 is possible in
-bfloat16).
+``dws-train`` would, ``eager`` does neither. Each metanet is measured in a process of its own, where
+both steps and one large matrix product in float32 take turns. Medians are printed and written as
+JSON, beside the floating-point operations of the matrix products of a step and the percentage of
+the step that they would take at the speed of the large product (above 100 is possible in bfloat16).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -38,6 +40,7 @@ MODELS = (
 )  # fmt: skip
 NUM_NETWORKS = 10_000  # training networks of the training whose defaults are measured
 PRODUCT_SIZE = 1024  # rows and columns of the large matrix product
+FLOPS_BATCH = 2  # networks whose operations are counted
 OUTPUT = Path("scripts/bench/metanets.json")
 
 
@@ -75,6 +78,37 @@ def large_product() -> Callable[[], object]:
     return lambda: a @ b
 
 
+def measure(model: str, batch_size: int, num_threads: int, num_rounds: int) -> dict[str, object]:
+    """Measure one metanet. For a process of its own, as compiled code and memory accumulate."""
+    torch.set_num_threads(num_threads)
+    keep_freed_memory()  # as in the commands
+    eager = eager_step(model, batch_size)
+    # the fused attention of CPUs has no formula for its operations
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        eager_step(model, FLOPS_BATCH)()
+    flops = counter.get_total_flops() / FLOPS_BATCH  # of one network
+    row: dict[str, object] = {
+        "model": model,
+        "num_parameters": sum(p.numel() for p in make_net(model)[0].parameters()),
+        "mflop_per_network": round(flops / 1e6, 1),
+        "memory_eager_mib": peak_memory("scripts.bench_metanets:eager_step", model, batch_size),
+    }
+    seconds = time_in_turns(
+        {"": default_step(model, batch_size), "eager": eager, "product": large_product()},
+        num_rounds,
+    )
+    product_rate = 2 * PRODUCT_SIZE**3 / statistics.median(seconds["product"])
+    for variant, times in (("default", seconds[""]), ("eager", seconds["eager"])):
+        rates = sorted(round(batch_size / s, 1) for s in times)
+        key = f"networks_per_second_{variant}"
+        row |= {key: statistics.median(rates), f"{key}_min_max": [rates[0], rates[-1]]}
+    rate = batch_size / statistics.median(seconds[""])
+    return row | {
+        "product_gflops": round(product_rate / 1e9),
+        "percent_of_products": round(100 * flops * rate / product_rate),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10)
@@ -83,49 +117,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()  # as in the commands
     environment = machine()
     print(environment)
-    turns: dict[str, Callable[[], object]] = {"product": large_product()}
     rows = []
-    for model in arguments.models:
-        eager = eager_step(model, arguments.batch_size)
-        turns |= {model: default_step(model, arguments.batch_size), f"{model} eager": eager}
-        # the fused attention of CPUs has no formula for its operations
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            eager()
-        rows.append(
-            {
-                "model": model,
-                "num_parameters": sum(p.numel() for p in make_net(model)[0].parameters()),
-                "mflop_per_network": round(
-                    counter.get_total_flops() / arguments.batch_size / 1e6, 1
-                ),
-                "memory_eager_mib": peak_memory(
-                    "scripts.bench_metanets:eager_step", model, arguments.batch_size
-                ),
-            }
-        )
-        turns[model]()  # compiles
-        print(rows[-1], flush=True)
-    seconds = time_in_turns(turns, arguments.steps)
-    product_rate = 2 * PRODUCT_SIZE**3 / statistics.median(seconds["product"])
-    for row in rows:
-        for variant, suffix in (("default", ""), ("eager", " eager")):
-            times = seconds[f"{row['model']}{suffix}"]
-            rates = sorted(round(arguments.batch_size / s, 1) for s in times)
-            key = f"networks_per_second_{variant}"
-            row |= {key: statistics.median(rates), f"{key}_min_max": [rates[0], rates[-1]]}
-        flops = row["mflop_per_network"] * 1e6 * row["networks_per_second_default"]
-        row["percent_of_products"] = round(100 * flops / product_rate)
-        print(row, flush=True)
-    content = {
-        **environment,
-        "batch_size": arguments.batch_size,
-        "product_gflops": round(product_rate / 1e9),
-        "rows": rows,
-    }
-    write_json(OUTPUT, content)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for model in arguments.models:
+            job = (model, arguments.batch_size, arguments.threads, arguments.steps)
+            rows.append(pool.submit(measure, *job).result())
+            print(rows[-1], flush=True)
+    write_json(OUTPUT, {**environment, "batch_size": arguments.batch_size, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -118,6 +118,8 @@ def test_signal_in_different_splits_is_refused(sine_zoo: Zoo, tmp_path: Path) ->
     swapped = fit(
         tmp_path / "swapped", signals=SwappedSplits, fit=replace(SMALL_FIT, learning_rate=1e-3)
     )
-    with pytest.raises(ValueError, match=r"Signal \d+ is in the split (val|test) of .* split (val|test) of"):
+    with pytest.raises(
+        ValueError, match=r"Signal \d+ is in the split (val|test) of .* split (val|test) of"
+    ):
         combine_zoos([sine_zoo, swapped], tmp_path / "new")
     assert not (tmp_path / "new").exists()
