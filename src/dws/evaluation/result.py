@@ -98,8 +98,8 @@ class Result(Record):
             printed: fractions in percent.
         source: Source of the published values.
         labels: Names of the predicted labels; empty for tasks that predict networks.
-        reads: Input of the model: ``standardized``, ``scaled``, ``wrapped`` or ``raw`` weights.
-            Models of raw weights may evaluate the functions.
+        reads: Input of the model: ``standardized``, ``scaled``, ``unscaled``, ``wrapped`` or
+            ``raw`` weights. Models of raw weights may evaluate the functions.
         test: Metrics of the test split, by name.
         test_interval: 95 % bootstrap interval of the monitored metric over test signals.
         test_permuted: Metrics of the test split with the hidden neurons of each network permuted.

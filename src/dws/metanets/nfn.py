@@ -36,7 +36,7 @@ class NFN(nn.Module):
         num_layers: Number of NF-layers.
         head_features: Width of the MLP's two hidden layers.
         num_frequencies: Number of frequencies of the ``FourierFeatures`` of weights and biases.
-        fourier_scale: Standard deviation of the frequencies.
+        fourier_scale: Standard deviation of the frequencies, for weights as they are in the zoo.
         num_bands: Number of sines for each position, for ``"np"``.
         max_frequency: Highest frequency of the position codes, see ``position_codes``.
         dropout: Probability of zeroing a channel of a weight matrix, a bias feature or a feature
@@ -50,6 +50,7 @@ class NFN(nn.Module):
         >>> net = NFN(WeightSpaceSpec((2, 8, 8, 1)), out_features=10)
     """
 
+    reads = "unscaled"  # input of ``WeightSpaceModel``; the frequencies are for weights of SIRENs
     codes: Tensor
 
     def __init__(

@@ -12,7 +12,7 @@ from dws.errors import UserError
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import ImageMove
 
-READS = ("standardized", "scaled", "wrapped", "raw")  # forms of a metanet's input
+READS = ("standardized", "scaled", "unscaled", "wrapped", "raw")  # forms of a metanet's input
 FIRST_STEP_SIZE = 0.01  # initial step size of ``NetworkUpdate``
 
 
@@ -33,6 +33,7 @@ class Model(nn.Module):
 
     - ``"standardized"``, the default: weights are shifted and scaled;
     - ``"scaled"``: weights are scaled but not shifted, which preserves their signs;
+    - ``"unscaled"``: weights are unchanged, for metanets with an encoding of their own;
     - ``"wrapped"``: weights are unchanged; the metanet applies ``wrap_phases`` and scales them
       itself, and its ``fit`` is called with the training split;
     - ``"raw"``: weights are unchanged, so that the metanet can evaluate the networks' functions;
@@ -73,7 +74,7 @@ class Model(nn.Module):
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
         batch = batch.to(self.standardize.mean.dtype)
-        return batch if self.reads in ("wrapped", "raw") else self.standardize(batch)
+        return self.standardize(batch) if self.reads in ("standardized", "scaled") else batch
 
 
 class WeightSpaceModel(Model):

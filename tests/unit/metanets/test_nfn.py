@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dws.metanets import NFN
 from dws.metanets.layers.encoding import position_codes
 from dws.metanets.layers.nf_linear import NFLinear
+from dws.training import WeightSpaceModel
 from dws.weightspace import (
     Permutation,
     WeightBatch,
@@ -188,6 +189,16 @@ def test_network_distinguishes_inputs(variant: str) -> None:
 
 
 @pytest.mark.untyped
+def test_weights_are_encoded_without_scaling() -> None:
+    spec = WeightSpaceSpec((2, 4, 4, 1))
+    batch = random_batch(spec, 6, dtype=torch.float32)
+    net = NFN(spec, out_features=3)
+    model = WeightSpaceModel(spec, net, nn.Identity()).eval()
+    model.fit(batch)
+    assert float(model.standardize.std.min()) != 1
+    torch.testing.assert_close(model(batch), net(batch))
+
+
 def test_unknown_variant_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"variant in \('np', 'hnp'\), got 'hp'"):
         NFN(SPECS[0], out_features=1, variant="hp")
