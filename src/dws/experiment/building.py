@@ -26,7 +26,7 @@ from dws.training import (
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
-from dws.zoo.manifest import ALIGNED_TO
+from dws.zoo.manifest import ALIGNED_TO, COMBINED
 from dws.zoo.store import describe_missing
 
 AnySettings = TrainSettings | RunRecord  # of a new run, or of an existing one
@@ -152,7 +152,7 @@ def num_parameters(record: RunRecord, zoo: Zoo, task: AnyTask) -> int:
 
 def zoo_hash(zoo: Zoo) -> str:
     """Hash of the signals and settings of a zoo; independent of its folder and its weights."""
-    keys = ("signals", "zoo", "inr", "classifier", "fit", ALIGNED_TO)
+    keys = ("signals", "zoo", "inr", "classifier", "fit", ALIGNED_TO, COMBINED)
     content = zoo.manifest.content()
     return settings_hash({key: content[key] for key in keys if key in content})
 

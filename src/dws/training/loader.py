@@ -90,9 +90,17 @@ class LabelledNetworks:
 
 
 def _signal_subset(split: ZooSplit, targets: Tensor, size: int, seed: int) -> Tensor:
-    """Return the rows of a random subset of signals; the views of a signal are consecutive rows."""
-    num_views = split.zoo.manifest.zoo.num_views
-    first = targets[::num_views]
+    """Return the rows of a random subset of signals, signal by signal."""
+    _, signals, counts = split.column("signal_id").unique(return_inverse=True, return_counts=True)
+    if counts.min() < counts.max():
+        raise UserError(
+            f"task.num_train selects signals, but the signals of {split.zoo.path} have "
+            f"{int(counts.min())} to {int(counts.max())} networks. Omit it, or combine zoos of "
+            "equal size."
+        )
+    rows = signals.argsort(stable=True).view(len(counts), -1)  # (signals, views)
+    rows = rows[rows[:, 0].argsort()]
+    first = targets[rows[:, 0]]
     if not 1 <= size <= len(first):
         raise UserError(
             f"expected task.num_train between 1 and {len(first)}, the number of training signals "
@@ -102,4 +110,5 @@ def _signal_subset(split: ZooSplit, targets: Tensor, size: int, seed: int) -> Te
     classes = first if is_class else torch.zeros(len(first), dtype=torch.long)
     generator = torch.Generator().manual_seed(derive_seed(seed))
     subset = balanced_subset(classes, size, generator)
-    return (subset[:, None] * num_views + torch.arange(num_views)).flatten()
+    subset_rows: Tensor = rows[subset].flatten()
+    return subset_rows

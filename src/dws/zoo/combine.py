@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from dws.errors import UserError
 from dws.io.folders import check_claim, claim_folder
+from dws.io.hashing import checksums_match
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch
-from dws.zoo.build import CONFIG
-from dws.zoo.manifest import split_rows
+from dws.zoo.manifest import COMBINED, CONFIG, split_rows
 from dws.zoo.store import (
     LABEL_PREFIX,
     Zoo,
@@ -25,43 +25,44 @@ from dws.zoo.store import (
     write_shard,
 )
 
-COMBINED = "combined"  # manifest key: the digests of the zoos
-INIT = {"init": None, "shared_init": None}  # settings that may differ and are not recorded
+INIT = ("init", "shared_init")  # settings of an architecture that may differ
 
 
 def combine_zoos(zoos: Sequence[Zoo], path: str | Path) -> Zoo:
     """Combine zoos of the same signals into one zoo, for training on a mixture of fits.
 
     Each split contains the networks of this split of all zoos, in the order of the zoos. The
-    networks of one signal are its views. The manifest records the seed of the first zoo, and the
-    settings of the fit only if they are the same for all zoos.
+    networks of one signal are its views. They start from the same initial weights if the zoos have
+    the same seed. The manifest records the settings of all zoos, and as settings of the new zoo
+    those in which they agree.
 
     Args:
         zoos: At least two zoos. Their networks have the same architecture, and their signals come
             from the same source with the same seed.
-        path: Folder of the new zoo. A zoo that was combined from the same zoos is returned as it
-            is.
+        path: Folder of the new zoo. If it contains a zoo that was combined from the same zoos,
+            missing and damaged files are written again.
 
     Returns:
         The combined zoo.
 
     Raises:
-        ValueError: If there are fewer than two zoos, two are the same, they differ in signals,
-            architecture, domain or labels, one is an aligned copy, a signal is in different splits,
-            or the folder has other content.
+        ValueError: If there are fewer than two zoos, they differ in signals, architecture, domain
+            or labels, one is an aligned copy, a signal is in different splits, two networks are
+            the same, or the folder has other content.
     """
     path = Path(path)
     plan = _plan(zoos)
     check_claim(path / CONFIG, plan, option="path")
-    if (combined := open_complete(path)) is not None:  # without a lock
-        return combined
+    if _is_complete(path):  # without a lock
+        return Zoo.open(path)
     _check_splits(zoos)
-    weights = WeightBatch.cat([zoo.split(split).weights() for split in SPLITS for zoo in zoos])
-    columns = {name: _column(zoos, name) for name in zoos[0].manifest.columns}
-    columns["view"] += _first_views(zoos)
-    labels = {name: _column(zoos, LABEL_PREFIX + name) for name in zoos[0].manifest.labels}
-    size = plan["zoo"]["shard_size"]
     with claim_folder(path / CONFIG, plan, option="path"):
+        weights = WeightBatch.cat([zoo.split(split).weights() for split in SPLITS for zoo in zoos])
+        _check_networks_differ(weights)
+        columns = {name: _column(zoos, name) for name in zoos[0].manifest.columns}
+        columns["view"] += _first_views(zoos)
+        labels = {name: _column(zoos, LABEL_PREFIX + name) for name in zoos[0].manifest.labels}
+        size = plan["zoo"]["shard_size"]
         for index, start in enumerate(range(0, plan["num_rows"], size)):
             rows = slice(start, start + size)
             write_shard(
@@ -74,47 +75,75 @@ def combine_zoos(zoos: Sequence[Zoo], path: str | Path) -> Zoo:
     return Zoo.open(path)
 
 
+def _is_complete(path: Path) -> bool:
+    """Whether the folder contains a complete zoo with intact shards."""
+    zoo = open_complete(path)
+    return zoo is not None and checksums_match(
+        path, {shard_name(index): digest for index, digest in enumerate(zoo.manifest.shards)}
+    )
+
+
 def _plan(zoos: Sequence[Zoo]) -> dict[str, Any]:
     """Check that the zoos can be combined; the plan of the new zoo, see ``Plan``."""
     if len(zoos) < 2:
         raise UserError(f"expected at least two zoos to combine, got {len(zoos)}")
-    first = zoos[0]
-    shared = _shared(first)
-    for i, zoo in enumerate(zoos):
+    contents = [zoo.manifest.content() for zoo in zoos]
+    first = contents[0]
+    for zoo, content in zip(zoos, contents, strict=True):
         if zoo.manifest.aligned_to:
             raise UserError(
                 f"{zoo.path} is an aligned copy. Combine the zoos that it and the others were made "
                 "of, and align the result."
             )
-        other = _shared(zoo)
-        different = [key for key in {**shared, **other} if shared.get(key) != other.get(key)]
+        ours, theirs = _common(first), _common(content)
+        different = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
         if different:
             raise UserError(
-                f"{first.path} and {zoo.path} differ in {', '.join(different)}. Combine zoos of "
+                f"{zoos[0].path} and {zoo.path} differ in {', '.join(different)}. Combine zoos of "
                 "the same signals and architecture."
             )
-        for copy in zoos[:i]:
-            if copy.digest == zoo.digest:
-                raise UserError(
-                    f"{copy.path} and {zoo.path} have the same networks. Give each zoo once."
-                )
     sizes: dict[str, int] = {split: sum(len(zoo.split(split)) for zoo in zoos) for split in SPLITS}
-    content = first.manifest.content()
     return {
-        **{key: content[key] for key in ("format_version", "signals", "dims", "labels")},
-        **{key: {**content[key], **INIT} for key in ("inr", "classifier") if content.get(key)},
-        **{key: content[key] for key in ("domain",) if content.get(key)},
-        "zoo": {**content["zoo"], "limit": None, "num_views": 1},
-        "fit": content["fit"] if len({str(zoo.manifest.fit) for zoo in zoos}) == 1 else None,
+        **{key: first[key] for key in ("format_version", "signals", "dims", "labels")},
+        **{key: first[key] for key in ("domain",) if first.get(key)},
+        **{
+            key: {
+                **first[key],
+                **{
+                    name: _if_same(content[key].get(name) for content in contents)
+                    for name in INIT
+                    if name in first[key]
+                },
+            }
+            for key in ("inr", "classifier")
+            if first.get(key)
+        },
+        "zoo": {
+            **first["zoo"],
+            "limit": None,
+            "num_views": sum(zoo.manifest.zoo.num_views for zoo in zoos),
+        },
+        "fit": _if_same(content["fit"] for content in contents),
         "num_rows": sum(sizes.values()),
         "splits": split_rows(sizes),
-        COMBINED: [zoo.digest for zoo in zoos],
+        COMBINED: [
+            {
+                "source": zoo.digest,
+                **{k: content[k] for k in ("zoo", "inr", "classifier", "fit") if k in content},
+            }
+            for zoo, content in zip(zoos, contents, strict=True)
+        ],
     }
 
 
-def _shared(zoo: Zoo) -> dict[str, Any]:
-    """The manifest entries that zoos to be combined have in common."""
-    content = zoo.manifest.content()
+def _if_same(values: Iterable[Any]) -> Any:
+    """The common value, or None if the values differ."""
+    first, *others = values
+    return first if all(value == first for value in others) else None
+
+
+def _common(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest entries in which zoos have to agree."""
     entries = {key: content.get(key) for key in ("signals", "labels", "domain", "dims")}
     for section in ("inr", "classifier"):
         for key, value in (content.get(section) or {}).items():
@@ -124,7 +153,7 @@ def _shared(zoo: Zoo) -> dict[str, Any]:
 
 
 def _check_splits(zoos: Sequence[Zoo]) -> None:
-    """Check that no signal is in different splits, as the splits of a source may have any size."""
+    """Check that no signal is in different splits, as a source may split in any way."""
     split_of: dict[int, tuple[str, Path]] = {}
     for zoo in zoos:
         for split in SPLITS:
@@ -133,9 +162,19 @@ def _check_splits(zoos: Sequence[Zoo]) -> None:
                 if other != split:
                     raise UserError(
                         f"Signal {signal} is in the split {other} of {path} and in the split "
-                        f"{split} of {zoo.path}. Combine zoos whose splits have no signal in "
-                        "common."
+                        f"{split} of {zoo.path}. Combine zoos with the same splits."
                     )
+
+
+def _check_networks_differ(weights: WeightBatch) -> None:
+    """Check that no network occurs twice, as after the same fit of more or fewer signals."""
+    flat = weights.flatten()
+    num_copies = len(flat) - len({row.numpy().tobytes() for row in flat})
+    if num_copies:
+        raise UserError(
+            f"{num_copies} networks are in several of the zoos. Combine zoos that were fitted with "
+            "different settings or from different initial weights (zoo.seed=1 zoo.signals.seed=0)."
+        )
 
 
 def _column(zoos: Sequence[Zoo], name: str) -> Tensor:
@@ -145,7 +184,6 @@ def _column(zoos: Sequence[Zoo], name: str) -> Tensor:
 
 def _first_views(zoos: Sequence[Zoo]) -> Tensor:
     """For each row of the combined zoo, the number of views in the preceding zoos."""
-    num_views = [int(_column([zoo], "view").max()) + 1 for zoo in zoos]
-    first = [0, *accumulate(num_views)]
+    first = [0, *accumulate(zoo.manifest.zoo.num_views for zoo in zoos)][:-1]
     counts = torch.tensor([len(zoo.split(split)) for split in SPLITS for zoo in zoos])
-    return torch.tensor(first[:-1]).repeat(len(SPLITS)).repeat_interleave(counts)
+    return torch.tensor(first).repeat(len(SPLITS)).repeat_interleave(counts)

@@ -18,6 +18,7 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 CONFIG = "config.yaml"  # settings that the zoo's folder is bound to
 ALIGNED_TO = "aligned_to"  # manifest key of a zoo that ``align_zoo`` created
+COMBINED = "combined"  # manifest key of a zoo that ``combine_zoos`` created
 Size = Annotated[int, Field(ge=1)]
 Number = int | float  # not converted: 30 and 30.0 have different hashes
 
@@ -97,6 +98,24 @@ class AlignedTo(Section):
     source: str
 
 
+class CombinedZoo(Section):
+    """One of the zoos of which a zoo was combined.
+
+    Attributes:
+        source: Digest of the zoo.
+        zoo: Its seed and sizes.
+        inr: The architecture and initialisation of its INRs; None for classifiers.
+        classifier: The architecture and initialisation of its classifiers; None for INRs.
+        fit: Settings of its fit; None for imported networks.
+    """
+
+    source: str
+    zoo: Sharding
+    inr: Architecture | None = None
+    classifier: ClassifierArchitecture | None = None
+    fit: dict[str, Any] | None
+
+
 class Quantiles(Section):
     """Quantiles of the PSNR in dB, or of the cross-entropy in nats."""
 
@@ -114,7 +133,7 @@ class Plan(Versioned):
         zoo: Seed and sizes.
         inr: The architecture of INRs; None for classifiers.
         classifier: The architecture of classifiers; None for INRs.
-        fit: Settings of the fit; None for imported networks.
+        fit: Settings of the fit; None for imported networks and for different fits.
         fit_preset: Name of the settings of the fit; None if unknown.
         dims: Widths of the networks.
         num_rows: Number of networks.
@@ -122,6 +141,7 @@ class Plan(Versioned):
         labels: Names of the labels.
         domain: Domain of the signals; None for classifiers.
         aligned_to: Reference network of an aligned zoo; None for other zoos.
+        combined: The zoos of which a zoo was combined; None for other zoos.
     """
 
     signals: Signals
@@ -136,6 +156,7 @@ class Plan(Versioned):
     labels: list[str]
     domain: Domain | None = None
     aligned_to: AlignedTo | None = None
+    combined: list[CombinedZoo] | None = None
 
     @property
     def noun(self) -> str:
@@ -244,6 +265,8 @@ def repair_advice(folder: Path) -> str:
         return f"Remove {folder} and fit or import the zoo again."
     if ALIGNED_TO in settings:
         return f"Remove {folder}. The command that needs it creates it again."
+    if COMBINED in settings:
+        return "Rerun the dws-zoo combine command that created the zoo."
     if settings.get("fit") is None:
         return "Rerun the dws-zoo import command that created the zoo."
     return "Run dws-fit-inrs with the zoo's settings to repair it."

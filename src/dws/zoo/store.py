@@ -160,8 +160,8 @@ class Zoo:
         file = path / MANIFEST
         if not file.is_file():
             raise NotFoundError(
-                f"{describe_missing(path)}. Create or resume it with dws-fit-inrs or dws-zoo "
-                "import."
+                f"{describe_missing(path)}. Create or resume it with dws-fit-inrs, dws-zoo "
+                "import or dws-zoo combine."
             )
         return cls(path, read_manifest(path))
 
