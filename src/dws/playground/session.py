@@ -184,13 +184,14 @@ def _fit_of(model: PretrainedModel) -> tuple[SirenConfig, FitConfig, Domain]:
         UserError: If the playground does not support such networks.
     """
     zoo = model.card.zoo
-    inr = SirenConfig(**zoo.inr.model_dump()) if zoo.inr else None
+    inr = zoo.inr.model_dump() if zoo.inr else {}
+    is_separate = inr.get("shared_init") is False and inr["init"] is not None
     is_grey = zoo.domain and zoo.domain.grid == [IMAGE, IMAGE] and zoo.dims[-1] == 1
-    if not (model.card.classes and inr and zoo.fit and zoo.domain and is_grey) or inr.shared_init:
+    if not (model.card.classes and is_separate and zoo.fit and zoo.domain and is_grey):
         raise UserError(
             f"The playground needs models that classify SIRENs of grey images of {IMAGE} x {IMAGE} "
             "pixels, fitted by dws-fit-inrs from separate initialisations, but "
             f"{model.name} was trained on other networks or predicts no classes. Choose a "
             "classifier that was trained on a zoo such as zoo=mnist."
         )
-    return inr, FitConfig(**zoo.fit, device="cpu"), zoo.domain
+    return SirenConfig(**inr), FitConfig(**zoo.fit, device="cpu"), zoo.domain
