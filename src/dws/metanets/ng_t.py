@@ -18,7 +18,7 @@ from dws.metanets.layers.features import check_dropout, check_widths
 from dws.metanets.layers.neural_graph import GraphNet, LevelEmbedding, mlp, neuron_values
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
-CHUNK_SIZE = 16  # networks whose activations are in memory at the same time
+CHUNK_SIZE = 16  # networks that are recomputed at the same time
 
 
 class NGT(GraphNet):
@@ -51,6 +51,8 @@ class NGT(GraphNet):
         dropout: Probability of zeroing a feature in each update, in training.
         num_probes: Number of function probes, see ``GraphNet``; 0 disables them.
         omega_0: ω0 of the networks, for the probes.
+        recompute: Compute the features of pairs of neurons again in the backward pass, which takes
+            more time and less memory. ``torch.func`` does not support it.
 
     Raises:
         ValueError: If a size is out of range or a batch does not match the architecture.
@@ -76,6 +78,7 @@ class NGT(GraphNet):
         dropout: float = 0.2,
         num_probes: int = 0,
         omega_0: float = 30.0,
+        recompute: bool = False,
     ) -> None:
         check_widths(
             out_features=out_features,
@@ -97,6 +100,7 @@ class NGT(GraphNet):
             num_probes=num_probes,
             omega_0=omega_0,
         )
+        self.recompute = recompute
         self.encode_nodes, self.encode_edges = (
             FourierEncoder(in_channels, num_frequencies, c, scale=fourier_scale)
             for c in (node_channels, edge_channels)
@@ -124,30 +128,24 @@ class NGT(GraphNet):
         edges = edges[:, outputs] if last == 0 else edges
         for i, (attend, update) in enumerate(zip(self.attention, self.node_updates, strict=True)):
             rows = outputs if i == last else slice(None)
-            nodes = update(nodes[:, rows], recomputed(attend, nodes[:, rows], nodes, edges))
+            nodes = update(nodes[:, rows], self._on_pairs(attend, nodes[:, rows], nodes, edges))
             if i < last:
                 rows = outputs if i == last - 1 else slice(None)
-                edges = recomputed(partial(self.edge_updates[i], rows), nodes, edges)
+                edges = self._on_pairs(partial(self.edge_updates[i], rows), nodes, edges)
         return self.hidden(nodes.flatten(1))  # type: ignore[no-any-return]
 
     def forward(self, batch: WeightBatch) -> Float[Tensor, "b f"]:
         """Map a batch of networks to outputs."""
         return self.head(self.embed(batch))  # type: ignore[no-any-return]
 
-
-def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """Apply a function of networks part by part, and repeat it in the backward pass.
-
-    The activations of all pairs of neurons of 128 networks 2-32-32-1 would take 13 GB.
-
-    Args:
-        function: A function of tensors (b, ...) for any number of networks b.
-        tensors: Its arguments, (B, ...).
-    """
-    if torch.compiler.is_compiling():  # fused, and parts would take longer to compile
-        return checkpoint(function, *tensors, use_reentrant=False)  # type: ignore[no-any-return]
-    parts = zip(*(tensor.split(CHUNK_SIZE) for tensor in tensors), strict=True)
-    return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])
+    def _on_pairs(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Apply a function of any number of networks to tensors (B, ...)."""
+        if not (self.recompute and torch.is_grad_enabled()):
+            return function(*tensors)
+        if torch.compiler.is_compiling():  # parts would take longer to compile
+            return checkpoint(function, *tensors, use_reentrant=False)
+        parts = zip(*(tensor.split(CHUNK_SIZE) for tensor in tensors), strict=True)
+        return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])
 
 
 def adjacency(batch: WeightBatch) -> Float[Tensor, "b n n c"]:

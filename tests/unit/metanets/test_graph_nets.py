@@ -239,15 +239,18 @@ def test_ng_t_equals_attention_of_all_neurons(num_layers: int) -> None:
     torch.testing.assert_close(net(batch), expected)
 
 
-def test_parts_of_ng_t_have_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_parts", [1, 3])
+def test_recomputed_pairs_have_the_same_gradients(
+    num_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = random_batch(SPEC, 5)
+    monkeypatch.setattr(ng_t, "CHUNK_SIZE", -(-len(batch.weights[0]) // num_parts))
+    dropout = 0.5 if num_parts == 1 else 0.0  # parts have other masks than the whole
+    net = randomise(NGT(SPEC, out_features=3, num_layers=3, dropout=dropout)).double()
     gradients = []
-    for size in (2, 5):  # the batch has 5 networks
-        monkeypatch.setattr(ng_t, "CHUNK_SIZE", size)
+    for net.recompute in (False, True):
         torch.manual_seed(0)
-        net = NGT(SPEC, out_features=3, num_layers=2).double().eval()
-        batch = random_batch(SPEC, 5)
-        net(batch).square().sum().backward()
-        gradients.append([p.grad for p in net.parameters()])
+        gradients.append(torch.autograd.grad(net(batch).square().sum(), list(net.parameters())))
     torch.testing.assert_close(*gradients)
 
 
