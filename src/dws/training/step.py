@@ -23,7 +23,7 @@ from dws.training.state import TrainingState
 from dws.weightspace import WeightBatch
 from dws.weightspace.transforms import ImageMove
 
-NUM_COMPILED = 256  # models that a process can compile; PyTorch's default is 8
+NUM_COMPILED = 256  # variants of one function that a process can compile; PyTorch's default is 8
 
 
 class TrainingStep:
@@ -128,5 +128,4 @@ def _compile(model: Model) -> Callable[[WeightBatch], Tensor]:
     """Compile a model. The models of a sweep share a forward method, which PyTorch counts."""
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, NUM_COMPILED)
-    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, NUM_COMPILED)
     return torch.compile(model, dynamic=False)

@@ -148,10 +148,9 @@ def test_every_model_of_a_long_sweep_is_compiled(
     sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    torch.compiler.reset()
+    torch.compiler.reset()  # forgets what other tests have compiled
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=2):
         for i in range(4):
             dropout = 0.01 * (i + 1)  # a constant of the compiled code
             folder = tmp_path / str(i)
             run_training(sine_zoo, folder, compile_="always", num_epochs=1, dropout=dropout)
-    torch.compiler.reset()
