@@ -136,10 +136,10 @@ LEARNING_RATES = {  # of every method, for all tasks
     "dwsnet_sign_310k": 3e-3,
     "inr2vec": 3e-3, "inr2vec_550k": 3e-3, "mlp": 1e-3, "mlp_550k": 1e-3, "mlp_alignment": 1e-2,
     "mlp_alignment_550k": 1e-2, "mlp_permutation_augmentation": 1e-2,
-    "mlp_permutation_augmentation_550k": 1e-2, "probe": 3e-3, "transformer": 1e-3,
-    "transformer_550k": 1e-3,
+    "mlp_permutation_augmentation_550k": 1e-2, "nfn": 3e-3, "nfn_hnp": 3e-3, "probe": 3e-3,
+    "transformer": 1e-3, "transformer_550k": 1e-3,
     **dict.fromkeys(
-        ["nfn", "nfn_hnp", "nfn_published", "ng_gnn", "ng_gnn_published", "ng_t", "gmn",
+        ["nfn_published", "ng_gnn", "ng_gnn_published", "ng_t", "gmn",
          "scalegmn", "scalegmn_published", "scalegmn_b", "scalegmn_b_published", "ng_gnn_probes",
          "ng_t_probes", "gmn_probes", "scalegmn_probes", "scalegmn_b_probes"], 1e-3,
     ),

@@ -39,11 +39,13 @@ class ScaleGMN(GraphNet):
     sizes for MNIST are in ``configs/model/scalegmn_published.yaml`` and
     ``scalegmn_b_published.yaml``, without parameters that receive no gradient.
 
-    Deviation from the reference implementation: phases are used unchanged, whereas the reference
-    makes them canonical before training (``wrap_phases`` does so); messages against the edges use
-    their updated features, whereas the reference uses the initial ones; both directions start with
-    a learned factor of the edges of each layer, whereas the reference has one for ``"forward"``
-    only; features that cannot influence the outputs are not computed and have no parameters.
+    Deviation from the reference implementation: weights are scaled, whereas the reference uses them
+    as they are; messages against the edges use their updated features, whereas the reference uses
+    the initial ones; both directions start with a learned factor of the edges of each layer,
+    whereas the reference has one for ``"forward"`` only, and separate ones for each input and
+    output; features that cannot influence the outputs are not computed and have no parameters.
+    Phases are used unchanged. The reference canonicalises them first, which does not change biases
+    between -π/2 and π/2.
 
     Args:
         spec: The architecture of the input networks.

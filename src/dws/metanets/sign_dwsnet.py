@@ -20,8 +20,8 @@ the building blocks.
 
 Related work: ScaleGMN (Kalogeropoulos et al., NeurIPS 2024, arXiv 2406.10685) handles the signs of
 sine networks in message passing on the graph of neurons. Its invariant functions of odd features
-are |x| or the symmetrisation ρ(x) + ρ(-x), its equivariant functions are linear maps times these,
-and its code makes phases canonical before training. In this module even features start from |x| as
+are |x| or the symmetrisation ρ(x) + ρ(-x), its equivariant functions are linear maps times these.
+In this module even features start from |x| as
 well, but form a second stream with separate normalisation, MLPs and global features. They are
 updated by products of two linear maps of odd features, and they gate the updates of odd features.
 Edge features are updated too. ``wrap_phases`` is also a canonical form of phases; it is
