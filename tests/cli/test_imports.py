@@ -769,7 +769,7 @@ def test_an_output_offset_may_have_an_exponent(nets: Path, command: Command) -> 
         (("render", "zoo", "--output", "out"), "out has no suffix of an image format"),
         (("render", "zoo", "--output", "zoo"), "zoo has no suffix of an image format"),
         (("merge", "zoo", "nets"), "nets contains files"),
-        (("combine", "zoo", "zoo", "new"), "networks are in several of the zoos"),
+        (("combine", "zoo", "zoo", "new"), "zoo and zoo have the same networks"),
         (("merge", "zoo", "file/out"), "file is a file, but a folder is needed"),
     ],
 )

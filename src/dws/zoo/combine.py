@@ -89,7 +89,12 @@ def _plan(zoos: Sequence[Zoo]) -> dict[str, Any]:
         raise UserError(f"expected at least two zoos to combine, got {len(zoos)}")
     contents = [zoo.manifest.content() for zoo in zoos]
     first = contents[0]
-    for zoo, content in zip(zoos, contents, strict=True):
+    for i, (zoo, content) in enumerate(zip(zoos, contents, strict=True)):
+        for other in zoos[:i]:
+            if other.digest == zoo.digest:
+                raise UserError(
+                    f"{other.path} and {zoo.path} have the same networks. Give each zoo once."
+                )
         if zoo.manifest.aligned_to:
             raise UserError(
                 f"{zoo.path} is an aligned copy. Combine the zoos that it and the others were made "

@@ -25,7 +25,7 @@ def test_networks_of_other_dtypes_are_converted(dtype: torch.dtype, net: type) -
 def test_unknown_input_form_of_a_metanet_is_rejected() -> None:
     net = SignDWSNet(WeightSpaceSpec((2, 3, 1)), out_features=1)
     net.reads = "signs"
-    with pytest.raises(ValueError, match=r"reads in \('standardized', 'scaled', 'wra"):
+    with pytest.raises(ValueError, match=r"reads in \('standardized', 'scaled', 'unsc"):
         WeightSpaceModel(net.spec, net, torch.nn.Identity())
 
 
