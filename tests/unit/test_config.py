@@ -172,8 +172,8 @@ def test_method_is_trained_by_its_recipe(task: str, model: str) -> None:
     assert settings.augment.noise == noise
     assert settings.augment.until == (0.8 if sign_on_images else 1.0)
     assert settings.trainer.num_epochs == (25 if task == "ssl" else 20)
-    slow_in_bf16 = model.startswith("transformer")
-    assert settings.trainer.precision == ("fp32" if slow_in_bf16 else "auto")
+    in_float32 = model.startswith(("transformer", "scalegmn_b"))
+    assert settings.trainer.precision == ("fp32" if in_float32 else "auto")
 
 
 def test_contrastive_representation_matches_the_released_code() -> None:
