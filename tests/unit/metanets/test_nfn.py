@@ -188,7 +188,6 @@ def test_network_distinguishes_inputs(variant: str) -> None:
     assert (net(other) - net(batch)).abs().max() > 1e-3
 
 
-@pytest.mark.untyped
 def test_weights_are_encoded_without_scaling() -> None:
     spec = WeightSpaceSpec((2, 4, 4, 1))
     batch = random_batch(spec, 6, dtype=torch.float32)
@@ -199,6 +198,7 @@ def test_weights_are_encoded_without_scaling() -> None:
     torch.testing.assert_close(model(batch), net(batch))
 
 
+@pytest.mark.untyped
 def test_unknown_variant_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"variant in \('np', 'hnp'\), got 'hp'"):
         NFN(SPECS[0], out_features=1, variant="hp")
