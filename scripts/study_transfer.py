@@ -25,12 +25,14 @@ from torch import Tensor
 import dws
 from dws.config import compose_settings
 from dws.experiment import Run
+from dws.inr import init_siren
 from dws.io.atomic import write_atomically
 from dws.signals import ImageSignals
 from dws.training import Model
 from dws.training.inference import in_batches
 from dws.weightspace import WeightBatch
 from dws.zoo import Workers, Zoo, ZooConfig, build_zoo, combine_zoos
+from dws.zoo.dwsnets import to_state_dict
 
 OUTPUT = Path("scripts/bench/transfer.csv")
 MODELS = ("dwsnet", "dwsnet_sign", "probe")
@@ -80,21 +82,38 @@ def fit_zoo(base: Zoo, fit: str, folder: Path) -> Zoo:
     )
 
 
-def fit_plain(base: Zoo, file: Path, root: str | Path) -> tuple[WeightBatch, Tensor]:
-    """Fit test images one at a time by PyTorch's autograd and Adam; returns networks and labels."""
+def fit_plain(
+    base: Zoo, file: Path, root: str | Path, *, default_init: bool
+) -> tuple[WeightBatch, Tensor]:
+    """Fit test images one at a time by PyTorch's autograd and Adam.
+
+    Args:
+        base: The zoo whose test images and settings are used.
+        file: File of the networks; they are loaded if it exists.
+        root: Data folder, see ``ImageSignals``.
+        default_init: Start from the initial weights of ``torch.nn.Linear``, which are larger.
+
+    Returns:
+        Networks and labels.
+    """
     signals = SameImages(base, root, NUM_IMAGES)
     ids = signals.ids["test"][:NUM_PLAIN]
     if not file.is_file():
         torch.manual_seed(0)
-        flat = torch.cat([_fit_one(base, signals, i) for i in ids.split(1)])
+        flat = []
+        for seed, index in enumerate(ids.split(1), start=10**6):  # no seed of a zoo
+            net = PlainSiren(base.spec, base.inr.omega_0)
+            if not default_init:
+                initial = to_state_dict(init_siren(base.spec, [seed]))
+                net.load_state_dict({k.replace("seq", "layers"): w for k, w in initial.items()})
+            flat.append(_fit_one(net, base, signals, index))
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, save({"flat": flat}))
-    flat = load_file(file)["flat"]
-    return WeightBatch.from_flat(base.spec, flat), signals.labels(ids)["label"]
+        write_atomically(file, save({"flat": torch.cat(flat)}))
+    networks = WeightBatch.from_flat(base.spec, load_file(file)["flat"])
+    return networks, signals.labels(ids)["label"]
 
 
-def _fit_one(base: Zoo, signals: ImageSignals, index: Tensor) -> Tensor:
-    net = PlainSiren(base.spec, base.inr.omega_0)
+def _fit_one(net: PlainSiren, base: Zoo, signals: ImageSignals, index: Tensor) -> Tensor:
     fit = base.manifest.fit or {}
     optimizer = torch.optim.Adam(net.parameters(), lr=fit["learning_rate"])
     target = signals.values(index)[0]
@@ -127,29 +146,34 @@ def study(name: str, models: list[str], *, seed: int, output: Path) -> None:
     }
     settings: Mapping[str, Any] = {"scale": "small", "wandb": "disabled"}
     root = compose_settings("fit_inrs", [f"zoo={name}"]).zoo.signals["root"]
-    networks = test_networks(base, zoos, fit_plain(base, folder / "plain.safetensors", root))
+    plain = {
+        kind: fit_plain(base, folder / f"{file}.safetensors", root, default_init=is_default)
+        for kind, file, is_default in (
+            ("authors, one at a time", "plain", False),
+            ("init of torch.nn.Linear, one at a time", "plain_default_init", True),
+        )
+    }
+    networks = {**test_networks(base, zoos), **plain}
     mixture = combine_zoos([base, *(zoos[fit] for fit in MIXED)], folder / "mixture")
-    complete = {(row["zoo"], row["training"], row["model"], row["seed"]) for row in read(output)}
+    columns = ("zoo", "training", "model", "seed")
+    complete = {(*(row[name] for name in columns), row["fit"]) for row in read(output)}
     for training, zoo in (("authors", base), ("mixture", mixture)):
         for model in models:
-            if (name, training, model, str(seed)) in complete:
+            key = (name, training, model, str(seed))
+            missing = [fit for fit in networks if (*key, fit) not in complete]
+            if not missing:
                 continue
             run = dws.train(name, model, zoo=zoo, seed=seed, settings=settings)
-            rows = [
-                {
-                    "zoo": name,
-                    "training": training,
-                    "model": model,
-                    "seed": seed,
+            for fit in missing:
+                weights, labels = networks[fit]
+                row = {
+                    **dict(zip(columns, key, strict=True)),
                     "num_train": len(zoo.split("train")),
                     "fit": fit,
                     "num_test": len(labels),
                     "accuracy": f"{accuracy(run.load(), weights, labels):.4f}",
                     "accuracy_rescaled": f"{accuracy(rescaled(run, weights), weights, labels):.4f}",
                 }
-                for fit, (weights, labels) in networks.items()
-            ]
-            for row in rows:
                 print(row, flush=True)
                 append(output, row)
 
@@ -168,9 +192,7 @@ def rescaled(run: Run, networks: WeightBatch) -> Model:
     return model
 
 
-def test_networks(
-    base: Zoo, zoos: Mapping[str, Zoo], plain: tuple[WeightBatch, Tensor]
-) -> dict[str, tuple[WeightBatch, Tensor]]:
+def test_networks(base: Zoo, zoos: Mapping[str, Zoo]) -> dict[str, tuple[WeightBatch, Tensor]]:
     """Test networks of each fit and their labels; all show the same images."""
     split = base.split("test")
     ids = next(iter(zoos.values())).split("test").column("signal_id")
@@ -182,7 +204,6 @@ def test_networks(
             fit: (zoo.split("test").weights(), zoo.split("test").labels["label"])
             for fit, zoo in zoos.items()
         },
-        "authors, one at a time": plain,
         "authors, float16": (authors.to(torch.float16).to(torch.float32), labels),
         f"authors, {PRUNED:.0%} pruned": (pruned(authors), labels),
     }
