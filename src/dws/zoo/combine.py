@@ -25,6 +25,8 @@ from dws.zoo.store import (
     write_shard,
 )
 
+SHARED = ("signals", "labels", "domain", "dims")  # manifest entries that do not differ
+ARCHITECTURES = ("inr", "classifier")  # manifest entries of the architecture
 INIT = ("init", "shared_init")  # settings of an architecture that may differ
 
 
@@ -108,21 +110,15 @@ def _plan(zoos: Sequence[Zoo]) -> dict[str, Any]:
                 "the same signals and architecture."
             )
     sizes: dict[str, int] = {split: sum(len(zoo.split(split)) for zoo in zoos) for split in SPLITS}
-    return {
-        **{key: first[key] for key in ("format_version", "signals", "dims", "labels")},
-        **{key: first[key] for key in ("domain",) if first.get(key)},
-        **{
-            key: {
-                **first[key],
-                **{
-                    name: _if_same(content[key].get(name) for content in contents)
-                    for name in INIT
-                    if name in first[key]
-                },
+    plan = {key: first[key] for key in ("format_version", *SHARED) if key in first}
+    for section in ARCHITECTURES:
+        if first.get(section):
+            plan[section] = {
+                key: _if_same(content[section].get(key) for content in contents)
+                for key in first[section]
             }
-            for key in ("inr", "classifier")
-            if first.get(key)
-        },
+    return {
+        **plan,
         "zoo": {
             **first["zoo"],
             "limit": None,
@@ -134,7 +130,7 @@ def _plan(zoos: Sequence[Zoo]) -> dict[str, Any]:
         COMBINED: [
             {
                 "source": zoo.digest,
-                **{k: content[k] for k in ("zoo", "inr", "classifier", "fit") if k in content},
+                **{key: content[key] for key in ("zoo", *ARCHITECTURES, "fit") if key in content},
             }
             for zoo, content in zip(zoos, contents, strict=True)
         ],
@@ -149,8 +145,8 @@ def _if_same(values: Iterable[Any]) -> Any:
 
 def _common(content: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest entries in which zoos have to agree."""
-    entries = {key: content.get(key) for key in ("signals", "labels", "domain", "dims")}
-    for section in ("inr", "classifier"):
+    entries = {key: content.get(key) for key in SHARED}
+    for section in ARCHITECTURES:
         for key, value in (content.get(section) or {}).items():
             if key not in INIT:
                 entries[f"{section}.{key}"] = value
