@@ -4,14 +4,16 @@ Run from the repository's root: ``python -m scripts.bench_metanets`` (on an idle
 most of the time is compilation). One step is forward pass, backward pass and AdamW on 128
 networks. ``default`` compiles it and uses bfloat16 where a long training of
 ``dws-train`` would, ``eager`` does neither. Each metanet is measured in a process of its own, where
-both steps and one large matrix product in float32 take turns. Medians are printed and written as
-JSON, beside the floating-point operations of the matrix products of a step and the percentage of
-the step that they would take at the speed of the large product (above 100 is possible in bfloat16).
+both steps and one large matrix product in float32 take turns. Medians are printed, beside the
+floating-point operations of the matrix products of a step and the percentage of the step that they
+would take at the speed of the large product (above 100 is possible in bfloat16). They are written
+as JSON after each metanet. Its rows of other metanets are kept if they have the same conditions.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -84,8 +86,9 @@ def measure(model: str, batch_size: int, num_threads: int, num_rounds: int) -> d
     keep_freed_memory()  # as in the commands
     eager = eager_step(model, batch_size)
     # the fused attention of CPUs has no formula for its operations
+    small_step = eager_step(model, FLOPS_BATCH)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        eager_step(model, FLOPS_BATCH)()
+        small_step()
     flops = counter.get_total_flops() / FLOPS_BATCH  # of one network
     row: dict[str, object] = {
         "model": model,
@@ -101,7 +104,7 @@ def measure(model: str, batch_size: int, num_threads: int, num_rounds: int) -> d
     for variant, times in (("default", seconds[""]), ("eager", seconds["eager"])):
         rates = sorted(round(batch_size / s, 1) for s in times)
         key = f"networks_per_second_{variant}"
-        row |= {key: statistics.median(rates), f"{key}_min_max": [rates[0], rates[-1]]}
+        row |= {key: round(statistics.median(rates), 1), f"{key}_min_max": [rates[0], rates[-1]]}
     rate = batch_size / statistics.median(seconds[""])
     return row | {
         "product_gflops": round(product_rate / 1e9),
@@ -109,23 +112,33 @@ def measure(model: str, batch_size: int, num_threads: int, num_rounds: int) -> d
     }
 
 
+def earlier_rows(conditions: dict[str, object]) -> dict[str, dict[str, object]]:
+    """Read the rows that were measured under the same conditions, by model."""
+    written = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    if not written or {key: written[key] for key in conditions} != conditions:
+        return {}
+    return {row["model"]: row for row in written["rows"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     environment = machine()
     print(environment)
-    rows = []
+    conditions = {**environment, "batch_size": arguments.batch_size}
+    rows = earlier_rows(conditions)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         for model in arguments.models:
             job = (model, arguments.batch_size, arguments.threads, arguments.steps)
-            rows.append(pool.submit(measure, *job).result())
-            print(rows[-1], flush=True)
-    write_json(OUTPUT, {**environment, "batch_size": arguments.batch_size, "rows": rows})
+            rows[model] = pool.submit(measure, *job).result()
+            print(rows[model], flush=True)
+            ordered = [rows[name] for name in MODELS if name in rows]
+            write_json(OUTPUT, {**conditions, "rows": ordered})
 
 
 if __name__ == "__main__":
