@@ -131,6 +131,7 @@ def test_gradients_reach_every_parameter(make: Callable[..., nn.Module]) -> None
         assert parameter.grad.abs().max() > 1e-6, name
 
 
+@pytest.mark.untyped
 @batched_attention
 def test_vmap_of_grad_equals_the_gradient_of_each_network(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 4, 2)
@@ -144,6 +145,7 @@ def test_vmap_of_grad_equals_the_gradient_of_each_network(make: Callable[..., nn
         torch.testing.assert_close(got, gradient)
 
 
+@pytest.mark.untyped
 @batched_attention
 def test_jacrev_equals_the_gradient_of_each_output(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
@@ -153,6 +155,7 @@ def test_jacrev_equals_the_gradient_of_each_output(make: Callable[..., nn.Module
         torch.testing.assert_close(got[1, 3], expected)
 
 
+@pytest.mark.untyped
 @forward_mode
 def test_jvp_equals_the_directional_derivative(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 2, 2)
@@ -162,6 +165,7 @@ def test_jvp_equals_the_directional_derivative(make: Callable[..., nn.Module]) -
     torch.testing.assert_close(got, along(net, batch, direction), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.untyped
 @forward_mode
 @batched_attention
 def test_forward_and_reverse_mode_jacobians_agree(make: Callable[..., nn.Module]) -> None:
@@ -172,6 +176,7 @@ def test_forward_and_reverse_mode_jacobians_agree(make: Callable[..., nn.Module]
         torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.untyped
 @forward_mode
 @batched_attention
 def test_hessian_equals_the_derivative_of_the_gradient(make: Callable[..., nn.Module]) -> None:
@@ -188,6 +193,7 @@ def test_hessian_equals_the_derivative_of_the_gradient(make: Callable[..., nn.Mo
     torch.testing.assert_close((got * direction).sum((3, 4, 5)), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.untyped
 @batched_attention
 def test_per_network_parameter_gradients_equal_autograd(make: Callable[..., nn.Module]) -> None:
     net, batch = randomise(make()).double().eval(), random_batch(SPEC, 3, 2)
