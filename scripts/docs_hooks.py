@@ -37,6 +37,15 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "outputs/results"
 BENCH = ROOT / "scripts/bench"
 TABLES = re.compile(r"<!-- table: (?P<folder>\w+)/(?P<name>[\w.-]+) -->")
+README_METHODS = (
+    "mlp",
+    "mlp_alignment",
+    "transformer",
+    "dwsnet",
+    "nfn_hnp",
+    "dwsnet_sign",
+    "probe",
+)
 MARKER = re.compile(r"<!-- (table|bench|settings|choices|cards): ([\w./-]+) -->")
 COPIES = {
     "CHANGELOG.md": "changelog.md",
@@ -139,15 +148,14 @@ def readme_table() -> str:
 
     images = ("classification", "classification-others", "classification-functions")
     columns = [
-        column("classification", "MNIST, published"),
+        measured(*images[:2], title="MNIST, published"),
         measured(*images, title="MNIST, here"),
-        column("classification", "Fashion-MNIST, published"),
+        measured(*images[:2], title="Fashion-MNIST, published"),
         measured(*images, title="Fashion-MNIST, here"),
         column("ssl", "published"),
         measured("ssl", "ssl-others", title="here"),
     ]
-    methods = [*columns[0], "dwsnet_sign", "probe"]
-    rows = [[method_title(m), *(c.get(m, "–") for c in columns)] for m in methods]
+    rows = [[method_title(m), *(c.get(m) or "–" for c in columns)] for m in README_METHODS]
     largest = [
         measured(f"sizes-{task}", title="55,000 networks") for task in ("mnist", "fashion_mnist")
     ]
@@ -157,9 +165,9 @@ def readme_table() -> str:
         rows.append(
             [
                 title,
-                columns[0].get(method, "–"),
+                columns[0].get(method) or "–",
                 mnist,
-                columns[2].get(method, "–"),
+                columns[2].get(method) or "–",
                 fashion,
                 "–",
                 "–",

@@ -5,6 +5,8 @@ Run from the repository's root: ``python -m scripts.docs_pictures``. It writes t
 - ``overview.png``: the INR of ``outputs/results/small/inr-mnist.json``, its weights, the prediction
   of ``dwsnet_sign``, and embeddings of the MNIST test networks, which are cropped from the
   committed figures ``tsne-mnist-label*.png``;
+- ``accuracy-speed.svg``: accuracy on MNIST and training speed of all metanets with committed
+  results, the latter from ``scripts/bench/metanets.json``;
 - ``permutation.svg``, ``sign.svg`` and ``layer.svg``: diagrams;
 - ``symmetries-<cell>.png``: the figures of ``docs/notebooks/symmetries.ipynb``.
 """
@@ -24,9 +26,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from dws.inr import siren_apply
+from dws.report.methods import evaluates_functions, method_title
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 RESULTS = Path("outputs/results/small")
+BENCHMARK = Path("scripts/bench/metanets.json")
 PICTURES = Path("docs/pictures")
 INK, SOFT, ACCENT, OTHER = "#222222", "#9aa0a6", "#3949ab", "#d55e00"
 # left, top, right and bottom of the first panel of a committed figure, and offset of the next one
@@ -38,6 +42,8 @@ EMBEDDINGS = {
     "dwsnet_sign": ("SignDWSNet", "tsne-mnist-label.png", 1, 0),
 }
 
+LABELS = {"dwsnet_sign": (-16, 12), "nfn_hnp": (8, -10)}  # offsets of labels, in points
+
 
 def main() -> None:
     mpl.rcParams.update({"svg.hashsalt": "dws", "font.family": "DejaVu Sans", "font.size": 10})
@@ -45,6 +51,7 @@ def main() -> None:
     for name, draw in (("permutation", permutation), ("sign", sign), ("layer", layer)):
         figure = draw()
         figure.savefig(PICTURES / f"{name}.svg", metadata={"Date": None}, facecolor="white")
+    accuracy_and_speed().savefig(PICTURES / "accuracy-speed.svg", metadata={"Date": None})
     draw_notebook(Path("docs/notebooks/symmetries.ipynb"))
     overview().savefig(PICTURES / "overview.png", dpi=150, metadata={"Software": None})
 
@@ -139,7 +146,7 @@ def overview() -> plt.Figure:
 def accuracies() -> dict[str, str]:
     """Test accuracy of each method on MNIST, without the number of seeds, as text."""
     cells = {}
-    for table in ("classification", "classification-others"):
+    for table in ("classification", "classification-others", "classification-functions"):
         with (RESULTS / f"{table}.csv").open() as file:
             cells |= {row["method"]: row["MNIST, here"] for row in csv.DictReader(file)}
     return {method: cell.partition(" (")[0] for method, cell in cells.items()}
@@ -151,6 +158,33 @@ def panel(file: str, column: int, row: int) -> Any:
     left, top, right, bottom = PANEL
     x, y = column * STEP[0], row * STEP[1]
     return pixels[top + y : bottom + y, left + x : right + x]
+
+
+# --- measurements ---------------------------------------------------------------------------------
+
+
+def accuracy_and_speed() -> plt.Figure:
+    """Scatter plot of accuracy on MNIST and training speed; areas show numbers of parameters."""
+    accuracy = accuracies()
+    figure = plt.figure(figsize=(7.2, 4.2), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    for row in json.loads(BENCHMARK.read_text())["rows"]:
+        if row["model"] not in accuracy:
+            continue
+        at = row["networks_per_second_eager"], float(accuracy[row["model"]].split()[0])
+        color = OTHER if evaluates_functions(row["model"]) else ACCENT
+        axes.scatter(*at, s=row["num_parameters"] / 4000, color=color, alpha=0.5, lw=0)
+        offset = LABELS.get(row["model"], (6, 6))
+        axes.annotate(
+            method_title(row["model"]), at, offset, textcoords="offset points", fontsize=8
+        )
+    axes.set_xscale("log")
+    axes.set_ylim(10, 107)
+    axes.set_xlabel("training speed, networks/s (one thread, float32, not compiled)")
+    axes.set_ylabel("test accuracy on MNIST, %")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
 
 
 # --- diagrams -------------------------------------------------------------------------------------
