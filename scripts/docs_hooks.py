@@ -43,6 +43,7 @@ README_METHODS = (
     "transformer",
     "dwsnet",
     "nfn_hnp",
+    "scalegmn",
     "dwsnet_sign",
     "probe",
 )
