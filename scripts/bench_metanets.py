@@ -85,8 +85,8 @@ def measure(model: str, batch_size: int, num_threads: int, num_rounds: int) -> d
     torch.set_num_threads(num_threads)
     keep_freed_memory()  # as in the commands
     eager = eager_step(model, batch_size)
-    # the fused attention of CPUs has no formula for its operations
     small_step = eager_step(model, FLOPS_BATCH)
+    # the fused attention of CPUs has no formula for its operations
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         small_step()
     flops = counter.get_total_flops() / FLOPS_BATCH  # of one network
