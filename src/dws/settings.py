@@ -85,6 +85,9 @@ class FitConfig:
         device: ``auto`` (a GPU if available), ``cpu`` or ``cuda``.
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits that take more
             than about a minute, on machines with a C++ compiler.
+        fused: ``auto`` fits INRs with one kernel for all operations of a step, if the device is a
+            CUDA device, Triton is installed, and the INRs have one or two inputs, one output, and
+            two hidden layers of 16, 32 or 64 neurons each; ``never`` does not.
         cuda_graph: ``auto`` records steps as CUDA graphs on CUDA devices; ``never`` does not.
     """
 
@@ -97,6 +100,7 @@ class FitConfig:
     chunk_size: Count | None = None
     device: str = "auto"
     compile: Compile = "auto"
+    fused: Literal["auto", "never"] = "auto"
     cuda_graph: Literal["auto", "never"] = "auto"
 
     def identity(self) -> dict[str, Any]:
@@ -105,7 +109,7 @@ class FitConfig:
         Settings that version 0.2 did not have are omitted if they have the value that it used.
         """
         fixed_in_0_2 = {"betas": (0.9, 0.999), "schedule": "constant"}
-        execution_only = ("chunk_size", "device", "compile", "cuda_graph")
+        execution_only = ("chunk_size", "device", "compile", "fused", "cuda_graph")
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()

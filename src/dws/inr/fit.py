@@ -19,6 +19,7 @@ from torch import Tensor
 from dws.capture import has_graphs
 from dws.errors import UserError
 from dws.inr.family import Family, Siren, loss_and_gradient
+from dws.inr.fused_fit import FusedFit, fits_fused
 from dws.inr.graph_fit import CHECK_EVERY, GraphFit
 from dws.runtime import find_device, should_compile
 from dws.settings import FitConfig
@@ -123,7 +124,7 @@ def fit_inrs(
         compiled: Whether to run the compiled step, see ``use_compiler``.
         on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
         on_weights: Callback after every ``CHECK_EVERY`` steps, see ``OnWeights``. An exception that
-            it raises ends the fit. No CUDA graph is recorded if it is given.
+            it raises ends the fit. If it is given, steps run eagerly.
 
     Returns:
         The fitted networks in the order of ``initial``.
@@ -156,13 +157,13 @@ def fit_networks(
         initial: B initial networks with one channel.
         inputs: P inputs shared by all networks, (P, d_0), or inputs of each, (B, P, d_0).
         targets: Targets of each network, (B, P, d_M).
-        config: Steps, learning rate, early stopping and use of CUDA graphs. ``chunk_size``,
-            ``compile`` and ``device`` are ignored here: callers use them to divide a zoo into
-            batches and to create the tensors.
+        config: Steps, learning rate, early stopping, and use of the fused kernel and of CUDA
+            graphs. ``chunk_size``, ``compile`` and ``device`` are ignored here: callers use them to
+            divide a zoo into batches and to create the tensors.
         compiled: Whether to run the compiled step, see ``use_compiler``.
         on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
         on_weights: Callback after every ``CHECK_EVERY`` steps, see ``OnWeights``. An exception that
-            it raises ends the fit. No CUDA graph is recorded if it is given.
+            it raises ends the fit. If it is given, steps run eagerly.
 
     Returns:
         The fitted networks in the order of ``initial``.
@@ -208,15 +209,22 @@ def fit_networks(
 
     active = torch.arange(size, device=values.device)  # networks that have not stopped
     params = initial.flatten().squeeze(-1).clone()  # (active, num_params)
-    if config.cuda_graph != "never" and has_graphs(values.device) and on_weights is None:
 
-        def on_checked(is_finite: bool, step: int, num_active: int) -> None:
-            _check_finite(is_finite, step, config)
-            report(step, num_active, values.new_empty(0))
+    def on_checked(is_finite: bool, step: int, num_active: int) -> None:
+        _check_finite(is_finite, step, config)
+        report(step, num_active, values.new_empty(0))
 
-        graph_fit = GraphFit(gradient, params, points, values, config)
-        graph_fit.run(on_checked)
-        return finish(graph_fit.fitted, graph_fit.num_steps, active)
+    whole_fit: FusedFit | GraphFit | None = None
+    if on_weights is not None:
+        pass
+    elif config.fused != "never" and fits_fused(family, spec, points, values):
+        assert isinstance(family, Siren)
+        whole_fit = FusedFit(family, spec, params, points, values, config)
+    elif config.cuda_graph != "never" and has_graphs(values.device):
+        whole_fit = GraphFit(gradient, params, points, values, config)
+    if whole_fit is not None:
+        whole_fit.run(on_checked)
+        return finish(whole_fit.fitted, whole_fit.num_steps, active)
     fitted = torch.empty_like(params)
     num_steps = torch.full_like(active, config.num_steps)
     optimizer = torch.optim.Adam(

@@ -1,0 +1,112 @@
+"""Fitting of SIRENs on a GPU with one kernel, which runs many steps of each network."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dws.capture import Delayed, has_graphs
+from dws.inr.family import Family, Siren
+from dws.inr.graph_fit import CHECK_EVERY
+from dws.settings import FitConfig
+from dws.weightspace import WeightSpaceSpec
+
+STEPS_PER_LAUNCH = 50  # a multiple of CHECK_EVERY; progress is reported once per launch
+WIDTHS = (16, 32, 64)  # of hidden layers
+BLOCK = 64  # points in a block
+NUM_WARPS = 4
+MAX_REGISTERS: int | None = None  # per thread
+SPLIT = True  # whether to multiply matrices by tensor cores, see ``siren_kernel.product``
+
+
+def fits_fused(family: Family, spec: WeightSpaceSpec, points: Tensor, values: Tensor) -> bool:
+    """Return whether ``FusedFit`` can fit these networks.
+
+    They must be SIRENs of one or two inputs, two hidden layers of the same width in ``WIDTHS``, and
+    one output, with shared points, in float32, on a CUDA device of compute capability 8.0 or
+    higher. Triton must be installed.
+    """
+    return (
+        isinstance(family, Siren)
+        and spec.dims in [(d_0, width, width, 1) for d_0 in (1, 2) for width in WIDTHS]
+        and points.ndim == 2
+        and values.dtype == torch.float32
+        and has_graphs(values.device)
+        and torch.cuda.get_device_capability(values.device) >= (8, 0)
+        and importlib.util.find_spec("triton") is not None
+    )
+
+
+class FusedFit:
+    """State of a batch of SIRENs during fitting, in tensors on one device.
+
+    Args:
+        family: ω0 and output offset.
+        spec: The architecture of the networks, see ``fits_fused``.
+        params: Initial parameters, (B, num_params).
+        points: Points shared by all networks, (d_0, P).
+        values: Targets, (B, d_M, P).
+        config: Steps, learning rate and early stopping.
+    """
+
+    def __init__(
+        self,
+        family: Siren,
+        spec: WeightSpaceSpec,
+        params: Float[Tensor, "b num_params"],
+        points: Float[Tensor, "d_0 p"],
+        values: Float[Tensor, "b d_m p"],
+        config: FitConfig,
+    ) -> None:
+        self.config, self.family, self.spec = config, family, spec
+        self._points, self._values = points, values
+        self.fitted = params.clone()  # parameters of all networks, final for stopped ones
+        self._moments = torch.zeros_like(params), torch.zeros_like(params)
+        steps = torch.arange(config.num_steps, dtype=torch.float64)
+        rates = torch.tensor(
+            [config.learning_rate * config.factor(step) for step in range(config.num_steps)],
+            dtype=torch.float64,
+        )
+        beta_1, beta_2 = config.betas
+        self._rates = (rates / (1 - beta_1 ** (steps + 1))).to(params)
+        self._scales = (1 - beta_2 ** (steps + 1)).rsqrt().to(params)
+        self._losses = params.new_zeros(len(params))  # at the last check
+        self.num_steps = torch.full((len(params),), config.num_steps, device=params.device)
+
+    def run(self, on_checked: Callable[[bool, int, int], None]) -> None:
+        """Run all steps and store the results in ``fitted`` and ``num_steps``.
+
+        Args:
+            on_checked: Callback after each launch, with whether all losses are finite, the step of
+                the last check, and the number of networks that have not stopped.
+        """
+        status = Delayed()
+        max_steps = self.config.num_steps
+        for start in range(0, max_steps, STEPS_PER_LAUNCH):
+            self.advance(start, min(start + STEPS_PER_LAUNCH, max_steps))
+            is_finite, is_active = self._losses.isfinite().all(), self.num_steps == max_steps
+            previous = status.exchange(torch.stack([is_finite.long(), is_active.sum()]))
+            if previous is None:
+                continue
+            num_active = int(previous[1])
+            on_checked(bool(previous[0]), start - CHECK_EVERY, num_active)
+            if num_active == 0:
+                break
+
+    def advance(self, start: int, end: int) -> None:
+        """Run the steps from ``start`` to ``end`` of all networks that have not stopped."""
+        from dws.inr.siren_kernel import fit_sirens  # imports Triton
+
+        spec, config = self.spec, self.config
+        fit_sirens[(len(self.fitted),)](
+            self.fitted, *self._moments, self._points, self._values, self._rates, self._scales,
+            self._losses, self.num_steps, start, end, config.num_steps,
+            spec.num_params, self._points.shape[1], self.family.omega_0, self.family.output_offset,
+            config.stop_mse, *config.betas, config.weight_decay,
+            D_0=spec.dims[0], WIDTH=spec.dims[1], BLOCK=BLOCK, CHECK_EVERY=CHECK_EVERY, SPLIT=SPLIT,
+            num_warps=NUM_WARPS, maxnreg=MAX_REGISTERS,
+        )  # fmt: skip
