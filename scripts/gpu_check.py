@@ -50,7 +50,7 @@ class Sizes:
     num_compared: int = 64
     compared_steps: int = 300
     fit_sizes: tuple[int, ...] = (512, 2048, 8192)
-    fit_steps: int = 200
+    fit_steps: int = 1000
     num_train: int = 8192
     batch_sizes: tuple[int, ...] = (128, 512, 2048)
     num_epochs: int = 3
@@ -132,16 +132,18 @@ def compare_fits(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
 
 
 def fit_rates(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """Measure INRs per second for 1,000 steps, after a warm-up fit, also with JAX."""
+    """Measure INRs per second for 1,000 steps, after a short fit, also with JAX."""
     rows: list[dict[str, Any]] = []
     for size in sizes.fit_sizes:
         for name, config in FITS.items():
-            first, second = (
-                _seconds(lambda: fit(size, device, num_steps=sizes.fit_steps, **config), device)  # noqa: B023
-                for _ in range(2)
+            start_up, seconds = (
+                _seconds(lambda: fit(size, device, num_steps=num_steps, **config), device)  # noqa: B023
+                for num_steps in (sizes.fit_steps // 10, sizes.fit_steps)
             )
-            rate = size * sizes.fit_steps / 1000 / second
-            rows.append({"fit": name, "at_once": size, "inrs_per_second": rate, "start_up": first})
+            rate = size * sizes.fit_steps / 1000 / seconds
+            rows.append(
+                {"fit": name, "at_once": size, "inrs_per_second": rate, "start_up": start_up}
+            )
             print(rows[-1], flush=True)
         rows.append({"fit": "jax", "at_once": size, "inrs_per_second": jax_rate(size, sizes)})
         print(rows[-1], flush=True)

@@ -10,15 +10,15 @@ import sys
 
 import torch
 
-from dws.inr import FitConfig, Siren, fused_fit, init_siren
+from dws.inr import FitConfig, Siren, init_siren
 from dws.inr.fused_fit import FusedFit
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 CONFIG = FitConfig(num_steps=73, learning_rate=1e-3, betas=(0.9, 0.99), stop_mse=0.02)
-CASES = {  # widths, number of points, settings, and whether tensor cores multiply matrices
-    "image": ((2, 32, 32, 1), 100, CONFIG, True),
-    "wave": ((1, 16, 16, 1), 65, FitConfig(num_steps=21, schedule="cosine"), True),
-    "float32": ((2, 16, 16, 1), 64, FitConfig(num_steps=20, weight_decay=0.1), False),
+CASES = {  # widths, number of points, and settings
+    "image": ((2, 32, 32, 1), 100, CONFIG),
+    "wave": ((1, 16, 16, 1), 33, FitConfig(num_steps=21, schedule="cosine")),
+    "weight_decay": ((2, 16, 16, 1), 32, FitConfig(num_steps=20, weight_decay=0.1)),
 }
 
 
@@ -36,8 +36,7 @@ def problem(
 def main() -> None:
     torch.set_num_threads(1)
     results = {}
-    for name, (dims, num_points, config, split) in CASES.items():
-        fused_fit.SPLIT = split
+    for name, (dims, num_points, config) in CASES.items():
         initial, points, values = problem(dims, num_points)
         fit = FusedFit(
             Siren(), initial.spec, initial.flatten().squeeze(-1),

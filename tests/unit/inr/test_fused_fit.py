@@ -32,7 +32,7 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
 def test_fused_fit_equals_the_plain_fit(
     case: str, interpreted: dict[str, dict[str, torch.Tensor]]
 ) -> None:
-    dims, num_points, config, _ = CASES[case]
+    dims, num_points, config = CASES[case]
     plain = fit_inrs(*problem(dims, num_points), config=replace(config, device="cpu"))
     result = interpreted[case]
     assert torch.equal(result["num_steps"], plain.num_steps)

@@ -53,8 +53,8 @@ def test_indivisible_batches_are_rejected(
     [
         ("cpu", 100_000, 1, ("always", "never")),
         ("cuda", 100_000, 1, ("never", "always")),  # compiling would take longer than it saves
-        ("cuda", 2_000_000, 1, ("always", "always")),
-        ("cuda", 2_000_000, 2, ("never", "never")),
+        ("cuda", 7_000_000, 1, ("always", "always")),
+        ("cuda", 7_000_000, 2, ("never", "never")),
     ],
 )
 def test_auto_compiles_by_device_and_length(
