@@ -3,7 +3,8 @@
 ``mkdocs.yml`` names this file. Comments in a page are replaced by tables:
 
 - ``<!-- table: small/sine -->``: the committed table ``outputs/results/small/sine.csv``
-- ``<!-- bench: fit -->``: the benchmark ``scripts/bench/fit.json``
+- ``<!-- bench: fit -->``: the benchmark ``scripts/bench/fit.json``; ``<!-- bench: gpu/fits -->``:
+  the table ``fits`` of ``gpu.json``
 - ``<!-- settings: train -->``: all settings of ``dws-train``
 - ``<!-- choices: train -->``: the choices of its configuration groups
 - ``<!-- cards: shipped -->``: the model cards of all models that ship with dws
@@ -190,11 +191,13 @@ def readme_table() -> str:
 
 def bench_table(name: str) -> str:
     """Format a committed benchmark, with its machine and versions."""
+    name, _, table = name.partition("/")
     data = json.loads((BENCH / f"{name}.json").read_text())
     versions = ", ".join(f"{k} {v}" for k, v in data["versions"].items())
-    machine = f"Machine: {data['machine']}; {versions}. Source: `scripts/bench/{name}.json`."
-    if "rows" in data:
-        rows = data["rows"]
+    computer = " and ".join(data[key] for key in ("machine", "gpu") if key in data)
+    machine = f"Machine: {computer}; {versions}. Source: `scripts/bench/{name}.json`."
+    if table or "rows" in data:
+        rows = data[table or "rows"]
         columns = [k for k in rows[0] if not k.endswith("min_max")]
         cells = [[_cell(row[column]) for column in columns] for row in rows]
         titles = [_title(column) for column in columns]
@@ -219,11 +222,20 @@ def cards(which: str) -> str:
 
 
 def _title(key: str) -> str:
-    units = {"ms": "(ms)", "mib": "(MiB)", "inr": "INR", "inrs": "INRs", "percent": "(%)"}
+    units = {
+        "s": "(s)",
+        "ms": "(ms)",
+        "mib": "(MiB)",
+        "inr": "INR",
+        "inrs": "INRs",
+        "percent": "(%)",
+    }
     return " ".join(units.get(word, word) for word in key.split("_"))
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "–"
     if isinstance(value, list):
         return "-".join(map(str, value))
     return f"{value:,}" if isinstance(value, int | float) else str(value)

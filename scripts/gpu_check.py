@@ -141,12 +141,12 @@ def fit_rates(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
                 for num_steps in (sizes.fit_steps // 10, sizes.fit_steps)
             )
             rate = size * sizes.fit_steps / 1000 / seconds
-            rows.append(
-                {"fit": name, "at_once": size, "inrs_per_second": rate, "start_up": start_up}
-            )
+            row = {"fit": name, "at_once": size, "steps": sizes.fit_steps}
+            rows.append(row | {"inrs_per_second": round(rate), "start_up_s": round(start_up, 2)})
             print(rows[-1], flush=True)
-        rows.append({"fit": "jax", "at_once": size, "inrs_per_second": jax_rate(size, sizes)})
-        print(rows[-1], flush=True)
+        if (jax := jax_rate(size, sizes)) is not None:
+            rows.append(row | {"fit": "jax", "inrs_per_second": round(jax), "start_up_s": None})
+            print(rows[-1], flush=True)
     return rows
 
 
@@ -242,10 +242,10 @@ def training_rates(data: LabelledNetworks, sizes: Sizes, *, compiled: bool) -> l
                         "training": name,
                         "variant": variant,
                         "batch_size": batch_size,
-                        "networks_per_second": statistics.median(
-                            row["networks_per_second"] for row in epochs[1:]
+                        "networks_per_second": round(
+                            statistics.median(row["networks_per_second"] for row in epochs[1:])
                         ),
-                        "start_up": epochs[0]["seconds"],
+                        "start_up_s": round(epochs[0]["seconds"], 2),
                     }
                 )
                 print(rows[-1], flush=True)

@@ -20,6 +20,7 @@ import dws
 from dws.cli.command import EXTRAS
 
 REPOSITORY = Path(__file__).parents[2]
+FROM_TORCH = {"triton"}  # required by PyTorch where it supports CUDA, imported only there
 NOT_IMPORTED = {"tabulate"}  # pandas uses it for Markdown tables
 
 
@@ -79,7 +80,7 @@ def test_imports_and_dependencies_match() -> None:
     extras = {name: names(lines) for name, lines in project["optional-dependencies"].items()}
     users = set().union(*(found for name, found in extras.items() if name != "dev"))
     modules = set().union(*map(imported, (REPOSITORY / "src").rglob("*.py")))
-    modules -= {*sys.stdlib_module_names, "dws", "hydra_plugins"}
+    modules -= {*sys.stdlib_module_names, "dws", "hydra_plugins"} | FROM_TORCH
     homes = packages_distributions()
     found = {
         module: {canonicalize_name(home) for home in homes.get(module, ())} for module in modules
