@@ -86,8 +86,9 @@ class FitConfig:
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits that take more
             than about a minute, on machines with a C++ compiler.
         fused: ``auto`` fits INRs with one kernel for all operations of a step, if the device is a
-            CUDA device, Triton is installed, and the INRs have one or two inputs, one output, and
-            two hidden layers of 16, 32 or 64 neurons each; ``never`` does not.
+            CUDA device, Triton and a C++ compiler are installed, and the INRs have one or two
+            inputs, one output, and two hidden layers of 16, 32 or 64 neurons each; ``never`` does
+            not.
         cuda_graph: ``auto`` records steps as CUDA graphs on CUDA devices; ``never`` does not.
     """
 

@@ -214,17 +214,15 @@ def fit_networks(
         _check_finite(is_finite, step, config)
         report(step, num_active, values.new_empty(0))
 
-    whole_fit: FusedFit | GraphFit | None = None
-    if on_weights is not None:
-        pass
-    elif config.fused != "never" and fits_fused(family, spec, points, values):
-        assert isinstance(family, Siren)
-        whole_fit = FusedFit(family, spec, params, points, values, config)
-    elif config.cuda_graph != "never" and has_graphs(values.device):
-        whole_fit = GraphFit(gradient, params, points, values, config)
-    if whole_fit is not None:
-        whole_fit.run(on_checked)
-        return finish(whole_fit.fitted, whole_fit.num_steps, active)
+    gpu_fit: FusedFit | GraphFit | None = None
+    if on_weights is None:
+        if config.fused != "never" and fits_fused(family, spec, points, values):
+            gpu_fit = FusedFit(family, spec, params, points, values, config)
+        elif config.cuda_graph != "never" and has_graphs(values.device):
+            gpu_fit = GraphFit(gradient, params, points, values, config)
+    if gpu_fit is not None:
+        gpu_fit.run(on_checked)
+        return finish(gpu_fit.fitted, gpu_fit.num_steps, active)
     fitted = torch.empty_like(params)
     num_steps = torch.full_like(active, config.num_steps)
     optimizer = torch.optim.Adam(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from torch import Tensor
 from dws.capture import Delayed, has_graphs
 from dws.inr.family import Family, Siren
 from dws.inr.graph_fit import CHECK_EVERY
+from dws.runtime import compiler_found
 from dws.settings import FitConfig
 from dws.weightspace import WeightSpaceSpec
 
@@ -22,12 +24,14 @@ WIDTHS = (16, 32, 64)  # of hidden layers
 BLOCK, NUM_WARPS = 16, 1
 
 
-def fits_fused(family: Family, spec: WeightSpaceSpec, points: Tensor, values: Tensor) -> bool:
-    """Return whether ``FusedFit`` can fit these networks.
+def fits_fused(
+    family: Family, spec: WeightSpaceSpec, points: Tensor, values: Tensor
+) -> TypeGuard[Siren]:
+    """Return whether ``FusedFit`` can fit these networks; if so, their family is ``Siren``.
 
     They must be SIRENs of one or two inputs, two hidden layers of the same width in ``WIDTHS``, and
     one output, with shared points, in float32, on a CUDA device of compute capability 8.0 or
-    higher. Triton must be installed.
+    higher. Triton and a compiler, which Triton needs to launch kernels, must be installed.
     """
     return (
         isinstance(family, Siren)
@@ -37,6 +41,7 @@ def fits_fused(family: Family, spec: WeightSpaceSpec, points: Tensor, values: Te
         and has_graphs(values.device)
         and torch.cuda.get_device_capability(values.device) >= (8, 0)
         and importlib.util.find_spec("triton") is not None
+        and compiler_found()
     )
 
 
@@ -100,12 +105,13 @@ class FusedFit:
         """Run the steps from ``start`` to ``end`` of all networks that have not stopped."""
         from dws.inr.siren_kernel import fit_sirens  # imports Triton
 
-        spec, config = self.spec, self.config
-        fit_sirens[(len(self.fitted),)](
-            self.fitted, *self._moments, self._points, self._values, self._rates, self._scales,
-            self._losses, self.num_steps, start, end, config.num_steps,
-            spec.num_params, self._points.shape[1], self.family.omega_0, self.family.output_offset,
-            config.stop_mse, *config.betas, config.weight_decay,
-            D_0=spec.dims[0], WIDTH=spec.dims[1], BLOCK=BLOCK, CHECK_EVERY=CHECK_EVERY,
-            num_warps=NUM_WARPS,
-        )  # fmt: skip
+        spec, config, family = self.spec, self.config, self.family
+        with torch.cuda.device_of(self.fitted):  # Triton launches kernels on the current device
+            fit_sirens[(len(self.fitted),)](
+                self.fitted, *self._moments, self._points, self._values, self._rates, self._scales,
+                self._losses, self.num_steps, start, end, config.num_steps,
+                spec.num_params, self._points.shape[1], family.omega_0, family.output_offset,
+                config.stop_mse, *config.betas, config.weight_decay,
+                D_0=spec.dims[0], WIDTH=spec.dims[1], BLOCK=BLOCK, CHECK_EVERY=CHECK_EVERY,
+                num_warps=NUM_WARPS,
+            )  # fmt: skip

@@ -70,10 +70,14 @@ def test_fused_fits_need_a_small_siren(
     family: Family, dims: tuple[int, ...], dtype: torch.dtype, capability: tuple[int, int],
     expected: bool, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    pytest.importorskip("triton")
     monkeypatch.setattr(fused_fit, "has_graphs", lambda device: True)
+    monkeypatch.setattr(fused_fit, "compiler_found", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     points, values = torch.zeros(dims[0], 5, dtype=dtype), torch.zeros(2, dims[-1], 5, dtype=dtype)
     assert fits_fused(family, WeightSpaceSpec(dims), points, values) is expected
+    monkeypatch.setattr(fused_fit, "compiler_found", lambda: False)
+    assert not fits_fused(family, WeightSpaceSpec(dims), points, values)
 
 
 def test_fused_fits_need_a_gpu() -> None:
