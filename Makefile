@@ -57,7 +57,7 @@ TYPED := $(addprefix tests/unit/,weightspace metanets tasks training/test_model.
 
 test: .venv/installed ## run all tests except slow ones and those that need a GPU
 	$(BIN)/pytest -n 2 -m 'not slow and not gpu'
-	$(BIN)/pytest -m 'not slow and not gpu and not untyped' --jaxtyping-packages=dws,tests.typechecker $(TYPED)
+	$(BIN)/pytest -n 2 -m 'not slow and not gpu and not untyped' --jaxtyping-packages=dws,tests.typechecker $(TYPED)
 
 test-slow: .venv/installed ## run the tests that take minutes or need the network
 	$(BIN)/pytest -m slow
