@@ -16,9 +16,11 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 CONFIG = FitConfig(num_steps=73, learning_rate=1e-3, betas=(0.9, 0.99), stop_mse=0.02)
 CASES = {  # widths, number of points, and settings
-    "image": ((2, 32, 32, 1), 100, CONFIG),
-    "wave": ((1, 16, 16, 1), 33, FitConfig(num_steps=21, schedule="cosine")),
-    "weight_decay": ((2, 16, 16, 1), 32, FitConfig(num_steps=20, weight_decay=0.1)),
+    "image": ((2, 32, 32, 1), 40, CONFIG),
+    "wave": ((1, 16, 16, 1), 20, FitConfig(num_steps=21, schedule="cosine")),
+    "weight_decay": ((2, 16, 16, 1), 16, FitConfig(num_steps=20, weight_decay=0.1)),
+    "first_step": ((2, 16, 16, 1), 16, FitConfig(num_steps=20, stop_mse=10.0)),
+    "nan": ((2, 16, 16, 1), 16, FitConfig(num_steps=70)),
 }
 
 
@@ -38,6 +40,8 @@ def main() -> None:
     results = {}
     for name, (dims, num_points, config) in CASES.items():
         initial, points, values = problem(dims, num_points)
+        if name == "nan":
+            values[1, 3] = float("nan")
         fit = FusedFit(
             Siren(), initial.spec, initial.flatten().squeeze(-1),
             points.mT.contiguous(), values.mT.contiguous(), config,

@@ -173,6 +173,15 @@ def compiler_found() -> bool:
     return shutil.which(os.environ.get("CXX", "g++")) is not None and _python_header().is_file()
 
 
+def c_compiler_found() -> bool:
+    """Return whether a compiler (``$CC``, clang or gcc) and Python.h are installed.
+
+    Triton needs both to launch kernels.
+    """
+    names = [os.environ["CC"]] if "CC" in os.environ else ["clang", "gcc"]
+    return any(map(shutil.which, names)) and _python_header().is_file()
+
+
 def _python_header() -> Path:
     return Path(sysconfig.get_path("include"), "Python.h")
 

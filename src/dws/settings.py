@@ -84,11 +84,12 @@ class FitConfig:
             several shards.
         device: ``auto`` (a GPU if available), ``cpu`` or ``cuda``.
         compile: ``always``, ``never``, or ``auto``, which compiles the step for fits that take more
-            than about a minute, on machines with a C++ compiler.
-        fused: ``auto`` fits INRs with one kernel for all operations of a step, if the device is a
-            CUDA device, Triton and a C++ compiler are installed, and the INRs have one or two
-            inputs, one output, and two hidden layers of 16, 32 or 64 neurons each; ``never`` does
-            not.
+            than about a minute, on machines with a C++ compiler; on a GPU only if ``fused`` is
+            ``never``.
+        fused: ``auto`` fits INRs with one kernel for many steps, if the device is a CUDA device of
+            compute capability 8.0 or higher, Triton and a C compiler are installed, the INRs have
+            one or two inputs, one output, and two hidden layers of 16 or 32 neurons each, the
+            signals have at most 4,096 points, and the step is not compiled; ``never`` does not.
         cuda_graph: ``auto`` records steps as CUDA graphs on CUDA devices; ``never`` does not.
     """
 

@@ -3,7 +3,9 @@
 A step consists of a few batched matrix products and activations over (B, width, points). The
 gradient is hand-written (see ``dws.inr.family``), because autograd would store and read more
 tensors than necessary. ``torch.compile`` fuses the elementwise operations if a C++ compiler is
-available. Networks are independent: each result is the same as if the network were fitted alone.
+available. On a GPU, one kernel runs many steps of SIRENs (``dws.inr.fused_fit``), and CUDA graphs
+run those of other networks (``dws.inr.graph_fit``). Networks are independent: each result is the
+same as if the network were fitted alone.
 """
 
 from __future__ import annotations
@@ -60,10 +62,14 @@ class FitResult:
 def use_compiler(config: FitConfig, num_inrs: int) -> bool:
     """Return whether to compile the step in a fit of ``num_inrs`` INRs.
 
+    ``auto`` does not compile for a GPU unless ``config.fused`` is ``never``.
+
     Raises:
         ValueError: If ``config.compile`` is ``"always"`` and no C++ compiler works.
     """
-    pays = num_inrs * config.num_steps >= COMPILING_PAYS.get(_device_type(config), 200_000)
+    device = _device_type(config)
+    pays = num_inrs * config.num_steps >= COMPILING_PAYS.get(device, 200_000)
+    pays = pays and (device != "cuda" or config.fused == "never")
     return should_compile(config.compile, pays=pays, option="fit.compile")
 
 
@@ -122,7 +128,8 @@ def fit_inrs(
         omega_0: ω0 of the sine layers.
         output_offset: Constant added to the output.
         compiled: Whether to run the compiled step, see ``use_compiler``.
-        on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
+        on_progress: Callback after every ``CHECK_EVERY`` steps, or after every ``STEPS_PER_LAUNCH``
+            steps of the fused kernel, see ``OnProgress``.
         on_weights: Callback after every ``CHECK_EVERY`` steps, see ``OnWeights``. An exception that
             it raises ends the fit. If it is given, steps run eagerly.
 
@@ -161,7 +168,8 @@ def fit_networks(
             graphs. ``chunk_size``, ``compile`` and ``device`` are ignored here: callers use them to
             divide a zoo into batches and to create the tensors.
         compiled: Whether to run the compiled step, see ``use_compiler``.
-        on_progress: Callback after every ``CHECK_EVERY`` steps, see ``OnProgress``.
+        on_progress: Callback after every ``CHECK_EVERY`` steps, or after every ``STEPS_PER_LAUNCH``
+            steps of the fused kernel, see ``OnProgress``.
         on_weights: Callback after every ``CHECK_EVERY`` steps, see ``OnWeights``. An exception that
             it raises ends the fit. If it is given, steps run eagerly.
 
@@ -216,7 +224,8 @@ def fit_networks(
 
     gpu_fit: FusedFit | GraphFit | None = None
     if on_weights is None:
-        if config.fused != "never" and fits_fused(family, spec, points, values):
+        is_fused = config.fused != "never" and not compiled
+        if is_fused and fits_fused(family, spec, params, points, values):
             gpu_fit = FusedFit(family, spec, params, points, values, config)
         elif config.cuda_graph != "never" and has_graphs(values.device):
             gpu_fit = GraphFit(gradient, params, points, values, config)

@@ -247,7 +247,7 @@ class Builder:
         compiled = use_compiler(self.fit, len(self.ids))
         if left < total:
             print(f"dws: resuming {self.path}: {total - left} of {total} {self.noun} are complete")
-        print(f"dws: fitting {left} {self.noun} in {'a compiled' if compiled else 'an eager'} loop")
+        print(f"dws: fitting {left} {self.noun}{' with compiled steps' if compiled else ''}")
         jobs = (self.job(start, compiled) for start in missing)
         began = time.monotonic()
         with (

@@ -114,7 +114,9 @@ def test_compiling_requires_more_work_on_a_gpu(
     device: str, num_inrs: int, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "compiler_works", lambda: True)
-    assert use_compiler(FitConfig(num_steps=1000, device=device), num_inrs) is expected
+    config = FitConfig(num_steps=1000, device=device)
+    assert use_compiler(replace(config, fused="never"), num_inrs) is expected
+    assert use_compiler(config, num_inrs) is (expected and device == "cpu")
 
 
 @pytest.mark.gpu
