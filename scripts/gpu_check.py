@@ -25,8 +25,9 @@ import torch
 from scripts.timing import machine
 from torch import Tensor
 
-from dws.inr import FitConfig, fit_inrs, init_siren
+from dws.inr import FitConfig, Siren, fit_inrs, init_siren
 from dws.inr.fit import psnr
+from dws.inr.fused_fit import fits_fused
 from dws.io.content import write_json
 from dws.metanets import DWSNet, SignDWSNet
 from dws.settings import AugmentConfig, OptimConfig, ReconstructionConfig, TrainerConfig
@@ -109,6 +110,14 @@ def fit(size: int, device: torch.device, **config: Any) -> tuple[WeightBatch, Te
         config=FitConfig(stop_mse=0.0, **config),
     )
     return result.weights, result.loss
+
+
+def check_fused(device: torch.device) -> dict[str, Any]:
+    """Check that the fused kernel is used; otherwise its rates would be those of another variant."""
+    params = init_siren(SPEC, range(1)).flatten().squeeze(-1)
+    tensors = (params, coordinates().mT, images(1)[0].mT)
+    passed = fits_fused(Siren(), SPEC, *(tensor.to(device) for tensor in tensors))
+    return {"check": "fits use the fused kernel", "value": passed, "passed": passed}
 
 
 def compare_fits(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
@@ -288,7 +297,12 @@ def main() -> None:
     record = {**machine(), "gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     weights, _ = fit(sizes.num_train, device, num_steps=1000)
     data = LabelledNetworks(weights, images(sizes.num_train)[1].to(device))
-    checks = [run_tests(), *compare_fits(device, sizes), *compare_trainings(data, sizes)]
+    checks = [
+        run_tests(),
+        check_fused(device),
+        *compare_fits(device, sizes),
+        *compare_trainings(data, sizes),
+    ]
     record["checks"] = checks
     if not arguments.no_rates:
         record["fits"] = fit_rates(device, sizes)

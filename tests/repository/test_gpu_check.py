@@ -29,6 +29,10 @@ def test_gpu_check_compares_fits() -> None:
     assert [row["passed"] for row in gpu_check.compare_fits(CPU, SMALL)] == [True] * 3
 
 
+def test_gpu_check_fails_without_the_fused_kernel() -> None:
+    assert not gpu_check.check_fused(CPU)["passed"]
+
+
 def test_gpu_check_compares_trainings() -> None:
     weights, _ = gpu_check.fit(16, CPU, num_steps=20)
     data = LabelledNetworks(weights, gpu_check.images(16)[1])

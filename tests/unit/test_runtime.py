@@ -187,3 +187,24 @@ def test_unavailable_device_is_rejected() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_without_index_is_accepted() -> None:
     assert find_device("cuda", option="trainer.device").index is None
+
+
+@pytest.mark.parametrize(
+    ("cc", "installed", "expected"),
+    [
+        (None, {"gcc"}, True),
+        (None, {"clang"}, True),
+        (None, {"g++"}, False),
+        ("icx", {"icx"}, True),
+        ("icx", {"gcc"}, False),
+    ],
+)
+def test_c_compiler_is_the_one_that_triton_uses(
+    cc: str | None, installed: set[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    if cc:
+        monkeypatch.setenv("CC", cc)
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: name if name in installed else None)
+    monkeypatch.setattr(runtime, "_python_header", lambda: Path(__file__))
+    assert runtime.c_compiler_found() is expected
