@@ -113,7 +113,7 @@ def fit(size: int, device: torch.device, **config: Any) -> tuple[WeightBatch, Te
 
 
 def check_fused(device: torch.device) -> dict[str, Any]:
-    """Check that the fused kernel is used; otherwise its rates would be those of another variant."""
+    """Check that fits use the fused kernel, without which its rates mean another variant."""
     params = init_siren(SPEC, range(1)).flatten().squeeze(-1)
     tensors = (params, coordinates().mT, images(1)[0].mT)
     passed = fits_fused(Siren(), SPEC, *(tensor.to(device) for tensor in tensors))
