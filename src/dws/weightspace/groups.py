@@ -63,7 +63,7 @@ class Permutation(Symmetry):
 
     @classmethod
     def _compose(cls, level: Tensor, other: Tensor) -> Tensor:
-        return other.take_along_dim(level, dim=-1)
+        return other.take_along_dim(level.long(), dim=-1)
 
     def _act(self, level: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _reorder(level, w, b, v)
@@ -156,7 +156,7 @@ class SignedPermutation(Symmetry):
 
     @classmethod
     def _compose(cls, level: Tensor, other: Tensor) -> Tensor:
-        return level.sign() * other.take_along_dim(level.abs() - 1, dim=-1)
+        return level.sign() * other.take_along_dim(level.long().abs() - 1, dim=-1)
 
     def _act(self, level: Tensor, w: Tensor, b: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _flip(level.sign(), *_reorder(level.abs() - 1, w, b, v))
@@ -183,6 +183,11 @@ class PhaseShift(Symmetry):
             raise UserError(f"expected omega_0 > 0 and finite, got {self.omega_0}")
 
     @classmethod
+    def identity(cls, spec: WeightSpaceSpec, *, omega_0: float = 30.0) -> PhaseShift:
+        """The identity element."""
+        return cls((), omega_0)._with(cls._identity(d) for d in spec.hidden_dims)
+
+    @classmethod
     def random(
         cls,
         spec: WeightSpaceSpec,
@@ -195,8 +200,7 @@ class PhaseShift(Symmetry):
     ) -> PhaseShift:
         """A random element, uniform between ``-max_shift`` and ``max_shift`` half periods."""
         draw = partial(cls._draw, generator=generator, max_shift=max_shift)
-        identity = cls((), omega_0)._with(cls._identity(d) for d in spec.hidden_dims)
-        return identity._sample(draw, num_networks, nontrivial)
+        return cls.identity(spec, omega_0=omega_0)._sample(draw, num_networks, nontrivial)
 
     def __matmul__(self, other: Symmetry) -> Symmetry:
         """Product as for every ``Symmetry``; both elements must have the same ω0."""

@@ -79,14 +79,20 @@ class Symmetry(ABC):
         nontrivial: bool,
     ) -> S:
         """Draw an element; ``self`` is the identity."""
-        batch = () if num_networks is None else (num_networks,)
+        shapes = [(d,) if num_networks is None else (num_networks, d) for d in self._widths]
+        element = self._with(map(draw, shapes))
         for _ in range(NUM_DRAWS):
-            element = self._with(draw((*batch, d)) for d in self._widths)
             if not nontrivial:
                 return element
             pairs = zip(element.levels, self.levels, strict=True)
-            if not torch.stack([(x == i.to(x.device)).all(-1) for x, i in pairs]).all(0).any():
+            is_identity = torch.stack([(x == i.to(x.device)).all(-1) for x, i in pairs]).all(0)
+            if not is_identity.any():
                 return element
+            again = is_identity[..., None]
+            element = self._with(
+                torch.where(again, draw(shape), level)
+                for shape, level in zip(shapes, element.levels, strict=True)
+            )
         raise UserError(
             f"Found no {type(self).__name__} other than the identity in {NUM_DRAWS} draws for "
             f"hidden widths {self._widths}. Use wider networks."
@@ -108,7 +114,7 @@ class Symmetry(ABC):
         The product of elements of two different classes is a ``SignedPermutation``.
 
         Raises:
-            ValueError: If the elements act on different widths.
+            ValueError: If the elements act on different widths or numbers of networks.
             TypeError: If exactly one element is a ``PhaseShift``.
         """
         if not isinstance(other, Symmetry):
@@ -119,6 +125,8 @@ class Symmetry(ABC):
             raise UserError(
                 f"expected an element for hidden widths {self._widths}, got one for {other._widths}"
             )
+        if 1 not in (self._size, other._size) and self._size != other._size:
+            raise UserError(f"expected {self._size} networks, got {other._size}")
         pairs = map(torch.broadcast_tensors, self.levels, other.levels)
         return self._with(self._compose(a, b) for a, b in pairs)
 
@@ -126,10 +134,13 @@ class Symmetry(ABC):
         """Act on every network of a batch.
 
         Raises:
-            ValueError: If the hidden widths of the batch differ from those of the element.
+            ValueError: If the hidden widths of the batch or its number of networks differ from
+                those of the element.
         """
         if self._widths != batch.spec.hidden_dims:
             raise UserError(f"expected hidden widths {self._widths}, got {batch.spec.hidden_dims}")
+        if self._size not in (1, batch.batch_size):
+            raise UserError(f"expected {self._size} networks, got {batch.batch_size}")
         weights, biases = list(batch.weights), list(batch.biases)
         for i, level in enumerate(self.levels):
             weights[i], biases[i], weights[i + 1] = self._act(
@@ -146,6 +157,11 @@ class Symmetry(ABC):
     @property
     def _widths(self) -> tuple[int, ...]:
         return tuple(level.shape[-1] for level in self.levels)
+
+    @property
+    def _size(self) -> int:
+        """Number of networks that have an element of their own; 1 if all have the same."""
+        return max((len(level) for level in self.levels if level.ndim > 1), default=1)
 
     @classmethod
     @abstractmethod

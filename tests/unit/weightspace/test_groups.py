@@ -58,6 +58,13 @@ def test_group_axioms_hold(kind: type[Symmetry]) -> None:
     assert_same(kind.identity(SPEC).apply(batch), batch)
 
 
+def test_phase_shifts_of_another_omega_0_form_a_group() -> None:
+    batch, identity = random_batch(SPEC), PhaseShift.identity(SPEC, omega_0=5.0)
+    shift = PhaseShift.random(SPEC, torch.Generator().manual_seed(1), omega_0=5.0)
+    assert_same((shift @ identity).apply(batch), shift.apply(batch))
+    assert_same((shift @ shift.inverse()).apply(batch), identity.apply(batch))
+
+
 @pytest.mark.parametrize("kind", [Permutation, SignFlip, SignedPermutation])
 @pytest.mark.parametrize("other", [Permutation, SignFlip, SignedPermutation])
 def test_products_of_different_groups_are_signed_permutations(
@@ -144,6 +151,15 @@ def test_wrapping_leaves_ties_unchanged() -> None:
     assert_same(wrap_phases(batch, omega_0=1.0), batch)
 
 
+@kinds
+def test_no_element_of_many_narrow_networks_is_the_identity(kind: type[Symmetry]) -> None:
+    spec, generator = WeightSpaceSpec((2, 2, 1)), torch.Generator().manual_seed(0)
+    (level,) = kind.random(spec, generator, num_networks=200, nontrivial=True).levels
+    kind((level,))  # the constructor checks it
+    assert level.shape == (200, 2)
+    assert not bool((level == kind.identity(spec).levels[0]).all(dim=1).any())
+
+
 def test_trivial_group_has_no_nontrivial_element() -> None:
     with pytest.raises(ValueError, match=r"Permutation other than the identity.* \(1, 1\)"):
         Permutation.random(WeightSpaceSpec((2, 1, 1, 3)), torch.Generator(), nontrivial=True)
@@ -153,6 +169,16 @@ def test_trivial_group_has_no_nontrivial_element() -> None:
 def test_batches_of_other_widths_are_rejected(kind: type[Symmetry]) -> None:
     with pytest.raises(ValueError, match=r"expected hidden widths \(5, 6\), got \(4, 6\)"):
         draw(kind, 0).apply(random_batch(WeightSpaceSpec((2, 4, 6, 3))))
+
+
+@kinds
+def test_other_numbers_of_networks_are_rejected(kind: type[Symmetry]) -> None:
+    g, h = (kind.random(SPEC, torch.Generator().manual_seed(0), num_networks=n) for n in (3, 4))
+    for size in (1, 5):
+        with pytest.raises(ValueError, match=f"expected 3 networks, got {size}"):
+            g.apply(random_batch(SPEC, size))
+    with pytest.raises(ValueError, match="expected 3 networks, got 4"):
+        g @ h
 
 
 @kinds
@@ -213,12 +239,12 @@ def test_invalid_elements_are_rejected(make: object, complaint: str) -> None:
         make()
 
 
-def test_elements_may_have_any_integer_dtype() -> None:
-    batch = random_batch(WeightSpaceSpec((1, 3, 1)), 2)
-    order = torch.tensor([2, 0, 1])
-    expected = Permutation((order,)).apply(batch)
-    moved = Permutation((order.int(),)).apply(batch)
-    assert all(map(torch.equal, moved.tensors(), expected.tensors()))
+@pytest.mark.parametrize("kind", [Permutation, SignedPermutation])
+def test_elements_may_have_any_integer_dtype(kind: type[Symmetry]) -> None:
+    batch, g = random_batch(SPEC, 2), draw(kind, 1)
+    small = kind(tuple(level.int() for level in g.levels))
+    assert_same(small.apply(batch), g.apply(batch))
+    assert_same((small @ small).apply(batch), (g @ g).apply(batch))
 
 
 def test_low_precision_sign_flip_converts_to_signed_permutation() -> None:
