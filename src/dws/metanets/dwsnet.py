@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
+from dws.metanets.checks import check_dropout, check_widths
 from dws.metanets.layers import EquivariantAttention, EquivariantLinear, InvariantLinear, Norm
-from dws.metanets.layers.features import Reduction, check_widths
+from dws.metanets.layers.features import Reduction
 from dws.metanets.ops import relu
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -44,8 +45,7 @@ class Trunk(nn.Module):
         check_widths(
             in_channels=in_channels, hidden_channels=hidden_channels, num_layers=num_layers
         )
-        if not 0 <= dropout < 1:
-            raise UserError(f"expected 0 <= dropout < 1, got {dropout}")
+        check_dropout(dropout)
         if norm not in ("batch", "layer", "none") or set_layer not in LAYERS:
             raise UserError(
                 "expected norm in ('batch', 'layer', 'none') and set_layer in "

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from dws.metanets.layers.features import check_dropout, check_widths
+from dws.metanets.checks import check_dropout, check_widths
 from dws.metanets.layers.neural_graph import GraphNet, LevelEmbedding
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -24,7 +24,8 @@ class GMN(GraphNet):
     neither sizes nor training code for INRs.
 
     Deviation from the paper: messages are averaged over neighbours instead of summed, separately
-    for the two directions; every update is residual with a norm before it.
+    for the two directions; updates are residual, and nodes, edges and global features are
+    normalised before each layer.
 
     Args:
         spec: The architecture of the input networks.
@@ -102,7 +103,9 @@ class Layer(nn.Module):
 
     - x_k += MLP(x_k, u, mean over j of messages), for both directions;
     - e_jk += MLP(x_j, x_k, e_jk, u);
-    - u += MLP(u, means of nodes and edges).
+    - u += MLP(u, mean of all x_k, mean of all updated e_jk).
+
+    The arguments of all updates are normalised, except for the updated edges in the last one.
 
     Two implementation details do not change the result: the first map of the MLPs on edges is a sum
     of separate maps of their inputs, and the last map of messages is applied after the mean.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from dws.errors import UserError
+from dws.metanets.checks import check_widths
 from dws.metanets.mlp import hidden_layers
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -41,10 +41,7 @@ class INR2Vec(nn.Module):
     ) -> None:
         super().__init__()
         self.width = max(spec.dims[1:])  # length of a row
-        if min(in_channels, out_features) < 1:
-            raise UserError(
-                f"expected in_channels and out_features >= 1, got {in_channels} and {out_features}"
-            )
+        check_widths(in_channels=in_channels, out_features=out_features)
         self.spec = spec
         self.in_channels = in_channels
         self.body = hidden_layers(self.width * in_channels, hidden_features)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
+from dws.metanets.checks import check_widths
 from dws.metanets.layers.norm import BatchNorm
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -56,10 +57,7 @@ class MLP(nn.Module):
         hidden_features: Sequence[int] = (256, 256, 256),
     ) -> None:
         super().__init__()
-        if min(in_channels, out_features) < 1:
-            raise UserError(
-                f"expected in_channels and out_features >= 1, got {in_channels} and {out_features}"
-            )
+        check_widths(in_channels=in_channels, out_features=out_features)
         self.spec = spec
         self.in_channels = in_channels
         self.body = hidden_layers(spec.num_params * in_channels, hidden_features)

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from dws.metanets.checks import check_dropout, check_widths
 from dws.metanets.layers.encoding import FourierFeatures, position_codes
-from dws.metanets.layers.features import check_dropout, check_widths, invariants
+from dws.metanets.layers.features import invariants
 from dws.metanets.layers.nf_linear import NFLinear, Variant
 from dws.metanets.ops import relu
 from dws.weightspace import WeightBatch, WeightSpaceSpec

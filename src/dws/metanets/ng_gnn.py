@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from dws.metanets.checks import check_dropout, check_widths
 from dws.metanets.layers.encoding import FourierEncoder
-from dws.metanets.layers.features import check_dropout, check_widths
 from dws.metanets.layers.neural_graph import (
     GraphNet,
     LevelEmbedding,
@@ -26,7 +26,8 @@ class NGGNN(GraphNet):
     """NG-GNN: message passing between neurons along weights in both directions.
 
     Initial node features are Fourier features of the bias plus a learned embedding of the level.
-    Initial edge features are Fourier features of the weight. In each layer, edges modulate the
+    Initial edge features are Fourier features of (w, 0, w) along the weight w, and of (0, w, w)
+    against it. In each layer, edges modulate the
     messages, messages are aggregated as in PNA (Corso et al. 2020), and edges are then updated from
     the nodes at their ends. The input of the final MLP consists of the nodes of the outputs.
 
@@ -96,7 +97,7 @@ class NGGNN(GraphNet):
         levels = list(nodes.split(self.spec.dims, dim=1))
         edges = []
         for w in batch.weights:
-            zero = torch.zeros_like(w)
+            zero = torch.zeros_like(w)  # (w, 0, w) along the weights and (0, w, w) against them
             along, against = torch.cat([w, zero, w], dim=-1), torch.cat([zero, w, w], dim=-1)
             edges.append((self.encode_edges(along), self.encode_edges(against)))
         for i, messages in enumerate(self.messages):
@@ -179,9 +180,13 @@ class Messages(nn.Module):
 
 
 def moments(message: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compute sum, sum of squares, minimum and maximum over one dimension."""
+    """Compute sum, sum of squares, minimum and maximum over one dimension.
+
+    The sums are in float32, also under autocast: a variance is the difference of two of them.
+    """
+    wide = message.float() if message.dtype == torch.bfloat16 else message
     smallest, largest = -first_maximum(-message, dim), first_maximum(message, dim)
-    return message.sum(dim), message.square().sum(dim), smallest, largest
+    return wide.sum(dim), wide.square().sum(dim), smallest, largest
 
 
 class EdgeUpdate(nn.Module):

@@ -13,8 +13,8 @@ from torch.nn.functional import gelu, linear, pad
 from torch.utils.checkpoint import checkpoint
 
 from dws.errors import UserError
+from dws.metanets.checks import check_dropout, check_widths
 from dws.metanets.layers.encoding import FourierEncoder
-from dws.metanets.layers.features import check_dropout, check_widths
 from dws.metanets.layers.neural_graph import GraphNet, LevelEmbedding, mlp, neuron_values
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -169,7 +169,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.scale = 1 / math.sqrt(channels)
+        self.scale = 1 / math.sqrt(channels)  # of all heads, as in the reference implementation
         self.query, self.key, self.value = (
             nn.Linear(node_channels, channels, bias=False) for _ in range(3)
         )

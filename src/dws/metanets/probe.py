@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dws.errors import UserError
 from dws.inr.siren import siren_apply
+from dws.metanets.checks import check_dropout, check_positive, check_widths
 from dws.metanets.mlp import hidden_layers
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
@@ -56,12 +56,9 @@ class ProbeNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        sizes = (in_channels, out_features, num_probes)
-        if min(sizes) < 1 or not min(extent, omega_0) > 0 or not 0 <= dropout < 1:
-            raise UserError(
-                "expected in_channels, out_features and num_probes >= 1, extent and omega_0 > 0 "
-                f"and 0 <= dropout < 1, got {sizes}, {extent}, {omega_0} and {dropout}"
-            )
+        check_widths(in_channels=in_channels, out_features=out_features, num_probes=num_probes)
+        check_positive(extent=extent, omega_0=omega_0)
+        check_dropout(dropout)
         self.spec = spec
         self.in_channels = in_channels
         self.omega_0 = omega_0
@@ -74,8 +71,9 @@ class ProbeNet(nn.Module):
     def embed(self, batch: WeightBatch) -> Float[Tensor, "b e"]:
         """Compute the last hidden layer, (B, hidden_features[-1])."""
         batch.check_fits(self.spec, self.in_channels)
-        networks = batch.map(lambda t: t.movedim(-1, 1).flatten(0, 1).unsqueeze(-1))  # (B C, ...)
-        values = siren_apply(networks, self.points, omega_0=self.omega_0)  # (B C, P, d_M)
+        networks = batch.split_channels()
+        with torch.autocast(self.points.device.type, enabled=False):  # phases are large
+            values = siren_apply(networks, self.points, omega_0=self.omega_0)  # (B C, P, d_M)
         values = values.unflatten(0, (batch.batch_size, self.in_channels)).flatten(1)
         return self.body(values)  # type: ignore[no-any-return]
 

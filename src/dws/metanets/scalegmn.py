@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
-from dws.metanets.layers.features import check_dropout, check_widths
+from dws.metanets.checks import check_dropout, check_widths
 from dws.metanets.layers.neural_graph import (
     GraphNet,
     LevelEmbedding,
@@ -148,7 +148,12 @@ class ScaleGMN(GraphNet):
 
 
 class Layer(nn.Module):
-    """Messages and updates of nodes and edges: MSG, UPD_V, and UPD_E with the previous nodes."""
+    """Messages and updates of nodes and edges: MSG, UPD_V, and UPD_E with the previous nodes.
+
+    - MSG: m_jk = ScaleEq((A e_jk) ⊙ (B x_j)), summed over j separately for both directions;
+    - UPD_V: x_k ← ScaleEq(x_k, Σ_j m_jk, ...), for ``"forward"`` plus a linear map of x_k;
+    - UPD_E: e_jk ← Γ e_jk ⊙ φ(ρ(x_j) + ρ(-x_j), ρ(x_k) + ρ(-x_k)).
+    """
 
     def __init__(self, channels: int, *, both: bool, last: bool) -> None:
         super().__init__()

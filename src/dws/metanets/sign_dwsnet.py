@@ -37,7 +37,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
-from dws.metanets.layers.features import check_widths
+from dws.metanets.checks import check_dropout, check_positive, check_widths
 from dws.metanets.layers.signed import Decoder, Encoder, ReadOut, SignedFeatures, SignedLayer
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec, wrap_phases
 
@@ -133,10 +133,9 @@ class SignDWSNet(SignTrunk):
         check_widths(
             out_features=out_features, read_channels=read_channels, head_layers=head_layers
         )
-        if not 0 <= dropout < 1 or not (omega_0 is None or omega_0 > 0):
-            raise UserError(
-                f"expected 0 <= dropout < 1 and omega_0 > 0 or None, got {dropout} and {omega_0}"
-            )
+        check_dropout(dropout)
+        if omega_0 is not None:
+            check_positive(omega_0=omega_0)
         super().__init__(
             spec,
             in_channels=in_channels,

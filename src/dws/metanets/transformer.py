@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dws.errors import UserError
+from dws.metanets.checks import check_dropout, check_widths
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 Encoding = Literal["neuron", "layer"]
@@ -49,12 +50,17 @@ class Transformer(nn.Module):
         encoding: Encoding = "neuron",
     ) -> None:
         super().__init__()
-        sizes = (in_channels, out_features, hidden_features, num_layers, num_heads)
-        if min(sizes) < 1 or hidden_features % num_heads or not 0 <= dropout < 1:
+        check_widths(
+            in_channels=in_channels,
+            out_features=out_features,
+            hidden_features=hidden_features,
+            num_layers=num_layers,
+            num_heads=num_heads,
+        )
+        check_dropout(dropout)
+        if hidden_features % num_heads:
             raise UserError(
-                "expected sizes >= 1, num_heads that divides hidden_features and 0 <= dropout < 1, "
-                f"got {out_features} outputs, {hidden_features} features, {num_layers} layers, "
-                f"{num_heads} heads and dropout={dropout}"
+                f"expected num_heads to divide hidden_features={hidden_features}, got {num_heads}"
             )
         if encoding not in get_args(Encoding):
             raise UserError(f"expected encoding in {get_args(Encoding)}, got {encoding!r}")

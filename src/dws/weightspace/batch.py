@@ -197,10 +197,21 @@ class WeightBatch:
         """Concatenate all entries to (B, num_params, C), the inverse of ``from_flat``."""
         return torch.cat([t.flatten(1, 2) if t.ndim == 4 else t for t in self.tensors()], dim=1)
 
+    def split_channels(self) -> WeightBatch:
+        """Return every channel as a network of its own: B · C networks with one channel each."""
+        return self.map(lambda t: t.movedim(-1, 1).flatten(0, 1).unsqueeze(-1))
+
     def __reduce__(self) -> tuple[type[WeightBatch], tuple[tuple[Tensor, ...], ...]]:
-        """Pickle copies of the entries, without the larger tensors that they may be views of."""
-        copy = self.map(torch.clone)
-        return WeightBatch, (copy.weights, copy.biases)
+        """Pickle copies of the entries, without the larger tensors that they may be views of.
+
+        The copies are leaves of the autograd graph, as ``copy.deepcopy`` needs them.
+        """
+        copied = self.map(lambda t: t.detach().clone().requires_grad_(t.requires_grad))
+        return WeightBatch, (copied.weights, copied.biases)
+
+    def __copy__(self) -> WeightBatch:
+        """Return the batch itself, which is immutable."""
+        return self
 
     def __add__(self, other: WeightBatch) -> WeightBatch:
         """Add two batches elementwise.

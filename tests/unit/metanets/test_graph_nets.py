@@ -14,7 +14,7 @@ from dws.metanets import GMN, NGGNN, NGT, ScaleGMN, ng_t
 from dws.metanets.gmn import Layer as GMNLayer
 from dws.metanets.layers.neural_graph import levels_needed, neuron_values
 from dws.metanets.layers.scale_equivariant import Equivariant
-from dws.metanets.ng_gnn import Messages
+from dws.metanets.ng_gnn import Messages, moments
 from dws.metanets.ng_t import Attention, adjacency
 from dws.metanets.scalegmn import Layer as ScaleGMNLayer
 from dws.metanets.scalegmn import Message
@@ -333,3 +333,14 @@ def test_unknown_choices_are_rejected() -> None:
         ScaleGMN(SPEC, out_features=1, direction="up")
     with pytest.raises(ValueError, match="num_heads that divides attention_channels=128, got 3"):
         NGT(SPEC, out_features=1, num_heads=3)
+
+
+@pytest.mark.untyped
+def test_ng_gnn_computes_deviations_in_float32_under_autocast() -> None:
+    generator = torch.Generator().manual_seed(0)
+    message = 5 + 0.05 * torch.randn(2, 40, 3, 4, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        total, squares, _, _ = moments(message.bfloat16(), 1)
+    variance = squares / 40 - (total / 40).square()
+    expected = message.bfloat16().double().var(1, correction=0)
+    torch.testing.assert_close(variance.double(), expected, rtol=1e-2, atol=1e-5)

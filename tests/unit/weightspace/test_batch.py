@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -168,3 +170,18 @@ def test_mismatching_batches_cannot_be_added() -> None:
     for other in others:
         with pytest.raises(ValueError, match="expected"):
             batch + other
+
+
+def test_batches_with_gradients_can_be_copied() -> None:
+    batch = random_batch(WeightSpaceSpec((2, 3, 1)), 2).map(lambda t: t.requires_grad_())
+    copied = copy.deepcopy(batch)
+    assert copy.copy(batch) is batch
+    assert torch.equal(copied.flatten(), batch.flatten())
+    assert all(t.is_leaf and t.requires_grad for t in copied.tensors())
+
+
+def test_split_channels_keeps_channels_of_a_network_together() -> None:
+    batch = random_batch(WeightSpaceSpec((2, 3, 1)), 2, channels=3)
+    networks = batch.split_channels()
+    assert networks.num_channels == 1
+    assert torch.equal(networks.flatten()[4, :, 0], batch.flatten()[1, :, 1])

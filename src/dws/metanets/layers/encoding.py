@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dws.metanets.layers.features import check_positive, check_widths
+from dws.metanets.checks import check_positive, check_widths
 from dws.weightspace import WeightSpaceSpec
 
 

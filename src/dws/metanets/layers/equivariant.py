@@ -18,12 +18,12 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
+from dws.metanets.checks import check_widths
 from dws.metanets.layers.features import (
     Features,
     Reduction,
     broadcast,
     check_reduction,
-    check_widths,
     pool,
     second_moments,
 )

@@ -134,23 +134,3 @@ def check_reduction(reduction: str) -> None:
     """Raise a ``ValueError`` with the choices if ``reduction`` is unknown."""
     if reduction not in get_args(Reduction):
         raise UserError(f"expected reduction in {get_args(Reduction)}, got {reduction!r}")
-
-
-def check_widths(**widths: int) -> None:
-    """Raise a ``ValueError`` if a width is below 1."""
-    for name, width in widths.items():
-        if width < 1:
-            raise UserError(f"expected {name} >= 1, got {width}")
-
-
-def check_positive(**values: float) -> None:
-    """Raise a ``ValueError`` if a value is not positive."""
-    for name, value in values.items():
-        if not value > 0:
-            raise UserError(f"expected {name} > 0, got {value}")
-
-
-def check_dropout(dropout: float) -> None:
-    """Raise a ``ValueError`` unless ``dropout`` is a probability below 1."""
-    if not 0 <= dropout < 1:
-        raise UserError(f"expected 0 <= dropout < 1, got {dropout}")

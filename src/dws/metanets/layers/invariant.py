@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dws.metanets.checks import check_widths
 from dws.metanets.layers.features import (
     Reduction,
     check_reduction,
-    check_widths,
     invariants,
     second_moments,
 )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dws.errors import UserError
 from dws.inr.siren import siren_activations
-from dws.metanets.layers.features import check_positive, check_widths
+from dws.metanets.checks import check_positive, check_widths
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
 
 
@@ -99,7 +99,7 @@ class GraphNet(nn.Module):
         batch.check_fits(self.spec, self.in_channels)
         if not self.num_probes:
             return batch, None
-        networks = batch.map(lambda t: t.movedim(-1, 1).flatten(0, 1).unsqueeze(-1))  # (B C, ...)
+        networks = batch.split_channels()  # (B C, ...)
         with torch.autocast(self.points.device.type, enabled=False):  # phases are large
             activations = siren_activations(networks, self.points, omega_0=self.omega_0 or 0.0)
         coordinates, *levels = [x.transpose(1, 2) for x in activations]  # (B C, d_l, P)

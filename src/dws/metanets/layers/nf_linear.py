@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dws.errors import UserError
-from dws.metanets.layers.features import check_widths
+from dws.metanets.checks import check_widths
 from dws.metanets.ops import EdgeLinear
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
