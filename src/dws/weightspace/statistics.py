@@ -76,7 +76,8 @@ class Standardize(nn.Module):
         Args:
             reference: The networks.
             keep_signs: Shift only the last bias. All other layers change their sign under
-                ``SignFlip`` and are only scaled.
+                ``SignFlip`` and are only scaled, by their root mean square, which sign flips of the
+                reference do not change.
 
         Returns:
             The module itself.
@@ -93,6 +94,9 @@ class Standardize(nn.Module):
             )
         if keep_signs:
             mean[:-1] = 0
+            for i, tensor in enumerate([*reference.tensors()][:-1]):
+                norm = torch.linalg.vector_norm(tensor, dtype=torch.float64)
+                std[i] = norm / tensor.numel() ** 0.5
         self.mean.copy_(mean)
         self.std.copy_(std)
         return self

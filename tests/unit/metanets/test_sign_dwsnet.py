@@ -239,10 +239,11 @@ def test_no_channel_is_constant() -> None:
 def test_fit_computes_the_scale_of_wrapped_weights() -> None:
     net, reference = SignDWSNet(SPEC, out_features=1, omega_0=30.0), random_batch(SPEC, 200)
     net.fit(reference)
-    scaled = list(net.scale(wrap_phases(reference, omega_0=30.0)).tensors())
+    *scaled, last_bias = net.scale(wrap_phases(reference, omega_0=30.0)).tensors()
     for tensor in scaled:
-        assert float(tensor.std()) == pytest.approx(1, rel=1e-5)
-    assert net.scale.mean[:-1].tolist() == [0] * (len(scaled) - 1)
+        assert float(tensor.square().mean()) == pytest.approx(1, rel=1e-5)
+    assert float(last_bias.std()) == pytest.approx(1, rel=1e-5)
+    assert net.scale.mean[:-1].tolist() == [0] * len(scaled)
 
 
 def test_fit_requires_omega_0() -> None:
