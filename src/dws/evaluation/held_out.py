@@ -80,7 +80,7 @@ def evaluate(
     task: AnyTask,
     *,
     test_set: LabelledNetworks,
-    train_set: LabelledNetworks,
+    train_set: LabelledNetworks | None,
     permuted_set: LabelledNetworks,
     test_split: ZooSplit,
     batch_size: int,
@@ -93,7 +93,8 @@ def evaluate(
         model: A model with the architecture of the run; the trained weights are loaded here.
         task: The task, which defines the metrics.
         test_set: The test split.
-        train_set: The training split, to which the linear probe is fitted.
+        train_set: The training split, to which the linear probe is fitted; None if the task
+            predicts networks.
         permuted_set: The test split with randomly permuted hidden neurons. The permutation changes
             no function, therefore the metrics of an invariant model do not depend on it.
         test_split: The test split in its zoo.
@@ -121,6 +122,7 @@ def evaluate(
         )  # fmt: skip
     else:
         assert isinstance(model, WeightSpaceModel)
+        assert train_set is not None
         predictions = _predict_labels(
             run.path, model, task, test_set=test_set, train_set=train_set,
             permuted_set=permuted_set, test_split=test_split, batch_size=batch_size,
@@ -225,7 +227,7 @@ def _predict_networks(
 ) -> _Predictions:
     """Compute the output networks of a task that predicts networks, and images of the first."""
     outputs, permuted_outputs = (
-        predict(model, task, split, train_set=split, batch_size=batch_size)[0]
+        predict(model, task, split, train_set=None, batch_size=batch_size)[0]
         for split in (test_set, permuted_set)
     )
     first = slice(NUM_PICTURES)

@@ -19,7 +19,7 @@ from dws.zoo import Zoo
 def fit_zoo(
     zoo: str = "mnist",
     *,
-    fit: str = "authors",
+    fit: str | None = None,
     path: str | Path | None = None,
     limit: int | None = None,
     seed: int | None = None,
@@ -32,7 +32,8 @@ def fit_zoo(
 
     Args:
         zoo: A choice of ``configs/zoo``, such as ``sine`` or ``mnist``.
-        fit: Settings of the fit: ``authors``, ``accurate``, ``fast`` or ``fingerprint``.
+        fit: A choice of ``configs/fit``, such as ``accurate``; None for the zoo's default, which is
+            ``authors`` for INRs and ``ours`` for classifiers.
         path: The zoo's folder; None for ``outputs/zoos/<zoo>``.
         limit: Total number of signals in all splits; None for the zoo's default.
         seed: Seed of signals and initialisations; None for the zoo's default.
@@ -46,11 +47,13 @@ def fit_zoo(
         ValueError: If a setting is unknown or out of range, or the folder belongs to another zoo.
     """
     arguments = {"zoo": zoo, "fit": fit, "zoo.path": path, "zoo.limit": limit, "zoo.seed": seed}
-    result = fit_inrs(compose_settings("fit_inrs", _overrides(arguments, settings)))
-    if result is None:
+    composed = compose_settings("fit_inrs", _overrides(arguments, settings))
+    if composed.zoo.part is not None:
         raise UserError(
             "fit_zoo fits whole zoos. To fit a part, use dws-fit-inrs or dws.zoo.build_part."
         )
+    result = fit_inrs(composed)
+    assert result is not None  # no part
     return result
 
 

@@ -69,12 +69,11 @@ def evaluate_run(settings: EvaluateSettings, *, command: str) -> Result:
     allow_plugins(*settings.plugins)
     device = find_device(settings.device, option="device")
     run = RunDir.open(settings.run)
-    if os.path.lexists(run.result_file):
-        result = read_result(run.result_file)
-        print(f"dws: {run.path} is already evaluated")
-    else:
+    if not os.path.lexists(run.result_file):
         with hold_folder(run.path):
-            result = with_current_settings(_evaluate(run, settings, command, device))
+            result = _evaluate_once(run, settings, command, device)
+    else:  # without a lock, so that the disk may be read-only
+        result = _existing_result(run)
     wandb = {key: value for key, value in asdict(settings.wandb).items() if value is not None}
     _log(run, replace(recorded_wandb(run.path), **wandb), result)
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.test.items())
@@ -97,7 +96,8 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
     Raises:
         FileNotFoundError: If the run or one of the zoos does not exist.
         ValueError: If the run is unfinished or damaged, the networks of the zoos have different
-            widths, or the other zoo is that of the training.
+            widths, the other zoo is that of the training, or its test signals were used in the
+            training.
     """
     keep_freed_memory()
     allow_plugins(*settings.plugins)
@@ -116,8 +116,9 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
             f"{path} is the zoo that {run.path} was trained on, or a copy of it. Omit other_zoo to "
             "evaluate on it."
         )
+    _check_unseen(other, zoo)
     data = _data_folder(record, settings)
-    task, own_task = (task_on(record.task, z, data=data, device=device) for z in (other, zoo))
+    task = task_on(record.task, other, data=data, device=device)
     split = other.split("test")
     test_set = LabelledNetworks.load(split, task, device)
     if record.zoo.aligned:  # aligned to the reference network of the training zoo
@@ -125,8 +126,10 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
         test_set = LabelledNetworks(weights.to(device), test_set.targets)
     model = build_model(record, zoo.spec, task, None).to(device)
     load_weights(model, load_best(run.best_checkpoint, task.monitor)["reader"], run.best_checkpoint)
-    # predictions of a task with several views depend on the training split
-    train_set = load_training_split(record, zoo, own_task, device, repeat=False)
+    train_set = None
+    if task.num_views > 1:
+        own_task = task_on(record.task, zoo, data=data, device=device)
+        train_set = load_training_split(record, zoo, own_task, device, repeat=False)
     outputs, targets = predict(
         model, task, test_set, train_set=train_set, batch_size=settings.batch_size
     )
@@ -156,8 +159,47 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
     return transfer
 
 
+def _check_unseen(other: Zoo, zoo: Zoo) -> None:
+    """Check that no test signal of another zoo is a training or validation signal of a zoo.
+
+    Signals are identified by their number if both zoos are of the same files, or of a generator
+    with the same seed and settings.
+
+    Raises:
+        UserError: If a test signal was used in the training.
+    """
+    theirs, ours = (each.manifest.content()["signals"] for each in (other, zoo))
+    keys = {"sha256"} if "sha256" in ours else {"seed", *ours} - {"sizes"}
+    if any(key not in ours or ours[key] != theirs.get(key) for key in keys):
+        return
+    test, train, val = (
+        set(each.split(split).column("signal_id").tolist())
+        for each, split in ((other, "test"), (zoo, "train"), (zoo, "val"))
+    )
+    if seen := test & (train | val):
+        raise UserError(
+            f"{len(seen)} of {len(test)} test signals of {other.path} are training or validation "
+            f"signals of {zoo.path}, so the result would be too good. Evaluate on a zoo with the "
+            "same splits."
+        )
+
+
 def _data_folder(record: RunRecord, settings: EvaluateSettings) -> str:
     return settings.data_path or (record.paths.data if record.paths else "")
+
+
+def _existing_result(run: RunDir) -> Result:
+    print(f"dws: {run.path} is already evaluated")
+    return read_result(run.result_file)
+
+
+def _evaluate_once(
+    run: RunDir, settings: EvaluateSettings, command: str, device: torch.device
+) -> Result:
+    """Evaluate a run, unless another process has just done so."""
+    if os.path.lexists(run.result_file):
+        return _existing_result(run)
+    return with_current_settings(_evaluate(run, settings, command, device))
 
 
 def _evaluate(
@@ -168,7 +210,11 @@ def _evaluate(
     settings_without_seed = with_defaults(record.outcome())
     del settings_without_seed["seed"]
     task = task_on(record.task, zoo, data=_data_folder(record, settings), device=device)
-    train_set = load_training_split(record, zoo, task, device, repeat=False)
+    train_set = (
+        None
+        if isinstance(task, NetworkTask)
+        else load_training_split(record, zoo, task, device, repeat=False)
+    )
     test_set = LabelledNetworks.load(zoo.split("test"), task, device)
     return evaluate(
         run,

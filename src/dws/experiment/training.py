@@ -29,7 +29,7 @@ from dws.training import LabelledNetworks, Model, RunDir, train
 from dws.training.augmentation import Augmentations
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.training.identity import identity
-from dws.training.loggers import history_is_logged, open_wandb
+from dws.training.loggers import history_is_logged, open_wandb, recorded_wandb
 from dws.training.processes import Processes, join_processes
 from dws.training.record import Notes, outcome_settings
 from dws.training.resolve import resolve
@@ -84,7 +84,10 @@ def _train(
     next_step = f"next: dws-evaluate {as_argument('run', run.path)}{as_plugins(settings.plugins)}"
     if _is_complete(run, settings.wandb):  # without a lock, so that the disk may be read-only
         if processes.is_first:
-            print(f"run {run.path} is already complete; {next_step}")
+            mode, recorded = settings.wandb.mode, recorded_wandb(run.path).mode
+            unlogged = mode != "disabled" and recorded == "disabled"
+            hint = f" wandb={mode} (the run is not logged to W&B yet)" if unlogged else ""
+            print(f"run {run.path} is already complete; {next_step}{hint}")
         return run
     model = _build_model(settings, zoo, task, train_set).to(device)
     model.fit(train_set.weights)
@@ -113,6 +116,7 @@ def _train(
                 seed=settings.seed, run=run, logger=logger, reconstruction=reconstruction,
                 processes=processes,
             )  # fmt: skip
+            processes.wait()  # until the first process has written all files
             if not processes.is_first:
                 return run
             plot_learning_curve(run.learning_curve, run.metrics(), task.monitor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,12 +40,17 @@ def read_json(path: Path) -> Any:
 
 
 def append_json_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Append a line to a JSON Lines file; an incomplete last line is removed first."""
+    """Append a line to a JSON Lines file; an incomplete last line is removed first.
+
+    The line is on the disk when the function returns, even if the machine loses power.
+    """
     with path.open("a+b") as stream:
         stream.seek(0)
         complete = stream.read().rpartition(b"\n")[0]
         stream.truncate(len(complete) + 1 if complete else 0)
         stream.write(json.dumps(content).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from dws.plots.figure import class_colours
 from dws.report.data import ReportData
 from dws.report.methods import RAW_WEIGHTS, method_title
 from dws.report.pictures import Picture
-from dws.report.thumbnails import Thumbnails, spread_evenly
+from dws.report.thumbnails import Thumbnails, rows_to_draw
 
 SIDE = 1000  # coordinates of points on the page are integers from 0 to SIDE
 
@@ -127,7 +127,7 @@ def embedding_figure(report: ReportData, task: str, pictures: Path) -> Embedding
         and len(raw.tsne) == len(targets)
     ):
         points[method_title(RAW_WEIGHTS)] = raw.tsne
-    rows = spread_evenly(len(targets))
+    rows = rows_to_draw(len(targets))
     if thumbnails is not None and (thumbnails.zoo, thumbnails.rows) != (
         reference.run["zoo"],
         rows,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -13,10 +14,10 @@ from dws.evaluation.measures import describe_embedding
 from dws.evaluation.result import EmbeddingScores
 from dws.evaluation.tsne import is_map, tsne
 from dws.report.own_files import OwnFiles
+from dws.report.thumbnails import spread_evenly
 from dws.tasks import Task
 from dws.weightspace import Standardize
 from dws.zoo import Zoo
-from dws.zoo.store import ZooSplit
 
 MAX_TRAIN = 10_000  # maximum number of training networks to which the linear probe is fitted
 
@@ -55,13 +56,15 @@ class RawWeights:
         files = own.read([tsne_file, scores_file])
         if files is None:
             train, test = zoo.split("train"), zoo.split("test")
-            train = ZooSplit(zoo, train.start, min(train.stop, train.start + MAX_TRAIN))
+            # evenly spaced, because the rows of combined zoos are ordered
+            rows = spread_evenly(len(train), MAX_TRAIN)
+            networks = train.weights()[torch.tensor(rows)]
             standardize = Standardize(zoo.spec)
-            standardize.fit(train.weights())
+            standardize.fit(networks)
             train_weights, test_weights = (
-                standardize(split.weights()).flatten().squeeze(-1) for split in (train, test)
+                standardize(each).flatten().squeeze(-1) for each in (networks, test.weights())
             )
-            targets = [task.targets(split.labels) for split in (train, test)]
+            targets = [task.targets(train.labels)[rows], task.targets(test.labels)]
             computed = describe_embedding(
                 train_weights, targets[0], test_weights, targets[1], test.column("signal_id")
             )

@@ -352,9 +352,10 @@ def other_zoos(report: ReportData) -> Section:
 
     Only runs whose folders are available are included.
     """
-    cells: dict[str, dict[str, list[float]]] = {}  # values of all seeds by column and method
-    references: dict[str, dict[str, float]] = {}  # by column
-    units: dict[str, str] = {}
+    cells: dict[tuple[str, str], dict[str, list[float]]] = {}  # by task and zoo, and method
+    references: dict[tuple[str, str], dict[str, float]] = {}
+    units: dict[tuple[str, str], str] = {}
+    titles: dict[tuple[str, str], str] = {}
     for _, run in report.main.dropna(subset="folder").iterrows():
         try:
             transfers = read_transfers(Path(run["folder"]))
@@ -362,23 +363,24 @@ def other_zoos(report: ReportData) -> Section:
             report.omit(f"evaluations of {run['folder']} on other zoos: {error}")
             continue
         for transfer in transfers:
-            title = f"{report.describe(run['task']).title} → {transfer.zoo_path}"
-            of_method = cells.setdefault(title, {}).setdefault(run["model"], [])
+            key = (run["task"], transfer.zoo)
+            of_method = cells.setdefault(key, {}).setdefault(run["model"], [])
             of_method.append(transfer.test[transfer.metric])
             others = transfer.references.items()
-            references[title] = {name: metrics[transfer.metric] for name, metrics in others}
-            units[title] = transfer.units.get(transfer.metric, "")
+            references[key] = {name: metrics[transfer.metric] for name, metrics in others}
+            units[key] = transfer.units.get(transfer.metric, "")
+            titles[key] = f"{report.describe(run['task']).title} → {transfer.zoo_path}"
     columns = [
         Column(
-            title,
+            titles[key]
+            if [*titles.values()].count(titles[key]) == 1
+            else f"{titles[key]}, {key[1]}",
             {
-                **{
-                    name: Spread([value], units[title]) for name, value in references[title].items()
-                },
-                **{m: Spread(v, units[title], with_seeds=True) for m, v in by_model.items()},
+                **{name: Spread([value], units[key]) for name, value in references[key].items()},
+                **{m: Spread(v, units[key], with_seeds=True) for m, v in by_model.items()},
             },
         )
-        for title, by_model in cells.items()
+        for key, by_model in cells.items()
     ]
     methods = [m for m in report.methods if any(m in by_model for by_model in cells.values())]
     names = dict.fromkeys(name for by_title in references.values() for name in by_title)

@@ -56,7 +56,7 @@ class Thumbnails:
             ValueError: If the weights cannot be read, or the networks are not INRs.
         """
         split = zoo.split("test")
-        rows = spread_evenly(len(split))
+        rows = rows_to_draw(len(split))
         weights, inr = split.weights()[torch.tensor(rows)], zoo.inr
         sizes = [min(size, MAX_SIDE) for size in zoo.domain.grid]
         if len(sizes) == 1:
@@ -83,11 +83,16 @@ class Thumbnails:
         return cls(digest, rows, source, images.shape[1], images.shape[2], min(COLUMNS, len(rows)))
 
 
-def spread_evenly(count: int) -> list[int]:
-    """At most ``MAX_NETWORKS`` evenly spaced integers from 0 to ``count - 1``."""
-    if count <= MAX_NETWORKS:
+def rows_to_draw(count: int) -> list[int]:
+    """Rows of the networks of a split of ``count`` networks that the page shows."""
+    return spread_evenly(count, MAX_NETWORKS)
+
+
+def spread_evenly(count: int, maximum: int) -> list[int]:
+    """At most ``maximum`` evenly spaced integers from 0 to ``count - 1``."""
+    if count <= maximum:
         return list(range(count))
-    return [round(i * (count - 1) / (MAX_NETWORKS - 1)) for i in range(MAX_NETWORKS)]
+    return [round(i * (count - 1) / (maximum - 1)) for i in range(maximum)]
 
 
 def _images(

@@ -20,7 +20,7 @@ def predict(
     task: AnyTask,
     split: LabelledNetworks,
     *,
-    train_set: LabelledNetworks,
+    train_set: LabelledNetworks | None,
     batch_size: int,
     train_embedding: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ def predict(
         model: The model.
         task: The task.
         split: The split to predict.
-        train_set: The training split, for the linear probe.
+        train_set: The training split, for the linear probe; None if the task has one view.
         batch_size: Number of networks in a batch.
         train_embedding: The embedding of ``train_set``, (n, E), if it has been computed.
 
@@ -45,6 +45,7 @@ def predict(
     if task.num_views == 1:
         return in_batches(model, split.weights, batch_size), split.targets
     assert isinstance(model, WeightSpaceModel)  # true for tasks with two views
+    assert train_set is not None
     if train_embedding is None:
         train_embedding = embed(model, train_set, batch_size=batch_size)
     x = train_embedding.cpu().double()

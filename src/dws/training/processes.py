@@ -22,8 +22,8 @@ class Processes:
     """The process group of a training, from the point of view of one process.
 
     Each process holds all networks and draws the same batches and augmentations. It computes the
-    outputs of its part of each batch and gathers the outputs of all parts. Loss and gradient are
-    the same as in training by a single process.
+    outputs of its part of each batch and gathers the outputs of all parts. Without dropout, loss
+    and gradient are the same as in training by a single process.
 
     Attributes:
         rank: Index of this process, from 0. Only process 0 writes files and prints.

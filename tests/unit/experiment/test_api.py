@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 import dws
 from dws.config import compose_settings, config_dir
 from dws.errors import UserError
+from dws.experiment.fitting import preset_name
 from dws.zoo import Zoo
 
 SMALL = {
@@ -146,3 +147,20 @@ def test_importing_dws_does_not_import_torch() -> None:
 
 def test_tensors_of_a_loaded_model_are_on_the_cpu(trained: dws.Run) -> None:
     assert {p.device for p in trained.load().parameters()} == {torch.device("cpu")}
+
+
+def test_fit_zoo_refuses_a_part_before_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="fits whole zoos"):
+        dws.fit_zoo("sine", limit=30, settings={"zoo.part": 0, "zoo.num_parts": 2})
+    assert not list(tmp_path.iterdir())
+
+
+def test_fit_zoo_uses_the_default_fit_of_each_zoo() -> None:
+    from dws.experiment.api import _overrides
+
+    for zoo, preset in {"sine": "authors", "fashion_classifiers": "ours"}.items():
+        composed = compose_settings("fit_inrs", _overrides({"zoo": zoo, "fit": None}, None))
+        assert preset_name(composed) == preset

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from tests.conftest import SMALL_FIT, SMALL_INR
+from tests.conftest import SMALL_FIT, SMALL_INR, SMALL_SIGNALS
 
 import dws
 from dws.config import compose_settings
 from dws.evaluation.result import read_transfers
 from dws.experiment.reporting import report_runs
-from dws.signals import ImageSignals
+from dws.signals import ImageSignals, SineSignals
 from dws.zoo import Zoo, ZooConfig, build_zoo
 
 SMALL = {"trainer.num_epochs": 2, "trainer.batch_size": 8, "wandb": "disabled"}
@@ -103,6 +104,45 @@ def test_other_zoo_must_differ_and_have_the_same_widths(
         run.evaluate_on(digit_zoo)
     with pytest.raises(ValueError, match=r"widths \(2, 8, 8, 1\), but those in .* \(1, 8, 8, 1\)"):
         run.evaluate_on(sine_zoo)
+
+
+def test_other_zoo_must_not_contain_training_signals_in_its_test_split(
+    sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def zoo(name: str, **changes: object) -> Zoo:
+        signals = SineSignals(**{**SMALL_SIGNALS, **changes})
+        return build_zoo(
+            tmp_path / name, signals, zoo=ZooConfig(seed=1), inr=SMALL_INR, fit=SMALL_FIT
+        )
+
+    run = dws.train("sine", "mlp", zoo=sine_zoo, settings={**SMALL, **MODELS["mlp"]})
+    with pytest.raises(ValueError, match=r"8 of 8 test signals of .*fewer are training"):
+        run.evaluate_on(zoo("fewer", num_train=20))
+    assert not read_transfers(run.path)
+    for name, changes in {"seed": {"seed": 5}, "same": {}}.items():
+        assert run.evaluate_on(zoo(name, **changes)).num_test == 8
+
+
+def test_report_separates_other_zoos_at_the_same_path(
+    sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = dws.train("sine", "mlp", zoo=sine_zoo, settings={**SMALL, **MODELS["mlp"]})
+    run.evaluate()
+    for seed in (1, 2):
+        other = build_zoo(
+            tmp_path / "other", SineSignals(**SMALL_SIGNALS), zoo=ZooConfig(seed=seed),
+            inr=SMALL_INR, fit=SMALL_FIT,
+        )  # fmt: skip
+        run.evaluate_on(other)
+        shutil.rmtree(other.path)
+    report_runs(compose_settings("report", []))
+    table = (tmp_path / "outputs/report/tables/other-zoos.md").read_text()
+    header = next(line for line in table.splitlines() if line.startswith("| method"))
+    assert header.count("→") == 2
+    assert "n = 2" not in table
 
 
 def test_auxiliary_reconstruction_loss_is_rejected_for_editing(digit_zoo: Zoo) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dws.report import thumbnails
-from dws.report.thumbnails import Thumbnails, spread_evenly
+from dws.report.thumbnails import Thumbnails, rows_to_draw
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo
 
@@ -102,10 +102,10 @@ def test_function_of_one_input_is_drawn_as_a_curve() -> None:
 def test_evenly_spaced_networks_are_drawn_if_there_are_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert spread_evenly(3) == [0, 1, 2]
-    assert len(spread_evenly(10_000)) == len(set(spread_evenly(10_000))) == 2000
+    assert rows_to_draw(3) == [0, 1, 2]
+    assert len(rows_to_draw(10_000)) == len(set(rows_to_draw(10_000))) == 2000
     monkeypatch.setattr(thumbnails, "MAX_NETWORKS", 3)
-    assert spread_evenly(9) == [0, 4, 8]
+    assert rows_to_draw(9) == [0, 4, 8]
     weights = networks((1, 8, 1), 9)
     rendered = pictures(Thumbnails.render(zoo_of(weights, [30]), "a"))
     monkeypatch.setattr(thumbnails, "MAX_NETWORKS", 9)
