@@ -262,9 +262,10 @@ class AugmentConfig:
 
     Attributes:
         square_symmetries: Rotate images by random multiples of 90° and mirror half of them.
+        mirror: Mirror half of the signals along the first axis.
         max_angle: Maximum rotation of an image in either direction, in degrees.
         max_shift: Maximum shift along each axis, in coordinates; an image has width 2.
-        max_scale: Maximum relative change of size.
+        max_scale: Maximum relative change of size, which also changes the frequency of a signal.
         noise: Standard deviation of Gaussian noise, relative to that of each layer.
         quantile_dropout: Maximum fraction of the entries of a tensor that are set to 0, smallest
             absolute values first.
@@ -280,6 +281,7 @@ class AugmentConfig:
     """
 
     square_symmetries: bool = False
+    mirror: bool = False
     max_angle: NonNegative = 0.0
     max_shift: NonNegative = 0.0
     max_scale: BelowOne = 0.0

@@ -14,7 +14,7 @@ from dws.settings import AugmentConfig
 from dws.targets import build
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import (
-    ImageMove,
+    CoordinateTransform,
     add_noise,
     drop_smallest,
     flip_signs,
@@ -23,7 +23,8 @@ from dws.weightspace.transforms import (
     shift_phases,
 )
 
-MOVES = ("square_symmetries", "max_angle", "max_shift", "max_scale")  # settings
+COORDINATES = ("square_symmetries", "mirror", "max_angle", "max_shift", "max_scale")  # settings
+ROTATIONS = ("square_symmetries", "max_angle")
 
 
 @runtime_checkable
@@ -77,23 +78,24 @@ class Augmentations:
             omega_0: ω0 of the networks; None for ReLU networks.
 
         Raises:
-            UserError: If image transformations are set and the networks do not have two inputs; if
-                an augmentation for sine networks is set and these are ReLU networks; if phases are
+            UserError: If images are rotated and the networks do not have two inputs; if an
+                augmentation for sine networks is set and these are ReLU networks; if phases are
                 shifted with a different ω0; if the two views of a network would be equal; or if a
                 user-defined augmentation does not return networks of the same shape.
         """
         config = self.config
-        moves = {k: v for k, v in asdict(config).items() if k in MOVES and v}
-        for_sines = {**moves, "flip_signs": config.flip_signs, "shift_phases": config.shift_phases}
-        needs_sines = [name for name, value in for_sines.items() if value]
+        active = [name for name, value in asdict(config).items() if value]
+        for_sines = (*COORDINATES, "flip_signs", "shift_phases")
+        needs_sines = [name for name in active if name in for_sines]
+        rotations = [name for name in active if name in ROTATIONS]
         if omega_0 is None and needs_sines:
             raise UserError(
                 f"augment.{needs_sines[0]} needs sine networks, but these are ReLU networks. Use "
                 "augment=none or augment=permute."
             )
-        if moves and spec.dims[0] != 2:
+        if rotations and spec.dims[0] != 2:
             raise UserError(
-                f"augment.{next(iter(moves))} needs networks with two inputs, but these have "
+                f"augment.{rotations[0]} needs networks with two inputs, but these have "
                 f"{spec.dims[0]}. Use augment=none."
             )
         if config.shift_phases and config.omega_0 != omega_0:
@@ -124,7 +126,7 @@ class Augmentations:
         generator: torch.Generator,
         *,
         layer_std: Float[Tensor, " two_m"],
-    ) -> tuple[WeightBatch, ImageMove | None]:
+    ) -> tuple[WeightBatch, CoordinateTransform | None]:
         """Transform every network of a batch independently.
 
         Args:
@@ -134,13 +136,13 @@ class Augmentations:
                 split, (2M,).
 
         Returns:
-            The transformed networks, and the transformation of their images, or None.
+            The transformed networks, and the transformation of their coordinates, or None.
         """
-        config, move = self.config, None
-        moves = {name: getattr(config, name) for name in MOVES}
-        if any(moves.values()):
-            move = ImageMove.random(batch, generator, **moves)
-            batch = move.apply(batch)
+        config, transform = self.config, None
+        settings = {name: getattr(config, name) for name in COORDINATES}
+        if any(settings.values()):
+            transform = CoordinateTransform.random(batch, generator, **settings)
+            batch = transform.apply(batch)
         if config.noise:
             batch = add_noise(batch, generator, std=config.noise * layer_std)
         if config.quantile_dropout:
@@ -157,7 +159,7 @@ class Augmentations:
             batch = permute_neurons(batch, generator)
         for augmentation in self.extra:
             batch = augmentation(batch, generator)
-        return batch, move
+        return batch, transform
 
 
 def _check_shape(augmentation: Augmentation, spec: WeightSpaceSpec) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dws.errors import UserError
 from dws.weightspace import Standardize, WeightBatch, WeightSpaceSpec
-from dws.weightspace.transforms import ImageMove
+from dws.weightspace.transforms import CoordinateTransform
 
 READS = ("standardized", "scaled", "unscaled", "wrapped", "raw")  # forms of a metanet's input
 FIRST_STEP_SIZE = 0.01  # initial step size of ``NetworkUpdate``
@@ -68,8 +68,10 @@ class Model(nn.Module):
         """Split training outputs into those for the task and those for ``ReconstructionLoss``."""
         return outputs, outputs[:, :0]
 
-    def undo(self, outputs: Float[Tensor, "b f"], move: ImageMove) -> Float[Tensor, "b f"]:
-        """Convert outputs for transformed images to outputs for the original images."""
+    def undo(
+        self, outputs: Float[Tensor, "b f"], transform: CoordinateTransform
+    ) -> Float[Tensor, "b f"]:
+        """Convert outputs for transformed signals to outputs for the original signals."""
         return outputs
 
     def _input(self, batch: WeightBatch) -> WeightBatch:
@@ -166,10 +168,12 @@ class NetworkUpdate(Model):
         )
         return new.flatten().squeeze(-1)
 
-    def undo(self, outputs: Float[Tensor, "b f"], move: ImageMove) -> Float[Tensor, "b f"]:
-        """Apply the inverse image transformation to the new networks."""
+    def undo(
+        self, outputs: Float[Tensor, "b f"], transform: CoordinateTransform
+    ) -> Float[Tensor, "b f"]:
+        """Apply the inverse coordinate transformation to the new networks."""
         transformed = WeightBatch.from_flat(self.spec, outputs.unsqueeze(-1))
-        return move.inverse().apply(transformed).flatten().squeeze(-1)
+        return transform.inverse().apply(transformed).flatten().squeeze(-1)
 
 
 def _give_scale_to_net(

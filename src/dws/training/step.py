@@ -21,7 +21,7 @@ from dws.training.processes import Processes
 from dws.training.reconstruction import ReconstructionLoss
 from dws.training.state import TrainingState
 from dws.weightspace import WeightBatch
-from dws.weightspace.transforms import ImageMove
+from dws.weightspace.transforms import CoordinateTransform
 
 NUM_COMPILED = 256  # variants of one function that a process can compile; PyTorch's default is 8
 
@@ -101,8 +101,8 @@ class TrainingStep:
             outputs = self.forward(parts)
         outputs = processes.gather(outputs.float(), task.num_views)
         predictions, reconstructed = model.split(outputs)
-        if (move := views[0][1]) is not None:
-            predictions = model.undo(predictions, move)
+        if (transform := views[0][1]) is not None:
+            predictions = model.undo(predictions, transform)
         losses = [task.loss(predictions, targets)]
         total = losses[0]
         if self.reconstruction:
@@ -116,8 +116,8 @@ class TrainingStep:
 
     def _view(
         self, weights: WeightBatch, *, augmented: bool
-    ) -> tuple[WeightBatch, ImageMove | None]:
-        """Return the model's input networks and the transformation of their images, or None."""
+    ) -> tuple[WeightBatch, CoordinateTransform | None]:
+        """Return the model's input and the transformation of its coordinates, or None."""
         if not augmented:
             return weights, None
         std = self.model.standardize.std

@@ -120,16 +120,16 @@ def change_coordinates(
 
 
 @dataclass(frozen=True, eq=False)
-class ImageMove:
-    """A coordinate transformation for each of B images: f(x) becomes f(A x + t).
+class CoordinateTransform:
+    """An affine transformation of the coordinates of each of B signals: f(x) becomes f(A x + t).
 
     Attributes:
-        matrix: A of each image, (B, 2, 2).
-        shift: t of each image, (B, 2).
+        matrix: A of each signal, (B, d_0, d_0).
+        shift: t of each signal, (B, d_0).
     """
 
-    matrix: Float[Tensor, "b 2 2"]
-    shift: Float[Tensor, "b 2"]
+    matrix: Float[Tensor, "b d_0 d_0"]
+    shift: Float[Tensor, "b d_0"]
 
     @classmethod
     def random(
@@ -138,46 +138,58 @@ class ImageMove:
         generator: torch.Generator,
         *,
         square_symmetries: bool = False,
+        mirror: bool = False,
         max_angle: float = 0.0,
         max_shift: float = 0.0,
         max_scale: float = 0.0,
-    ) -> ImageMove:
+    ) -> CoordinateTransform:
         """A random transformation for each network of a batch.
 
         Args:
-            batch: B networks with two inputs.
+            batch: B networks.
             generator: Random generator on the batch's device.
             square_symmetries: Whether to rotate images by random multiples of 90° and to mirror
                 half of them, which gives the eight symmetries of the square.
-            max_angle: Maximum rotation in either direction, in degrees.
+            mirror: Whether to mirror half of the signals along the first axis.
+            max_angle: Maximum rotation of images in either direction, in degrees.
             max_shift: Maximum shift along each axis, in coordinates; an image has width 2.
-            max_scale: Maximum relative scaling. Both axes are scaled by a common factor between
+            max_scale: Maximum relative scaling. All axes are scaled by a common factor between
                 1 - ``max_scale`` and 1 + ``max_scale``.
 
         Raises:
-            ValueError: If the networks do not have two inputs.
+            ValueError: If images are rotated and the networks do not have two inputs.
         """
-        if batch.spec.dims[0] != 2:
-            raise UserError(f"expected networks with two inputs, got {batch.spec.dims[0]}")
+        num_inputs = batch.spec.dims[0]
+        if num_inputs != 2 and (square_symmetries or max_angle):
+            raise UserError(f"expected networks with two inputs, got {num_inputs}")
         size, like = batch.batch_size, batch.biases[0]
-        draws = 2 * _uniform(like.new_empty(4, size), generator) - 1  # each in [-1, 1)
+        draws = 2 * _uniform(like.new_empty(2 + num_inputs, size), generator) - 1  # in [-1, 1)
         angle, factor = math.radians(max_angle) * draws[0], 1 + max_scale * draws[1]
-        matrix = _as_matrix(angle.cos() * factor, angle.sin() * factor)
+        if num_inputs == 2:
+            matrix = _as_matrix(angle.cos() * factor, angle.sin() * factor)
+        else:
+            matrix = torch.diag_embed(factor.expand(num_inputs, size).T)
         if square_symmetries:
-            quarter, mirror = _uniform(like.new_empty(2, size), generator)
+            quarter, side = _uniform(like.new_empty(2, size), generator)
             is_quarter = [(quarter >= k / 4) & (quarter < (k + 1) / 4) for k in range(4)]
             cosine, sine = (is_quarter[k].to(like) - is_quarter[k + 2].to(like) for k in range(2))
-            sign = 1 - 2 * (mirror < 0.5).to(like)
+            sign = 1 - 2 * (side < 0.5).to(like)
             matrix = matrix @ _as_matrix(cosine, sine)
             matrix = torch.stack([matrix[..., 0] * sign[:, None], matrix[..., 1]], dim=-1)
+        if mirror:
+            sign = 1 - 2 * (_uniform(like.new_empty(size), generator) < 0.5).to(like)
+            matrix = torch.cat([matrix[..., :1] * sign[:, None, None], matrix[..., 1:]], dim=-1)
         return cls(matrix, max_shift * draws[2:].T)
 
-    def inverse(self) -> ImageMove:
+    def inverse(self) -> CoordinateTransform:
         """The inverse transformation."""
-        (a, b), (c, d) = (row.unbind(-1) for row in self.matrix.unbind(-2))
-        adjugate = torch.stack([d, -b, -c, a], dim=1).view_as(self.matrix)
-        matrix = adjugate / (a * d - b * c)[:, None, None]
-        return ImageMove(matrix, -torch.einsum("bij,bj->bi", matrix, self.shift))
+        if self.matrix.shape[-1] == 2:  # exact for the symmetries of the square
+            (a, b), (c, d) = (row.unbind(-1) for row in self.matrix.unbind(-2))
+            adjugate = torch.stack([d, -b, -c, a], dim=1).view_as(self.matrix)
+            matrix = adjugate / (a * d - b * c)[:, None, None]
+        else:
+            matrix = torch.linalg.inv(self.matrix)
+        return CoordinateTransform(matrix, -torch.einsum("bij,bj->bi", matrix, self.shift))
 
     def apply(self, batch: WeightBatch) -> WeightBatch:
         """Transform the coordinates of B networks."""

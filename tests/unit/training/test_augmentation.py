@@ -11,7 +11,7 @@ from dws.training import AugmentConfig
 from dws.training.augmentation import Augmentations
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import (
-    ImageMove,
+    CoordinateTransform,
     add_noise,
     drop_smallest,
     flip_signs,
@@ -59,6 +59,7 @@ def test_every_field_is_tested() -> None:
     assert {field.name for field in fields(AugmentConfig)} == {
         *STRENGTHS,
         "square_symmetries",
+        "mirror",
         "omega_0",
         "until",
         "extra",
@@ -128,7 +129,9 @@ def test_small_strength_causes_a_small_change(name: str) -> None:
 
 def test_augmentations_are_applied_in_the_order_of_settings() -> None:
     batch, generator = random_batch(SPEC, 6), seeded()
-    move = ImageMove.random(batch, generator, max_angle=20.0, max_shift=0.3, max_scale=0.2)
+    move = CoordinateTransform.random(
+        batch, generator, max_angle=20.0, max_shift=0.3, max_scale=0.2
+    )
     expected = move.apply(batch)
     expected = add_noise(expected, generator, std=0.1 * STD)
     expected = drop_smallest(expected, generator, max_quantile=0.5)
@@ -151,9 +154,9 @@ def test_apply_returns_the_image_transformation() -> None:
     ("config", "num_views", "complaint"),
     [
         (
-            AugmentConfig(max_shift=0.1),
+            AugmentConfig(max_angle=10.0),
             1,
-            r"augment\.max_shift needs networks with two inputs, .* 1",
+            r"augment\.max_angle needs networks with two inputs, .* 1",
         ),
         (
             AugmentConfig(square_symmetries=True),

@@ -26,7 +26,7 @@ from dws.weightspace import (
     assert_equivariant,
 )
 from dws.weightspace.symmetry import Symmetry
-from dws.weightspace.transforms import ImageMove
+from dws.weightspace.transforms import CoordinateTransform
 from dws.zoo import Zoo
 
 SPEC = WeightSpaceSpec((2, 6, 5, 1))
@@ -94,7 +94,9 @@ def test_updated_weights_are_float32_under_autocast() -> None:
 
 def test_undo_inverts_the_image_transformation() -> None:
     model, batch = update("mlp", step_size=0.0), random_batch(SPEC, 6, dtype=torch.float32)
-    move = ImageMove.random(batch, torch.Generator().manual_seed(0), max_angle=90.0, max_shift=1.0)
+    move = CoordinateTransform.random(
+        batch, torch.Generator().manual_seed(0), max_angle=90.0, max_shift=1.0
+    )
     back = model.undo(model(move.apply(batch)), move)
     torch.testing.assert_close(back, batch.flatten().squeeze(-1), rtol=0, atol=1e-5)
 

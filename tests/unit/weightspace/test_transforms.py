@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from tests.conftest import random_batch
 from dws.inr import siren_apply
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.transforms import (
-    ImageMove,
+    CoordinateTransform,
     add_noise,
     change_coordinates,
     drop_smallest,
@@ -34,7 +35,7 @@ OTHER_FUNCTION: dict[str, Augmentation] = {
     "add_noise": partial(add_noise, std=STD),
     "mask_entries": partial(mask_entries, probability=0.3),
     "drop_smallest": partial(drop_smallest, max_quantile=0.5),
-    "move_images": lambda batch, generator: ImageMove.random(
+    "move_images": lambda batch, generator: CoordinateTransform.random(
         batch, generator, max_angle=30, max_shift=0.2, max_scale=0.1
     ).apply(batch),
 }
@@ -128,7 +129,7 @@ def test_image_transformations_stay_within_their_limits() -> None:
     limits = {"max_angle": 20.0, "max_shift": 0.3, "max_scale": 0.25}
     plain = random_batch(WeightSpaceSpec((2, 2, 1)), 2000).map(torch.zeros_like)
     plain.weights[0][:] = torch.eye(2).view(1, 2, 2, 1)  # the weights become A, and the bias t
-    moved = ImageMove.random(plain, seeded(), **limits).apply(plain)
+    moved = CoordinateTransform.random(plain, seeded(), **limits).apply(plain)
     matrix, shift = moved.weights[0][..., 0].mT, moved.biases[0][..., 0]
     factor = torch.linalg.det(matrix).sqrt()
     angle = torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]))
@@ -137,14 +138,34 @@ def test_image_transformations_stay_within_their_limits() -> None:
         assert float(value.min()) == pytest.approx(-limit, rel=0.02)
 
 
-def test_image_transformations_require_two_inputs() -> None:
+@pytest.mark.parametrize("rotation", [{"max_angle": 10.0}, {"square_symmetries": True}])
+def test_rotations_require_two_inputs(rotation: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected networks with two inputs, got 1"):
-        ImageMove.random(random_batch(WeightSpaceSpec((1, 4, 1))), seeded())
+        CoordinateTransform.random(random_batch(WeightSpaceSpec((1, 4, 1))), seeded(), **rotation)
+
+
+@pytest.mark.parametrize("num_inputs", [1, 2, 3])
+def test_mirrored_shifted_signals_of_any_dimension(num_inputs: int) -> None:
+    batch = random_batch(WeightSpaceSpec((num_inputs, 5, 2)), 40)
+    limits = {"mirror": True, "max_shift": 0.3, "max_scale": 0.2}
+    transform = CoordinateTransform.random(batch, seeded(), **limits)
+    points = torch.rand(7, num_inputs, dtype=torch.float64)
+    rendered = siren_apply(transform.apply(batch), points)
+    for i in range(40):
+        moved = points @ transform.matrix[i].T + transform.shift[i]
+        expected = siren_apply(batch[i : i + 1], moved)
+        torch.testing.assert_close(rendered[i : i + 1], expected)
+    factors = transform.matrix.diagonal(dim1=1, dim2=2)
+    assert 10 < int((factors[:, 0] < 0).sum()) < 30
+    assert bool((factors[:, 1:] > 0).all())
+    assert float(transform.shift.abs().max()) <= 0.3
+    back = transform.inverse().apply(transform.apply(batch))
+    torch.testing.assert_close(back.flatten(), batch.flatten(), rtol=0, atol=1e-12)
 
 
 def test_symmetries_of_the_square_are_uniform() -> None:
     batch = random_batch(WeightSpaceSpec((2, 2, 1)), 8000)
-    move = ImageMove.random(batch, seeded(), square_symmetries=True)
+    move = CoordinateTransform.random(batch, seeded(), square_symmetries=True)
     found, counts = move.matrix.round().unique(dim=0, return_counts=True)
     assert torch.equal(
         move.matrix.abs(), move.matrix.abs().round()
@@ -157,7 +178,7 @@ def test_symmetries_of_the_square_are_uniform() -> None:
 
 def test_inverse_undoes_an_image_transformation() -> None:
     batch = random_batch(WeightSpaceSpec((2, 5, 4, 3)), 20)
-    move = ImageMove.random(
+    move = CoordinateTransform.random(
         batch, seeded(), square_symmetries=True, max_angle=40.0, max_shift=0.5, max_scale=0.3
     )
     back = move.inverse().apply(move.apply(batch))
