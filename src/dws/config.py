@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -21,6 +22,8 @@ from dws.errors import UserError
 from dws.settings import COMMANDS
 from dws.targets import plugins
 
+# the setting that a first argument without a name most likely is, by command
+FIRST_SETTING = {"fit_inrs": "zoo", "train": "task", "evaluate": "run", "report": "runs"}
 _composing = RLock()  # Hydra composes one configuration at a time
 
 
@@ -74,15 +77,19 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
             several choices of a group.
     """
     check_choices(overrides)
+    try:
+        return to_settings(_compose(name, overrides), name, overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, name)) from error
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
     with _composing:
         outer = GlobalHydra.instance().hydra  # of a calling command or notebook that uses Hydra
         GlobalHydra.instance().clear()
         try:
             with initialize_config_dir(config_dir(), version_base="1.3"):
-                config = compose(name, list(overrides))
-            return to_settings(config, name, overrides=overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(one_line(error)) from error
+                return compose(name, list(overrides))
         finally:
             GlobalHydra.instance().hydra = outer
 
@@ -165,6 +172,59 @@ def _describe(error: Any) -> str:
     is_text = error["type"] == "string_type"
     hint = f"; to pass it as text, quote it: '{setting}=\"...\"'" if is_text else ""
     return f"{setting}={value}: {error['msg']}{hint}"
+
+
+def explain(error: BaseException, name: str) -> str:
+    """Format an error of Hydra or OmegaConf in one line that says what to do.
+
+    Args:
+        error: The error.
+        name: Name of the command, a key of ``COMMANDS``.
+    """
+    text, command = one_line(error), f"dws-{name.replace('_', '-')}"
+    if found := re.match(r"Could not override '(.+)'\. To append to your config", text):
+        setting = found[1]
+        meant = _similar(setting, name)
+        hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+        return f"There is no setting {setting}.{hint} {command} --help lists all settings."
+    if found := re.match(r"Could not override '(.+)'\. No match in the defaults list", text):
+        group = found[1]
+        if group == "zoo":
+            return f"{command} has no choices of zoo. To name the folder of a zoo, set zoo.path=..."
+        return f"{command} has no choices of {group}. {command} --help lists all settings."
+    if found := re.match(r"Error parsing override '(.*)' missing EQUAL at '<EOF>'", text):
+        value, key = found[1], FIRST_SETTING[name]
+        return f"'{value}' is not of the form setting=value. Did you mean {key}={value}?"
+    if found := re.match(r"Missing mandatory value: (\S+)$", text):
+        return f"{found[1]} is not set. Set {found[1]}=..., see {command} --help."
+    missing = re.search(r"Could not find '(\S+)/([^/]+)' Available options in '\S+': (.+)", text)
+    if missing:
+        group, choice, choices = missing[1], missing[2], missing[3].split()
+        meant = get_close_matches(choice, choices, n=2)
+        hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+        return f"There is no {group}={choice}.{hint} Choices: {', '.join(choices)}."
+    return text
+
+
+def _similar(setting: str, name: str) -> list[str]:
+    """Settings of a command with a similar name, at most three."""
+    content = OmegaConf.to_container(_compose(name, []), resolve=False)
+    keys = [key for key in _keys(content) if not key.startswith("scale.")]
+    group, _, last = setting.rpartition(".")
+    by_last: dict[str, list[str]] = {}
+    for key in keys:
+        by_last.setdefault(key.rpartition(".")[2], []).append(key)
+    names = [last] if last in by_last else get_close_matches(last, by_last, n=1)
+    found = [key for each in names for key in by_last[each]]
+    return sorted(found, key=lambda key: not key.startswith(f"{group}."))[:3]
+
+
+def _keys(content: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        elif key != "_target_":
+            yield f"{prefix}{key}"
 
 
 def one_line(error: BaseException) -> str:

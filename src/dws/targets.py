@@ -123,8 +123,9 @@ def class_of(target: str) -> type:
             )
         raise UserError(
             f"_target_={target} is neither in dws nor in a plugin. If you trust the package, allow "
-            f"it with plugins=[{package}] (in Python: dws.allow_plugins({package!r})), or install "
-            f"it with an entry point of the group {ENTRY_POINTS}."
+            f"it with plugins=[{package}] (dws-predict, dws-export and dws-playground: --plugin "
+            f"{package}; in Python: dws.allow_plugins({package!r})), or install it with an entry "
+            f"point of the group {ENTRY_POINTS}."
         )
     try:
         constructor = pkgutil.resolve_name(target)

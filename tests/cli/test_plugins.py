@@ -362,6 +362,13 @@ def test_run_of_a_disallowed_plugin_says_how_to_allow_it(
     assert not Path("new/result.json").exists()
     with pytest.raises(ValueError, match=r"dws\.allow_plugins\('mypackage'\)"):
         dws.load_trained("new")
+    export = ("dws-export", "new", "new.safetensors")
+    assert "dws-export and dws-playground: --plugin mypackage" in complaint(*export)
+    command(*export, "--plugin", "mypackage")
+    monkeypatch.setattr(targets, "_allowed", set())
+    predict = ("dws-predict", str(sine_zoo.path), "--model", "new.safetensors")
+    assert "--plugin mypackage" in complaint(*predict)
+    assert len(command(*predict, "--plugin", "mypackage").splitlines()) == len(sine_zoo)
     assert "test split, 8 networks" in command("dws-evaluate", "run=new", "plugins=[mypackage]")
     assert dws.load_trained("new")(sine_zoo.split("test").weights()).shape == (8, 1)
 

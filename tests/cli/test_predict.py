@@ -203,7 +203,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("bad.pth",), "bad.pth: "),
     (("ZOO", "--model", "minst-sign"), "There is no model minst-sign"),
     (("ZOO", "--model", "narrow.pth"), "narrow.pth is damaged, or not a safetensors file"),
-    (("ZOO", "--model", "ZOO"), "config.yaml"),
+    (("ZOO", "--model", "ZOO"), "is a zoo, not a run"),
     (("ZOO", "--output", "folder"), "folder is a folder"),
     (("ZOO", "--output", "bad.pth/x"), "bad.pth"),
     (("ZOO", "--draw", "bad.pth/x"), "bad.pth"),
@@ -263,3 +263,13 @@ def test_invalid_export_arguments_are_rejected_in_one_line(
     places = {"RUN": run.path, "SINES": sine_zoo.path}
     assert expected in complaint("dws-export", *(str(places.get(word, word)) for word in words))
     assert list(Path().iterdir()) == []
+
+
+def test_format_follows_the_suffix_of_the_output(
+    file: Path, picture_zoo: Zoo, tmp_path: Path, command: Command
+) -> None:
+    for name in ("out.csv", "out.json", "out.txt"):
+        command("dws-predict", str(picture_zoo.path), "--model", str(file), "--output", name)
+    assert (tmp_path / "out.csv").read_text().startswith("name,")
+    assert json.loads((tmp_path / "out.json").read_text())
+    assert "\t" in (tmp_path / "out.txt").read_text()

@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from dws.cli.command import options_first
 from dws.config import compose_settings, config_dir, to_settings
 from dws.experiment.building import build_model, build_task
 from dws.experiment.fitting import preset_name
@@ -401,3 +402,9 @@ def test_invalid_metanet_is_rejected(
 )
 def test_explicit_trainer_overrides_the_recipe(overrides: list[str], num_epochs: int) -> None:
     assert compose_settings("train", overrides).trainer.num_epochs == num_epochs
+
+
+def test_options_may_follow_settings() -> None:
+    given = ["task=sine", "--config-dir", "mine", "-m", "seed=0", "--cfg", "job"]
+    expected = ["--config-dir", "mine", "-m", "--cfg", "job", "task=sine", "seed=0"]
+    assert options_first(given) == expected

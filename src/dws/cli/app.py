@@ -61,6 +61,18 @@ Version = Annotated[
 ]
 
 
+NO_PLUGINS: list[str] = []
+Plugins = Annotated[
+    list[str],
+    typer.Option(
+        "--plugin",
+        help="Package or module whose classes a model may use, which executes its code. Repeat the "
+        "option for several packages.",
+        show_default=False,
+    ),
+]
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,11 +18,19 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import dws
-from dws.cli.errors import command_name, user_errors, wants_tracebacks
+from dws.cli.errors import command_name, exit_with, user_errors, wants_tracebacks
 from dws.cli.help import register_help
-from dws.config import check_choices, config_dir, one_line, to_settings
+from dws.config import check_choices, config_dir, explain, one_line, to_settings
 from dws.errors import UserError
 
+OPTIONS = (  # of every command, from Hydra
+    "help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun",
+    "shell-completion", "config-path", "config-name", "config-dir", "experimental-rerun", "info",
+)  # fmt: skip
+WITH_VALUE = (
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
+    "--config-dir", "-cd", "--experimental-rerun",
+)  # fmt: skip
 EXTRAS = {  # extra of dws that installs a Hydra plugin
     "hydra/sweeper/optuna": "sweep",
     "hydra/launcher/joblib": "slurm",
@@ -57,13 +65,14 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return job(config)
         # reports errors before Hydra prints its own message
-        with user_errors(tracebacks=tracebacks), _errors_of_hydra():
+        with user_errors(tracebacks=tracebacks), _errors_of_hydra(name):
             return job(config)
 
     start = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     try:
-        with user_errors(tracebacks=tracebacks), _errors_of_hydra():
+        with user_errors(tracebacks=tracebacks), _errors_of_hydra(name):
+            sys.argv[1:] = options_first(sys.argv[1:])
             check_choices(sys.argv[1:])
             start(quiet_job)()
     finally:
@@ -71,8 +80,33 @@ def run_hydra(name: str, function: Callable[[Any, str], object]) -> None:
             del os.environ["HYDRA_FULL_ERROR"]
 
 
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """Sort the options of Hydra before the settings, because argparse needs this order.
+
+    An unknown option ends the command with the exit status 2.
+    """
+    options: list[str] = []
+    settings: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        option, _, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("-"):
+            settings.append(argument)
+            continue
+        if argument.startswith("--") and not any(each.startswith(option) for each in OPTIONS):
+            exit_with(
+                f"There is no option {argument}. Settings are written without dashes, such as "
+                f"{option}={value or '...'} (see {command_name()} --help)",
+                status=2,
+            )
+        options.append(argument)
+        if argument in WITH_VALUE:
+            options += [value for value in [next(remaining, None)] if value is not None]
+    return [*options, *settings]
+
+
 @contextmanager
-def _errors_of_hydra() -> Iterator[None]:
+def _errors_of_hydra(name: str) -> Iterator[None]:
     """Context that converts errors of Hydra and its launchers to ``UserError``."""
     try:
         yield
@@ -80,7 +114,7 @@ def _errors_of_hydra() -> Iterator[None]:
         missing = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
         extra = EXTRAS.get(missing or "")
         remedy = f". Install it with: pip install 'dwsnets[{extra}]'" if extra else ""
-        raise UserError(f"{one_line(error)}{remedy}") from error
+        raise UserError(f"{explain(error, name)}{remedy}") from error
     except Exception as error:
         if "Config group override" in str(error):  # such as task=null; not a HydraException
             raise UserError(one_line(error)) from error

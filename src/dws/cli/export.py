@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dws.cli.app import TRACEBACKS, Command, Version, run
+from dws.cli.app import NO_PLUGINS, TRACEBACKS, Command, Plugins, Version, run
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -27,11 +27,14 @@ def export(
         Path | None,
         typer.Option(help="The zoo's folder, if it was moved after the training."),
     ] = None,
+    plugin: Plugins = NO_PLUGINS,
     version: Version = False,
 ) -> None:
     """Write the model of a run and its model card to one file."""
     from dws.experiment import Run  # deferred: imports torch
+    from dws.targets import allow_plugins
 
+    allow_plugins(*plugin)
     names = None if classes is None else classes.split(",")
     Run.open(run_folder).export(file, classes=names, zoo_path=zoo_path)
 

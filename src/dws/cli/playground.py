@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dws.cli.app import TRACEBACKS, Command, Version, run
+from dws.cli.app import NO_PLUGINS, TRACEBACKS, Command, Plugins, Version, run
 from dws.pretrained import shipped_models
 
 MODELS = ["mnist-mlp", "mnist-dwsnet", "mnist-sign"]
@@ -31,6 +31,7 @@ def playground(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Whether to open the page in a browser.")
     ] = True,
+    plugin: Plugins = NO_PLUGINS,
     version: Version = False,
 ) -> None:
     """Draw a digit in the browser, fit a SIREN to it, and predict the digit from its weights.
@@ -40,7 +41,9 @@ def playground(
     """
     from dws.experiment import load  # deferred: imports torch
     from dws.playground.server import serve
+    from dws.targets import allow_plugins
 
+    allow_plugins(*plugin)
     serve([load(name) for name in model], port=port, browser=browser)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dws.cli.app import TRACEBACKS, Command, Version, run
+from dws.cli.app import NO_PLUGINS, TRACEBACKS, Command, Plugins, Version, run
 from dws.pretrained import shipped_models
 
 EXAMPLES = """\b
@@ -40,13 +40,14 @@ def predict(
         ),
     ] = "mnist-sign",
     format: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            help="Format of the output. text contains one line per network: name, class and "
+            help="Format of the output; by default csv or json if the output file has this suffix, "
+            "else text. text contains one line per network: name, class and "
             "probability, separated by tabs. csv and json also contain the probabilities of all "
             "classes."
         ),
-    ] = "text",
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to write instead of standard output.")
     ] = None,
@@ -76,6 +77,7 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    plugin: Plugins = NO_PLUGINS,
     version: Version = False,
 ) -> None:
     """Predict properties of networks from their weights, such as the digit that an INR shows.
@@ -84,7 +86,9 @@ def predict(
     """
     from dws.experiment import load  # deferred: imports torch
     from dws.experiment.predicting import predict_inputs
+    from dws.targets import allow_plugins
 
+    allow_plugins(*plugin)
     loaded = load(model, zoo_path=zoo_path, device=device)
     predict_inputs(
         loaded, inputs, format=format, output=output, draw=draw, split=split, skip_bad=skip_bad

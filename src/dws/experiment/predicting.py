@@ -83,7 +83,7 @@ def predict_inputs(
     model: PretrainedModel,
     inputs: Sequence[Path],
     *,
-    format: Literal["text", "csv", "json"] = "text",
+    format: Literal["text", "csv", "json"] | None = None,
     output: Path | None = None,
     draw: Path | None = None,
     split: str | None = None,
@@ -96,7 +96,7 @@ def predict_inputs(
     Args:
         model: The model.
         inputs: Zoos, files or folders, see ``read_networks``.
-        format: Format of the output.
+        format: Format of the output; None for that of the suffix of ``output``, or text.
         output: File to write; None for standard output.
         draw: Folder for pictures of renderings and reconstructions; None to draw no pictures.
         split: Split of the zoos; None for all networks.
@@ -110,6 +110,8 @@ def predict_inputs(
     """
     if draw is not None:
         _check_can_draw(model, draw)
+    suffix = output.suffix.removeprefix(".") if output else ""
+    format = format or ("csv" if suffix == "csv" else "json" if suffix == "json" else "text")
     with _opened(output) as stream:
         predictions = _predictions(model, inputs, draw=draw, split=split, skip_bad=skip_bad)
         WRITERS[format](_with_warnings(model, predictions), stream)

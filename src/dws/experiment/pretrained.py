@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -62,7 +62,8 @@ MODEL, RECONSTRUCTION = "model.", "reconstruction."  # prefixes of the names of 
 BATCH_SIZE = 256
 
 StateDict: TypeAlias = Mapping[str, Tensor]
-Networks: TypeAlias = WeightBatch | Zoo | ZooSplit | StateDict | Sequence[StateDict]
+Networks: TypeAlias = WeightBatch | Zoo | ZooSplit | str | Path | StateDict | Sequence[StateDict]
+NETWORKS = (WeightBatch, Zoo, ZooSplit, Mapping, Sequence)
 
 
 class Units(NamedTuple):
@@ -81,8 +82,8 @@ class Units(NamedTuple):
 class PretrainedModel:
     """A trained classification or regression model with its model card, see ``dws.load``.
 
-    The methods accept networks as a ``WeightBatch``, a zoo or one of its splits (in the order of
-    the rows), or one or several state dicts of MLPs whose keys number the layers, such as
+    The methods accept networks as a ``WeightBatch``, a zoo, its folder or one of its splits (in the
+    order of the rows), or one or several state dicts of MLPs whose keys number the layers, such as
     ``seq.0.weight``.
 
     Attributes:
@@ -276,7 +277,21 @@ class PretrainedModel:
         batches = self._batches(networks)
         return torch.cat([in_batches(on_device, batch, batch_size) for batch in batches]).float()
 
+    def __repr__(self) -> str:
+        return (
+            f"PretrainedModel({self.name!r}, {type(self.model.net).__name__}: "
+            f"{self.card.zoo.architecture} -> {', '.join(self.card.labels)})"
+        )
+
     def _batches(self, networks: Networks) -> Iterator[WeightBatch]:
+        if isinstance(networks, str | Path):
+            yield from self._batches(Zoo.open(networks))
+            return
+        if isinstance(networks, Tensor) or not isinstance(networks, NETWORKS):
+            raise TypeError(
+                "expected a WeightBatch, a zoo, its folder or a split of it, or state dicts, got a "
+                f"{type(networks).__name__}"
+            )
         if isinstance(networks, WeightBatch):
             self.check(networks)
             yield networks
@@ -287,7 +302,8 @@ class PretrainedModel:
             for piece in rows.pieces():
                 yield piece.weights()
         else:
-            states = [networks] if isinstance(networks, Mapping) else networks
+            given = [networks] if isinstance(networks, Mapping) else networks
+            states = cast(Sequence[StateDict], given)
             on_cpu = [{key: _to_cpu(value) for key, value in state.items()} for state in states]
             batches = [to_network(state) for state in on_cpu]
             if not batches:

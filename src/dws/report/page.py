@@ -15,7 +15,7 @@ from dws.report import calibration, headline, provenance, sections
 from dws.report.data import ReportData
 from dws.report.embeddings import embedding_figure
 from dws.report.own_files import OwnFiles
-from dws.report.results import Kept
+from dws.report.results import RESULTS, Kept
 from dws.report.section import Section
 from dws.report.tasks import PAPER
 
@@ -35,7 +35,7 @@ def files_of_reports(folder: Path) -> OwnFiles:
         "files, move the whole folder"
     )
     own = OwnFiles(folder, RECORD, cache=RAW_WEIGHTS, remedy=remedy)
-    own.check(["results.json", PAGE])
+    own.check([RESULTS, PAGE])
     return own
 
 
@@ -111,7 +111,7 @@ def _render(report: ReportData) -> dict[str, bytes]:
         zoos=dict(report.zoos),
         raw_weights={task: raw.embedding for task, raw in report.raw.items()},
     )
-    files["results.json"] = (json.dumps(kept.model_dump(), indent=1) + "\n").encode()
+    files[RESULTS] = (json.dumps(kept.model_dump(), indent=1) + "\n").encode()
     environment = Environment(loader=PackageLoader("dws.report", "."), autoescape=True)
     environment.filters["with_narrow_breaks"] = _with_narrow_breaks
     page = environment.get_template("report.html.j2").render(

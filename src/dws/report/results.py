@@ -22,6 +22,8 @@ from dws.evaluation.result import (
 from dws.io.content import check_content, read_json
 from dws.zoo.manifest import Quantiles
 
+RESULTS = "results.json"  # file of a report
+
 
 class ZooFacts(BaseModel):
     """Properties of a zoo in the report.
@@ -65,7 +67,7 @@ def read_kept(file: str | Path | None) -> Kept:
     """Read the ``results.json`` of an earlier report.
 
     Args:
-        file: The file, possibly from another machine; None for no results.
+        file: The file, possibly from another machine, or its folder; None for no results.
 
     Raises:
         UserError: If the file is damaged, or was written by a newer version of dws.
@@ -73,6 +75,7 @@ def read_kept(file: str | Path | None) -> Kept:
     if file is None:
         return Kept(scale="", results=[])
     file = Path(file)
+    file = file / RESULTS if file.is_dir() else file
     content = read_json(file)
     check_version(content, file)
     kept: Kept = check_content(content, Kept, what=f"results of a report in {file}")
@@ -91,8 +94,9 @@ def load_results(folder: str | Path, *, kept: str | Path | None = None) -> pd.Da
         results.groupby(["task", "model", "num_train"])["test"].agg(["mean", "std", "count"])
 
     Args:
-        folder: Folder to search, such as ``outputs/small``.
-        kept: The ``results.json`` of an earlier report, whose results are appended.
+        folder: Folder to search, such as ``outputs/small``, or the folder of a report, such as
+            ``outputs/results/small``.
+        kept: The ``results.json`` of an earlier report, or its folder, whose results are appended.
 
     Returns:
         A frame with the columns
@@ -119,7 +123,10 @@ def load_results(folder: str | Path, *, kept: str | Path | None = None) -> pd.Da
         NotFoundError: If there are no results.
         UserError: If a result cannot be read.
     """
-    results, problems = collect(Path(folder), kept=read_kept(kept).results)
+    folder = Path(folder)
+    if kept is None and (folder / RESULTS).is_file():
+        kept = folder
+    results, problems = collect(folder, kept=read_kept(kept).results)
     if problems:
         raise UserError(problems[0])
     return results

@@ -59,6 +59,11 @@ class Classification:
                 "Classes start at 0: shift the labels when you create the zoo, and set "
                 "task.num_classes to the number of classes."
             )
+        if (low, high) == (1, self.num_classes):
+            raise UserError(
+                f"expected {self.label} from 0 to {self.num_classes - 1}, got 1 to {high}. Classes "
+                "start at 0: subtract 1 from the labels when you create the zoo."
+            )
         if high >= self.num_classes:
             raise UserError(
                 f"expected {self.label} from 0 to {self.num_classes - 1}, got {low} to {high}. "

@@ -133,6 +133,7 @@ class RunDir:
 
         Raises:
             FileNotFoundError: If the folder does not contain a run.
+            ValueError: If the folder is a zoo.
         """
         run = cls(Path(path))
         if not run.config_file.is_file():
@@ -140,6 +141,8 @@ class RunDir:
                 f"No run found in {path}: there is no {run.config_file.name}. Train a model with "
                 "dws-train and pass the folder that it prints."
             )
+        if (run.path / "manifest.json").is_file():
+            raise UserError(f"{path} is a zoo, not a run. Pass the folder of a run.")
         return run
 
     @property

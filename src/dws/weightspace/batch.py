@@ -185,6 +185,19 @@ class WeightBatch:
                 f"got {self._dims} with {self.num_channels}"
             )
 
+    def __len__(self) -> int:
+        """Number of networks, B."""
+        return self.batch_size
+
+    def __repr__(self) -> str:
+        first: Any = self.weights[0]
+        if not isinstance(first, Tensor):  # a pytree of other leaves
+            return f"WeightBatch(weights={self.weights}, biases={self.biases})"
+        return (
+            f"WeightBatch({self.batch_size} networks of widths {self._dims}, channels: "
+            f"{self.num_channels}, {first.dtype}, {first.device})"
+        )
+
     def tensors(self) -> Iterator[Tensor]:
         """Iterate over weight.0, bias.0, weight.1, ..., the order of ``flatten``."""
         return chain.from_iterable(zip(self.weights, self.biases, strict=True))

@@ -79,11 +79,13 @@ def _check_informative(outputs: list[Tensor]) -> None:
 
 def _check_close(actual: list[Tensor], expected: list[Tensor], rtol: float, name: str) -> None:
     for a, e in zip(actual, expected, strict=True):
+        is_exact = e.dtype == torch.float64
+        hint = "" if is_exact else f"; {e.dtype} may be too imprecise: use float64 or a larger rtol"
         error = float((a - e).detach().abs().max()) / _root_mean_square(e)
         if not error <= rtol:
             raise AssertionError(
                 f"not {name}: relative error {error:.2e} > {rtol:.0e} in an output of shape "
-                f"{tuple(e.shape)}"
+                f"{tuple(e.shape)}{hint}"
             )
 
 

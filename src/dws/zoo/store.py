@@ -148,6 +148,12 @@ class Zoo:
     manifest: Manifest
     _verified: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        return (
+            f"Zoo('{self.path}', {len(self)} {self.manifest.noun} of widths "
+            f"{tuple(self.manifest.dims)})"
+        )
+
     @classmethod
     def open(cls, path: str | Path) -> Zoo:
         """Open a zoo. Only the manifest is read; weights are read on demand.
@@ -319,7 +325,17 @@ class ZooSplit:
             start = stop
 
     def column(self, name: str) -> Tensor:
-        """Load one column of the shards, such as ``mse``, (len,)."""
+        """Load one column of the shards, such as ``signal_id``, (len,).
+
+        Raises:
+            ValueError: If there is no such column. The message lists all columns.
+        """
+        manifest = self.zoo.manifest
+        columns = (*manifest.columns, *(LABEL_PREFIX + label for label in manifest.labels))
+        if name not in columns:
+            raise UserError(
+                f"{self.zoo.path} has no column {name}. Choose one of: {', '.join(columns)}."
+            )
         return self._read([name])[0]
 
     def _read(self, names: list[str]) -> list[Tensor]:

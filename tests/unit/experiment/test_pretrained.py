@@ -95,6 +95,21 @@ def test_all_kinds_of_input_give_the_same_predictions(
     torch.testing.assert_close(of_file.distance(networks), expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("networks", [torch.zeros(3, 4), 3, torch.nn.Linear(1, 1)])
+def test_other_types_are_rejected(of_file: dws.PretrainedModel, networks: Any) -> None:
+    with pytest.raises(TypeError, match=f"or state dicts, got a {type(networks).__name__}"):
+        of_file.predict(networks)
+
+
+def test_folder_of_a_zoo_is_accepted(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
+    assert torch.equal(of_file.predict(picture_zoo.path), of_file.predict(picture_zoo))
+
+
+def test_printed_objects_are_short(of_file: dws.PretrainedModel, picture_zoo: Zoo) -> None:
+    assert len(repr(of_file)) < 300
+    assert f"{len(picture_zoo)} INRs of widths" in repr(picture_zoo)
+
+
 def test_one_state_dict_is_predicted_as_one_network(
     of_file: dws.PretrainedModel, picture_zoo: Zoo
 ) -> None:

@@ -106,3 +106,9 @@ def test_kept_results_of_a_newer_version_require_an_update(tmp_path: Path) -> No
     (tmp_path / "results.json").write_text('{"format_version": 99}')
     with pytest.raises(ValueError, match=r"results\.json has format version 99.*\. Update dws"):
         read_kept(tmp_path / "results.json")
+
+
+def test_results_of_a_report_are_loaded_from_its_folder() -> None:
+    folder = Path(__file__).parents[3] / "outputs/results/small"
+    results = dws.load_results(folder)
+    assert len(results) == len(json.loads((folder / "results.json").read_text())["results"])

@@ -185,3 +185,9 @@ def test_split_channels_keeps_channels_of_a_network_together() -> None:
     networks = batch.split_channels()
     assert networks.num_channels == 1
     assert torch.equal(networks.flatten()[4, :, 0], batch.flatten()[1, :, 1])
+
+
+def test_printed_batch_is_one_line() -> None:
+    batch = random_batch(WeightSpaceSpec((2, 3, 1)), 5, channels=2)
+    text = "WeightBatch(5 networks of widths (2, 3, 1), channels: 2, torch.float64, cpu)"
+    assert (repr(batch), len(batch)) == (text, 5)
