@@ -195,7 +195,7 @@ def explain(error: BaseException, name: str) -> str:
     if found := re.match(r"Error parsing override '(.*)' missing EQUAL at '<EOF>'", text):
         value, key = found[1], FIRST_SETTING[name]
         return f"'{value}' is not of the form setting=value. Did you mean {key}={value}?"
-    if found := re.match(r"Missing mandatory value: (\S+)$", text):
+    if found := re.search(r"Missing mandatory value: (\S+)$", text):
         return f"{found[1]} is not set. Set {found[1]}=..., see {command} --help."
     missing = re.search(r"Could not find '(\S+)/([^/]+)' Available options in '\S+': (.+)", text)
     if missing:

@@ -46,9 +46,9 @@ def test_classifier_zoo_is_fitted_described_and_trained_on(
         ("model=probe", "model=probe evaluates them as SIRENs"),
         ("model=gmn model.num_probes=4", "model=gmn evaluates them as SIRENs"),
         ("model=mlp reconstruction.weight=1", "reconstruction.weight is 1"),
-        ("model=mlp augment.flip_signs=true", "augment.flip_signs needs sine networks"),
-        ("model=mlp augment.shift_phases=1", "augment.shift_phases needs sine networks"),
-        ("model=mlp augment=images", "augment.max_angle needs sine networks"),
+        ("model=mlp augment.flip_signs=true", "augment.flip_signs needs SIRENs"),
+        ("model=mlp augment.shift_phases=1", "augment.shift_phases needs SIRENs"),
+        ("model=mlp augment=images", "augment.max_angle needs SIRENs"),
     ],
 )
 def test_settings_for_sine_networks_are_rejected_for_classifiers(

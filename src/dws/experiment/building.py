@@ -26,7 +26,7 @@ from dws.training import (
 from dws.training.checkpoint import is_finished, num_epochs_done
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo import Zoo, align_zoo
-from dws.zoo.manifest import ALIGNED_TO, COMBINED
+from dws.zoo.manifest import ALIGNED_TO, COMBINED, MLP
 from dws.zoo.store import describe_missing
 
 AnySettings = TrainSettings | RunRecord  # of a new run, or of an existing one
@@ -152,7 +152,7 @@ def num_parameters(record: RunRecord, zoo: Zoo, task: AnyTask) -> int:
 
 def zoo_hash(zoo: Zoo) -> str:
     """Hash of the signals and settings of a zoo; independent of its folder and its weights."""
-    keys = ("signals", "zoo", "inr", "classifier", "fit", ALIGNED_TO, COMBINED)
+    keys = ("signals", "zoo", "inr", "classifier", MLP, "fit", ALIGNED_TO, COMBINED)
     content = zoo.manifest.content()
     return settings_hash({key: content[key] for key in keys if key in content})
 
@@ -245,14 +245,14 @@ def reconstruction_loss(
         train_set: The training split, which standardises the values.
 
     Raises:
-        UserError: If the networks are classifiers, or all of them compute the same values.
+        UserError: If the networks are not INRs, or all of them compute the same values.
     """
     if not settings.reconstruction.weight:
         return None
-    if zoo.manifest.classifier:
+    if not zoo.manifest.inr:
         raise UserError(
             f"reconstruction.weight is {settings.reconstruction.weight}, but {zoo.path} is a zoo "
-            "of classifiers, which have no reconstructions. Set reconstruction.weight=0."
+            f"of {zoo.manifest.noun}, which have no reconstructions. Set reconstruction.weight=0."
         )
     return ReconstructionLoss(
         settings.reconstruction,

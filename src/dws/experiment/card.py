@@ -18,6 +18,7 @@ from dws.zoo.manifest import (
     ClassifierArchitecture,
     Domain,
     Manifest,
+    OtherArchitecture,
     Preset,
     Quantiles,
     Signals,
@@ -33,10 +34,11 @@ class TrainingZoo(Record):
         signals: The signals that the networks were fitted to.
         fit: Settings of the fit; None for imported networks.
         fit_preset: Name of these settings; None if unknown.
-        inr: Architecture of the INRs; None for classifiers.
-        classifier: Architecture of the classifiers; None for INRs.
+        inr: Architecture of INRs; None for other networks.
+        classifier: Architecture of classifiers; None for other networks.
+        mlp: Architecture of networks that are neither; None for INRs and classifiers.
         dims: Widths of the networks.
-        domain: Domain of the signals; None for classifiers.
+        domain: Domain of the signals; None for networks other than INRs.
         train_mean: Mean of the entries of each weight matrix and bias over the training split.
         train_std: Standard deviation of these entries.
         train_psnr: Quantiles of the PSNR over the training split, in dB; None if unknown.
@@ -48,6 +50,7 @@ class TrainingZoo(Record):
     fit_preset: Preset | None
     inr: Architecture | None
     classifier: ClassifierArchitecture | None
+    mlp: OtherArchitecture | None = None
     dims: list[int]
     domain: Domain | None
     train_mean: dict[str, float]
@@ -63,7 +66,7 @@ class TrainingZoo(Record):
     @property
     def architecture(self) -> str:
         """Architecture of the networks, as text."""
-        return describe_architecture(self.dims, self.inr)
+        return describe_architecture(self)
 
 
 class Scales(Record):
@@ -232,12 +235,15 @@ class ModelCard(Record):
         return facts
 
 
-def describe_architecture(dims: Sequence[int], inr: Architecture | None) -> str:
+def describe_architecture(zoo: TrainingZoo | Manifest) -> str:
     """Format an architecture as text, such as ``SIRENs of widths 2-32-32-1 with ω0 = 30``."""
-    widths = "-".join(map(str, dims))
-    if inr is None:
-        return f"ReLU networks of widths {widths}"
-    return f"SIRENs of widths {widths} with ω0 = {inr.omega_0:g}"
+    widths = "-".join(map(str, zoo.dims))
+    if zoo.inr:
+        return f"SIRENs of widths {widths} with ω0 = {zoo.inr.omega_0:g}"
+    other = zoo.classifier or zoo.mlp
+    assert other is not None
+    activation = "ReLU" if other.activation == "relu" else other.activation
+    return f"{activation} networks of widths {widths}"
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:

@@ -53,7 +53,6 @@ from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.weightspace.scales import ScaleReference
 from dws.zoo import Zoo, ZooSplit
 from dws.zoo.imports import to_network
-from dws.zoo.manifest import Architecture
 from dws.zoo.rendering import grid_points
 
 SUFFIX = ".safetensors"
@@ -221,12 +220,11 @@ class PretrainedModel:
         Raises:
             ValueError: If the networks have another architecture. The message states both.
         """
-        zoo, expected = self.card.zoo, self.card.zoo.architecture
+        expected = self.card.zoo.architecture
         if isinstance(networks, Zoo):
-            other = networks.manifest
-            architecture = describe_architecture(other.dims, other.inr)
+            architecture = describe_architecture(networks.manifest)
             found = f"{networks.path} contains {architecture}"
-            is_same = (other.dims, _omega_0(other.inr)) == (zoo.dims, _omega_0(zoo.inr))
+            is_same = architecture == expected
         else:
             found = f"these are networks of widths {'-'.join(map(str, networks.spec.dims))}"
             is_same = networks.spec == self.spec
@@ -598,10 +596,6 @@ def _check_consistent(
     for problem, is_right in problems.items():
         if not is_right:
             raise UserError(f"{file} is inconsistent: {problem}. Export the run again.")
-
-
-def _omega_0(inr: Architecture | None) -> float | None:
-    return None if inr is None else inr.omega_0
 
 
 def _as_stored(key: str, tensor: Tensor) -> Tensor:

@@ -71,8 +71,8 @@ def report_runs(settings: ReportSettings) -> None:
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}", zoo_hash(zoo))
         except (ValueError, OSError) as error:
             report.omit(f"raw weights of {zoo.path}: {describe(error)}")
-        if zoo.manifest.classifier:
-            continue  # classifiers have no reconstructions
+        if not zoo.manifest.inr:
+            continue  # other networks have no reconstructions
         try:
             thumbnails[task] = Thumbnails.render(zoo, zoo_hash(zoo))
         except (ValueError, OSError) as error:

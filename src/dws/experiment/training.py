@@ -36,6 +36,8 @@ from dws.training.resolve import resolve
 from dws.training.state import check_optim
 from dws.zoo import Zoo
 
+ODD_ACTIVATIONS = ("sine", "tanh", "identity")  # of networks that are invariant to sign flips
+
 
 def train_run(settings: TrainSettings, *, command: str) -> Run:
     """Train on the training split of a zoo, and select the epoch on the validation split.
@@ -162,11 +164,14 @@ def _build_model(
     model = build_model(settings, zoo.spec, task, train_set.targets)
     check_optim(settings.optim, model.net)
     is_for_sirens = getattr(model.net, "omega_0", None) is not None
-    if zoo.manifest.classifier and (is_for_sirens or getattr(model.net, "odd_activations", False)):
+    other = zoo.manifest.classifier or zoo.manifest.mlp
+    activation = other.activation if other else "sine"
+    assumes_odd = getattr(model.net, "odd_activations", False)
+    if other and (is_for_sirens or (assumes_odd and activation not in ODD_ACTIVATIONS)):
         reason = "evaluates them as SIRENs" if is_for_sirens else "assumes odd activations"
         raise UserError(
-            f"{zoo.path} contains ReLU networks, but model={settings.model['name']} {reason}. Use "
-            "another metanet, such as model=dwsnet."
+            f"{zoo.path} contains {activation} networks, but model={settings.model['name']} "
+            f"{reason}. Use another metanet, such as model=dwsnet."
         )
     if getattr(model.net, "omega_0", None) not in (None, omega_0):
         raise UserError(

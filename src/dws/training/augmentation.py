@@ -75,11 +75,11 @@ class Augmentations:
         Args:
             spec: The architecture of the networks.
             num_views: Number of views of the task, see ``Task``.
-            omega_0: ω0 of the networks; None for ReLU networks.
+            omega_0: ω0 of the networks; None if they are not SIRENs.
 
         Raises:
             UserError: If images are rotated and the networks do not have two inputs; if an
-                augmentation for sine networks is set and these are ReLU networks; if phases are
+                augmentation for SIRENs is set and these are other networks; if phases are
                 shifted with a different ω0; if the two views of a network would be equal; or if a
                 user-defined augmentation does not return networks of the same shape.
         """
@@ -90,7 +90,7 @@ class Augmentations:
         rotations = [name for name in active if name in ROTATIONS]
         if omega_0 is None and needs_sines:
             raise UserError(
-                f"augment.{needs_sines[0]} needs sine networks, but these are ReLU networks. Use "
+                f"augment.{needs_sines[0]} needs SIRENs, but these are other networks. Use "
                 "augment=none or augment=permute."
             )
         if rotations and spec.dims[0] != 2:

@@ -15,7 +15,7 @@ from dws.io.folders import check_claim, claim_folder
 from dws.io.hashing import checksums_match
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch
-from dws.zoo.manifest import COMBINED, CONFIG, split_rows
+from dws.zoo.manifest import COMBINED, CONFIG, MLP, split_rows
 from dws.zoo.store import (
     LABEL_PREFIX,
     Zoo,
@@ -26,7 +26,7 @@ from dws.zoo.store import (
 )
 
 SHARED = ("signals", "labels", "domain", "dims")  # manifest entries that do not differ
-ARCHITECTURES = ("inr", "classifier")  # manifest entries of the architecture
+ARCHITECTURES = ("inr", "classifier", MLP)  # manifest entries of the architecture
 INIT = ("init", "shared_init")  # settings of an architecture that may differ
 
 

@@ -18,6 +18,8 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 CONFIG = "config.yaml"  # settings that the zoo's folder is bound to
 ALIGNED_TO = "aligned_to"  # manifest key of a zoo that ``align_zoo`` created
+MLP = "mlp"  # manifest key of networks other than SIRENs and classifiers
+LOSS_COLUMNS = {"inr": "mse", "classifier": "cross_entropy", MLP: "loss"}  # by kind of network
 COMBINED = "combined"  # manifest key of a zoo that ``combine_zoos`` created
 Size = Annotated[int, Field(ge=1)]
 Number = int | float  # not converted: 30 and 30.0 have different hashes
@@ -70,6 +72,16 @@ class ClassifierArchitecture(Section):
     """
 
     activation: Literal["relu"]
+
+
+class OtherArchitecture(Section):
+    """Section of MLPs that are neither SIRENs nor classifiers of dws, see ``write_zoo``.
+
+    Attributes:
+        activation: Activation function of the hidden levels.
+    """
+
+    activation: str
 
 
 class Domain(Section):
@@ -131,15 +143,16 @@ class Plan(Versioned):
         format_version: Version of the file format.
         signals: Source of the zoo.
         zoo: Seed and sizes.
-        inr: The architecture of INRs; None for classifiers.
-        classifier: The architecture of classifiers; None for INRs.
+        inr: The architecture of INRs; None for other networks.
+        classifier: The architecture of classifiers; None for other networks.
+        mlp: The architecture of other networks; None for INRs and classifiers.
         fit: Settings of the fit; None for imported networks and for different fits.
         fit_preset: Name of the settings of the fit; None if unknown.
         dims: Widths of the networks.
         num_rows: Number of networks.
         splits: First row (inclusive) and last row (exclusive) of each split.
         labels: Names of the labels.
-        domain: Domain of the signals; None for classifiers.
+        domain: Domain of the signals; None for networks other than INRs.
         aligned_to: Reference network of an aligned zoo; None for other zoos.
         combined: The zoos of which a zoo was combined; None for other zoos.
     """
@@ -148,6 +161,7 @@ class Plan(Versioned):
     zoo: Sharding
     inr: Architecture | None = None
     classifier: ClassifierArchitecture | None = None
+    mlp: OtherArchitecture | None = None
     fit: dict[str, Any] | None
     fit_preset: Preset | None = None
     dims: list[Size]
@@ -161,12 +175,20 @@ class Plan(Versioned):
     @property
     def noun(self) -> str:
         """The kind of networks, in the plural."""
-        return "INRs" if self.inr else "classifiers"
+        return "INRs" if self.inr else "classifiers" if self.classifier else "networks"
+
+    @property
+    def architecture(self) -> Architecture | ClassifierArchitecture | OtherArchitecture:
+        """The section of the architecture."""
+        section = self.inr or self.classifier or self.mlp
+        assert section is not None
+        return section
 
     @property
     def loss_column(self) -> str:
         """Name of the shard column with the final loss of each fit."""
-        return "mse" if self.inr else "cross_entropy"
+        kind = "inr" if self.inr else "classifier" if self.classifier else MLP
+        return LOSS_COLUMNS[kind]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -267,6 +289,8 @@ def repair_advice(folder: Path) -> str:
         return f"Remove {folder}. The command that needs it creates it again."
     if COMBINED in settings:
         return "Rerun the dws-zoo combine command that created the zoo."
+    if MLP in settings:
+        return f"Remove {folder} and write the zoo again."
     if settings.get("fit") is None:
         return "Rerun the dws-zoo import command that created the zoo."
     return "Run dws-fit-inrs with the zoo's settings to repair it."
@@ -287,10 +311,10 @@ def to_plan(content: object, kind: type[AnyPlan], *, what: str) -> AnyPlan:
     domain = plan.domain
     try:
         spec = WeightSpaceSpec(tuple(plan.dims))
-        if (plan.inr is None) == (plan.classifier is None):
-            raise UserError("needs one of inr and classifier")
+        if [plan.inr, plan.classifier, plan.mlp].count(None) != 2:
+            raise UserError("needs one of inr, classifier and mlp")
         if (plan.inr is None) != (domain is None):
-            raise UserError("needs a domain for INRs, and none for classifiers")
+            raise UserError("needs a domain for INRs, and none for other networks")
         if domain and {len(domain.low), len(domain.high), len(domain.grid)} != {spec.dims[0]}:
             raise UserError(
                 f"the domain must have {spec.dims[0]} inputs, as the networks, got "

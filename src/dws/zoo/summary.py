@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dws.zoo.manifest import MLP
 from dws.zoo.store import Zoo
 
 
@@ -11,8 +12,7 @@ def summarise(zoo: Zoo) -> str:
     """Summarise splits, architecture, fit, labels and statistics of a zoo, one per line."""
     manifest = zoo.manifest
     fit, quality, loss = manifest.fit, manifest.train_psnr, manifest.train_cross_entropy
-    architecture = manifest.inr or manifest.classifier
-    assert architecture is not None
+    kind = "inr" if manifest.inr else "classifier" if manifest.classifier else MLP
     preset = f"{manifest.fit_preset.name}: " if manifest.fit_preset else ""
     deviations = (f"{name} {value:.4f}" for name, value in manifest.train_std.items())
     lines = [
@@ -22,7 +22,7 @@ def summarise(zoo: Zoo) -> str:
             for name, (start, stop) in manifest.splits.items()
         ),
         f"  widths {zoo.spec.dims}, {zoo.spec.num_params:,} parameters",
-        f"  {'inr   ' if manifest.inr else 'classifier'} {_settings(architecture.content())}",
+        f"  {kind:<6} {_settings(manifest.architecture.content())}",
         f"  fit    {preset}{_settings(fit) if fit else 'unknown'}",
         f"  zoo    {_settings(manifest.zoo.content())}",
         f"  labels {', '.join(manifest.labels)}",
