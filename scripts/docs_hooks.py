@@ -7,12 +7,14 @@
   the table ``fits`` of ``gpu.json``
 - ``<!-- settings: train -->``: all settings of ``dws-train``
 - ``<!-- choices: train -->``: the choices of its configuration groups
+- ``<!-- commands: dws-zoo -->``: arguments and options of a command
 - ``<!-- cards: shipped -->``: the model cards of all models that ship with dws
 """
 
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +22,16 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import typer
 import yaml
 from hydra import compose, initialize_config_dir
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
+from typer.cli import get_docs_for_click
 
+from dws.cli.app import TRACEBACKS
 from dws.cli.help import arguments_explained, explanations
 from dws.config import config_dir
 from dws.experiment import load
@@ -48,7 +53,7 @@ README_METHODS = (
     "dwsnet_sign",
     "probe",
 )
-MARKER = re.compile(r"<!-- (table|bench|settings|choices|cards): ([\w./-]+) -->")
+MARKER = re.compile(r"<!-- (table|bench|settings|choices|commands|cards): ([\w./-]+) -->")
 COPIES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -96,6 +101,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         "bench": bench_table,
         "settings": settings_table,
         "choices": choices_table,
+        "commands": command_reference,
         "cards": cards,
     }
     return MARKER.sub(lambda match: makers[match[1]](match[2]), markdown)
@@ -213,6 +219,18 @@ def bench_table(name: str) -> str:
         titles = [_title(key) for key in rest]
         cells = [[_cell(data[key]) for key in rest]]
     return f"{markdown_table(titles, cells)}\n\n{machine}"
+
+
+def command_reference(name: str) -> str:
+    """Arguments and options of a command that uses typer, from its help."""
+    module = importlib.import_module(f"dws.cli.{name.removeprefix('dws-')}")
+    command = typer.main.get_command(module.app)
+    context = command.make_context(name, [], resilient_parsing=True)
+    text = get_docs_for_click(obj=command, ctx=context, indent=1, name=name)
+    text = re.sub(r"^\* `--(help|version|(install|show)-completion)`.*\n", "", text, flags=re.M)
+    text = re.sub(r"\*\*Options\*\*:\n\n(?!\*)", "", text)
+    text = re.sub(r"^Examples:\n((?: {2}.+\n)+)", r"Examples:\n\n```\n\1```\n", text, flags=re.M)
+    return text.replace(f"{TRACEBACKS}\n", "")
 
 
 def cards(which: str) -> str:

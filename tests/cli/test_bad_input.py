@@ -431,7 +431,7 @@ def test_invalid_fit_setting_is_rejected_before_writing(
         (("dws-train", "trainer.num_epoch=3"), "Did you mean trainer.num_epochs?"),
         (
             ("dws-train", "experiment=sine"),
-            "There is no experiment=sine. Choices: fashion_mnist_best, mnist_best",
+            "There is no experiment=sine. Did you mean sine_best?",
         ),
         (("dws-train", "hydra/launcher=slrm"), "Choices: basic, joblib, submitit_local"),
         (("dws-train", "seed=0,1"), "'seed=0,1'"),

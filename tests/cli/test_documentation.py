@@ -100,6 +100,12 @@ def test_documented_prediction_calls_run(command: Command, zoo_of_digits: Zoo) -
     assert bool(names["is_typical"].all())
 
 
+def test_documented_zoo_of_networks_in_memory_is_trained_on(command: Command) -> None:
+    smaller = {"200": "24", "40": "8", '"trainer.num_epochs": 5': '"trainer.num_epochs": 1'}
+    names = run_block("docs/guides/exchange.md", "write_zoo", smaller)
+    assert names["run"].evaluate().num_test == 8
+
+
 def run_notebook(name: str, smaller: Mapping[str, str]) -> dict[str, Any]:
     """Run the cells of a notebook in order; returns the names that they define."""
     cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]

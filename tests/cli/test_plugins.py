@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Command
+from tests.conftest import code_blocks
 
 import dws
 from dws import targets
@@ -467,3 +468,19 @@ def test_changed_class_default_is_detected(
     monkeypatch.setattr(sys.modules["mypackage"].Net.__init__, "__kwdefaults__", {"width": 9})
     assert "model.width: 4 (existing) vs 9 (requested)" in complaint(*train)
     assert dws.load_trained("new").net.first.out_features == 4
+
+
+@pytest.mark.usefixtures("nothing_allowed")
+def test_documented_loss_of_a_user_is_trained(
+    command: Command, digit_zoo: Zoo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocks = code_blocks("docs/guides/extending.md", "")
+    (module,) = (block for block in blocks if block.startswith("# mytasks.py"))
+    (tmp_path / "mytasks.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    command(
+        "dws-train", "task=mnist", "task._target_=mytasks.SmoothClassification", "model=mlp",
+        "task.name=mnist_smooth", "plugins=[mytasks]", f"zoo.path={digit_zoo.path}", "scale=debug",
+        "wandb=disabled", "run_dir=run",
+    )  # fmt: skip
+    assert "accuracy" in command("dws-evaluate", "run=run", "plugins=[mytasks]")

@@ -21,7 +21,7 @@ from dws.metanets.layers.neural_graph import (
     levels_needed,
     neuron_values,
 )
-from dws.metanets.layers.scale_equivariant import Equivariant
+from dws.metanets.layers.scale_equivariant import ScaleEq
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 
 Direction = Literal["forward", "bidirectional"]
@@ -159,8 +159,8 @@ class Layer(nn.Module):
         super().__init__()
         directions = 2 if both else 1
 
-        def equivariant(num_inputs: int) -> Equivariant:
-            return Equivariant(
+        def equivariant(num_inputs: int) -> ScaleEq:
+            return ScaleEq(
                 num_inputs * channels,
                 channels,
                 extra=channels if both else 0,
@@ -219,7 +219,7 @@ class Layer(nn.Module):
 class Message(nn.Module):
     """ScaleEq of the rescale-equivariant product (A e_jk) ⊙ (B x_j), which is odd in k alone."""
 
-    def __init__(self, channels: int, equivariant: Equivariant) -> None:
+    def __init__(self, channels: int, equivariant: ScaleEq) -> None:
         super().__init__()
         self.node, self.edge = (nn.Linear(channels, channels, bias=False) for _ in range(2))
         self.map = equivariant

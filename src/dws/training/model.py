@@ -168,6 +168,11 @@ class NetworkUpdate(Model):
         )
         return new.flatten().squeeze(-1)
 
+    @torch.no_grad()
+    def update(self, batch: WeightBatch) -> WeightBatch:
+        """Return the new networks of B networks, without gradients; see ``forward``."""
+        return WeightBatch.from_flat(self.spec, self(batch).unsqueeze(-1))
+
     def undo(
         self, outputs: Float[Tensor, "b f"], transform: CoordinateTransform
     ) -> Float[Tensor, "b f"]:

@@ -48,7 +48,10 @@ def test_every_network_to_network_metanet_edits(
     assert result.num_test == 20
     kept = load_file(run.path / "predictions.safetensors")
     assert kept["outputs"].shape == (20, digit_zoo.spec.num_params)
-    assert run.load()(digit_zoo.split("test").weights()).shape == kept["outputs"].shape
+    networks = digit_zoo.split("test").weights()
+    assert run.load()(networks).shape == kept["outputs"].shape
+    new = run.load().update(networks)
+    assert (new.spec, new.batch_size) == (digit_zoo.spec, 20)
     assert (run.path / "outcome.png").is_file()
 
 

@@ -13,7 +13,7 @@ from dws.inr import init_siren, siren_apply
 from dws.metanets import GMN, NGGNN, NGT, ScaleGMN, ng_t
 from dws.metanets.gmn import Layer as GMNLayer
 from dws.metanets.layers.neural_graph import levels_needed, neuron_values
-from dws.metanets.layers.scale_equivariant import Equivariant
+from dws.metanets.layers.scale_equivariant import ScaleEq
 from dws.metanets.ng_gnn import Messages, moments
 from dws.metanets.ng_t import Attention, adjacency
 from dws.metanets.scalegmn import Layer as ScaleGMNLayer
@@ -85,7 +85,7 @@ def test_neural_graph_metanets_have_the_published_size(
 
 def test_scalegmn_can_express_a_layer_of_the_input_network() -> None:
     """The sum of messages (A w_jk) x_j to a hidden neuron is the matrix product of a layer."""
-    equivariant = Equivariant(C, C, extra=0, hidden_channels=C, ends_only=False)
+    equivariant = ScaleEq(C, C, extra=0, hidden_channels=C, ends_only=False)
     message = Message(C, equivariant).double()
     identity = torch.eye(C)
     fill(
@@ -184,7 +184,7 @@ def test_gmn_can_express_the_means_of_nf_layers() -> None:
 
 def test_combined_maps_equal_those_of_the_paper() -> None:
     """Γ x ⊙ φ(ρ(x) + ρ(-x)) with separate maps."""
-    f = randomise(Equivariant(3, 5, extra=2, hidden_channels=4, ends_only=False)).double()
+    f = randomise(ScaleEq(3, 5, extra=2, hidden_channels=4, ends_only=False)).double()
     generator = torch.Generator().manual_seed(0)
     x, vector = (torch.randn(7, n, generator=generator, dtype=torch.float64) for n in (3, 2))
     silu = nn.functional.silu

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
 
-class Equivariant(nn.Module):
-    """ScaleEq: the map Γ x ⊙ g(x), which is odd for hidden neurons.
+class ScaleEq(nn.Module):
+    """The map Γ x ⊙ g(x), which is odd for hidden neurons.
 
     For hidden neurons g is the even function ScaleInv, φ(ρ(x) + ρ(-x)); for inputs and outputs g is
-    an MLP. ρ and φ have one hidden layer. The last map of ρ and the first map of φ are combined.
+    an MLP. ρ and φ have one hidden layer. The last map of ρ and the first map of φ are composed to
+    one map.
 
     Args:
         in_channels: Number of input channels, C_in.
@@ -36,16 +37,17 @@ class Equivariant(nn.Module):
     def forward(self, x: Tensor, vector: Tensor, is_end: bool) -> Tensor:
         """Apply the map, (..., C_in) -> (..., C), to a level with invariant vectors (..., C)."""
         if is_end:
-            return self.linear(x) * self.of_ends(x, self.of_ends.first.weight, vector)  # type: ignore[no-any-return]
+            return self.linear(x) * self.of_ends(x, vector)  # type: ignore[no-any-return]
         odd = linear(x, self.rho.weight)
-        even = sum(silu(self.norm(self.rho.bias + sign)) for sign in (odd, -odd))
-        both = self.phi.first.weight @ self.rho_last.weight
-        constant = linear(2 * self.rho_last.bias, self.phi.first.weight)
-        return self.linear(x) * self.phi(even, both, vector, constant)  # type: ignore[no-any-return]
+        plus, minus = (silu(self.norm(self.rho.bias + each)) for each in (odd, -odd))
+        first, last = self.phi.first, self.rho_last
+        bias = first.bias + linear(2 * last.bias, first.weight)  # ρ(x) + ρ(-x) has the bias twice
+        hidden = linear(plus + minus, first.weight @ last.weight, bias)
+        return self.linear(x) * self.phi.after_first(hidden, vector)  # type: ignore[no-any-return]
 
 
 class Gate(nn.Module):
-    """An MLP with one hidden layer and a first map that may be composed with another map."""
+    """An MLP of x and an invariant vector, with one hidden layer."""
 
     def __init__(self, in_channels: int, extra: int, hidden_channels: int, channels: int) -> None:
         super().__init__()
@@ -54,10 +56,12 @@ class Gate(nn.Module):
         self.norm = nn.LayerNorm(hidden_channels)
         self.last = nn.Linear(hidden_channels, channels)
 
-    def forward(
-        self, x: Tensor, weight: Tensor, vector: Tensor, constant: Tensor | None = None
-    ) -> Tensor:
-        """Apply the MLP with ``weight`` as its first map and an optional constant added to it."""
-        shift = self.first.bias if constant is None else self.first.bias + constant
-        shift = shift if self.extra is None else shift + self.extra(vector)
-        return self.last(silu(self.norm(linear(x, weight) + shift)))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """Apply the MLP."""
+        return self.after_first(self.first(x), vector)
+
+    def after_first(self, hidden: Tensor, vector: Tensor) -> Tensor:
+        """Apply the MLP to the output of its first map."""
+        if self.extra is not None:
+            hidden = hidden + self.extra(vector)
+        return self.last(silu(self.norm(hidden)))  # type: ignore[no-any-return]
