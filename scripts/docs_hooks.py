@@ -226,7 +226,8 @@ def command_reference(name: str) -> str:
     module = importlib.import_module(f"dws.cli.{name.removeprefix('dws-')}")
     command = typer.main.get_command(module.app)
     context = command.make_context(name, [], resilient_parsing=True)
-    text = get_docs_for_click(obj=command, ctx=context, indent=1, name=name)
+    text = get_docs_for_click(obj=command, ctx=context, indent=1, name=name).replace("\b\n", "")
+    text = re.sub(r"\*\*Commands\*\*:\n\n(\*.*\n)+\n", "", text)  # each has a section of its own
     text = re.sub(r"^\* `--(help|version|(install|show)-completion)`.*\n", "", text, flags=re.M)
     text = re.sub(r"\*\*Options\*\*:\n\n(?!\*)", "", text)
     text = re.sub(r"^Examples:\n((?: {2}.+\n)+)", r"Examples:\n\n```\n\1```\n", text, flags=re.M)

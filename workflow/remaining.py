@@ -56,7 +56,7 @@ class Job:
 def jobs_left(selection: Selection) -> list[Job]:
     """The remaining fits, alignments, trainings with their evaluations, and other evaluations."""
     outputs = Path("outputs")
-    roots = [Path(selection.paths.outputs), outputs, *sorted(outputs.glob("*"))]
+    roots = [*dict.fromkeys([Path(selection.paths.outputs), outputs, *sorted(outputs.glob("*"))])]
     runs = [run for run in selection.runs.values() if not Path(run.result).exists()]
     missing = {run.networks: run.zoo for run in runs if not Path(run.networks).exists()}
     zoos = [*missing.values(), *(zoo for run in runs for zoo in run.references)]
