@@ -38,7 +38,7 @@ from dws.zoo.manifest import (
     split_rows,
     to_plan,
 )
-from dws.zoo.problem import FitProblem, InrProblem, to_problem
+from dws.zoo.problem import PSNR_TEXT, FitProblem, to_problem
 from dws.zoo.store import Zoo, is_intact, shard_name, write_manifest, write_shard
 
 TIMING = ".timing.jsonl"  # per shard: number of networks, seconds since the previous shard
@@ -141,7 +141,7 @@ class Builder:
             "format_version": FORMAT_VERSION,
             "signals": {"name": source.name, **source.describe()},
             "zoo": asdict(self.zoo),
-            **self.problem.architecture(),
+            **self.problem.architecture,
             "fit": self.fit.identity(),
             "dims": self.problem.spec.dims,
             "num_rows": len(self.ids),
@@ -158,7 +158,7 @@ class Builder:
             },
             "splits": split_rows(sizes),
             "labels": sorted(self.problem.source.labels(self.ids[:1])),
-            **self.problem.domain(),
+            **self.problem.domain,
         }
 
     @cached_property
@@ -320,7 +320,7 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
         *,
         initial: int,
         quality: Callable[[Tensor], Tensor] = psnr,
-        quality_text: str = InrProblem.quality_text,
+        quality_text: str = PSNR_TEXT,
         **options: Any,
     ) -> None:
         self.quality, self.quality_text = quality, quality_text
