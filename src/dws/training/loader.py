@@ -64,12 +64,6 @@ class LabelledNetworks:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def batches(self, size: int) -> Iterator[tuple[WeightBatch, Tensor]]:
-        """Iterate over batches in order; the last batch may be smaller."""
-        for start in range(0, len(self), size):
-            rows = slice(start, start + size)
-            yield self.weights[rows], self.targets[rows]
-
     def shuffled_rows(
         self, size: int, generator: torch.Generator, *, skip: int = 0
     ) -> Iterator[Int[Tensor, " size"]]:
