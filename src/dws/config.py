@@ -24,6 +24,7 @@ from dws.targets import plugins
 
 # the setting that a first argument without a name most likely is, by command
 FIRST_SETTING = {"fit_inrs": "zoo", "train": "task", "evaluate": "run", "report": "runs"}
+ZOO_FOLDER = {"fit_inrs": "zoo.path", "train": "zoo.path", "evaluate": "zoo_path", "report": "runs"}
 _composing = RLock()  # Hydra composes one configuration at a time
 
 
@@ -80,7 +81,7 @@ def compose_settings(name: str, overrides: Sequence[str]) -> Any:
     try:
         return to_settings(_compose(name, overrides), name, overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, name)) from error
+        raise UserError(explain(error, name, overrides)) from error
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -174,24 +175,26 @@ def _describe(error: Any) -> str:
     return f"{setting}={value}: {error['msg']}{hint}"
 
 
-def explain(error: BaseException, name: str) -> str:
+def explain(error: BaseException, name: str, overrides: Sequence[str]) -> str:
     """Format an error of Hydra or OmegaConf in one line that says what to do.
 
     Args:
         error: The error.
         name: Name of the command, a key of ``COMMANDS``.
+        overrides: The user's overrides.
     """
     text, command = one_line(error), f"dws-{name.replace('_', '-')}"
     if found := re.match(r"Could not override '(.+)'\. To append to your config", text):
         setting = found[1]
-        meant = _similar(setting, name)
+        meant = _similar(setting, name, overrides)
         hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
-        return f"There is no setting {setting}.{hint} {command} --help lists all settings."
+        if setting.startswith(("model.", "task.", "zoo.signals.")):
+            hint += f" If it is an argument of the class, add it with +{setting}=..."
+        return f"There is no setting {setting}.{hint} See {command} --help."
     if found := re.match(r"Could not override '(.+)'\. No match in the defaults list", text):
         group = found[1]
-        if group == "zoo":
-            return f"{command} has no choices of zoo. To name the folder of a zoo, set zoo.path=..."
-        return f"{command} has no choices of {group}. {command} --help lists all settings."
+        hint = f" To name the folder of a zoo, set {ZOO_FOLDER[name]}=..." if group == "zoo" else ""
+        return f"{command} has no choices of {group}.{hint} See {command} --help."
     if found := re.match(r"Error parsing override '(.*)' missing EQUAL at '<EOF>'", text):
         value, key = found[1], FIRST_SETTING[name]
         return f"'{value}' is not of the form setting=value. Did you mean {key}={value}?"
@@ -206,11 +209,19 @@ def explain(error: BaseException, name: str) -> str:
     return text
 
 
-def _similar(setting: str, name: str) -> list[str]:
+def _similar(setting: str, name: str, overrides: Sequence[str]) -> list[str]:
     """Settings of a command with a similar name, at most three."""
-    content = OmegaConf.to_container(_compose(name, []), resolve=False)
-    keys = [key for key in _keys(content) if not key.startswith("scale.")]
     group, _, last = setting.rpartition(".")
+    if setting.startswith("hydra."):
+        return []
+    groups = {each.partition("=")[0]: each for each in overrides if "=" in each}
+    choices = [each for key, each in groups.items() if Path(config_dir(), key).is_dir()]
+    try:
+        config = _compose(name, choices)
+    except (HydraException, OmegaConfBaseException):
+        config = _compose(name, [])
+    content = OmegaConf.to_container(config, resolve=False)
+    keys = [key for key in _keys(content) if not key.startswith("scale.")]
     by_last: dict[str, list[str]] = {}
     for key in keys:
         by_last.setdefault(key.rpartition(".")[2], []).append(key)

@@ -266,7 +266,7 @@ class AugmentConfig:
         max_angle: Maximum rotation of an image in either direction, in degrees.
         max_shift: Maximum shift along each axis, in coordinates; an image has width 2.
         max_scale: Maximum relative change of size, which also changes the frequency of a signal.
-        noise: Standard deviation of Gaussian noise, relative to that of each layer.
+        noise: Standard deviation of Gaussian noise, relative to the scale of each layer.
         quantile_dropout: Maximum fraction of the entries of a tensor that are set to 0, smallest
             absolute values first.
         mask: Probability of setting an entry to 0; the other entries are not rescaled.

@@ -323,7 +323,10 @@ NEW_RUN = [  # rejected with their names and values
         ("task.num_train=41", "expected task.num_train between 1 and 40"),
         ("model.hidden_features=[0]", "expected hidden_features to be at least one width >= 1"),
         ("model.hidden_features=abc", "hidden_features='abc' does not fit dws.metanets.MLP"),
-        ("model.hidden_channels=3", "There is no setting model.hidden_channels"),
+        (
+            "model.hidden_channels=3",
+            "There is no setting model.hidden_channels. Did you mean model.hidden_features?",
+        ),
         ("+model.hidden_channels=3", "unexpected keyword argument 'hidden_channels'"),
         ("+task.colour=3", "unexpected keyword argument 'colour'"),
         ("task.label=3", "label=3 does not fit dws.tasks.Regression"),
@@ -455,7 +458,7 @@ def test_impossible_request_is_one_line(
     ("arguments", "named"),
     [
         (("dws-report", "--runs=x"), "--runs=x"),
-        (("dws-train", "--hlep"), "--hlep"),
+        (("dws-train", "--hlep"), "did you mean --help?"),
         (("dws-train", "--optim.lr=1"), "without dashes, such as optim.lr=1"),
         (("dws-data", "minst"), "minst"),
         (("dws-zoo", "inof", "zoo"), "inof"),

@@ -408,3 +408,6 @@ def test_options_may_follow_settings() -> None:
     given = ["task=sine", "--config-dir", "mine", "-m", "seed=0", "--cfg", "job"]
     expected = ["--config-dir", "mine", "-m", "--cfg", "job", "task=sine", "seed=0"]
     assert options_first(given) == expected
+    assert options_first(["seed=0", "--info"]) == ["--info=all", "seed=0"]
+    assert options_first(["seed=0", "--info", "defaults"]) == ["--info=defaults", "seed=0"]
+    assert options_first(["a=1", "--config-d", "x", "b=2"]) == ["--config-dir", "x", "a=1", "b=2"]

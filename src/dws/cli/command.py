@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import hydra
@@ -23,10 +25,12 @@ from dws.cli.help import register_help
 from dws.config import check_choices, config_dir, explain, one_line, to_settings
 from dws.errors import UserError
 
-OPTIONS = (  # of every command, from Hydra
-    "help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun",
-    "shell-completion", "config-path", "config-name", "config-dir", "experimental-rerun", "info",
-)  # fmt: skip
+OPTIONS = [  # of every command, from Hydra
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun",
+    "--info",
+]  # fmt: skip
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # of --info
 WITH_VALUE = (
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
     "--config-dir", "-cd", "--experimental-rerun",
@@ -87,22 +91,39 @@ def options_first(arguments: Sequence[str]) -> list[str]:
     """
     options: list[str] = []
     settings: list[str] = []
-    remaining = iter(arguments)
-    for argument in remaining:
-        option, _, value = argument.removeprefix("--").partition("=")
+    remaining = deque(arguments)
+    while remaining:
+        argument = remaining.popleft()
         if not argument.startswith("-"):
             settings.append(argument)
             continue
-        if argument.startswith("--") and not any(each.startswith(option) for each in OPTIONS):
-            exit_with(
-                f"There is no option {argument}. Settings are written without dashes, such as "
-                f"{option}={value or '...'} (see {command_name()} --help)",
-                status=2,
-            )
-        options.append(argument)
-        if argument in WITH_VALUE:
-            options += [value for value in [next(remaining, None)] if value is not None]
+        option, is_assigned, value = argument.partition("=")
+        if option.startswith("--"):
+            option = _full_option(option, value)
+        if option in ("--info", "-i") and not is_assigned:
+            is_choice = remaining and remaining[0] in INFO
+            option, is_assigned, value = "--info", "=", remaining.popleft() if is_choice else "all"
+        options.append(f"{option}{is_assigned}{value}")
+        if option in WITH_VALUE and not is_assigned and remaining:
+            options.append(remaining.popleft())
     return [*options, *settings]
+
+
+def _full_option(option: str, value: str) -> str:
+    """Complete an abbreviated option; an unknown one ends the command with the exit status 2."""
+    found = [each for each in OPTIONS if each == option] or [
+        each for each in OPTIONS if each.startswith(option)
+    ]
+    if found:
+        return found[0] if len(found) == 1 else option  # argparse reports ambiguous ones
+    meant = get_close_matches(option, OPTIONS, n=1)
+    name = option.removeprefix("--")
+    hint = (
+        f"Did you mean {meant[0]}?"
+        if meant
+        else f"Settings are written without dashes, such as {name}={value or '...'}"
+    )
+    exit_with(f"There is no option {option}. {hint} (see {command_name()} --help)", status=2)
 
 
 @contextmanager
@@ -114,7 +135,7 @@ def _errors_of_hydra(name: str) -> Iterator[None]:
         missing = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
         extra = EXTRAS.get(missing or "")
         remedy = f". Install it with: pip install 'dwsnets[{extra}]'" if extra else ""
-        raise UserError(f"{explain(error, name)}{remedy}") from error
+        raise UserError(f"{explain(error, name, sys.argv[1:])}{remedy}") from error
     except Exception as error:
         if "Config group override" in str(error):  # such as task=null; not a HydraException
             raise UserError(one_line(error)) from error

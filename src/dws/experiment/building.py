@@ -33,6 +33,8 @@ AnySettings = TrainSettings | RunRecord  # of a new run, or of an existing one
 # settings of a task or model that are not arguments of its class
 NOT_ARGUMENTS = ("name", "zoo", "num_train", "repeat_train")
 
+ODD_ACTIVATIONS = ("sine", "tanh", "identity")  # sign flips preserve the function
+
 
 def open_zoo(path: str, *, command: str, hint: str = "", aligned: bool) -> Zoo:
     """Open a zoo.
@@ -155,6 +157,31 @@ def zoo_hash(zoo: Zoo) -> str:
     keys = ("signals", "zoo", "inr", "classifier", MLP, "fit", ALIGNED_TO, COMBINED)
     content = zoo.manifest.content()
     return settings_hash({key: content[key] for key in keys if key in content})
+
+
+def check_activation(net: nn.Module, name: str, zoo: Zoo) -> None:
+    """Check that a metanet does not assume another activation than that of a zoo's networks.
+
+    Args:
+        net: The metanet.
+        name: Its name.
+        zoo: The zoo.
+
+    Raises:
+        UserError: If it evaluates the networks as SIRENs and they are not, or it assumes an odd
+            activation and theirs is not odd.
+    """
+    other = zoo.manifest.classifier or zoo.manifest.mlp
+    if other is None:
+        return
+    is_for_sirens = getattr(net, "omega_0", None) is not None
+    assumes_odd = getattr(net, "odd_activations", False)
+    if is_for_sirens or (assumes_odd and other.activation not in ODD_ACTIVATIONS):
+        reason = "evaluates them as SIRENs" if is_for_sirens else "assumes odd activations"
+        raise UserError(
+            f"{zoo.path} contains {other.activation} networks, but model={name} {reason}. Use "
+            "another metanet, such as model=dwsnet."
+        )
 
 
 def build_task(settings: TaskSettings) -> AnyTask:

@@ -21,6 +21,7 @@ from dws.evaluation.result import (
 )
 from dws.experiment.building import (
     build_model,
+    check_activation,
     complete_record,
     load_training_split,
     num_parameters,
@@ -125,6 +126,7 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
         weights = align(test_set.weights.to("cpu"), ZooSplit(zoo, 0, 1).weights())
         test_set = LabelledNetworks(weights.to(device), test_set.targets)
     model = build_model(record, zoo.spec, task, None).to(device)
+    check_activation(model.net, record.model["name"], other)
     load_weights(model, load_best(run.best_checkpoint, task.monitor)["reader"], run.best_checkpoint)
     train_set = None
     if task.num_views > 1:
@@ -162,14 +164,15 @@ def transfer_run(settings: EvaluateSettings, *, command: str) -> Transfer:
 def _check_unseen(other: Zoo, zoo: Zoo) -> None:
     """Check that no test signal of another zoo is a training or validation signal of a zoo.
 
-    Signals are identified by their number if both zoos are of the same files, or of a generator
-    with the same seed and settings.
+    Signals are identified by their number if both zoos have the same source with the same seed and
+    settings. The numbers of generated signals do not depend on the sizes of the splits.
 
     Raises:
         UserError: If a test signal was used in the training.
     """
     theirs, ours = (each.manifest.content()["signals"] for each in (other, zoo))
-    keys = {"sha256"} if "sha256" in ours else {"seed", *ours} - {"sizes"}
+    ignored = set() if "sha256" in ours else {"sizes"}  # numbers of files depend on the sizes
+    keys = {"seed", *ours, *theirs} - ignored
     if any(key not in ours or ours[key] != theirs.get(key) for key in keys):
         return
     test, train, val = (
@@ -179,8 +182,8 @@ def _check_unseen(other: Zoo, zoo: Zoo) -> None:
     if seen := test & (train | val):
         raise UserError(
             f"{len(seen)} of {len(test)} test signals of {other.path} are training or validation "
-            f"signals of {zoo.path}, so the result would be too good. Evaluate on a zoo with the "
-            "same splits."
+            f"signals of {zoo.path}, so the result would be too optimistic. Evaluate on a zoo with "
+            "the same splits."
         )
 
 

@@ -19,7 +19,7 @@ from dws.io.names import distinct_file_name
 from dws.report.data import ReportData, Scope
 from dws.report.page import RAW_WEIGHTS, files_of_reports, write_report
 from dws.report.provenance import overview
-from dws.report.raw_weights import RawWeights
+from dws.report.raw_weights import MAX_TRAIN, RawWeights
 from dws.report.results import ZooFacts, collect, read_kept
 from dws.report.thumbnails import Thumbnails
 from dws.settings import ReportSettings, TaskSettings
@@ -67,6 +67,8 @@ def report_runs(settings: ReportSettings) -> None:
             if zoo.manifest.zoo.num_views > 1:
                 # differs from earlier versions, in which views counted as neighbours
                 content["neighbours"] = "of other signals"
+            if len(zoo.split("train")) > MAX_TRAIN:
+                content["rows"] = "evenly spaced"  # earlier versions used the first ones
             name = distinct_file_name(task, suffix=f"-{settings_hash(content)}")
             raw[task] = RawWeights.measure(zoo, built, own, f"{RAW_WEIGHTS}/{name}", zoo_hash(zoo))
         except (ValueError, OSError) as error:

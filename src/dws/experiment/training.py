@@ -12,6 +12,7 @@ from dws.config import as_argument, as_plugins
 from dws.errors import UserError
 from dws.experiment.building import (
     build_model,
+    check_activation,
     load_training_split,
     open_zoo,
     reconstruction_loss,
@@ -35,8 +36,6 @@ from dws.training.record import Notes, outcome_settings
 from dws.training.resolve import resolve
 from dws.training.state import check_optim
 from dws.zoo import Zoo
-
-ODD_ACTIVATIONS = ("sine", "tanh", "identity")  # of networks that are invariant to sign flips
 
 
 def train_run(settings: TrainSettings, *, command: str) -> Run:
@@ -118,7 +117,7 @@ def _train(
                 seed=settings.seed, run=run, logger=logger, reconstruction=reconstruction,
                 processes=processes,
             )  # fmt: skip
-            processes.wait()  # until the first process has written all files
+            processes.wait()  # until the first process has written metrics and checkpoints
             if not processes.is_first:
                 return run
             plot_learning_curve(run.learning_curve, run.metrics(), task.monitor)
@@ -163,16 +162,7 @@ def _build_model(
     Augmentations(settings.augment).check_fits(zoo.spec, task.num_views, omega_0)
     model = build_model(settings, zoo.spec, task, train_set.targets)
     check_optim(settings.optim, model.net)
-    is_for_sirens = getattr(model.net, "omega_0", None) is not None
-    other = zoo.manifest.classifier or zoo.manifest.mlp
-    activation = other.activation if other else "sine"
-    assumes_odd = getattr(model.net, "odd_activations", False)
-    if other and (is_for_sirens or (assumes_odd and activation not in ODD_ACTIVATIONS)):
-        reason = "evaluates them as SIRENs" if is_for_sirens else "assumes odd activations"
-        raise UserError(
-            f"{zoo.path} contains {activation} networks, but model={settings.model['name']} "
-            f"{reason}. Use another metanet, such as model=dwsnet."
-        )
+    check_activation(model.net, settings.model["name"], zoo)
     if getattr(model.net, "omega_0", None) not in (None, omega_0):
         raise UserError(
             f"model.omega_0 is {model.net.omega_0}, but ω0 of the zoo is {omega_0}. Set "

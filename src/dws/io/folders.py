@@ -162,7 +162,7 @@ def check_claim(
 
 def _kind(settings: Mapping[str, Any]) -> str | None:
     """Name of the kind of folder that has these settings; None if unknown."""
-    if "inr" in settings:
+    if {"inr", "classifier", "mlp"} & settings.keys():
         return "a zoo"
     return "a run" if {"task", "model"} <= settings.keys() else None
 

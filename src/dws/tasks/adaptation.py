@@ -86,13 +86,14 @@ class Adaptation:
             device: Device of the outputs and targets.
 
         Raises:
-            ValueError: If the zoo contains INRs.
+            ValueError: If the zoo does not contain classifiers.
             FileNotFoundError: If the images do not exist and cannot be downloaded.
         """
         if zoo.manifest.classifier is None:
             raise UserError(
-                f"Adaptation needs a zoo of classifiers, but {zoo.path} contains INRs. Choose "
-                "another zoo.path, such as that of zoo=fashion_classifiers."
+                f"Adaptation needs a zoo of classifiers, but {zoo.path} contains "
+                f"{zoo.manifest.noun}. Choose another zoo.path, such as that of "
+                "zoo=fashion_classifiers."
             )
         tasks = BinaryTasks.from_description(zoo.manifest.signals.content(), root=data)
         training = [ids.repeat(self.num_copies) for ids in tasks.pool("train", "held_out")]

@@ -132,8 +132,8 @@ class Augmentations:
         Args:
             batch: B networks.
             generator: Random generator on the batch's device.
-            layer_std: Standard deviations of weight.0, bias.0, weight.1, ... over the training
-                split, (2M,).
+            layer_std: Scales of weight.0, bias.0, weight.1, ... over the training split, see
+                ``Standardize``, (2M,).
 
         Returns:
             The transformed networks, and the transformation of their coordinates, or None.

@@ -27,6 +27,7 @@ from dws.training.record import (
     to_record,
     with_escapes,
 )
+from dws.zoo.manifest import MANIFEST
 
 HEADER = """\
 # The settings of this run. To repeat it in another folder:
@@ -141,7 +142,7 @@ class RunDir:
                 f"No run found in {path}: there is no {run.config_file.name}. Train a model with "
                 "dws-train and pass the folder that it prints."
             )
-        if (run.path / "manifest.json").is_file():
+        if (run.path / MANIFEST).is_file():
             raise UserError(f"{path} is a zoo, not a run. Pass the folder of a run.")
         return run
 

@@ -54,8 +54,9 @@ class Standardize(nn.Module):
 
     One pair of scalars for each matrix and each bias preserves the permutation symmetry; statistics
     of single entries would break it. The statistics are buffers and thus part of checkpoints. A
-    layer that is constant over the reference, such as biases that are all zero, is shifted but not
-    scaled. Before ``fit`` the module is the identity.
+    layer whose deviation is zero, such as biases that are all zero, is shifted but not scaled.
+    With ``fit(..., keep_signs=True)``, ``std`` is the root mean square. Before ``fit`` the module
+    is the identity.
 
     Args:
         spec: The architecture.

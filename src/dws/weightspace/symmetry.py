@@ -81,9 +81,9 @@ class Symmetry(ABC):
         """Draw an element; ``self`` is the identity."""
         shapes = [(d,) if num_networks is None else (num_networks, d) for d in self._widths]
         element = self._with(map(draw, shapes))
+        if not nontrivial:
+            return element
         for _ in range(NUM_DRAWS):
-            if not nontrivial:
-                return element
             pairs = zip(element.levels, self.levels, strict=True)
             is_identity = torch.stack([(x == i.to(x.device)).all(-1) for x, i in pairs]).all(0)
             if not is_identity.any():

@@ -289,10 +289,8 @@ def repair_advice(folder: Path) -> str:
         return f"Remove {folder}. The command that needs it creates it again."
     if COMBINED in settings:
         return "Rerun the dws-zoo combine command that created the zoo."
-    if MLP in settings:
-        return f"Remove {folder} and write the zoo again."
     if settings.get("fit") is None:
-        return "Rerun the dws-zoo import command that created the zoo."
+        return "Rerun the dws-zoo import command or the call of write_zoo that created the zoo."
     return "Run dws-fit-inrs with the zoo's settings to repair it."
 
 

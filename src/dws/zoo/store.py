@@ -184,7 +184,7 @@ class Zoo:
         """The architecture of the INRs.
 
         Raises:
-            ValueError: If the networks are classifiers.
+            ValueError: If the networks are not INRs.
         """
         return self._require_inrs(self.manifest.inr)
 
@@ -193,15 +193,14 @@ class Zoo:
         """The domain of the signals of the INRs.
 
         Raises:
-            ValueError: If the networks are classifiers.
+            ValueError: If the networks are not INRs.
         """
         return self._require_inrs(self.manifest.domain)
 
     def _require_inrs(self, section: AnySection | None) -> AnySection:
         if section is None:
             raise UserError(
-                f"{self.path} is a zoo of {self.manifest.noun}, which compute no signals. Choose a "
-                "zoo of INRs."
+                f"{self.path} is a zoo of {self.manifest.noun}, not of INRs. Choose a zoo of INRs."
             )
         return section
 

@@ -28,10 +28,10 @@ def write_zoo(
     labels: Mapping[str, Mapping[str, Tensor]],
     *,
     activation: str,
-    omega_0: float = 30.0,
-    output_offset: float = 0.0,
-    grid: Sequence[int] = (),
-    domain: Sequence[float] = (-1.0, 1.0),
+    omega_0: float | None = None,
+    output_offset: float | None = None,
+    grid: Sequence[int] | None = None,
+    domain: Sequence[float] | None = None,
     shard_size: int = 512,
 ) -> Zoo:
     """Write MLPs of one architecture and their labels as a zoo.
@@ -46,12 +46,15 @@ def write_zoo(
         networks: The networks of the splits ``train``, ``val`` and ``test``, with one channel.
         labels: For each split, labels by name, (n,) each; integers for classes, other numbers for
             regression. All splits have the same labels.
-        activation: Activation function of the hidden levels. Networks with ``"sine"`` are SIRENs
-            and need a ``grid``. Metanets that assume sine refuse all others.
-        omega_0: ω0 of SIRENs.
-        output_offset: Constant that SIRENs add to their outputs.
+        activation: Activation function of the hidden levels, in lower case, such as ``"relu"`` or
+            ``"tanh"``. Networks with ``"sine"`` are SIRENs and need ``omega_0``,
+            ``output_offset`` and ``grid``. Metanets that assume SIRENs or odd activations refuse
+            networks with others.
+        omega_0: ω0 of SIRENs; 30 for networks that dws fitted.
+        output_offset: Constant that SIRENs add to their outputs; 0.5 for networks that dws fitted.
         grid: For SIRENs, number of points along each input, for renderings.
-        domain: For SIRENs, lowest and highest coordinate, once for all inputs or once per input.
+        domain: For SIRENs, lowest and highest coordinate, once for all inputs or once per input;
+            None for -1 and 1.
         shard_size: Number of networks per shard.
 
     Returns:
@@ -59,24 +62,46 @@ def write_zoo(
 
     Raises:
         ValueError: If a split is missing or empty, architectures or labels differ between splits, a
-            number is not finite, a network is in two splits, or the folder has other content.
+            number is not finite, a network is in two splits, arguments of SIRENs are missing or
+            given for other networks, or the folder has other content.
     """
     path = Path(path)
-    _check(networks, labels)
-    spec = networks[SPLITS[0]].spec
-    weights = WeightBatch.cat([networks[split].to("cpu", torch.float32) for split in SPLITS])
-    _check_splits_differ(weights, networks)
-    names = list(labels[SPLITS[0]])
+    stored = {
+        split: batch.map(Tensor.detach).to("cpu", torch.float32)
+        for split, batch in networks.items()
+    }
+    _check(stored, labels)
+    spec, names = stored[SPLITS[0]].spec, list(labels[SPLITS[0]])
+    weights = WeightBatch.cat([stored[split] for split in SPLITS])
+    _check_splits_differ(weights, stored)
     columns = {
         name: _as_stored(torch.cat([labels[split][name].detach().cpu() for split in SPLITS]))
         for name in names
     }
-    sizes: dict[str, int] = {split: networks[split].batch_size for split in SPLITS}
+    sizes: dict[str, int] = {split: stored[split].batch_size for split in SPLITS}
+    siren = {"omega_0": omega_0, "output_offset": output_offset, "grid": grid}
+    if activation == SINE:
+        if missing := [name for name, value in siren.items() if value is None]:
+            raise UserError(f"SIRENs need {', '.join(missing)}. Set the values of your networks.")
+        if len(grid or ()) != spec.dims[0]:
+            raise UserError(
+                f"expected a grid with the number of points for each of {spec.dims[0]} inputs, got "
+                f"{grid}"
+            )
+    elif given := [
+        name for name, value in {**siren, "domain": domain}.items() if value is not None
+    ]:
+        raise UserError(
+            f"{', '.join(given)} applies to SIRENs, but activation={activation!r}. Omit it, or set "
+            f"activation={SINE!r}."
+        )
+    if activation != activation.lower() or not activation:
+        raise UserError(f"expected an activation in lower case, got {activation!r}")
     new = NewZoo(
         path,
-        SirenConfig(spec.hidden_dims, omega_0, output_offset),
-        grid if activation == SINE else (1,),
-        domain if activation == SINE else (-1.0, 1.0),
+        SirenConfig(spec.hidden_dims, omega_0 or 1.0, output_offset or 0.0),
+        grid or (1,),
+        domain or (-1.0, 1.0),
         seed=0,
         shard_size=shard_size,
     )
@@ -84,11 +109,6 @@ def write_zoo(
     if activation != SINE:
         del plan["inr"], plan["domain"]
         plan[MLP] = {"activation": activation}
-    elif len(grid) != spec.dims[0]:
-        raise UserError(
-            f"The networks have {spec.dims[0]} inputs, but the grid {tuple(grid)} has {len(grid)} "
-            "axes. Set grid to the number of points for each input."
-        )
     content = [t.numpy().tobytes() for t in (weights.flatten(), *columns.values())]
     plan |= {
         "signals": {
@@ -135,6 +155,11 @@ def _check(networks: Mapping[str, WeightBatch], labels: Mapping[str, Mapping[str
                 f"{SPLITS[0]} and {sorted(of_split)} for {split}"
             )
         for name, values in of_split.items():
+            if values.is_floating_point() != labels[SPLITS[0]][name].is_floating_point():
+                raise UserError(
+                    f"The label {name} is an integer in one split and a real number in another. "
+                    "Convert it to one of them."
+                )
             if values.shape != (batch.batch_size,) or not bool(values.isfinite().all()):
                 raise UserError(
                     f"expected {batch.batch_size} finite numbers for the label {name} of the split "

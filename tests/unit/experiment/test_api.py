@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -158,9 +159,16 @@ def test_fit_zoo_refuses_a_part_before_it_fits(
     assert not list(tmp_path.iterdir())
 
 
-def test_fit_zoo_uses_the_default_fit_of_each_zoo() -> None:
-    from dws.experiment.api import _overrides
+@pytest.mark.parametrize(("zoo", "preset"), [("sine", "authors"), ("fashion_classifiers", "ours")])
+def test_fit_zoo_uses_the_default_fit_of_each_zoo(
+    zoo: str, preset: str, sine_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
 
-    for zoo, preset in {"sine": "authors", "fashion_classifiers": "ours"}.items():
-        composed = compose_settings("fit_inrs", _overrides({"zoo": zoo, "fit": None}, None))
-        assert preset_name(composed) == preset
+    def fit(settings: Any) -> Zoo:
+        fitted.append(preset_name(settings))
+        return sine_zoo
+
+    monkeypatch.setattr("dws.experiment.api.fit_inrs", fit)
+    dws.fit_zoo(zoo)
+    assert fitted == [preset]

@@ -14,7 +14,7 @@ from dws.config import compose_settings
 from dws.evaluation.result import read_transfers
 from dws.experiment.reporting import report_runs
 from dws.signals import ImageSignals, SineSignals
-from dws.zoo import Zoo, ZooConfig, build_zoo
+from dws.zoo import Zoo, ZooConfig, build_zoo, write_zoo
 
 SMALL = {"trainer.num_epochs": 2, "trainer.batch_size": 8, "wandb": "disabled"}
 MODELS = {
@@ -126,6 +126,19 @@ def test_other_zoo_must_not_contain_training_signals_in_its_test_split(
     assert not read_transfers(run.path)
     for name, changes in {"seed": {"seed": 5}, "same": {}}.items():
         assert run.evaluate_on(zoo(name, **changes)).num_test == 8
+
+
+def test_other_zoo_must_have_the_activation_that_the_metanet_assumes(
+    sine_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = dws.train("sine", "probe", zoo=sine_zoo, settings={**SMALL, "model.num_probes": 4})
+    splits = {name: sine_zoo.split(name) for name in ("train", "val", "test")}
+    weights = {name: split.weights() for name, split in splits.items()}
+    labels = {name: split.labels for name, split in splits.items()}
+    other = write_zoo("other", weights, labels, activation="relu")
+    with pytest.raises(ValueError, match="contains relu networks, but model=probe evaluates"):
+        run.evaluate_on(other)
 
 
 def test_report_separates_other_zoos_at_the_same_path(

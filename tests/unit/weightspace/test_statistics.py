@@ -92,6 +92,16 @@ def test_moments_are_float64_on_the_cpu() -> None:
     assert std[-1] == 0
 
 
+def test_constant_layer_is_scaled_if_signs_are_kept() -> None:
+    batch = random_batch(SPEC, 50)
+    biases = tuple(torch.full_like(b, 0.1) for b in batch.biases)
+    reference = WeightBatch(batch.weights, biases)
+    scaled = Standardize(SPEC).double().fit(reference, keep_signs=True)(reference)
+    for bias in scaled.biases[:-1]:
+        torch.testing.assert_close(bias, torch.ones_like(bias), rtol=1e-6, atol=0)
+    assert not bool(scaled.biases[-1].abs().max() > 1e-6)
+
+
 def test_keep_signs_commutes_with_sign_flips() -> None:
     reference = random_batch(SPEC, 50).map(lambda t: t + 1)
     layer = Standardize(SPEC).double().fit(reference, keep_signs=True)

@@ -50,12 +50,36 @@ def test_zoo_contains_the_networks_and_labels_of_each_split(tmp_path: Path) -> N
 
 def test_sirens_in_memory_become_a_zoo_of_inrs(tmp_path: Path) -> None:
     spec = WeightSpaceSpec((2, 6, 1))
-    zoo = write_zoo(
-        tmp_path, networks(spec), labels(), activation="sine", omega_0=20.0, grid=(5, 5)
-    )
+    siren = {"activation": "sine", "omega_0": 20.0, "output_offset": 0.5}
+    zoo = write_zoo(tmp_path, networks(spec), labels(), **siren, grid=(5, 5))
     assert (zoo.inr.omega_0, zoo.domain.low, zoo.domain.grid) == (20.0, [-1.0, -1.0], [5, 5])
-    with pytest.raises(ValueError, match=r"2 inputs, but the grid \(5,\) has 1 axes"):
-        write_zoo(tmp_path / "b", networks(spec), labels(), activation="sine", grid=(5,))
+    with pytest.raises(ValueError, match=r"each of 2 inputs, got \(5,\)"):
+        write_zoo(tmp_path / "b", networks(spec), labels(), **siren, grid=(5,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"activation": "sine", "grid": (5,) * 4}, "SIRENs need omega_0, output_offset. Set"),
+        (
+            {"activation": "relu", "omega_0": 30.0},
+            "omega_0 applies to SIRENs, but activation='relu'",
+        ),
+        ({"activation": "Sine"}, "an activation in lower case, got 'Sine'"),
+        ({"activation": "relu", "shard_size": 0}, "shards of 0"),
+    ],
+)
+def test_arguments_that_do_not_apply_are_rejected(
+    arguments: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        write_zoo(tmp_path / "mine", networks(), labels(), **arguments)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_networks_that_require_gradients_are_written(tmp_path: Path) -> None:
+    given = {k: batch.map(lambda t: t.requires_grad_()) for k, batch in networks().items()}
+    assert len(write_zoo(tmp_path, given, labels(), activation="relu")) == 40
 
 
 def test_label_of_any_networks_is_regressed_and_exported(
@@ -142,6 +166,7 @@ NAN = torch.full((8,), torch.nan)
         (networks(), changed("val", accuracy=NAN), "label accuracy of the split val.* 0 finite"),
         (networks(), changed("val", accuracy=NAN[:3]), r"got shape \(3,\)"),
         (networks(), changed("val", depth=torch.zeros(8)), "the same labels in all splits"),
+        (networks(), changed("val", kind=torch.ones(8) / 2), "integer in one split and a real"),
     ],
 )
 def test_inconsistent_splits_are_rejected(
@@ -155,5 +180,5 @@ def test_inconsistent_splits_are_rejected(
 def test_damaged_zoo_says_to_write_it_again(tmp_path: Path) -> None:
     zoo = write_zoo(tmp_path, networks(), labels(), activation="relu")
     zoo.shard(0).write_bytes(b"")
-    with pytest.raises(ValueError, match="write the zoo again"):
+    with pytest.raises(ValueError, match="the call of write_zoo that created the zoo"):
         Zoo.open(tmp_path).split("train").weights()
