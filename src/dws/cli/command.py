@@ -116,14 +116,14 @@ def _full_option(option: str, value: str) -> str:
     ]
     if found:
         return found[0] if len(found) == 1 else option  # argparse reports ambiguous ones
-    meant = get_close_matches(option, OPTIONS, n=1)
-    name = option.removeprefix("--")
+    meant = [] if value else get_close_matches(option, OPTIONS, n=1)
+    name, given = option.removeprefix("--"), f"{option}={value}" if value else option
     hint = (
         f"Did you mean {meant[0]}?"
         if meant
         else f"Settings are written without dashes, such as {name}={value or '...'}"
     )
-    exit_with(f"There is no option {option}. {hint} (see {command_name()} --help)", status=2)
+    exit_with(f"There is no option {given}. {hint} (see {command_name()} --help)", status=2)
 
 
 @contextmanager
