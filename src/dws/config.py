@@ -200,9 +200,10 @@ def explain(error: BaseException, name: str, overrides: Sequence[str]) -> str:
         return f"'{value}' is not of the form setting=value. Did you mean {key}={value}?"
     if found := re.search(r"Missing mandatory value: (\S+)$", text):
         return f"{found[1]} is not set. Set {found[1]}=..., see {command} --help."
-    missing = re.search(r"Could not find '(\S+)/([^/]+)' Available options in '\S+': (.+)", text)
+    missing = re.search(r"Could not find '(\S+)' Available options in '(\S+)': (.+)", text)
     if missing:
-        group, choice, choices = missing[1], missing[2], missing[3].split()
+        group, choices = missing[2], missing[3].split()
+        choice = missing[1].removeprefix(f"{group}/")
         meant = get_close_matches(choice, choices, n=2)
         hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
         return f"There is no {group}={choice}.{hint} Choices: {', '.join(choices)}."

@@ -312,7 +312,7 @@ def test_workflow_resumes_after_kills_in_fit_and_training(
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ("SCALE=large", "Could not find 'scale/large'"),
+        ("SCALE=large", "There is no scale=large"),
         ("OUT=it's; touch stolen", "OUT=it's; touch stolen: "),
         ("EXPERIMENTS=sine/mlp", "Unknown variable EXPERIMENTS. Choose from SCALE, SEEDS"),
     ],

@@ -213,9 +213,9 @@ def test_only_data_sets_are_downloaded(select: Select) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
-        ("SCALE", "*", r"Could not find 'scale/\*' .* authors debug demo paper small"),
-        ("TASKS", "sine mpl", "Could not find 'task/mpl' .* mnist sine ssl"),
-        ("METHODS", "mpl", "Could not find 'model/mpl' .* transformer"),
+        ("SCALE", "*", r"There is no scale=\*.* authors, debug, demo, paper, small"),
+        ("TASKS", "sine mpl", "There is no task=mpl.* mnist, regression, sine, ssl"),
+        ("METHODS", "mpl", "There is no model=mpl.* transformer"),
         ("METHODS", "", "METHODS=: .* at least 1"),
         ("SEEDS", "x", "SEEDS=x: .* integer"),
         ("JOBS", "0", "JOBS=0: .* greater"),
