@@ -24,6 +24,10 @@ class Record(BaseModel):
         """
         return {**self.__dict__, **(self.model_extra or {})}[name]
 
+    def __contains__(self, name: str) -> bool:
+        """Whether the file contains a field of this name."""
+        return name in self.model_fields_set
+
     def content(self) -> dict[str, Any]:
         """The plain values of the file, without defaults of fields that it does not contain."""
         return self.model_dump(exclude_unset=True)
