@@ -208,7 +208,10 @@ def test_unsupported_format_version_is_reported(version: int, remedy: str, copy:
     ("config", "remedy"),
     [
         (None, "Remove .* and fit or import the zoo again"),
-        ("fit: null", "Rerun the dws-zoo import command or the call of write_zoo"),
+        (
+            "fit: null",
+            "Rerun the dws-zoo import command or the call of write_zoo that created the zoo",
+        ),
         ("fit: {num_steps: 3}", "Run dws-fit-inrs with the zoo's settings to repair it"),
         ("aligned_to: {row: 0}", "Remove .*. The command that needs it creates it again"),
         ("[", "Remove .* and fit or import the zoo again"),
