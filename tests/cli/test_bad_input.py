@@ -169,7 +169,7 @@ DAMAGED = [
     (edit(MANIFEST, labels=["../x"]), TRAIN, "File does not contain tensor label.../x"),
     (edit(MANIFEST, zoo={"shard_size": 20}), INFO, "zoo.seed: Field required"),
     (edit(MANIFEST, shards=[1, 2, 3]), INFO, "shards.0: Input should be a valid string"),
-    (without(MANIFEST, "inr"), TRAIN, "needs one of inr and classifier"),
+    (without(MANIFEST, "inr"), TRAIN, "needs one of inr, classifier and mlp"),
     (without(MANIFEST, "train_std"), INFO, "train_std: Field required"),
     (edit(MANIFEST, train_psnr="x"), INFO, "train_psnr"),
     (remove(SHARD), TRAIN, "zoo/shard-00001.safetensors is missing. Run dws-fit-inrs"),
