@@ -24,7 +24,7 @@ from dws.targets import plugins
 
 # the setting that a first argument without a name most likely is, by command
 FIRST_SETTING = {"fit_inrs": "zoo", "train": "task", "evaluate": "run", "report": "runs"}
-ZOO_FOLDER = {"fit_inrs": "zoo.path", "train": "zoo.path", "evaluate": "zoo_path", "report": "runs"}
+ZOO_FOLDER = {"train": "zoo.path", "evaluate": "zoo_path"}  # settings, by command
 _composing = RLock()  # Hydra composes one configuration at a time
 
 
@@ -193,7 +193,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str]) -> str:
         return f"There is no setting {setting}.{hint} See {command} --help."
     if found := re.match(r"Could not override '(.+)'\. No match in the defaults list", text):
         group = found[1]
-        hint = f" To name the folder of a zoo, set {ZOO_FOLDER[name]}=..." if group == "zoo" else ""
+        folder = ZOO_FOLDER.get(name) if group == "zoo" else None
+        hint = f" To name the folder of a zoo, set {folder}=..." if folder else ""
         return f"{command} has no choices of {group}.{hint} See {command} --help."
     if found := re.match(r"Error parsing override '(.*)' missing EQUAL at '<EOF>'", text):
         value, key = found[1], FIRST_SETTING[name]

@@ -21,8 +21,7 @@ from dws.zoo.store import (
     Zoo,
     open_complete,
     shard_name,
-    write_manifest,
-    write_shard,
+    write_networks,
 )
 
 SHARED = ("signals", "labels", "domain", "dims")  # manifest entries that do not differ
@@ -64,16 +63,7 @@ def combine_zoos(zoos: Sequence[Zoo], path: str | Path) -> Zoo:
         columns = {name: _column(zoos, name) for name in zoos[0].manifest.columns}
         columns["view"] += _first_views(zoos)
         labels = {name: _column(zoos, LABEL_PREFIX + name) for name in zoos[0].manifest.labels}
-        size = plan["zoo"]["shard_size"]
-        for index, start in enumerate(range(0, plan["num_rows"], size)):
-            rows = slice(start, start + size)
-            write_shard(
-                path / shard_name(index),
-                weights[rows],
-                {name: values[rows] for name, values in columns.items()},
-                {name: values[rows] for name, values in labels.items()},
-            )
-        write_manifest(path, plan)
+        write_networks(path, plan, weights, columns, labels)
     return Zoo.open(path)
 
 

@@ -30,9 +30,9 @@ from dws.io.folders import check_can_make, check_claim, claim_folder, hold_folde
 from dws.signals import SPLITS
 from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.build import CONFIG
-from dws.zoo.manifest import FORMAT_VERSION, split_rows
+from dws.zoo.manifest import FORMAT_VERSION, LOSS_COLUMNS, split_rows
 from dws.zoo.rendering import plausibility_warning
-from dws.zoo.store import Zoo, shard_name, write_manifest, write_shard
+from dws.zoo.store import Zoo, columns_without_fit, write_networks
 
 LAYER_KEY = re.compile(r"(?P<stem>.*[0-9].*)\.(?P<kind>weight|bias)", re.DOTALL)
 EXPECTED_KEYS = "; expected keys like seq.0.weight and seq.0.bias"
@@ -295,17 +295,9 @@ def _write(
         "splits": split_rows(sizes),
     }
     with claim_folder(new.path / CONFIG, plan, option="path"):
-        for index, start in enumerate(range(0, len(flat), new.shard_size)):
-            rows = torch.arange(start, min(start + new.shard_size, len(flat)))
-            columns = {
-                "signal_id": rows,
-                "view": torch.zeros_like(rows),
-                "num_steps": torch.zeros_like(rows),
-                "mse": torch.full(rows.shape, torch.nan),
-            }
-            weights = WeightBatch.from_flat(spec, flat[rows])
-            write_shard(new.path / shard_name(index), weights, columns, {"label": labels[rows]})
-        write_manifest(new.path, plan)
+        columns = columns_without_fit(len(flat), LOSS_COLUMNS["inr"])
+        weights = WeightBatch.from_flat(spec, flat)
+        write_networks(new.path, plan, weights, columns, {"label": labels})
     return Zoo.open(new.path)
 
 

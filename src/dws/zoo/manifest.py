@@ -19,7 +19,8 @@ MANIFEST = "manifest.json"
 CONFIG = "config.yaml"  # settings that the zoo's folder is bound to
 ALIGNED_TO = "aligned_to"  # manifest key of a zoo that ``align_zoo`` created
 MLP = "mlp"  # manifest key of networks other than SIRENs and classifiers
-LOSS_COLUMNS = {"inr": "mse", "classifier": "cross_entropy", MLP: "loss"}  # by kind of network
+NOUNS = {"inr": "INRs", "classifier": "classifiers", MLP: "networks"}  # by kind of network
+LOSS_COLUMNS = {"inr": "mse", "classifier": "cross_entropy", MLP: "loss"}
 COMBINED = "combined"  # manifest key of a zoo that ``combine_zoos`` created
 Size = Annotated[int, Field(ge=1)]
 Number = int | float  # not converted: 30 and 30.0 have different hashes
@@ -175,20 +176,17 @@ class Plan(Versioned):
     @property
     def noun(self) -> str:
         """The kind of networks, in the plural."""
-        return "INRs" if self.inr else "classifiers" if self.classifier else "networks"
+        return NOUNS[self.kind]
 
     @property
-    def architecture(self) -> Architecture | ClassifierArchitecture | OtherArchitecture:
-        """The section of the architecture."""
-        section = self.inr or self.classifier or self.mlp
-        assert section is not None
-        return section
+    def kind(self) -> str:
+        """Name of the section of the architecture."""
+        return "inr" if self.inr else "classifier" if self.classifier else MLP
 
     @property
     def loss_column(self) -> str:
         """Name of the shard column with the final loss of each fit."""
-        kind = "inr" if self.inr else "classifier" if self.classifier else MLP
-        return LOSS_COLUMNS[kind]
+        return LOSS_COLUMNS[self.kind]
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -74,6 +74,47 @@ def write_shard(
     write_atomically(path, save({name: t.clone().contiguous() for name, t in tensors.items()}))
 
 
+def write_networks(
+    path: Path,
+    plan: Mapping[str, Any],
+    weights: WeightBatch,
+    columns: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+) -> None:
+    """Write all shards and the manifest of networks that are in memory.
+
+    Args:
+        path: The zoo's folder.
+        plan: The entries of ``dws.zoo.manifest.Plan``.
+        weights: n networks with one channel, in the order of the rows.
+        columns: Further columns, (n,) each.
+        labels: Labels, (n,) each.
+    """
+    size = plan["zoo"]["shard_size"]
+    for index, start in enumerate(range(0, weights.batch_size, size)):
+        rows = slice(start, start + size)
+        write_shard(
+            path / shard_name(index),
+            weights[rows],
+            {name: values[rows] for name, values in columns.items()},
+            {name: values[rows] for name, values in labels.items()},
+        )
+    write_manifest(path, plan)
+
+
+def columns_without_fit(num_rows: int, loss: str) -> dict[str, Tensor]:
+    """Columns of networks that dws did not fit: each has a signal of its own, no steps, no loss.
+
+    Args:
+        num_rows: Number of networks.
+        loss: Name of the column with the loss.
+    """
+    rows = torch.arange(num_rows)
+    zeros = torch.zeros_like(rows)
+    nan = torch.full(rows.shape, torch.nan)
+    return {"signal_id": rows, "view": zeros, "num_steps": zeros, loss: nan}
+
+
 def is_intact(file: Path, expected: str | None = None) -> bool:
     """Whether a safetensors file exists and is undamaged; prints a message if it is damaged.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dws.zoo.manifest import MLP
 from dws.zoo.store import Zoo
 
 
@@ -12,7 +11,6 @@ def summarise(zoo: Zoo) -> str:
     """Summarise splits, architecture, fit, labels and statistics of a zoo, one per line."""
     manifest = zoo.manifest
     fit, quality, loss = manifest.fit, manifest.train_psnr, manifest.train_cross_entropy
-    kind = "inr" if manifest.inr else "classifier" if manifest.classifier else MLP
     preset = f"{manifest.fit_preset.name}: " if manifest.fit_preset else ""
     deviations = (f"{name} {value:.4f}" for name, value in manifest.train_std.items())
     lines = [
@@ -22,7 +20,7 @@ def summarise(zoo: Zoo) -> str:
             for name, (start, stop) in manifest.splits.items()
         ),
         f"  widths {zoo.spec.dims}, {zoo.spec.num_params:,} parameters",
-        f"  {kind:<6} {_settings(manifest.architecture.content())}",
+        f"  {manifest.kind:<6} {_settings(manifest.content()[manifest.kind])}",
         f"  fit    {preset}{_settings(fit) if fit else 'unknown'}",
         f"  zoo    {_settings(manifest.zoo.content())}",
         f"  labels {', '.join(manifest.labels)}",

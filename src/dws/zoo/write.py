@@ -14,10 +14,10 @@ from dws.errors import UserError
 from dws.inr import SirenConfig
 from dws.io.folders import claim_folder
 from dws.signals import SPLITS
-from dws.weightspace import WeightBatch
+from dws.weightspace import WeightBatch, WeightSpaceSpec
 from dws.zoo.imports import NewZoo
-from dws.zoo.manifest import CONFIG, LOSS_COLUMNS, MLP, split_rows
-from dws.zoo.store import Zoo, shard_name, write_manifest, write_shard
+from dws.zoo.manifest import CONFIG, FORMAT_VERSION, LOSS_COLUMNS, MLP, split_rows
+from dws.zoo.store import Zoo, columns_without_fit, write_networks
 
 SINE = "sine"
 
@@ -78,61 +78,39 @@ def write_zoo(
         name: _as_stored(torch.cat([labels[split][name].detach().cpu() for split in SPLITS]))
         for name in names
     }
+    arguments = {"omega_0": omega_0, "output_offset": output_offset, "grid": grid, "domain": domain}
+    _check_arguments(activation, arguments, spec, shard_size)
     sizes: dict[str, int] = {split: stored[split].batch_size for split in SPLITS}
-    siren = {"omega_0": omega_0, "output_offset": output_offset, "grid": grid}
-    if activation == SINE:
-        if missing := [name for name, value in siren.items() if value is None]:
-            raise UserError(f"SIRENs need {', '.join(missing)}. Set the values of your networks.")
-        if len(grid or ()) != spec.dims[0]:
-            raise UserError(
-                f"expected a grid with the number of points for each of {spec.dims[0]} inputs, got "
-                f"{grid}"
-            )
-    elif given := [
-        name for name, value in {**siren, "domain": domain}.items() if value is not None
-    ]:
-        raise UserError(
-            f"{', '.join(given)} applies to SIRENs, but activation={activation!r}. Omit it, or set "
-            f"activation={SINE!r}."
-        )
-    if activation != activation.lower() or not activation:
-        raise UserError(f"expected an activation in lower case, got {activation!r}")
-    new = NewZoo(
-        path,
-        SirenConfig(spec.hidden_dims, omega_0 or 1.0, output_offset or 0.0),
-        grid or (1,),
-        domain or (-1.0, 1.0),
-        seed=0,
-        shard_size=shard_size,
-    )
-    plan: dict[str, Any] = {**new.settings, "labels": names}
-    if activation != SINE:
-        del plan["inr"], plan["domain"]
-        plan[MLP] = {"activation": activation}
     content = [t.numpy().tobytes() for t in (weights.flatten(), *columns.values())]
+    plan: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "zoo": {"seed": 0, "limit": None, "num_views": 1, "shard_size": shard_size},
+        MLP: {"activation": activation},
+        "fit": None,
+    }
+    if activation == SINE:
+        assert omega_0 is not None  # these are checked above
+        assert output_offset is not None
+        assert grid is not None
+        siren = SirenConfig(spec.hidden_dims, omega_0, output_offset)
+        ends = domain or (-1.0, 1.0)
+        plan = NewZoo(path, siren, grid, ends, seed=0, shard_size=shard_size).settings
     plan |= {
         "signals": {
             "name": path.resolve().name,
             "sizes": sizes,
             "sha256": hashlib.sha256(b"".join(content)).hexdigest(),
         },
+        "labels": names,
         "dims": list(spec.dims),
         "num_rows": weights.batch_size,
         "splits": split_rows(sizes),
     }
-    loss = LOSS_COLUMNS["inr" if activation == SINE else MLP]
     with claim_folder(path / CONFIG, plan, option="path"):
-        for index, start in enumerate(range(0, weights.batch_size, shard_size)):
-            rows = torch.arange(start, min(start + shard_size, weights.batch_size))
-            facts = {
-                "signal_id": rows,
-                "view": torch.zeros_like(rows),
-                "num_steps": torch.zeros_like(rows),
-                loss: torch.full(rows.shape, torch.nan),
-            }
-            of_rows = {name: column[rows] for name, column in columns.items()}
-            write_shard(path / shard_name(index), weights[rows], facts, of_rows)
-        write_manifest(path, plan)
+        facts = columns_without_fit(
+            weights.batch_size, LOSS_COLUMNS["inr" if activation == SINE else MLP]
+        )
+        write_networks(path, plan, weights, facts, columns)
     return Zoo.open(path)
 
 
@@ -166,6 +144,32 @@ def _check(networks: Mapping[str, WeightBatch], labels: Mapping[str, Mapping[str
                     f"{split}, got shape {tuple(values.shape)} and {int(values.isfinite().sum())} "
                     "finite numbers"
                 )
+
+
+def _check_arguments(
+    activation: str, arguments: Mapping[str, object], spec: WeightSpaceSpec, shard_size: int
+) -> None:
+    """Check the activation and the arguments of SIRENs."""
+    if activation != activation.lower() or not activation:
+        raise UserError(f"expected an activation in lower case, got {activation!r}")
+    if shard_size < 1:
+        raise UserError(f"expected shard_size >= 1, got {shard_size}")
+    given = [name for name, value in arguments.items() if value is not None]
+    if activation != SINE:
+        if given:
+            raise UserError(
+                f"{', '.join(given)} applies to SIRENs, but activation={activation!r}. Omit it, or "
+                f"set activation={SINE!r}."
+            )
+        return
+    if missing := [name for name in arguments if name not in (*given, "domain")]:
+        raise UserError(f"SIRENs need {', '.join(missing)}. Set the values of your networks.")
+    grid = arguments["grid"]
+    if not isinstance(grid, Sequence) or len(grid) != spec.dims[0]:
+        raise UserError(
+            f"expected a grid with the number of points for each of {spec.dims[0]} inputs, got "
+            f"{grid}"
+        )
 
 
 def _check_splits_differ(weights: WeightBatch, networks: Mapping[str, WeightBatch]) -> None:

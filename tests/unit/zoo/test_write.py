@@ -66,7 +66,7 @@ def test_sirens_in_memory_become_a_zoo_of_inrs(tmp_path: Path) -> None:
             "omega_0 applies to SIRENs, but activation='relu'",
         ),
         ({"activation": "Sine"}, "an activation in lower case, got 'Sine'"),
-        ({"activation": "relu", "shard_size": 0}, "shards of 0"),
+        ({"activation": "relu", "shard_size": 0}, "expected shard_size >= 1, got 0"),
     ],
 )
 def test_arguments_that_do_not_apply_are_rejected(
